@@ -1,0 +1,32 @@
+# refract_room(NAME SOURCES a.cpp ... ROOMS base ... LIBRARIES refract::hdf5 ...)
+# One room is one static library. ROOMS are linked publicly and must be on a lower floor, so a forbidden
+# arrow fails at configure time; LIBRARIES (third parties) stay private to the room.
+set(REFRACT_FLOOR_base 0)
+set(REFRACT_FLOOR_config 1)
+set(REFRACT_FLOOR_device 1)
+set(REFRACT_FLOOR_tensor 2)
+set(REFRACT_FLOOR_comm 2)
+set(REFRACT_FLOOR_ops 3)
+set(REFRACT_FLOOR_store 3)
+foreach(room order corpus tokenizer lm sae metrics analysis)
+  set(REFRACT_FLOOR_${room} 4)
+endforeach()
+set(REFRACT_FLOOR_stages 5)
+set(REFRACT_FLOOR_pipeline 6)
+set(REFRACT_FLOOR_app 7)
+
+function(refract_room name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;ROOMS;LIBRARIES" ${ARGN})
+  foreach(other IN LISTS ARG_ROOMS)
+    if(NOT REFRACT_FLOOR_${other} LESS REFRACT_FLOOR_${name})
+      message(FATAL_ERROR "room '${name}' (floor ${REFRACT_FLOOR_${name}}) may not use room '${other}' "
+                          "(floor ${REFRACT_FLOOR_${other}}): rooms link lower floors only")
+    endif()
+  endforeach()
+  add_library(refract_${name} STATIC ${ARG_SOURCES})
+  target_include_directories(refract_${name}
+    PUBLIC ${PROJECT_SOURCE_DIR}/include ${PROJECT_BINARY_DIR}/include
+    PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  list(TRANSFORM ARG_ROOMS PREPEND refract_ OUTPUT_VARIABLE rooms)
+  target_link_libraries(refract_${name} PUBLIC ${rooms} fmt::fmt PRIVATE refract_flags ${ARG_LIBRARIES})
+endfunction()

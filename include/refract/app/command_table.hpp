@@ -1,0 +1,39 @@
+#pragma once
+// Every command: its word, one line of help, and how it runs.
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "refract/base/error.hpp"
+
+namespace refract {
+
+// What the command line said, split but not yet interpreted.
+struct CommandLine {
+  std::string command;
+  std::vector<std::string> arguments;  // positional, without the command
+  std::vector<std::string> overrides;  // --set key=value
+  bool dry_run = false, print_config = false, help = false, verify = false, allow_numerics_change = false;
+  bool quiet = false;
+  int ranks = 0;                       // --ranks; 0 = not given
+  int threads = 0;                     // --threads; 0 = all cores
+  long feature = -1;                   // --feature
+  std::string sae;                     // --sae
+};
+
+struct Command {
+  std::string_view word, arguments, help;
+  bool needs_mpi;
+  ExitCode (*run)(const CommandLine& line);
+};
+
+[[nodiscard]] std::span<const Command> command_table();
+[[nodiscard]] const Command* find_command(std::string_view word);
+[[nodiscard]] std::string usage();
+
+// ConfigError for an unknown option or command.
+[[nodiscard]] CommandLine parse_command_line(int argc, const char* const* argv);
+[[nodiscard]] std::string option_help();
+
+}  // namespace refract

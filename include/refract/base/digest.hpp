@@ -1,0 +1,52 @@
+#pragma once
+// Checksums (XXH3-64, fast) and identities (SHA-256, collision-free).
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace refract {
+
+[[nodiscard]] std::uint64_t xxh3(std::span<const std::byte> bytes);
+
+class Xxh3 {
+ public:
+  Xxh3();
+  ~Xxh3();
+  Xxh3(Xxh3&&) noexcept;
+  Xxh3& operator=(Xxh3&&) noexcept;
+  void add(std::span<const std::byte> bytes);
+  template <typename T>
+  void add_values(std::span<const T> values) { add(std::as_bytes(values)); }
+  [[nodiscard]] std::uint64_t value() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+class Sha256 {
+ public:
+  Sha256();
+  ~Sha256();
+  Sha256(Sha256&&) noexcept;
+  Sha256& operator=(Sha256&&) noexcept;
+  void add(std::span<const std::byte> bytes);
+  void add(std::string_view text);
+  [[nodiscard]] std::string hex();  // ends the digest; 64 characters
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+[[nodiscard]] std::string sha256_hex(std::string_view text);
+[[nodiscard]] std::string sha256_of_file(const std::filesystem::path& path);  // throws SystemError
+// Sixteen hex characters of SHA-256: the digests in folder names and parent attributes.
+[[nodiscard]] std::string short_digest(std::string_view text);
+[[nodiscard]] std::string hex(std::uint64_t value);  // sixteen characters
+
+}  // namespace refract

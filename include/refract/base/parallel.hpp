@@ -1,0 +1,27 @@
+#pragma once
+// Loops over independent items with OpenMP threads. An item never sees which thread ran it, so results do not
+// depend on the thread count. The first exception is carried out of the loop.
+#include <cstddef>
+#include <exception>
+
+namespace refract {
+
+[[nodiscard]] int thread_count();
+void set_thread_count(int threads);
+
+template <typename Body>
+void parallel_for(std::size_t items, Body&& body) {
+  std::exception_ptr failure;
+#pragma omp parallel for schedule(dynamic)
+  for (std::size_t i = 0; i < items; ++i) {
+    try {
+      body(i);
+    } catch (...) {
+#pragma omp critical(refract_parallel_for)
+      if (!failure) failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace refract

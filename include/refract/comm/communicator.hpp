@@ -1,0 +1,54 @@
+#pragma once
+// Host values between ranks, finished on return. Bodies: MPI, and Loopback (one process, one rank). Move-only,
+// passed by reference. Every method here but rank() and size() is collective.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace refract {
+
+class CommunicatorBody;  // src/comm
+
+class Communicator {
+ public:
+  explicit Communicator(std::unique_ptr<CommunicatorBody> body);
+  ~Communicator();
+  Communicator(Communicator&&) noexcept;
+  Communicator& operator=(Communicator&&) noexcept;
+  [[nodiscard]] static Communicator loopback();
+  [[nodiscard]] static Communicator world();  // a duplicate of MPI_COMM_WORLD; needs an Environment
+
+  [[nodiscard]] int rank() const;
+  [[nodiscard]] int size() const;
+  void barrier();
+  template <typename T>
+  void broadcast(std::span<T> values, int root) { broadcast_bytes(std::as_writable_bytes(values), root); }
+  void broadcast_string(std::string& text, int root);
+  // Element-wise sums, the same on every rank; ranks are added in rank order (ordered fp sums are built on
+  // all_gather instead).
+  void all_reduce_sum(std::span<std::uint64_t> values);
+  void all_reduce_sum(std::span<double> values);
+  [[nodiscard]] std::uint64_t all_reduce_max(std::uint64_t value);
+  // Concatenates every rank's values in rank order; counts may differ.
+  template <typename T>
+  [[nodiscard]] std::vector<T> all_gather(std::span<const T> mine) {
+    const std::vector<std::byte> bytes = all_gather_bytes(std::as_bytes(mine));
+    std::vector<T> all(bytes.size() / sizeof(T));
+    std::copy(bytes.begin(), bytes.end(), reinterpret_cast<std::byte*>(all.data()));
+    return all;
+  }
+  [[nodiscard]] Communicator split(int color, int key);
+  // For the store alone: a pointer to the MPI_Comm behind this communicator, null for Loopback.
+  [[nodiscard]] void* native_mpi() const;
+
+ private:
+  void broadcast_bytes(std::span<std::byte> bytes, int root);
+  [[nodiscard]] std::vector<std::byte> all_gather_bytes(std::span<const std::byte> mine);
+  std::unique_ptr<CommunicatorBody> body_;
+};
+
+}  // namespace refract

@@ -1,0 +1,23 @@
+#pragma once
+// MPI for the life of the program. Where no launcher started us and none is needed, MPI is still initialised
+// (a world of one), so that parallel HDF5 works the same; `download` never comes here.
+#include "refract/comm/communicator.hpp"
+
+namespace refract {
+
+class Environment {
+ public:
+  Environment(int& argc, char**& argv);
+  ~Environment();  // finalises, unless an exception is on its way: then main aborts
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
+  [[nodiscard]] Communicator world() const;  // a duplicate of MPI_COMM_WORLD
+  [[nodiscard]] int world_size() const;
+  [[nodiscard]] static int known_rank();  // 0 before MPI is up; needs no MPI call
+  [[noreturn]] static void abort(int exit_code);
+};
+
+[[nodiscard]] std::string host_name();
+[[nodiscard]] std::string mpi_description();  // library and version
+
+}  // namespace refract

@@ -1,0 +1,31 @@
+#pragma once
+// Bulk buffers between the training ranks; a call takes a Stream and enqueues. Bodies: Loopback, MPI; NCCL
+// where the buffers are on a device.
+//
+//   all_reduce_sum, 2 ranks          reduce_scatter_sum               all_gather
+//   r0 [a0 a1] -> [a0+b0 a1+b1]      r0 [a0 a1] -> [a0+b0]            r0 [a0] -> [a0 b0]
+//   r1 [b0 b1] -> [a0+b0 a1+b1]      r1 [b0 b1] -> [a1+b1]            r1 [b0] -> [a0 b0]
+#include <cstddef>
+#include <memory>
+#include <span>
+
+#include "refract/comm/communicator.hpp"
+#include "refract/device/device.hpp"
+
+namespace refract {
+
+class Exchange {
+ public:
+  virtual ~Exchange() = default;
+  virtual void all_reduce_sum(std::span<float> values, Stream& stream) = 0;
+  // counts[r] elements belong to rank r; `values` holds all of them, `mine` receives this rank's sums.
+  virtual void reduce_scatter_sum(std::span<const float> values, std::span<const std::size_t> counts,
+                                  std::span<float> mine, Stream& stream) = 0;
+  // `all` holds every rank's part in rank order; this rank's part is already in place.
+  virtual void all_gather(std::span<float> all, std::span<const std::size_t> counts, Stream& stream) = 0;
+};
+
+// The body that fits the communicator: Loopback for one rank without MPI, MPI on host buffers.
+[[nodiscard]] std::unique_ptr<Exchange> make_exchange(Communicator& communicator);
+
+}  // namespace refract

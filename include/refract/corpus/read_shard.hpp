@@ -1,0 +1,29 @@
+#pragma once
+// Reading a fetched shard: JSON lines, plain or compressed (gz, zst, bz2, xz).
+#include <filesystem>
+#include <functional>
+#include <string_view>
+#include <vector>
+
+#include "refract/corpus/document.hpp"
+
+namespace refract {
+
+// Calls `line` for each line of the (decompressed) file, with its number from 1; memory holds a few
+// MiB whatever the file's size. DataError names file and line when the file is cut short or
+// damaged.
+void for_each_line(const std::filesystem::path& file,
+                   const std::function<void(std::string_view line, std::uint64_t number)>& line);
+
+// Calls `document` for each document that survives the rules, in file order. One bad record is
+// counted and left out; a line that is not JSON is a DataError that names file and line.
+CorpusCounts for_each_document(const std::filesystem::path& file, const CleaningRules& rules,
+                               const std::function<void(Document&&)>& document);
+
+// The same, several documents cleaned at once by threads; order and result are those of
+// for_each_document. Where several records of the shard have one page id only the highest revision
+// is kept (the first, when equal).
+CorpusCounts read_documents(const std::filesystem::path& file, const CleaningRules& rules,
+                            std::vector<Document>& documents);
+
+}  // namespace refract

@@ -1,0 +1,77 @@
+#pragma once
+// The ledger is the truth of a run: state changes only, one JSON line each, written by world rank 0 and synced
+// before anyone is told. What is not in it has not happened.
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "refract/base/file.hpp"
+
+namespace refract {
+
+// A checkpoint that names every SAE of the run. visit counts chunks trained (with corpus_passes > 1 a chunk is
+// visited again); steps_in_visit < all of them is a checkpoint within the chunk.
+struct CheckpointRecord {
+  std::uint64_t visit = 0;
+  std::uint64_t steps_in_visit = 0;
+  bool complete = true;                          // the visit's last step is included
+  std::string folder;                            // name under saes/<name>/checkpoints/
+  std::map<std::string, std::string> saes;       // name -> digest of the fp32 master weights
+  std::string store;                             // running digest of the store as trained so far
+};
+
+struct ChunkRecord {
+  std::string digest;
+  std::uint64_t rows = 0, bytes = 0;
+};
+
+struct AttemptRecord {
+  std::uint64_t attempt = 0;
+  std::string job, host, started, ended, outcome;  // ended and outcome empty: killed, or running
+  int ranks = 1;
+};
+
+// What the ledger says after all its lines.
+struct RunState {
+  std::map<std::uint64_t, ChunkRecord> sealed;  // chunk -> record, evicted ones removed
+  std::set<std::uint64_t> evicted;
+  std::vector<CheckpointRecord> checkpoints;    // oldest first
+  std::vector<AttemptRecord> attempts;
+  std::map<std::string, std::string> finished;  // stage (evaluate, probe, report) -> digest it finished with
+
+  // Visits whose complete checkpoint is in the ledger.
+  [[nodiscard]] std::uint64_t visits_done() const;
+};
+
+class Ledger {
+ public:
+  explicit Ledger(const std::filesystem::path& file);  // reads what is there; DataError names a damaged line
+  [[nodiscard]] const RunState& state() const { return state_; }
+
+  void planned(std::uint64_t chunk, std::uint64_t rows);
+  void sealed(std::uint64_t chunk, const ChunkRecord& record);
+  void evicted(std::uint64_t chunk);
+  void checkpointed(const CheckpointRecord& record);
+  // The newest checkpoint cannot be read: the run goes on from the one before.
+  void withdrawn(const CheckpointRecord& record, const std::string& cause);
+  void lost(std::uint64_t chunk);  // a sealed chunk is missing or damaged: it is made again
+  void finished(const std::string& stage, const std::string& digest);
+  void attempt_started(const AttemptRecord& record);
+  void attempt_ended(std::uint64_t attempt, const std::string& outcome);
+
+ private:
+  void append(const std::string& line);
+  AppendLog log_;
+  RunState state_;
+};
+
+// The state without opening for writing (dry run, report, describe).
+[[nodiscard]] RunState read_ledger(const std::filesystem::path& file);
+
+[[nodiscard]] std::string utc_now();  // 2026-11-23T22:41:35Z
+
+}  // namespace refract

@@ -1,0 +1,91 @@
+#pragma once
+// One YAML file for every command (DESIGN section 7), read strictly, checked as a whole before anything runs.
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "refract/config/fields.hpp"
+#include "refract/corpus/source.hpp"
+#include "refract/order/sample_order.hpp"
+#include "refract/sae/config.hpp"
+#include "refract/stages/calibrate.hpp"
+#include "refract/stages/evaluate.hpp"
+#include "refract/stages/heldout.hpp"
+#include "refract/stages/probe.hpp"
+#include "refract/stages/report.hpp"
+#include "refract/stages/token_corpus.hpp"
+#include "refract/stages/train.hpp"
+
+namespace refract {
+
+struct ExtractConfig {
+  std::string dtype = "fp32";  // of the model's forward pass
+};
+
+struct StoreConfig {
+  std::string mode = "ring";   // ring: bounded disk, trained chunks may be evicted | keep: archive
+  std::string dtype = "bf16";  // of stored activations: bf16 | fp32
+  std::uint64_t chunk_rows = 131072;
+  std::uint64_t block_rows = 1024;
+  std::uint64_t seed = 1;
+};
+
+struct DiskConfig {
+  Bytes max_bytes{std::uint64_t{100} << 30};  // of everything a run keeps, all classes together
+};
+
+struct CheckpointConfig {
+  std::string keep = "all";  // SAELens folders: all | N (the last N) | every m
+  double every_s = 900;      // also within a chunk, after this many seconds
+};
+
+struct PipelineConfig {
+  std::string layout = "auto";  // auto | fused
+};
+
+struct RunConfig {
+  std::string run = "runs/run";
+  std::string data_root = "data";
+  std::string model;  // file:<folder>, or <owner>/<name>[@revision] in the local Hugging Face cache
+  SourceConfig source;
+  TokensConfig tokens;
+  RowsConfig rows;
+  std::vector<std::string> hooks;
+  CalibrationConfig calibration;
+  HeldoutConfig heldout;
+  ExtractConfig extract;
+  StoreConfig store;
+  DiskConfig disk;
+  TrainConfig train;
+  std::vector<SaeConfig> saes;
+  CheckpointConfig checkpoint;
+  EvaluateConfig evaluate;
+  ProbeConfig probe;
+  ReportConfig report;
+  PipelineConfig pipeline;
+};
+
+void describe(Fields& f, RunConfig& config);
+
+// Reads, applies --set, checks every combination that can be known without the model and the corpus.
+[[nodiscard]] RunConfig load_run_config(const std::string& file, const std::vector<std::string>& overrides);
+[[nodiscard]] RunConfig run_config_from_text(const std::string& text, const std::string& origin);
+
+[[nodiscard]] std::string to_yaml(const RunConfig& config);
+[[nodiscard]] std::string settings_reference(const std::string& section);  // empty: all; ConfigError if unknown
+
+[[nodiscard]] OrderRule order_rule(const RunConfig& config);
+[[nodiscard]] std::uint64_t wanted_rows(const RunConfig& config);  // train.tokens; 0 = all
+[[nodiscard]] std::filesystem::path model_folder(const RunConfig& config);
+
+using Settings = std::vector<std::pair<std::string, std::string>>;
+// The settings that change the activation store, the SAEs, or the analysis; never paths, quotas or layout.
+[[nodiscard]] Settings store_settings(const RunConfig& config);
+[[nodiscard]] Settings training_settings(const RunConfig& config, std::size_t sae);
+[[nodiscard]] Settings analysis_settings(const RunConfig& config);
+[[nodiscard]] std::string as_text(const Settings& settings);
+// "train.clip: was 1, is now 2" for the first difference in what training depends on, or empty.
+[[nodiscard]] std::string first_difference(const RunConfig& frozen, const RunConfig& now);
+
+}  // namespace refract

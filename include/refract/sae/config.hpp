@@ -1,0 +1,42 @@
+#pragma once
+// Settings of one SAE and of its optimiser. All of them change results, so all are part of the digest.
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace refract {
+
+// AuxK: features that have not fired for a while reconstruct the main residual (Gao et al. 2024, section 2.3),
+// normalised by the residual's variance; SPEC 6.
+struct AuxConfig {
+  double coefficient = 1.0 / 32;  // 0 switches it off
+  std::size_t k = 0;              // dead features used per row; 0 means d_in / 2
+};
+
+// One entry of `saes:`.
+struct SaeConfig {
+  std::string name;               // folder under saes/
+  std::string hook;               // blocks.4.hook_resid_post
+  std::string variant = "topk";
+  std::size_t d_sae = 0;          // features
+  std::size_t k = 0;              // active features per row
+  std::uint64_t seed = 1;         // initialisation and resampling
+  AuxConfig aux{};
+};
+
+// Adam, and a learning rate that rises linearly, stays, and falls linearly to zero.
+struct OptimizerConfig {
+  double lr = 1e-3;
+  double warmup = 0.05;  // share of all steps
+  double decay = 0.2;    // share of all steps
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+};
+
+// Throws ConfigError naming the setting (`where` is e.g. "saes.0") when the combination is impossible.
+void check(const SaeConfig& config, std::string_view where);
+void check(const OptimizerConfig& config, std::string_view where);
+
+}  // namespace refract

@@ -1,0 +1,23 @@
+#pragma once
+// A new SAE from its seed: results depend on (seed, feature) alone.
+#include <cstdint>
+#include <span>
+
+#include "refract/base/random.hpp"
+#include "refract/sae/config.hpp"
+#include "refract/sae/state.hpp"
+#include "refract/sae/variant.hpp"
+
+namespace refract {
+
+// Unit decoder rows (normal draws, normalised), W_enc a copy of W_dec (tied), b_enc 0, b_dec = the geometric
+// median of the scaled input [D]. `purpose` separates a trained SAE from its frozen-random control, which
+// otherwise starts with the same rule.
+[[nodiscard]] SaeParameters initial_parameters(const SaeConfig& config, const Variant& variant,
+                                               std::span<const float> scaled_median,
+                                               Purpose purpose = Purpose::initialisation);
+// The parameters above, zero moments, step 0, ages 0.
+[[nodiscard]] SaeState initial_state(const SaeConfig& config, const Variant& variant,
+                                     std::span<const float> scaled_median);
+
+}  // namespace refract

@@ -1,0 +1,78 @@
+#pragma once
+// How good an SAE is on held-out rows: reconstruction and sparsity, baselines at the same k, and what splicing it
+// into the model costs. Every number has rows, documents and a 95 % interval by document bootstrap; all are
+// functions of the inputs, without times.
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "refract/lm/language_model.hpp"
+#include "refract/metrics/reconstruction.hpp"
+#include "refract/sae/config.hpp"
+#include "refract/sae/variant.hpp"
+#include "refract/stages/token_corpus.hpp"
+#include "refract/store/calibration.hpp"
+#include "refract/store/chunk.hpp"
+
+namespace refract {
+
+struct EvaluateConfig {
+  std::vector<std::string> baselines = {"pca", "random"};  // pca | random
+  bool ce = true;                    // cross-entropy with the SAE spliced into the model
+  std::uint64_t ce_tokens = 16384;   // held-out tokens run through the model for it, at most
+  std::uint64_t seed = 1;            // of the bootstrap
+};
+void check(const EvaluateConfig& config);  // ConfigError names the unknown baseline
+
+// What is evaluated; borrowed.
+struct EvaluatedSae {
+  const SaeConfig* config = nullptr;
+  const Variant* variant = nullptr;
+  const SaeParameters* parameters = nullptr;
+  double input_scale = 1;
+};
+
+// Reconstruction metrics with the exported inference function, in units of the raw activations. At most max_rows
+// rows (whole documents, the first ones; 0 = all): the same rows for every call with the same number.
+[[nodiscard]] MetricReport evaluate_rows(const EvaluatedSae& sae, const ChunkReader& heldout, std::uint64_t seed,
+                                         std::uint64_t max_rows = 0);
+// The same with training-mode activations; nothing where the variant has no such mode.
+[[nodiscard]] std::optional<MetricReport> evaluate_rows_in_training_mode(const EvaluatedSae& sae,
+                                                                         const ChunkReader& heldout,
+                                                                         std::uint64_t seed,
+                                                                         std::uint64_t max_rows = 0);
+
+// The frozen-random control: the SAE's own initialisation rule and b_dec (the geometric median) with directions of
+// their own stream (Purpose::random_control), never trained.
+[[nodiscard]] SaeParameters random_control(const EvaluatedSae& sae, const HookCalibration& calibration);
+
+// Several SAEs on one hook, spliced in turn: clean, zero and mean ablation run once. Excluded rows and sinks pass
+// unchanged. Contexts are those of the held-out rows, in their order, until `tokens` would be exceeded.
+[[nodiscard]] std::vector<MetricReport> evaluate_cross_entropy(std::span<const EvaluatedSae> saes,
+                                                               const LanguageModel& model, TokenCorpus& corpus,
+                                                               const ChunkReader& heldout,
+                                                               const HookCalibration& calibration,
+                                                               std::uint64_t tokens, std::uint64_t seed);
+
+struct SaeEvaluation {
+  std::string name, hook;
+  MetricReport inference;
+  std::optional<MetricReport> training_mode;
+  std::map<std::string, MetricReport> baselines;  // "pca", "random"
+  std::optional<MetricReport> cross_entropy;
+};
+
+// Everything the configuration asks for, in the order of `saes`.
+[[nodiscard]] std::vector<SaeEvaluation> evaluate(const EvaluateConfig& config, std::span<const EvaluatedSae> saes,
+                                                  const ChunkReader& heldout, const CalibrationData& calibration,
+                                                  const LanguageModel& model, TokenCorpus& corpus);
+
+// One JSON object; keys in a fixed order. A MetricReport is {"rows", "documents", "<metric>", "<metric>_lo",
+// "<metric>_hi", ...}; NaN is written as null.
+[[nodiscard]] std::string to_json(const MetricReport& report);
+[[nodiscard]] std::string to_json(const SaeEvaluation& evaluation);
+
+}  // namespace refract

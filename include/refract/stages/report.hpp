@@ -1,0 +1,45 @@
+#pragma once
+// One self-contained report.html: no network, all text escaped, light and dark, a few megabytes.
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "refract/stages/features.hpp"
+
+namespace refract {
+
+struct ReportConfig {
+  std::string file = "report.html";  // inside the run's folder
+};
+
+struct ReportSae {
+  std::string name, hook;
+  std::vector<std::pair<std::string, std::string>> facts;  // shown in its card: ("variant", "topk"), ("k", "16") ...
+  std::filesystem::path features;  // features/<name>.h5; empty or absent = not probed
+  std::filesystem::path metrics;   // saes/<name>/metrics.jsonl: one object per chunk with any of
+                                   // chunk, tokens, mse, r2, l0, density, dead_rate, and <key>_lo, <key>_hi
+};
+
+struct ReportTable {
+  std::string title, note;
+  std::vector<std::string> columns;
+  std::vector<std::vector<std::string>> rows;
+};
+
+struct ReportInput {
+  std::string title;                                        // e.g. the run's name
+  std::vector<std::pair<std::string, std::string>> header;  // model, hooks, corpus, rows ...: deterministic facts
+  std::vector<ReportSae> saes;
+  std::vector<ReportTable> tables;                          // final evaluation: baselines, CE loss recovered ...
+  std::vector<ReportTable> history;                         // run history: attempts, times. The only part that
+                                                            // may differ between equal runs; shown last
+  std::string licence = "Text from Wikipedia, CC BY-SA; see links";
+  std::uint64_t example_bytes = 6u << 20;                   // budget for embedded examples, all SAEs together
+};
+
+[[nodiscard]] std::string make_report(const ReportInput& input);  // the page; throws DataError
+void write_report(const std::filesystem::path& path, const ReportInput& input);
+
+}  // namespace refract

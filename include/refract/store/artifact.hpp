@@ -1,0 +1,36 @@
+#pragma once
+// What every HDF5 artifact says about itself, and the check a stage makes before it believes one.
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+
+namespace refract {
+
+// Parent name -> content digest, e.g. {"tokenizer", "0f3c..."}; stored as attributes parent_<name>.
+using Parents = std::map<std::string, std::string>;
+
+struct ArtifactHeader {
+  std::string schema;  // "token-shard", "activation-chunk", ...
+  int version = 1;
+  std::string stage;  // the stage that wrote it
+  Parents parents;
+  std::string software_version;  // filled in when written
+};
+
+// What a reader was made for. Only the parents named here are compared.
+struct ArtifactExpectation {
+  std::string schema;
+  int version = 1;
+  Parents parents;
+};
+
+// DataError naming the first field that differs, found and expected, and the file.
+void expect_artifact(const ArtifactHeader& found, const ArtifactExpectation& expected,
+                     const std::filesystem::path& path);
+
+// Text for people: schema, version, stage, parents, every dataset with shape, dtype and axes. Any
+// HDF5 file of ours, or a safetensors file; DataError for anything else.
+[[nodiscard]] std::string describe_artifact(const std::filesystem::path& path);
+
+}  // namespace refract

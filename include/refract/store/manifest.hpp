@@ -1,0 +1,53 @@
+#pragma once
+// The store as a whole: its identity, the digest its children name as parent, and manifest.yaml,
+// which a foreign reader needs and nothing of ours reads.
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "refract/store/chunk.hpp"
+
+namespace refract {
+
+// Identity of a store: the settings that change results, as text, and the calibration's content
+// digest.
+[[nodiscard]] std::string store_digest(std::string_view settings,
+                                       std::string_view calibration_digest);
+// The running hash a trained SAE names as parent: begin with the store digest, add chunks in the
+// order trained.
+[[nodiscard]] std::string extend_digest(std::string_view running, std::string_view chunk_digest);
+
+struct SealedChunk {
+  std::uint64_t chunk = 0;
+  std::uint64_t rows = 0, bytes = 0;
+  std::string digest;
+  bool evicted = false;
+};
+
+// Opens every chunk-*.h5 in the folder, in chunk order.
+[[nodiscard]] std::vector<SealedChunk> sealed_chunks(const std::filesystem::path& folder,
+                                                     const Parents& expected = {});
+
+struct StoreManifest {
+  std::string model_name, model_version;
+  std::vector<std::string> files_processed;
+  std::vector<HookColumn> hooks;
+  DType dtype = DType::f32;
+  std::string row_rule;  // "all", "last", ...
+  std::uint64_t context_length = 0;
+  std::string tokenizer_digest, store_digest, calibration_digest;
+  std::vector<SealedChunk> chunks;
+  std::vector<std::pair<std::string, std::string>>
+      more;  // further keys, written as given and quoted
+};
+
+[[nodiscard]] std::string manifest_text(const StoreManifest& manifest,
+                                        std::string_view last_updated);
+// Replaces <store>/manifest.yaml; last_updated is now, in UTC.
+void write_manifest(const std::filesystem::path& path, const StoreManifest& manifest);
+
+}  // namespace refract

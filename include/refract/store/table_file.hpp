@@ -1,0 +1,147 @@
+#pragma once
+// Named 1-D and 2-D datasets in one HDF5 file, written whole: what token shards, context tables,
+// calibration and feature statistics are made of. Strings are byte blobs with u64 offsets, so that
+// any reader can slice them. One thread at a time: HDF5 is not thread-safe.
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "refract/base/dtype.hpp"
+#include "refract/store/artifact.hpp"
+
+namespace refract {
+
+template <typename T>
+concept TableValue =
+    std::same_as<T, float> || std::same_as<T, double> || std::same_as<T, std::uint8_t> ||
+    std::same_as<T, std::uint16_t> || std::same_as<T, std::uint32_t> ||
+    std::same_as<T, std::uint64_t> || std::same_as<T, std::int64_t>;
+
+template <TableValue T>
+[[nodiscard]] constexpr DType dtype_of() {
+  if constexpr (std::same_as<T, float>)
+    return DType::f32;
+  else if constexpr (std::same_as<T, double>)
+    return DType::f64;
+  else if constexpr (std::same_as<T, std::uint8_t>)
+    return DType::u8;
+  else if constexpr (std::same_as<T, std::uint16_t>)
+    return DType::u16;
+  else if constexpr (std::same_as<T, std::uint32_t>)
+    return DType::u32;
+  else if constexpr (std::same_as<T, std::uint64_t>)
+    return DType::u64;
+  else
+    return DType::i64;
+}
+
+// Columns are gathered by reference (a temporary vector is kept) and written by finish(), so what
+// was added must live until then. A name may hold folders ("documents/page_id"). Without finish()
+// no file appears.
+class TableWriter {
+ public:
+  TableWriter(std::filesystem::path path, ArtifactHeader header);
+  ~TableWriter();
+  TableWriter(TableWriter&&) noexcept;
+  TableWriter& operator=(TableWriter&&) noexcept;
+
+  // axes: the axis string stored beside the data, e.g. "F" or "D,D"; it also tells which numbers go
+  // together.
+  template <TableValue T>
+  void add(std::string name, const std::vector<T>& values, std::string axes) {
+    add_bytes(std::move(name), dtype_of<T>(), {values.size()}, std::as_bytes(std::span(values)),
+              std::move(axes));
+  }
+  template <TableValue T>
+  void add(std::string name, std::vector<T>&& values, std::string axes) {
+    const auto kept = std::make_shared<const std::vector<T>>(std::move(values));
+    keep(kept);
+    add(std::move(name), *kept, std::move(axes));
+  }
+  template <TableValue T>
+  void add_matrix(std::string name, std::span<const T> values, std::size_t rows,
+                  std::size_t columns, std::string axes) {
+    add_bytes(std::move(name), dtype_of<T>(), {rows, columns}, std::as_bytes(values),
+              std::move(axes));
+  }
+  // <name>_bytes u8 and <name>_offsets u64 [n+1]; copied, so `values` may go at once.
+  void add_strings(const std::string& name, std::span<const std::string> values,
+                   const std::string& axes);
+  void add_bytes(std::string name, DType dtype, std::vector<std::uint64_t> shape,
+                 std::span<const std::byte> bytes, std::string axes);
+  void attribute(const std::string& name, std::string_view text);
+  void attribute(const std::string& name, const char* text) {
+    attribute(name, std::string_view(text));
+  }
+  void attribute(const std::string& name, std::uint64_t value);
+  void attribute(const std::string& name, double value);
+
+  // Writes under the temporary name, syncs, renames. Returns the content digest (16 hex
+  // characters), which covers schema, version, parents, attributes and every dataset, but not the
+  // software version.
+  std::string finish();
+
+ private:
+  void keep(std::shared_ptr<const void> values);
+  struct Content;
+  std::unique_ptr<Content> content_;
+};
+
+struct ColumnInfo {
+  std::string name;
+  DType dtype = DType::u8;
+  std::vector<std::uint64_t> shape;
+  std::string axes;
+};
+
+class TableFile {
+ public:
+  // DataError when the file is missing, cut short, of another schema or version, or made for other
+  // parents.
+  TableFile(std::filesystem::path path, const ArtifactExpectation& expected);
+  ~TableFile();
+  TableFile(TableFile&&) noexcept;
+  TableFile& operator=(TableFile&&) noexcept;
+
+  [[nodiscard]] const std::filesystem::path& path() const;
+  [[nodiscard]] const ArtifactHeader& header() const;
+  [[nodiscard]] std::string content_digest() const;  // as recorded when written
+  void verify_content() const;  // re-reads everything; DataError when the digest differs
+  [[nodiscard]] std::vector<ColumnInfo> columns() const;  // in name order
+  [[nodiscard]] bool has(const std::string& name) const;
+  [[nodiscard]] ColumnInfo column(const std::string& name) const;  // DataError lists what there is
+
+  // Row-major values; the stored dtype must be T.
+  template <TableValue T>
+  [[nodiscard]] std::vector<T> read(const std::string& name) const {
+    return read_rows<T>(name, 0, column(name).shape.at(0));
+  }
+  // Rows [first, first + count) of the first axis.
+  template <TableValue T>
+  [[nodiscard]] std::vector<T> read_rows(const std::string& name, std::uint64_t first,
+                                         std::uint64_t count) const {
+    const ColumnInfo info = column(name);
+    std::vector<T> values(count * (info.shape.size() > 1 ? info.shape[1] : 1));
+    read_bytes(info, dtype_of<T>(), first, count, std::as_writable_bytes(std::span(values)));
+    return values;
+  }
+  [[nodiscard]] std::vector<std::string> read_strings(const std::string& name) const;
+  [[nodiscard]] std::string text_attribute(const std::string& name) const;
+  [[nodiscard]] std::uint64_t count_attribute(const std::string& name) const;
+  [[nodiscard]] double number_attribute(const std::string& name) const;
+
+ private:
+  void read_bytes(const ColumnInfo& column, DType wanted, std::uint64_t first, std::uint64_t count,
+                  std::span<std::byte> to) const;
+  struct Open;
+  std::unique_ptr<Open> open_;
+};
+
+}  // namespace refract

@@ -1,0 +1,74 @@
+#pragma once
+// One corpus shard as token ids, with everything that leads back to the text: schema token-shard,
+// SPEC 1.
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "refract/store/artifact.hpp"
+
+namespace refract {
+
+// ids holds no BOS: contexts decide where one stands. Byte spans are in the document's cleaned
+// text.
+struct TokenShardData {
+  std::uint32_t shard = 0;       // ordinal in the corpus
+  std::uint32_t vocabulary = 0;  // ids are stored as u16 up to 65536, else u32
+  std::vector<std::uint32_t> ids, token_begin, token_end;  // [tokens]
+  std::vector<std::uint64_t> document_token_starts = {0};  // [documents + 1]
+  std::vector<std::uint64_t> document_key;                    // [documents] decides held-out membership (SPEC 3)
+  std::vector<std::uint64_t> page_id, revision;            // [documents]; revision 0 = unknown
+  std::vector<std::string> title, url, links, text;        // [documents]; links joined by newlines
+  bool keep_text = true;
+  [[nodiscard]] std::size_t documents() const { return page_id.size(); }
+};
+
+// A whole document out of a shard.
+struct DocumentTokens {
+  std::vector<std::uint32_t> ids, begin, end;
+};
+
+// Written whole under its final name; returns the content digest.
+std::string write_token_shard(const std::filesystem::path& path, const TokenShardData& data,
+                              const Parents& parents);
+
+// Tables are read when first asked for and then kept; text is read frame by frame (64 documents),
+// the last frame kept. One thread at a time.
+class TokenShard {
+ public:
+  explicit TokenShard(const std::filesystem::path& path, const Parents& expected = {});
+  ~TokenShard();
+  TokenShard(TokenShard&&) noexcept;
+  TokenShard& operator=(TokenShard&&) noexcept;
+
+  [[nodiscard]] const std::filesystem::path& path() const;
+  [[nodiscard]] const ArtifactHeader& header() const;
+  [[nodiscard]] std::string content_digest() const;
+  [[nodiscard]] std::uint32_t shard() const;
+  [[nodiscard]] std::uint32_t vocabulary() const;
+  [[nodiscard]] std::uint64_t tokens() const;
+  [[nodiscard]] std::uint64_t documents() const;
+  [[nodiscard]] bool has_text() const;
+
+  [[nodiscard]] const std::vector<std::uint32_t>& ids() const;
+  [[nodiscard]] const std::vector<std::uint32_t>& token_begin() const;
+  [[nodiscard]] const std::vector<std::uint32_t>& token_end() const;
+  [[nodiscard]] const std::vector<std::uint64_t>& document_token_starts() const;  // [documents + 1]
+  [[nodiscard]] const std::vector<std::uint64_t>& document_keys() const;
+  [[nodiscard]] const std::vector<std::uint64_t>& page_ids() const;
+  [[nodiscard]] const std::vector<std::uint64_t>& revisions() const;
+  [[nodiscard]] const std::string& title(std::uint64_t document) const;
+  [[nodiscard]] const std::string& url(std::uint64_t document) const;
+  [[nodiscard]] const std::string& links(std::uint64_t document) const;
+  [[nodiscard]] DocumentTokens document_tokens(std::uint64_t document) const;
+  [[nodiscard]] std::string document_text(std::uint64_t document) const;  // DataError without text
+  void verify_content() const;  // DataError when any byte is not what was written
+
+ private:
+  struct Tables;
+  std::unique_ptr<Tables> tables_;
+};
+
+}  // namespace refract

@@ -1,0 +1,113 @@
+#include "app/commands.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "refract/base/build_info.hpp"
+#include "refract/base/file.hpp"
+#include "refract/base/parallel.hpp"
+#include "refract/base/progress.hpp"
+#include "refract/base/stop.hpp"
+#include "refract/comm/environment.hpp"
+#include "refract/ops/gemm.hpp"
+#include "refract/pipeline/pipeline.hpp"
+#include "refract/pipeline/run_folder.hpp"
+#include "refract/stages/download.hpp"
+#include "refract/stages/features.hpp"
+#include "refract/stages/probe.hpp"
+#include "refract/store/artifact.hpp"
+
+namespace refract {
+namespace {
+
+RunConfig config_of(const CommandLine& line) {
+  if (line.arguments.size() != 1)
+    throw ConfigError("refract {} takes one configuration file; {} given. Example: refract {} configs/demo.yaml",
+                      line.command, line.arguments.size(), line.command);
+  return load_run_config(line.arguments.front(), line.overrides);
+}
+
+// --print-config and --dry-run, which every configured command has.
+bool only_printed(const CommandLine& line, const RunConfig& config) {
+  if (line.print_config) fmt::print("{}", to_yaml(config));
+  if (line.dry_run) fmt::print("{}", dry_run(config, line.ranks > 0 ? line.ranks : 1));
+  return line.print_config || line.dry_run;
+}
+
+ExitCode run_until(const CommandLine& line, Until until) {
+  const RunConfig config = config_of(line);
+  if (only_printed(line, config)) return ExitCode::ok;
+  install_stop_handlers();
+  Communicator world = Communicator::world();
+  if (world.rank() == 0)
+    say(fmt::format("refract {} on {} rank(s), {} thread(s) each; run folder {}", kVersion, world.size(), thread_count(),
+                    config.run));
+  const ExitCode code = collective_run(config, world, {.until = until, .allow_numerics_change = line.allow_numerics_change});
+  if (world.rank() == 0 && code == ExitCode::ok && until == Until::report)
+    say(fmt::format("report: {}", (fs::path(config.run) / config.report.file).string()));
+  return code;
+}
+
+}  // namespace
+
+ExitCode run_command(const CommandLine& line) { return run_until(line, Until::report); }
+ExitCode tokenize_command(const CommandLine& line) { return run_until(line, Until::tokenize); }
+ExitCode extract_command(const CommandLine& line) { return run_until(line, Until::extract); }
+ExitCode train_command(const CommandLine& line) { return run_until(line, Until::train); }
+ExitCode evaluate_command(const CommandLine& line) { return run_until(line, Until::evaluate); }
+ExitCode report_command(const CommandLine& line) { return run_until(line, Until::report); }
+
+ExitCode download_command(const CommandLine& line) {
+  const RunConfig config = config_of(line);
+  if (only_printed(line, config)) return ExitCode::ok;
+  (void)read_model_info(model_folder(config));
+  const stages::DownloadResult result = stages::download(config.source, config.data_root, stages::Verify::sha256);
+  say(fmt::format("{} shard(s) in {}, {} of them fetched now; all verified", result.shards.size(),
+                  result.folder.string(), result.fetched));
+  return ExitCode::ok;
+}
+
+ExitCode probe_command(const CommandLine& line) {
+  if (!line.verify && line.feature < 0) return run_until(line, Until::probe);
+  const RunConfig config = config_of(line);
+  if (line.verify) {
+    Communicator world = Communicator::world();
+    collective_verify(config, world);
+    return ExitCode::ok;
+  }
+  const std::string sae = line.sae.empty() ? config.saes.front().name : line.sae;
+  const RunFolder folder = run_folder(config.run, model_display_name(config.model));
+  const FeatureAtlas atlas = read_features(folder.features(sae));
+  fmt::print("{}", describe_feature(atlas, static_cast<std::size_t>(line.feature), ::isatty(STDOUT_FILENO) == 1));
+  return ExitCode::ok;
+}
+
+ExitCode describe_command(const CommandLine& line) {
+  if (line.arguments.size() != 1) throw ConfigError("refract describe takes one file; {} given", line.arguments.size());
+  fmt::print("{}", describe_artifact(line.arguments.front()));
+  return ExitCode::ok;
+}
+
+ExitCode settings_command(const CommandLine& line) {
+  fmt::print("{}", settings_reference(line.arguments.empty() ? "" : line.arguments.front()));
+  return ExitCode::ok;
+}
+
+ExitCode doctor_command(const CommandLine&) {
+  const GemmSelfTest gemm = gemm_self_test();
+  fmt::print("refract {}\n", kVersion);
+  fmt::print("host           {}, {} thread(s)\n", host_name(), thread_count());
+  fmt::print("MPI            {}\n", mpi_description());
+  fmt::print("GEMM           {}\n", gemm_backend_description());
+  fmt::print("GEMM self-test {}\n", gemm.passed ? "passed: a row's bytes do not depend on the rows beside it"
+                                                : "FAILED: " + gemm.difference + ". Set another BLAS.");
+  fmt::print("CUDA           {}\n", !has_cuda ? "not in this build (configure with nvcc on PATH, -DREFRACT_CUDA=ON)"
+                                    : cuda_device_count() > 0 ? fmt::format("{} device(s)", cuda_device_count())
+                                                              : "in this build; no device on this machine: the CPU is used");
+  fmt::print("NCCL           {}\n", has_nccl ? "in this build" : "not in this build");
+  return gemm.passed ? ExitCode::ok : ExitCode::numerical;
+}
+
+}  // namespace refract

@@ -1,0 +1,19 @@
+#pragma once
+// One function per command word.
+#include "refract/app/command_table.hpp"
+
+namespace refract {
+
+ExitCode run_command(const CommandLine& line);
+ExitCode download_command(const CommandLine& line);
+ExitCode tokenize_command(const CommandLine& line);
+ExitCode extract_command(const CommandLine& line);
+ExitCode train_command(const CommandLine& line);
+ExitCode evaluate_command(const CommandLine& line);
+ExitCode probe_command(const CommandLine& line);
+ExitCode report_command(const CommandLine& line);
+ExitCode describe_command(const CommandLine& line);
+ExitCode settings_command(const CommandLine& line);
+ExitCode doctor_command(const CommandLine& line);
+
+}  // namespace refract

@@ -1,0 +1,65 @@
+#include "refract/comm/exchange.hpp"
+
+#include <mpi.h>
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "comm/mpi_check.hpp"
+#include "refract/base/error.hpp"
+
+namespace refract {
+namespace {
+
+class LoopbackExchange final : public Exchange {
+ public:
+  void all_reduce_sum(std::span<float>, Stream&) override {}
+  void reduce_scatter_sum(std::span<const float> values, std::span<const std::size_t>, std::span<float> mine,
+                          Stream&) override {
+    std::copy(values.begin(), values.end(), mine.begin());
+  }
+  void all_gather(std::span<float>, std::span<const std::size_t>, Stream&) override {}
+};
+
+std::vector<int> to_ints(std::span<const std::size_t> counts) { return {counts.begin(), counts.end()}; }
+
+class MpiExchange final : public Exchange {
+ public:
+  explicit MpiExchange(MPI_Comm comm) : comm_(comm) {}
+
+  void all_reduce_sum(std::span<float> values, Stream&) override {
+    constexpr std::size_t kPiece = kMpiPiece_bytes / sizeof(float);
+    for (std::size_t at = 0; at < values.size(); at += kPiece)
+      check(MPI_Allreduce(MPI_IN_PLACE, values.data() + at, static_cast<int>(std::min(kPiece, values.size() - at)),
+                          MPI_FLOAT, MPI_SUM, comm_), "MPI_Allreduce");
+  }
+
+  void reduce_scatter_sum(std::span<const float> values, std::span<const std::size_t> counts, std::span<float> mine,
+                          Stream&) override {
+    const std::vector<int> parts = to_ints(counts);
+    check(MPI_Reduce_scatter(values.data(), mine.data(), parts.data(), MPI_FLOAT, MPI_SUM, comm_),
+          "MPI_Reduce_scatter");
+  }
+
+  void all_gather(std::span<float> all, std::span<const std::size_t> counts, Stream&) override {
+    const std::vector<int> parts = to_ints(counts);
+    std::vector<int> starts(parts.size(), 0);
+    std::partial_sum(parts.begin(), parts.end() - 1, starts.begin() + 1);
+    check(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, all.data(), parts.data(), starts.data(), MPI_FLOAT, comm_),
+          "MPI_Allgatherv");
+  }
+
+ private:
+  MPI_Comm comm_;
+};
+
+}  // namespace
+
+std::unique_ptr<Exchange> make_exchange(Communicator& communicator) {
+  const void* native = communicator.native_mpi();
+  if (!native) return std::make_unique<LoopbackExchange>();
+  return std::make_unique<MpiExchange>(*static_cast<const MPI_Comm*>(native));
+}
+
+}  // namespace refract

@@ -1,0 +1,22 @@
+#pragma once
+#include <mpi.h>
+
+#include <string>
+
+#include "refract/base/error.hpp"
+
+namespace refract {
+
+inline void check(int code, const char* doing) {
+  if (code == MPI_SUCCESS) return;
+  std::string text(MPI_MAX_ERROR_STRING, '\0');
+  int size = 0;
+  MPI_Error_string(code, text.data(), &size);
+  text.resize(static_cast<std::size_t>(size));
+  throw SystemError("MPI failed in {}: {}", doing, text);
+}
+
+// MPI counts are ints: larger transfers go in pieces of this many bytes.
+inline constexpr std::size_t kMpiPiece_bytes = std::size_t{1} << 30;
+
+}  // namespace refract

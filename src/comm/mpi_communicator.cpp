@@ -1,0 +1,106 @@
+// The MPI body. Sums are made from gathered values in rank order: MPI_Allreduce may add in another order on
+// another machine, and these are small.
+#include <mpi.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "comm/communicator_body.hpp"
+#include "comm/mpi_check.hpp"
+#include "comm/mpi_communicator.hpp"
+
+namespace refract {
+namespace {
+
+class MpiCommunicator final : public CommunicatorBody {
+ public:
+  explicit MpiCommunicator(MPI_Comm owned) : comm_(owned) {
+    MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
+    check(MPI_Comm_rank(comm_, &rank_), "MPI_Comm_rank");
+    check(MPI_Comm_size(comm_, &size_), "MPI_Comm_size");
+  }
+  // The one collective destructor of the house: every rank frees the split it made (as Celerity does).
+  ~MpiCommunicator() override {
+    int finalized = 0;
+    MPI_Finalized(&finalized);
+    if (!finalized && comm_ != MPI_COMM_NULL) MPI_Comm_free(&comm_);
+  }
+  [[nodiscard]] int rank() const override { return rank_; }
+  [[nodiscard]] int size() const override { return size_; }
+  void barrier() override { check(MPI_Barrier(comm_), "MPI_Barrier"); }
+
+  void broadcast(std::span<std::byte> bytes, int root) override {
+    for (std::size_t at = 0; at < bytes.size(); at += kMpiPiece_bytes) {
+      const std::size_t piece = std::min(kMpiPiece_bytes, bytes.size() - at);
+      check(MPI_Bcast(bytes.data() + at, static_cast<int>(piece), MPI_BYTE, root, comm_), "MPI_Bcast");
+    }
+  }
+
+  void all_reduce_sum(std::span<std::uint64_t> values) override {
+    check(MPI_Allreduce(MPI_IN_PLACE, values.data(), static_cast<int>(values.size()), MPI_UINT64_T, MPI_SUM, comm_),
+          "MPI_Allreduce");
+  }
+
+  void all_reduce_sum(std::span<double> values) override {
+    const std::vector<std::byte> bytes = all_gather(std::as_bytes(values));
+    const auto* all = reinterpret_cast<const double*>(bytes.data());
+    const std::size_t n = values.size();
+    for (std::size_t i = 0; i < n; ++i) {
+      double sum = 0;
+      for (int r = 0; r < size_; ++r) sum += all[static_cast<std::size_t>(r) * n + i];
+      values[i] = sum;
+    }
+  }
+
+  [[nodiscard]] std::uint64_t all_reduce_max(std::uint64_t value) override {
+    check(MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_UINT64_T, MPI_MAX, comm_), "MPI_Allreduce");
+    return value;
+  }
+
+  [[nodiscard]] std::vector<std::byte> all_gather(std::span<const std::byte> mine) override {
+    std::vector<std::uint64_t> sizes(static_cast<std::size_t>(size_));
+    const std::uint64_t my_size = mine.size();
+    check(MPI_Allgather(&my_size, 1, MPI_UINT64_T, sizes.data(), 1, MPI_UINT64_T, comm_), "MPI_Allgather");
+    std::vector<std::byte> all(std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0}));
+    std::size_t at = 0;
+    if (all.size() < kMpiPiece_bytes) {
+      std::vector<int> counts(sizes.begin(), sizes.end()), starts;
+      for (const std::uint64_t size : sizes) {
+        starts.push_back(static_cast<int>(at));
+        at += size;
+      }
+      check(MPI_Allgatherv(mine.data(), static_cast<int>(mine.size()), MPI_BYTE, all.data(), counts.data(),
+                           starts.data(), MPI_BYTE, comm_), "MPI_Allgatherv");
+      return all;
+    }
+    for (int r = 0; r < size_; ++r) {
+      const std::span<std::byte> part(all.data() + at, sizes[static_cast<std::size_t>(r)]);
+      if (r == rank_) std::copy(mine.begin(), mine.end(), part.begin());
+      broadcast(part, r);
+      at += part.size();
+    }
+    return all;
+  }
+
+  [[nodiscard]] std::unique_ptr<CommunicatorBody> split(int color, int key) override {
+    MPI_Comm part = MPI_COMM_NULL;
+    check(MPI_Comm_split(comm_, color, key, &part), "MPI_Comm_split");
+    return std::make_unique<MpiCommunicator>(part);
+  }
+
+  [[nodiscard]] void* native_mpi() const override { return const_cast<MPI_Comm*>(&comm_); }
+
+ private:
+  MPI_Comm comm_;
+  int rank_ = 0, size_ = 1;
+};
+
+}  // namespace
+
+std::unique_ptr<CommunicatorBody> duplicate_world() {
+  MPI_Comm duplicate = MPI_COMM_NULL;
+  check(MPI_Comm_dup(MPI_COMM_WORLD, &duplicate), "MPI_Comm_dup");
+  return std::make_unique<MpiCommunicator>(duplicate);
+}
+
+}  // namespace refract

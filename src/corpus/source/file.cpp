@@ -1,0 +1,79 @@
+// Source `file:<pattern>`: shards that lie on this machine already, reached as file:// URLs so that
+// they take the same way as remote ones.
+#include <glob.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "corpus/source_table.hpp"
+#include "refract/base/digest.hpp"
+#include "refract/base/error.hpp"
+#include "refract/base/file.hpp"
+#include "refract/base/parallel.hpp"
+
+namespace refract {
+namespace {
+
+std::vector<fs::path> files_matching(const std::string& pattern) {
+  glob_t found{};
+  const int code = glob(pattern.c_str(), 0, nullptr, &found);
+  std::vector<fs::path> files;
+  if (code == 0)
+    for (std::size_t i = 0; i < found.gl_pathc; ++i)
+      if (fs::is_regular_file(found.gl_pathv[i])) files.emplace_back(found.gl_pathv[i]);
+  globfree(&found);
+  return files;
+}
+
+std::string file_url(const fs::path& path) {
+  std::string url = "file://";
+  for (const char c : fs::absolute(path).lexically_normal().string()) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       std::string_view("/-_.~").find(c) != std::string_view::npos;
+    url += plain ? std::string(1, c)
+                 : fmt::format("%{:02X}", static_cast<unsigned>(static_cast<unsigned char>(c)));
+  }
+  return url;
+}
+
+class FileSource : public DocumentSource {
+ public:
+  explicit FileSource(std::string pattern) : pattern_(std::move(pattern)) {
+    if (fs::is_directory(pattern_)) pattern_ = (fs::path(pattern_) / "*.jsonl*").string();
+  }
+
+  // Files have no revision: their bytes are what identifies them, so each is digested.
+  std::vector<ShardRef> list_shards() const override {
+    auto files = files_matching(pattern_);
+    if (files.empty())
+      throw ConfigError(
+          "source.from is 'file:{}', but no file matches; check the path (relative to {})",
+          pattern_, fs::current_path().string());
+    std::sort(files.begin(), files.end(), [](const fs::path& a, const fs::path& b) {
+      return shard_name_less(a.filename().string(), b.filename().string());
+    });
+    std::vector<ShardRef> shards(files.size());
+    parallel_for(files.size(), [&](std::size_t i) {
+      shards[i] = {files[i].filename().string(), file_url(files[i]), fs::file_size(files[i]),
+                   sha256_of_file(files[i])};
+    });
+    for (std::size_t i = 1; i < shards.size(); ++i)
+      if (shards[i].name == shards[i - 1].name)
+        throw ConfigError("source.from 'file:{}' matches two shards named '{}'; names must differ",
+                          pattern_, shards[i].name);
+    return shards;
+  }
+
+  std::string identity() const override { return "file"; }
+
+ private:
+  std::string pattern_;
+};
+
+}  // namespace
+
+std::unique_ptr<DocumentSource> make_file_source(std::string_view place) {
+  return std::make_unique<FileSource>(std::string(place));
+}
+
+}  // namespace refract

@@ -1,0 +1,92 @@
+#include "refract/device/device.hpp"
+
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "device/device_bodies.hpp"
+#include "refract/base/build_info.hpp"
+#include "refract/base/error.hpp"
+
+namespace refract {
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+
+[[noreturn]] void no_cuda() {
+  throw NotBuilt("this build has no CUDA: configure with -DREFRACT_CUDA=ON where nvcc is found");
+}
+
+std::byte* allocate_host(std::size_t bytes) {
+  void* data = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+  if (!data) throw SystemError("not enough memory for {} bytes: lower train.cache_bytes or store.chunk_rows", bytes);
+  std::memset(data, 0, bytes);
+  return static_cast<std::byte*>(data);
+}
+
+}  // namespace
+
+void cuda::throw_cuda_error(const char* doing, int device, const char* text) {
+  throw SystemError("CUDA device {}: {}: {}", device, doing, text);
+}
+
+int cuda_device_count() {
+  if constexpr (has_cuda) return cuda::device_count();
+  else return 0;
+}
+
+Stream::Stream(Device device) : device_(device) {
+  if (device.kind == DeviceKind::cpu) return;
+  if constexpr (has_cuda) native_ = cuda::create_stream(device.index);
+  else no_cuda();
+}
+Stream::~Stream() {
+  if constexpr (has_cuda)
+    if (native_) cuda::destroy_stream(device_.index, native_);
+}
+Stream::Stream(Stream&& other) noexcept : device_(other.device_), native_(std::exchange(other.native_, nullptr)) {}
+Stream& Stream::operator=(Stream&& other) noexcept {
+  std::swap(device_, other.device_);
+  std::swap(native_, other.native_);
+  return *this;
+}
+void Stream::synchronize() {
+  if constexpr (has_cuda)
+    if (native_) cuda::synchronize(device_.index, native_);
+}
+
+RawBuffer::RawBuffer(std::size_t bytes, Device device) : bytes_(bytes), device_(device) {
+  if (bytes == 0) return;
+  if (device.kind == DeviceKind::cpu) {
+    data_ = allocate_host(bytes);
+  } else {
+    if constexpr (has_cuda) data_ = cuda::allocate(bytes, device.index);
+    else no_cuda();
+  }
+}
+RawBuffer::~RawBuffer() {
+  if (!data_) return;
+  if (device_.kind == DeviceKind::cpu) std::free(data_);
+  else if constexpr (has_cuda) cuda::release(data_, device_.index);
+}
+RawBuffer::RawBuffer(RawBuffer&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)), device_(other.device_) {}
+RawBuffer& RawBuffer::operator=(RawBuffer&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  std::swap(device_, other.device_);
+  return *this;
+}
+
+void copy_bytes(std::byte* to, Device to_device, const std::byte* from, Device from_device, std::size_t bytes,
+                Stream& stream) {
+  if (bytes == 0) return;
+  if (to_device.kind == DeviceKind::cpu && from_device.kind == DeviceKind::cpu) {
+    std::memcpy(to, from, bytes);
+  } else {
+    if constexpr (has_cuda) cuda::copy(to, from, bytes, stream.native());
+    else no_cuda();
+  }
+}
+
+}  // namespace refract

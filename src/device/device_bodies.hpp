@@ -1,0 +1,18 @@
+#pragma once
+// The CUDA twins of the device room, called only where has_cuda holds.
+#include <cstddef>
+
+namespace refract::cuda {
+
+// Throws SystemError; lives in a host file because nvcc cannot check fmt's format strings.
+[[noreturn]] void throw_cuda_error(const char* doing, int device, const char* text);
+
+[[nodiscard]] int device_count();
+[[nodiscard]] void* create_stream(int device);
+void destroy_stream(int device, void* stream);
+void synchronize(int device, void* stream);
+[[nodiscard]] std::byte* allocate(std::size_t bytes, int device);
+void release(std::byte* data, int device);
+void copy(std::byte* to, const std::byte* from, std::size_t bytes, void* stream);
+
+}  // namespace refract::cuda

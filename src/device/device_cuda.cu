@@ -1,0 +1,57 @@
+// The CUDA side of Device, Stream and Buffer: plain allocations, one stream object per Stream.
+// Every failure names the call, the device and CUDA's own text.
+#include <cuda_runtime.h>
+
+#include <cstddef>
+
+#include "device/device_bodies.hpp"
+
+namespace refract::cuda {
+namespace {
+
+void check(cudaError_t code, const char* doing, int device) {
+  if (code != cudaSuccess) throw_cuda_error(doing, device, cudaGetErrorString(code));
+}
+
+}  // namespace
+
+int device_count() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess) return 0;  // no driver: the CPU is used
+  return count;
+}
+
+void* create_stream(int device) {
+  check(cudaSetDevice(device), "cudaSetDevice", device);
+  cudaStream_t stream = nullptr;
+  check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate", device);
+  return stream;
+}
+
+void destroy_stream(int device, void* stream) {
+  cudaSetDevice(device);
+  cudaStreamDestroy(static_cast<cudaStream_t>(stream));
+}
+
+void synchronize(int device, void* stream) {
+  check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream)), "cudaStreamSynchronize", device);
+}
+
+std::byte* allocate(std::size_t bytes, int device) {
+  check(cudaSetDevice(device), "cudaSetDevice", device);
+  void* data = nullptr;
+  check(cudaMalloc(&data, bytes), "cudaMalloc", device);
+  check(cudaMemset(data, 0, bytes), "cudaMemset", device);
+  return static_cast<std::byte*>(data);
+}
+
+void release(std::byte* data, int device) {
+  cudaSetDevice(device);
+  cudaFree(data);
+}
+
+void copy(std::byte* to, const std::byte* from, std::size_t bytes, void* stream) {
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, static_cast<cudaStream_t>(stream)), "cudaMemcpyAsync", -1);
+}
+
+}  // namespace refract::cuda

@@ -1,0 +1,285 @@
+// GPT-2 (Radford et al. 2019), as Hugging Face stores it:
+//   x0 = wte[id] + wpe[position]
+//   x += softmax(q k^T / sqrt(Dh) [/ (layer + 1)]) v Wo + bo,   q|k|v = LN(x; ln_1) Wc + bc
+//   x += gelu_new(LN(x; ln_2) W1 + b1) W2 + b2
+//   logits = LN(x; ln_f) wte^T
+// "Conv1D" weights are stored [in, out] and turned when loading.
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <mutex>
+#include <utility>
+
+#include "lm/arch_table.hpp"
+#include "lm/packed_tokens.hpp"
+#include "refract/base/error.hpp"
+#include "refract/ops/add.hpp"
+#include "refract/ops/attention.hpp"
+#include "refract/ops/embedding.hpp"
+#include "refract/ops/gelu_new.hpp"
+#include "refract/ops/gemm.hpp"
+#include "refract/ops/layer_norm.hpp"
+#include "refract/ops/token_nll.hpp"
+
+namespace refract::gpt2 {
+namespace {
+
+constexpr std::size_t kLogitRows = 256;  // rows whose logits are held at once
+
+struct Hyper {
+  std::size_t d_inner = 0;
+  float eps = 0;
+  bool scale_by_head = true, scale_by_layer = false, tied = true;
+};
+
+Hyper read_hyper(const ModelConfig& config, const ModelInfo& info) {
+  const std::string activation = config.word("activation_function", "gelu_new");
+  if (activation != "gelu_new" && activation != "gelu_pytorch_tanh") {
+    config.refuse("activation_function", "expected gelu_new or gelu_pytorch_tanh.");
+  }
+  if (config.flag("add_cross_attention", false)) config.refuse("add_cross_attention", "expected false.");
+  return {.d_inner = config.size("n_inner", 4 * info.d_model),
+          .eps = static_cast<float>(config.number("layer_norm_epsilon", 1e-5)),
+          .scale_by_head = config.flag("scale_attn_weights", true),
+          .scale_by_layer = config.flag("scale_attn_by_inverse_layer_idx", false),
+          .tied = config.flag("tie_word_embeddings", true)};
+}
+
+struct Norm {
+  Tensor<float> weight, bias;  // [D]
+};
+struct Block {
+  Norm ln_1, ln_2;
+  PackedMatrix qkv;       // [3D, D]
+  PackedMatrix attn_out;  // [D, D]
+  PackedMatrix mlp_in;    // [d_inner, D]
+  PackedMatrix mlp_out;   // [D, d_inner]
+};
+struct Weights {
+  Tensor<float> wte, wpe;  // [V, D], [P, D]
+  std::vector<Block> blocks;
+  Norm ln_f;
+  PackedMatrix head;  // [V, D]
+};
+
+// Tensor names, with whatever prefix this export uses.
+class Reader {
+ public:
+  Reader(const ModelWeights& weights, const ModelInfo& info, const Hyper& hyper)
+      : weights_(weights), info_(info), hyper_(hyper),
+        prefix_(weights.contains("transformer.wpe.weight") ? "transformer." : "") {}
+
+  Weights read() const {
+    refuse_unknown_block_tensors();
+    const std::size_t d = info_.d_model;
+    Weights w;
+    w.wte = read_token_table();
+    w.wpe = weights_.read(prefix_ + "wpe.weight", {info_.max_positions, d});
+    for (std::size_t layer = 0; layer < info_.layers; ++layer) w.blocks.push_back(read_block(layer));
+    w.ln_f = read_norm(prefix_ + "ln_f");
+    Stream stream;
+    if (hyper_.tied) w.head.pack(w.wte.cview(), {}, stream);
+    else w.head.pack(weights_.read("lm_head.weight", {info_.vocab, d}).cview(), {}, stream);
+    return w;
+  }
+
+ private:
+  // Some exports of tied models hold the table only under the head's name.
+  Tensor<float> read_token_table() const {
+    const Shape shape{info_.vocab, info_.d_model};
+    const std::string name = prefix_ + "wte.weight";
+    const bool only_head = hyper_.tied && !weights_.contains(name) && weights_.contains("lm_head.weight");
+    return weights_.read(only_head ? "lm_head.weight" : name, shape);
+  }
+
+  Norm read_norm(const std::string& name) const {
+    return {weights_.read(name + ".weight", {info_.d_model}), weights_.read(name + ".bias", {info_.d_model})};
+  }
+
+  PackedMatrix read_conv1d(const std::string& name, std::size_t in, std::size_t out) const {
+    Stream stream;
+    return {weights_.read_transposed(name + ".weight", in, out).cview(),
+            weights_.read(name + ".bias", {out}).cview(), stream};
+  }
+
+  Block read_block(std::size_t layer) const {
+    const std::size_t d = info_.d_model;
+    const std::string block = fmt::format("{}h.{}.", prefix_, layer);
+    return {.ln_1 = read_norm(block + "ln_1"),
+            .ln_2 = read_norm(block + "ln_2"),
+            .qkv = read_conv1d(block + "attn.c_attn", d, 3 * d),
+            .attn_out = read_conv1d(block + "attn.c_proj", d, d),
+            .mlp_in = read_conv1d(block + "mlp.c_fc", d, hyper_.d_inner),
+            .mlp_out = read_conv1d(block + "mlp.c_proj", hyper_.d_inner, d)};
+  }
+
+  // A tensor in a block that this file does not use means another architecture or other sizes; only the causal
+  // masks that old exports hold are skipped.
+  void refuse_unknown_block_tensors() const {
+    constexpr std::array<std::string_view, 6> kParts{"ln_1", "ln_2", "attn.c_attn", "attn.c_proj", "mlp.c_fc",
+                                                     "mlp.c_proj"};
+    const std::string start = prefix_ + "h.";
+    for (const std::string_view name : weights_.names()) {
+      if (!name.starts_with(start)) continue;
+      const std::string_view rest = name.substr(start.size());
+      std::size_t layer = 0;
+      const auto parsed = std::from_chars(rest.data(), rest.data() + rest.size(), layer);
+      const std::string_view part = rest.substr(std::min(rest.size(), static_cast<std::size_t>(parsed.ptr - rest.data()) + 1));
+      const bool mask = part == "attn.bias" || part == "attn.masked_bias";
+      const bool used = std::ranges::any_of(kParts, [&](std::string_view known) {
+        return part == fmt::format("{}.weight", known) || part == fmt::format("{}.bias", known);
+      });
+      if (parsed.ec == std::errc{} && layer < info_.layers && (mask || used)) continue;
+      throw DataError("tensor '{}' is not part of a gpt2 model of {} layers. config.json belongs to other weights, or "
+                      "the architecture is another one: fetch the model again.", name, info_.layers);
+    }
+  }
+
+  const ModelWeights& weights_;
+  const ModelInfo& info_;
+  const Hyper& hyper_;
+  std::string prefix_;
+};
+
+// Activations of one call; kept between calls of the same or smaller size.
+struct Activations {
+  Activations(std::size_t rows, std::size_t d, std::size_t d_inner)
+      : x({rows, d}), normed({rows, d}), qkv({rows, 3 * d}), heads({rows, d}), out({rows, d}), inner({rows, d_inner}) {}
+  Tensor<float> x, normed, qkv, heads, out, inner;
+};
+
+class Gpt2 final : public LanguageModel {
+ public:
+  Gpt2(ModelInfo info, Hyper hyper, Weights weights)
+      : info_(std::move(info)), hyper_(hyper), weights_(std::move(weights)) {}
+
+  const ModelInfo& info() const override { return info_; }
+  void require(HookPoint hook) const override { expect_layer(hook, info_); }
+
+  void forward(const PackedTokens& tokens, int last_layer, Tap& tap, Stream& stream) const override {
+    expect_fits(tokens, info_);
+    expect_layer({last_layer, Site::resid_post}, info_);
+    auto activations = take_activations(tokens.ids.size());
+    run_blocks(tokens, last_layer, tap, *activations, stream);
+    return_activations(std::move(activations));
+  }
+
+  void next_token_nll(const PackedTokens& tokens, Tap& tap, std::span<float> nll, Stream& stream) const override {
+    expect_fits(tokens, info_);
+    REFRACT_ASSERT(nll.size() == tokens.ids.size(), "nll {} tokens {}", nll.size(), tokens.ids.size());
+    auto activations = take_activations(tokens.ids.size());
+    run_blocks(tokens, static_cast<int>(info_.layers) - 1, tap, *activations, stream);
+    read_out(tokens, *activations, nll, stream);
+    return_activations(std::move(activations));
+  }
+
+ private:
+  void run_blocks(const PackedTokens& tokens, int last_layer, Tap& tap, Activations& a, Stream& stream) const {
+    const std::size_t rows = tokens.ids.size();
+    const auto x = a.x.view().rows(0, rows), normed = a.normed.view().rows(0, rows), out = a.out.view().rows(0, rows);
+    const auto qkv = a.qkv.view().rows(0, rows), heads = a.heads.view().rows(0, rows);
+    const auto inner = a.inner.view().rows(0, rows);
+    embed(tokens.ids, tokens.positions, weights_.wte.cview(), weights_.wpe.cview(), x, stream);
+    for (int layer = 0; layer <= last_layer; ++layer) {
+      const Block& block = weights_.blocks[static_cast<std::size_t>(layer)];
+      tap.at({layer, Site::resid_pre}, x);
+
+      normalise(x, block.ln_1, normed, stream);
+      gemm_nt(normed, block.qkv, qkv, 0, stream);
+      causal_attention(qkv, tokens.segment_starts, info_.heads, attention_scale(layer), heads, stream);
+      gemm_nt(heads, block.attn_out, out, 0, stream);
+      tap.at({layer, Site::attn_out}, out);
+      add(x, out, stream);
+      tap.at({layer, Site::resid_mid}, x);
+
+      normalise(x, block.ln_2, normed, stream);
+      gemm_nt(normed, block.mlp_in, inner, 0, stream);
+      gelu_new(inner, stream);
+      gemm_nt(inner, block.mlp_out, out, 0, stream);
+      tap.at({layer, Site::mlp_out}, out);
+      add(x, out, stream);
+      tap.at({layer, Site::resid_post}, x);
+    }
+  }
+
+  void normalise(TensorView<const float> x, const Norm& norm, TensorView<float> y, Stream& stream) const {
+    layer_norm(x, norm.weight.cview(), norm.bias.cview(), hyper_.eps, y, stream);
+  }
+
+  float attention_scale(int layer) const {
+    const double head_width = static_cast<double>(info_.d_model / info_.heads);
+    const double by_head = hyper_.scale_by_head ? 1.0 / std::sqrt(head_width) : 1.0;
+    return static_cast<float>(hyper_.scale_by_layer ? by_head / (layer + 1) : by_head);
+  }
+
+  void read_out(const PackedTokens& tokens, Activations& a, std::span<float> nll, Stream& stream) const {
+    const std::size_t rows = tokens.ids.size();
+    const auto normed = a.normed.view().rows(0, rows);
+    normalise(a.x.view().rows(0, rows), weights_.ln_f, normed, stream);
+    // The last token of the call has no successor; any target will do for the last of a segment.
+    std::vector<std::uint32_t> targets(tokens.ids.begin() + (rows > 0 ? 1 : 0), tokens.ids.end());
+    targets.resize(rows, 0);
+    Tensor<float> logits({std::min(kLogitRows, rows), info_.vocab});
+    for (std::size_t first = 0; first < rows; first += kLogitRows) {
+      const std::size_t count = std::min(kLogitRows, rows - first);
+      const auto part = logits.view().rows(0, count);
+      gemm_nt(normed.rows(first, count), weights_.head, part, first, stream);
+      token_nll(part, std::span(targets).subspan(first, count), nll.subspan(first, count), stream);
+    }
+    for (std::size_t segment = 1; segment < tokens.segment_starts.size(); ++segment) {
+      const std::uint32_t end = tokens.segment_starts[segment];
+      if (end > tokens.segment_starts[segment - 1]) nll[end - 1] = std::numeric_limits<float>::quiet_NaN();
+    }
+  }
+
+  // Calls are const and may run side by side; each takes the spare activations or makes its own.
+  std::unique_ptr<Activations> take_activations(std::size_t rows) const {
+    const std::lock_guard lock(spare_mutex_);
+    if (spare_ && spare_->x.axis(0) >= rows) return std::move(spare_);
+    return std::make_unique<Activations>(rows, info_.d_model, hyper_.d_inner);
+  }
+  void return_activations(std::unique_ptr<Activations> activations) const {
+    const std::lock_guard lock(spare_mutex_);
+    spare_ = std::move(activations);
+  }
+
+  ModelInfo info_;
+  Hyper hyper_;
+  Weights weights_;
+  mutable std::mutex spare_mutex_;
+  mutable std::unique_ptr<Activations> spare_;
+};
+
+}  // namespace
+
+ModelInfo read_info(const ModelConfig& config) {
+  ModelInfo info{.family = "gpt2",
+                 .layers = config.size("n_layer", 12),
+                 .d_model = config.size("n_embd", 768),
+                 .heads = config.size("n_head", 12),
+                 .vocab = config.size("vocab_size", 50257),
+                 .max_positions = config.size("n_positions", config.size("n_ctx", 1024)),
+                 .bos_id = config.token_id("bos_token_id"),
+                 .eos_id = config.token_id("eos_token_id"),
+                 .digest = {},
+                 .parameter_bytes = 0};
+  if (info.d_model % info.heads != 0) {
+    config.refuse("n_head", fmt::format("which does not divide n_embd {}.", info.d_model));
+  }
+  const auto hyper = read_hyper(config, info);
+  const std::uint64_t d = info.d_model, inner = hyper.d_inner;
+  const std::uint64_t block = 4 * d + (3 * d * d + 3 * d) + (d * d + d) + (d * inner + inner) + (inner * d + d);
+  const std::uint64_t tables = (hyper.tied ? 1 : 2) * info.vocab * d + info.max_positions * d;
+  info.parameter_bytes = sizeof(float) * (tables + info.layers * block + 2 * d);
+  return info;
+}
+
+std::unique_ptr<LanguageModel> load(const ModelConfig& config, const ModelWeights& weights, ModelInfo info) {
+  const Hyper hyper = read_hyper(config, info);
+  auto values = Reader(weights, info, hyper).read();
+  return std::make_unique<Gpt2>(std::move(info), hyper, std::move(values));
+}
+
+}  // namespace refract::gpt2

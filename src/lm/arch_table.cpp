@@ -1,0 +1,16 @@
+#include "lm/arch_table.hpp"
+
+#include <array>
+
+namespace refract {
+namespace {
+
+constexpr std::array<Architecture, 1> kArchitectures{{
+    {"gpt2", gpt2::read_info, gpt2::load},
+}};
+
+}  // namespace
+
+std::span<const Architecture> architectures() { return kArchitectures; }
+
+}  // namespace refract

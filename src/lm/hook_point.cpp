@@ -1,0 +1,56 @@
+#include "refract/lm/hook_point.hpp"
+
+#include <array>
+#include <charconv>
+
+#include "refract/base/error.hpp"
+
+namespace refract {
+namespace {
+
+struct SiteName {
+  Site site;
+  std::string_view word;
+};
+constexpr std::array<SiteName, 5> kSites{{{Site::resid_pre, "hook_resid_pre"},
+                                          {Site::resid_mid, "hook_resid_mid"},
+                                          {Site::resid_post, "hook_resid_post"},
+                                          {Site::attn_out, "hook_attn_out"},
+                                          {Site::mlp_out, "hook_mlp_out"}}};
+
+[[noreturn]] void refuse(std::string_view text) {
+  throw ConfigError("hook '{}' is not a hook point. Write blocks.LAYER.SITE with LAYER from 0 and SITE one of "
+                    "hook_resid_pre, hook_resid_mid, hook_resid_post, hook_attn_out, hook_mlp_out, "
+                    "e.g. blocks.4.hook_resid_post.", text);
+}
+
+}  // namespace
+
+std::string name(HookPoint hook) {
+  for (const auto& known : kSites) {
+    if (known.site == hook.site) return fmt::format("blocks.{}.{}", hook.layer, known.word);
+  }
+  REFRACT_ASSERT(false, "site {}", static_cast<int>(hook.site));
+}
+
+HookPoint parse_hook_point(std::string_view text) {
+  constexpr std::string_view kPrefix = "blocks.";
+  if (!text.starts_with(kPrefix)) refuse(text);
+  const std::string_view rest = text.substr(kPrefix.size());
+  const std::size_t dot = rest.find('.');
+  if (dot == std::string_view::npos) refuse(text);
+  const std::string_view number = rest.substr(0, dot), word = rest.substr(dot + 1);
+  HookPoint hook;
+  const auto [end, failure] = std::from_chars(number.data(), number.data() + number.size(), hook.layer);
+  const bool canonical = failure == std::errc{} && end == number.data() + number.size() && hook.layer >= 0 &&
+                         (number.size() == 1 || number.front() != '0') && number.front() != '-';
+  if (!canonical) refuse(text);
+  for (const auto& known : kSites) {
+    if (known.word != word) continue;
+    hook.site = known.site;
+    return hook;
+  }
+  refuse(text);
+}
+
+}  // namespace refract

@@ -1,0 +1,62 @@
+#include "lm/model_config.hpp"
+
+#include "refract/base/error.hpp"
+#include "refract/base/file.hpp"
+
+namespace refract {
+
+ModelConfig::ModelConfig(const std::filesystem::path& folder) : path_(folder / "config.json"), text_(read_file(path_)) {
+  values_ = nlohmann::json::parse(text_, nullptr, false);
+  if (!values_.is_object()) {
+    throw DataError("{}: not a JSON object. A model folder holds config.json and *.safetensors as on Hugging Face.",
+                    path_.string());
+  }
+}
+
+const nlohmann::json* ModelConfig::find(std::string_view key) const {
+  const auto found = values_.find(key);
+  return found == values_.end() || found->is_null() ? nullptr : &*found;
+}
+
+void ModelConfig::refuse(std::string_view key, std::string_view what) const {
+  const auto* value = find(key);
+  throw DataError("{}: {} is {}, {}", path_.string(), key, value ? value->dump() : "absent", what);
+}
+
+std::size_t ModelConfig::size(std::string_view key, std::size_t absent) const {
+  const auto* value = find(key);
+  if (!value) return absent;
+  if (!value->is_number_unsigned() || value->get<std::size_t>() == 0) refuse(key, "expected a positive integer.");
+  return value->get<std::size_t>();
+}
+
+double ModelConfig::number(std::string_view key, double absent) const {
+  const auto* value = find(key);
+  if (!value) return absent;
+  if (!value->is_number()) refuse(key, "expected a number.");
+  return value->get<double>();
+}
+
+bool ModelConfig::flag(std::string_view key, bool absent) const {
+  const auto* value = find(key);
+  if (!value) return absent;
+  if (!value->is_boolean()) refuse(key, "expected true or false.");
+  return value->get<bool>();
+}
+
+std::string ModelConfig::word(std::string_view key, std::string_view absent) const {
+  const auto* value = find(key);
+  if (!value) return std::string(absent);
+  if (!value->is_string()) refuse(key, "expected a string.");
+  return value->get<std::string>();
+}
+
+std::int64_t ModelConfig::token_id(std::string_view key) const {
+  const auto* value = find(key);
+  if (!value) return -1;
+  if (value->is_array() && !value->empty()) value = &value->front();
+  if (!value->is_number_integer()) refuse(key, "expected a token id.");
+  return value->get<std::int64_t>();
+}
+
+}  // namespace refract

@@ -1,0 +1,41 @@
+#include "refract/metrics/bootstrap.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "refract/base/parallel.hpp"
+#include "refract/base/random.hpp"
+
+namespace refract {
+
+std::vector<std::uint32_t> bootstrap_counts(std::size_t documents, std::uint64_t seed, std::size_t replicate) {
+  const CounterRng rng(Purpose::bootstrap, {seed, replicate});
+  std::vector<std::uint32_t> counts(documents, 0);
+  for (std::size_t i = 0; i < documents; ++i) ++counts[rng.below(i, documents)];
+  return counts;
+}
+
+Interval percentile_interval(std::vector<double> values) {
+  std::erase_if(values, [](double value) { return !std::isfinite(value); });
+  if (values.empty()) return {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::quiet_NaN()};
+  std::sort(values.begin(), values.end());
+  const auto at = [&](double share) {
+    const double place = share * static_cast<double>(values.size() - 1);
+    const auto below = static_cast<std::size_t>(place);
+    const double part = place - static_cast<double>(below);
+    return values[below] + part * (values[std::min(below + 1, values.size() - 1)] - values[below]);
+  };
+  return {at(0.025), at(0.975)};
+}
+
+Interval bootstrap_interval(std::size_t documents, std::uint64_t seed, std::size_t replicates,
+                            const std::function<double(std::span<const std::uint32_t>)>& statistic) {
+  std::vector<double> values(replicates);
+  parallel_for(replicates, [&](std::size_t replicate) {
+    values[replicate] = statistic(bootstrap_counts(documents, seed, replicate));
+  });
+  return percentile_interval(std::move(values));
+}
+
+}  // namespace refract

@@ -1,0 +1,133 @@
+#include "refract/metrics/reconstruction.hpp"
+
+#include <algorithm>
+#include <bit>
+
+#include "refract/base/error.hpp"
+#include "refract/base/parallel.hpp"
+#include "refract/metrics/bootstrap.hpp"
+#include "refract/metrics/metric_table.hpp"
+
+namespace refract {
+namespace {
+
+void add_row(const MetricRows& rows, std::size_t row, DocumentSums& sums) {
+  const auto x = rows.x.row(row), x_hat = rows.x_hat.row(row);
+  ++sums.rows;
+  for (std::size_t d = 0; d < x.size(); ++d) {
+    const double value = static_cast<double>(x[d]), error = value - static_cast<double>(x_hat[d]);
+    sums.squared_error += error * error;
+    sums.squared_norm += value * value;
+    sums.sum_x[d] += value;
+    sums.sum_e[d] += error;
+  }
+  if (rows.row_starts.empty()) return;
+  sums.active += static_cast<double>(rows.row_starts[row + 1] - rows.row_starts[row]);
+  for (std::size_t j = rows.row_starts[row]; j < rows.row_starts[row + 1]; ++j)
+    sums.fired[rows.features[j] / 64] |= std::uint64_t{1} << (rows.features[j] % 64);
+}
+
+// Documents in order of their id, each drawn counts[i] times (empty: once).
+MetricTotals totals_of(const std::vector<const DocumentSums*>& documents, std::span<const std::uint32_t> counts,
+                       std::size_t d_in, std::size_t d_sae) {
+  MetricTotals totals{.d_in = d_in, .d_sae = d_sae};
+  std::vector<double> sum_x(d_in, 0.0), sum_e(d_in, 0.0);
+  std::vector<std::uint64_t> fired((d_sae + 63) / 64, 0);
+  for (std::size_t i = 0; i < documents.size(); ++i) {
+    if (!counts.empty() && counts[i] == 0) continue;
+    const double times = counts.empty() ? 1 : static_cast<double>(counts[i]);
+    const DocumentSums& document = *documents[i];
+    totals.rows += times * static_cast<double>(document.rows);
+    totals.squared_error += times * document.squared_error;
+    totals.squared_norm += times * document.squared_norm;
+    totals.active += times * document.active;
+    for (std::size_t d = 0; d < d_in; ++d) {
+      sum_x[d] += times * document.sum_x[d];
+      sum_e[d] += times * document.sum_e[d];
+    }
+    for (std::size_t word = 0; word < fired.size(); ++word) fired[word] |= document.fired[word];
+  }
+  for (const double value : sum_x) totals.squared_sum_x += value * value;
+  for (const double value : sum_e) totals.squared_sum_e += value * value;
+  totals.dead = static_cast<double>(d_sae);
+  for (const std::uint64_t word : fired) totals.dead -= std::popcount(word);
+  return totals;
+}
+
+}  // namespace
+
+const MetricValue& MetricReport::of(std::string_view name) const {
+  for (const MetricValue& value : values)
+    if (value.name == name) return value;
+  throw SystemError("metric \"{}\" was not measured here.", name);
+}
+
+ReconstructionSums::ReconstructionSums(std::size_t d_in, std::size_t d_sae) : d_in_(d_in), d_sae_(d_sae) {}
+
+void ReconstructionSums::add(const MetricRows& rows) {
+  const std::size_t n = rows.x.axis(0);
+  expect_shape(rows.x, "x", {{"n", n}, {"D", d_in_}});
+  expect_shape(rows.x_hat, "x_hat", {{"n", n}, {"D", d_in_}});
+  REFRACT_ASSERT(rows.documents.size() == n && rows.included.size() == n, "n {} documents {} included {}", n,
+                 rows.documents.size(), rows.included.size());
+  std::map<std::uint64_t, std::vector<std::uint32_t>> rows_of;
+  for (std::size_t row = 0; row < n; ++row)
+    if (rows.included[row] != 0) rows_of[rows.documents[row]].push_back(static_cast<std::uint32_t>(row));
+  std::vector<std::pair<DocumentSums*, const std::vector<std::uint32_t>*>> work;
+  for (const auto& [document, of] : rows_of) {
+    DocumentSums& sums = documents_[document];
+    sums.sum_x.resize(d_in_, 0.0);
+    sums.sum_e.resize(d_in_, 0.0);
+    sums.fired.resize((d_sae_ + 63) / 64, 0);
+    work.emplace_back(&sums, &of);
+  }
+  parallel_for(work.size(), [&](std::size_t i) {
+    for (const std::uint32_t row : *work[i].second) add_row(rows, row, *work[i].first);
+  });
+}
+
+void ReconstructionSums::merge(const ReconstructionSums& other) {
+  REFRACT_ASSERT(d_in_ == other.d_in_ && d_sae_ == other.d_sae_, "d_in {} {} d_sae {} {}", d_in_, other.d_in_, d_sae_,
+                 other.d_sae_);
+  for (const auto& [document, theirs] : other.documents_) {
+    const auto [at, added] = documents_.try_emplace(document, theirs);
+    if (added) continue;
+    DocumentSums& ours = at->second;
+    ours.rows += theirs.rows;
+    ours.squared_error += theirs.squared_error;
+    ours.squared_norm += theirs.squared_norm;
+    ours.active += theirs.active;
+    for (std::size_t d = 0; d < d_in_; ++d) {
+      ours.sum_x[d] += theirs.sum_x[d];
+      ours.sum_e[d] += theirs.sum_e[d];
+    }
+    for (std::size_t word = 0; word < ours.fired.size(); ++word) ours.fired[word] |= theirs.fired[word];
+  }
+}
+
+MetricReport ReconstructionSums::report(std::uint64_t seed, std::size_t replicates) const {
+  std::vector<const DocumentSums*> documents;
+  for (const auto& [document, sums] : documents_) documents.push_back(&sums);
+  std::vector<MetricTotals> samples(replicates);
+  parallel_for(replicates, [&](std::size_t replicate) {
+    samples[replicate] = totals_of(documents, bootstrap_counts(documents.size(), seed, replicate), d_in_, d_sae_);
+  });
+  const MetricTotals totals = totals_of(documents, {}, d_in_, d_sae_);
+
+  MetricReport report;
+  report.rows = static_cast<std::uint64_t>(totals.rows);
+  report.documents = documents.size();
+  for (const MetricRow& metric : metric_table()) {
+    if (metric.needs_features && d_sae_ == 0) continue;
+    std::vector<double> values;
+    for (const MetricTotals& sample : samples) values.push_back(metric.value(sample));
+    Interval interval = percentile_interval(std::move(values));
+    const double value = metric.value(totals);
+    if (metric.counts_the_unseen)
+      interval = {std::max(0.0, 2 * value - interval.high), std::max(0.0, 2 * value - interval.low)};
+    report.values.push_back({std::string(metric.name), value, interval.low, interval.high});
+  }
+  return report;
+}
+
+}  // namespace refract

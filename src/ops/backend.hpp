@@ -1,0 +1,18 @@
+#pragma once
+// What an op does when the stream's device has no body for it.
+#include <string_view>
+
+#include "refract/base/error.hpp"
+#include "refract/device/device.hpp"
+
+namespace refract {
+
+inline void expect_cpu(const Stream& stream, std::string_view op) {
+  if (stream.device().kind == DeviceKind::cpu) return;
+  throw NotBuilt("{} has no CUDA body in this build. Run on the CPU: set device: cpu.", op);
+}
+
+// Rows a thread takes at a time in row-wise ops.
+inline constexpr std::size_t kRowsPerTask = 32;
+
+}  // namespace refract

@@ -1,0 +1,147 @@
+#include "refract/order/contexts.hpp"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "refract/base/error.hpp"
+
+namespace refract {
+
+Packing packing_from(const std::string& text) {
+  if (text == "packed") return Packing::packed;
+  if (text == "concat") return Packing::concat;
+  if (text == "document") return Packing::document;
+  throw ConfigError("tokens.packing is '{}'; allowed: packed, concat, document", text);
+}
+
+BosRule bos_rule_from(const std::string& text) {
+  if (text == "document_start") return BosRule::document_start;
+  if (text == "each_context") return BosRule::each_context;
+  if (text == "none") return BosRule::none;
+  throw ConfigError("tokens.bos is '{}'; allowed: document_start, each_context, none", text);
+}
+
+std::vector<std::uint8_t> keep_documents(std::span<const std::uint64_t> page_ids,
+                                         std::span<const std::uint64_t> revisions,
+                                         std::unordered_set<std::uint64_t>& seen) {
+  std::vector<std::uint8_t> keep(page_ids.size(), 1);
+  std::unordered_map<std::uint64_t, std::size_t> best;
+  for (std::size_t d = 0; d < page_ids.size(); ++d) {
+    if (page_ids[d] == 0) continue;
+    if (seen.contains(page_ids[d])) {
+      keep[d] = 0;
+      continue;
+    }
+    const auto [entry, fresh] = best.try_emplace(page_ids[d], d);
+    if (fresh) continue;
+    const bool newer = revisions[d] > revisions[entry->second];
+    keep[newer ? entry->second : d] = 0;
+    if (newer) entry->second = d;
+  }
+  for (const auto& [page, document] : best) seen.insert(page);
+  return keep;
+}
+
+namespace {
+
+// Fills contexts of one kind (training or held-out) slot by slot.
+class ContextFiller {
+ public:
+  ContextFiller(const ContextRule& rule, bool heldout, ContextTableData& table)
+      : rule_(rule), heldout_(heldout), table_(table) {}
+
+  void add(std::uint32_t document, std::uint64_t tokens) {
+    std::uint64_t offset = 0;
+    bool bos = rule_.bos != BosRule::none;
+    while (offset < tokens || bos) {
+      if (slot_ == 0 && rule_.bos == BosRule::each_context) bos = true;
+      const std::uint32_t room = rule_.length - slot_;
+      const std::uint32_t lead = bos ? 1 : 0;
+      const auto taken = static_cast<std::uint32_t>(std::min<std::uint64_t>(room - lead, tokens - offset));
+      table_.segments.push_back({.slot = slot_, .document = document,
+                                 .token_offset = static_cast<std::uint32_t>(offset), .length = taken + lead,
+                                 .bos = static_cast<std::uint8_t>(bos)});
+      offset += taken;
+      slot_ += taken + lead;
+      bos = false;
+      if (slot_ == rule_.length) close();
+    }
+    if (rule_.packing == Packing::document) close();
+  }
+
+  void close() {
+    if (slot_ == 0) return;
+    table_.segment_starts.push_back(table_.segments.size());
+    table_.heldout.push_back(heldout_ ? 1 : 0);
+    slot_ = 0;
+  }
+
+ private:
+  const ContextRule& rule_;
+  bool heldout_;
+  ContextTableData& table_;
+  std::uint32_t slot_ = 0;
+};
+
+const char* text_of(Packing packing) {
+  return packing == Packing::packed ? "packed" : packing == Packing::concat ? "concat" : "document";
+}
+const char* text_of(BosRule bos) {
+  return bos == BosRule::none ? "none" : bos == BosRule::each_context ? "each_context" : "document_start";
+}
+
+}  // namespace
+
+ContextTableData build_contexts(const ContextRule& rule, std::span<const std::uint64_t> document_token_starts,
+                                std::span<const std::uint8_t> keep, std::span<const std::uint8_t> heldout) {
+  ContextTableData table;
+  table.context_length = rule.length;
+  table.packing = text_of(rule.packing);
+  table.bos = text_of(rule.bos);
+  table.bos_id = rule.bos_id;
+  for (const bool wanted : {false, true}) {
+    ContextFiller filler(rule, wanted, table);
+    for (std::size_t d = 0; d < keep.size(); ++d)
+      if (keep[d] && (heldout[d] != 0) == wanted)
+        filler.add(static_cast<std::uint32_t>(d), document_token_starts[d + 1] - document_token_starts[d]);
+    filler.close();
+  }
+  return table;
+}
+
+ContextInput context_input(const ContextTableData& table, std::size_t context,
+                           std::span<const std::uint32_t> shard_ids,
+                           std::span<const std::uint64_t> document_token_starts, std::uint32_t ordinal,
+                           std::span<const std::uint8_t> special) {
+  ContextInput input;
+  const std::uint64_t high = std::uint64_t{ordinal} << 32;
+  const bool concat = table.packing == "concat";
+  input.slots.resize(table.context_length);
+  for (std::uint32_t slot = 0; slot < table.context_length; ++slot) {
+    input.slots.context[slot] = high | context;
+    input.slots.position[slot] = slot;
+    input.slots.token[slot] = table.bos_id;
+    input.slots.document[slot] = kNoDocument;
+    input.slots.document_position[slot] = kNoDocumentPosition;
+    input.slots.excluded[slot] = kExcludedPad;
+  }
+  for (const Segment& segment : table.of_context(context)) {
+    if (!concat || input.ids.empty()) input.segment_starts.push_back(static_cast<std::uint32_t>(input.ids.size()));
+    for (std::uint32_t i = 0; i < segment.length; ++i) {
+      const std::uint32_t slot = segment.slot + i;
+      const bool bos = segment.bos && i == 0;
+      const std::uint32_t at = segment.token_offset + i - segment.bos;
+      const std::uint32_t id = bos ? table.bos_id : shard_ids[document_token_starts[segment.document] + at];
+      input.ids.push_back(id);
+      input.positions.push_back(concat ? slot : i);
+      input.slots.token[slot] = id;
+      input.slots.document[slot] = high | segment.document;
+      if (!bos) input.slots.document_position[slot] = at;
+      input.slots.excluded[slot] = bos ? kExcludedBos : id < special.size() && special[id] ? kExcludedSpecial : 0;
+    }
+  }
+  input.segment_starts.push_back(static_cast<std::uint32_t>(input.ids.size()));
+  return input;
+}
+
+}  // namespace refract

@@ -1,0 +1,127 @@
+#include "refract/stages/block_rows.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "refract/base/parallel.hpp"
+
+namespace refract {
+
+BlockPlan plan_block(const SampleOrder& order, const ChunkShape& chunk, std::uint64_t block, TokenCorpus& corpus,
+                     const RowRule& rule) {
+  BlockPlan plan;
+  std::vector<BlockPlan::Row> sequence;
+  for (const ContextPart& part : order.block_parts(chunk, block)) {
+    const ContextTableData& table = corpus.contexts(part.context.shard);
+    const std::vector<std::uint32_t> slots =
+        select_slots(rule, table, part.context.context, part.context.key(), order.rule().store_seed);
+    const auto index = static_cast<std::uint32_t>(plan.contexts.size());
+    plan.contexts.push_back(part.context.key());
+    for (std::uint32_t i = 0; i < part.count; ++i) sequence.push_back({index, slots[part.first + i]});
+  }
+  plan.rows.reserve(sequence.size());
+  for (const std::uint32_t i : order.block_permutation(chunk, block)) plan.rows.push_back(sequence[i]);
+  return plan;
+}
+
+RowIdentity identity_of(const BlockPlan& plan, TokenCorpus& corpus) {
+  std::vector<ContextInput> inputs;
+  for (const std::uint64_t key : plan.contexts) inputs.push_back(corpus.input(key));
+  RowIdentity identity;
+  for (const BlockPlan::Row& row : plan.rows) identity.append(inputs[row.context].slots, row.slot);
+  return identity;
+}
+
+namespace {
+
+// One forward call over some of a block's contexts.
+struct Call {
+  std::vector<std::uint32_t> ids, positions, segment_starts;
+  struct Copy {
+    std::uint32_t token, row;  // token of this call -> row of the block
+  };
+  std::vector<Copy> copies;
+};
+
+std::vector<Call> make_calls(const std::vector<ContextInput>& inputs, const BlockPlan& plan) {
+  std::vector<std::vector<Call::Copy>> wanted(inputs.size());  // slot, row
+  for (std::uint32_t r = 0; r < plan.rows.size(); ++r) wanted[plan.rows[r].context].push_back({plan.rows[r].slot, r});
+  std::vector<Call> calls(1);
+  for (std::size_t c = 0; c < inputs.size(); ++c) {
+    if (!calls.back().ids.empty() && calls.back().ids.size() + inputs[c].ids.size() > kForwardTokens)
+      calls.emplace_back();
+    Call& call = calls.back();
+    const auto base = static_cast<std::uint32_t>(call.ids.size());
+    // Slots are filled from the front without holes, so a slot is also the token's index in the context.
+    for (const Call::Copy& copy : wanted[c])
+      if (copy.token < inputs[c].ids.size()) call.copies.push_back({base + copy.token, copy.row});
+    call.ids.insert(call.ids.end(), inputs[c].ids.begin(), inputs[c].ids.end());
+    call.positions.insert(call.positions.end(), inputs[c].positions.begin(), inputs[c].positions.end());
+    for (std::size_t s = 0; s + 1 < inputs[c].segment_starts.size(); ++s)
+      call.segment_starts.push_back(base + inputs[c].segment_starts[s]);
+  }
+  for (Call& call : calls) call.segment_starts.push_back(static_cast<std::uint32_t>(call.ids.size()));
+  return calls;
+}
+
+class Capture final : public Tap {
+ public:
+  Capture(const std::vector<HookPoint>& hooks, std::vector<Tensor<float>>& out) : hooks_(hooks), out_(out) {}
+  void set_call(const Call& call) { call_ = &call; }
+  void at(HookPoint hook, TensorView<float> values) override {
+    for (std::size_t h = 0; h < hooks_.size(); ++h) {
+      if (hooks_[h] != hook) continue;
+      for (const Call::Copy& copy : call_->copies)
+        std::ranges::copy(values.row(copy.token), out_[h].row(copy.row).begin());
+    }
+  }
+
+ private:
+  const std::vector<HookPoint>& hooks_;
+  std::vector<Tensor<float>>& out_;
+  const Call* call_ = nullptr;
+};
+
+double norm_of(std::span<const float> row) {
+  double sum = 0;
+  for (const float value : row) sum += static_cast<double>(value) * value;
+  return std::sqrt(sum);
+}
+
+}  // namespace
+
+BlockComputer::BlockComputer(const LanguageModel& model, std::vector<HookPoint> hooks, TokenCorpus& corpus,
+                             std::vector<double> sink_thresholds)
+    : model_(model), hooks_(std::move(hooks)), corpus_(corpus), sink_thresholds_(std::move(sink_thresholds)) {
+  for (const HookPoint hook : hooks_) model_.require(hook);
+}
+
+BlockRows BlockComputer::compute(const BlockPlan& plan, Stream& stream) {
+  std::vector<ContextInput> inputs;
+  for (const std::uint64_t key : plan.contexts) inputs.push_back(corpus_.input(key));
+  BlockRows out;
+  for (const BlockPlan::Row& row : plan.rows) out.identity.append(inputs[row.context].slots, row.slot);
+  int last_layer = 0;
+  for (const HookPoint hook : hooks_) {
+    out.activations.emplace_back(Shape{plan.rows.size(), model_.info().d_model});
+    last_layer = std::max(last_layer, hook.layer);
+  }
+  Capture capture(hooks_, out.activations);
+  for (const Call& call : make_calls(inputs, plan)) {
+    if (call.copies.empty()) continue;
+    capture.set_call(call);
+    model_.forward({call.ids, call.positions, call.segment_starts}, last_layer, capture, stream);
+    out.tokens += call.ids.size();
+  }
+  for (std::size_t h = 0; h < hooks_.size(); ++h) {
+    std::vector<std::uint8_t> sinks(plan.rows.size(), 0);
+    if (!sink_thresholds_.empty())
+      parallel_for(plan.rows.size(), [&](std::size_t r) {
+        sinks[r] = norm_of(out.activations[h].row(r)) > sink_thresholds_[h] ? kExcludedSink : 0;
+      });
+    out.sinks.push_back(std::move(sinks));
+  }
+  return out;
+}
+
+}  // namespace refract

@@ -1,0 +1,62 @@
+#include "probe_neighbours.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+
+#include "refract/base/parallel.hpp"
+
+namespace refract {
+namespace {
+
+std::vector<float> unit_rows(TensorView<const float> W) {
+  std::vector<float> unit(W.span().begin(), W.span().end());
+  for (std::size_t f = 0; f < W.axis(0); ++f) {
+    double squares = 0;
+    for (const float w : W.row(f)) squares += static_cast<double>(w) * static_cast<double>(w);
+    const float scale = squares > 0 ? static_cast<float>(1 / std::sqrt(squares)) : 0.0F;
+    for (std::size_t d = 0; d < W.axis(1); ++d) unit[f * W.axis(1) + d] *= scale;
+  }
+  return unit;
+}
+
+// Sixteen running sums in a fixed order: the compiler may use vectors without reordering anything.
+float dot(const float* a, const float* b, std::size_t size) {
+  float sums[16] = {};
+  std::size_t i = 0;
+  for (; i + 16 <= size; i += 16)
+    for (std::size_t j = 0; j < 16; ++j) sums[j] += a[i + j] * b[i + j];
+  for (; i < size; ++i) sums[0] += a[i] * b[i];
+  float sum = 0;
+  for (const float s : sums) sum += s;
+  return sum;
+}
+
+bool nearer(const FeatureNeighbour& a, const FeatureNeighbour& b) {
+  return a.cosine != b.cosine ? a.cosine > b.cosine : a.feature < b.feature;
+}
+
+}  // namespace
+
+std::vector<std::vector<FeatureNeighbour>> nearest_features(const SaeParameters& parameters, std::size_t count) {
+  const std::size_t F = parameters.d_sae(), D = parameters.d_in();
+  const std::vector<float> unit = unit_rows(parameters.W_dec.cview());
+  std::vector<std::vector<FeatureNeighbour>> nearest(F);
+  constexpr std::size_t kPanel = 16;  // features that share one pass over the dictionary while it is in cache
+  parallel_for((F + kPanel - 1) / kPanel, [&](std::size_t panel) {
+    const std::size_t begin = panel * kPanel, end = std::min(F, begin + kPanel);
+    for (std::uint32_t g = 0; g < F; ++g)
+      for (std::size_t f = begin; f < end; ++f) {
+        if (f == g) continue;
+        const FeatureNeighbour candidate{g, dot(&unit[f * D], &unit[g * D], D)};
+        if (candidate.cosine == 0) continue;
+        auto& kept = nearest[f];
+        if (kept.size() == count && !nearer(candidate, kept.back())) continue;
+        kept.insert(std::upper_bound(kept.begin(), kept.end(), candidate, nearer), candidate);
+        if (kept.size() > count) kept.pop_back();
+      }
+  });
+  return nearest;
+}
+
+}  // namespace refract

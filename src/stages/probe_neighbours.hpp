@@ -1,0 +1,16 @@
+#pragma once
+// Nearest neighbours of features by the cosine of their decoder rows.
+#include <cstddef>
+#include <vector>
+
+#include "refract/sae/state.hpp"
+#include "refract/stages/features.hpp"
+
+namespace refract {
+
+// For each feature the `count` features of largest cosine (signed), itself left out; ties to the lower feature.
+// Features whose decoder row is zero have none and are nobody's.
+[[nodiscard]] std::vector<std::vector<FeatureNeighbour>> nearest_features(const SaeParameters& parameters,
+                                                                          std::size_t count);
+
+}  // namespace refract

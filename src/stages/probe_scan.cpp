@@ -1,0 +1,88 @@
+#include "probe_scan.hpp"
+
+#include <algorithm>
+
+#include "refract/base/error.hpp"
+#include "refract/base/progress.hpp"
+
+namespace refract {
+namespace {
+
+constexpr std::uint64_t kPanelRows = 4096;
+
+// The entries of one panel; `at` is the corpus index of its row 0. Excluded rows have been emptied.
+struct Panel {
+  std::uint64_t at = 0;
+  SparseActs acts;
+};
+
+Panel encode_panel(const ProbeCorpus::Piece& piece, std::uint64_t first, std::uint64_t rows,
+                   const ProbeTarget& target, std::uint64_t& included_rows) {
+  const std::size_t hook = piece.chunk->hook_index(target.hook);
+  const auto d_in = static_cast<std::size_t>(piece.chunk->spec().hooks[hook].d_in);
+  Tensor<float> x(Shape{rows, d_in});
+  piece.chunk->read_rows(hook, piece.first + first, rows, x.span());
+  for (float& value : x.span()) value *= target.input_scale;
+  const auto excluded = piece.chunk->read_excluded(hook, piece.first + first, rows);
+
+  SparseActs all;
+  target.encode(x.cview(), piece.first + first, all);
+
+  Panel panel{piece.at + first, {}};
+  panel.acts.row_starts.push_back(0);
+  for (std::size_t i = 0; i < rows; ++i) {
+    included_rows += excluded[i] == 0;
+    for (std::uint64_t e = all.row_starts[i]; excluded[i] == 0 && e < all.row_starts[i + 1]; ++e) {
+      if (!(all.values[e] > 0)) continue;
+      panel.acts.features.push_back(all.features[e]);
+      panel.acts.values.push_back(all.values[e]);
+    }
+    panel.acts.row_starts.push_back(panel.acts.features.size());
+  }
+  return panel;
+}
+
+// A counting sort by feature; panels come in row order, so rows of a feature ascend.
+FeatureActs by_feature(std::vector<Panel>& panels, std::size_t features) {
+  FeatureActs result;
+  result.starts.assign(features + 1, 0);
+  for (const Panel& panel : panels)
+    for (const std::uint32_t f : panel.acts.features) {
+      REFRACT_ASSERT(f < features, "feature {} of {}", f, features);
+      ++result.starts[f + 1];
+    }
+  for (std::size_t f = 0; f < features; ++f) result.starts[f + 1] += result.starts[f];
+  result.rows.resize(result.starts.back());
+  result.values.resize(result.starts.back());
+  std::vector<std::uint64_t> next(result.starts.begin(), result.starts.end() - 1);
+  for (Panel& panel : panels) {
+    for (std::size_t i = 0; i + 1 < panel.acts.row_starts.size(); ++i)
+      for (std::uint64_t e = panel.acts.row_starts[i]; e < panel.acts.row_starts[i + 1]; ++e) {
+        const std::uint64_t to = next[panel.acts.features[e]]++;
+        result.rows[to] = static_cast<std::uint32_t>(panel.at + i);
+        result.values[to] = panel.acts.values[e];
+      }
+    panel.acts = {};  // freed as we go
+  }
+  return result;
+}
+
+}  // namespace
+
+FeatureActs scan(std::span<const ProbeCorpus::Piece> pieces, const ProbeTarget& target) {
+  std::uint64_t total = 0, included_rows = 0;
+  for (const auto& piece : pieces) total += piece.rows;
+  Progress progress("probe " + target.name, total, "rows");
+  std::vector<Panel> panels;
+  for (const auto& piece : pieces)
+    for (std::uint64_t first = 0; first < piece.rows; first += kPanelRows) {
+      const std::uint64_t rows = std::min(kPanelRows, piece.rows - first);
+      panels.push_back(encode_panel(piece, first, rows, target, included_rows));
+      progress.advance(rows);
+    }
+  FeatureActs acts = by_feature(panels, target.features);
+  acts.included_rows = included_rows;
+  return acts;
+}
+
+}  // namespace refract

@@ -1,0 +1,231 @@
+// The exchanges of one optimisation step (SPEC 6).
+//
+// ordered, 2 ranks, dictionary of panels p0 p1 | p2 p3 (64 features each):
+//   r0 rows a, r1 rows b  --all-gather rows-->  both hold a b in row order
+//   r0 sums p0 p1 over a b, r1 sums p2 p3 over a b
+//   all_reduce: gradients are gathered, both update p0..p3;  sharded: each updates its own, weights are gathered
+// fast:
+//   r0 sums p0..p3 over a, r1 over b
+//   all_reduce: sums are added everywhere;  sharded: the owner gets the sum of its panels, weights are gathered
+#include <algorithm>
+#include <cmath>
+
+#include "refract/base/error.hpp"
+#include "refract/base/parallel.hpp"
+#include "refract/sae/initialise.hpp"
+#include "refract/sae/optimizer.hpp"
+#include "refract/sae/weight_gradients.hpp"
+#include "refract/stages/train.hpp"
+
+namespace refract {
+namespace {
+
+GlobalStats collective_add(const Stats& mine, Communicator& ranks) {
+  Stats all{.counts = mine.counts, .slice_sums = {}, .width = mine.width};
+  ranks.all_reduce_sum(all.counts);
+  all.slice_sums = ranks.all_gather(std::span<const double>(mine.slice_sums));
+  GlobalStats global;
+  add_stats(all, global);
+  return global;
+}
+
+template <typename T>
+std::vector<T> gathered(Communicator& ranks, const std::vector<T>& mine) {
+  return ranks.all_gather(std::span<const T>(mine));
+}
+
+Tensor<float> gathered(Communicator& ranks, TensorView<const float> mine, std::size_t rows) {
+  const std::vector<float> all = ranks.all_gather(std::span<const float>(mine.span()));
+  Tensor<float> out(Shape{rows, mine.axis(1)});
+  std::ranges::copy(all, out.data());
+  return out;
+}
+
+GradientTerm collective_gather_term(Communicator& ranks, const GradientTerm& mine, std::size_t rows) {
+  GradientTerm all;
+  all.v = gathered(ranks, mine.v.cview(), rows);
+  std::vector<std::uint64_t> counts;
+  for (std::size_t i = 0; i + 1 < mine.acts.row_starts.size(); ++i)
+    counts.push_back(mine.acts.row_starts[i + 1] - mine.acts.row_starts[i]);
+  all.acts.row_starts = {0};
+  for (const std::uint64_t count : gathered(ranks, counts))
+    all.acts.row_starts.push_back(all.acts.row_starts.back() + count);
+  all.acts.features = gathered(ranks, mine.acts.features);
+  all.acts.values = gathered(ranks, mine.acts.values);
+  all.pre_grads = gathered(ranks, mine.pre_grads);
+  all.threshold_grads = gathered(ranks, mine.threshold_grads);
+  return all;
+}
+
+}  // namespace
+
+void ChunkLog::add(const StepLog& step) {
+  ++steps;
+  loss += step.loss;
+  mse += step.mse;
+  aux_loss += step.aux_loss;
+  l0 += step.l0;
+  grad_norm += step.grad_norm;
+  lr = step.lr;
+  dead = step.dead;
+}
+
+std::uint64_t dead_threshold(std::uint64_t chunk_rows, std::uint64_t train_rows) {
+  return std::max(2 * chunk_rows, std::min<std::uint64_t>(10'000'000, train_rows / 10));
+}
+
+std::vector<TrainedSae> make_trained_saes(const std::vector<SaeConfig>& saes, const CalibrationData& calibration,
+                                          std::uint64_t dead_after_rows) {
+  std::vector<TrainedSae> out;
+  for (const SaeConfig& config : saes) {
+    const HookCalibration& hook = calibration.of(config.hook);
+    TrainedSae sae;
+    sae.config = config;
+    sae.input_scale = hook.input_scale;
+    sae.variant = make_variant(config, hook.d_in, dead_after_rows);
+    sae.scratch = sae.variant->make_scratch();
+    std::vector<float> median = hook.geometric_median;
+    for (float& value : median) value *= static_cast<float>(hook.input_scale);
+    sae.state = initial_state(config, *sae.variant, median);
+    out.push_back(std::move(sae));
+  }
+  return out;
+}
+
+StepRunner::StepRunner(const TrainConfig& config, std::uint64_t total_steps, Communicator& ranks)
+    : config_(config), total_steps_(total_steps), ranks_(ranks), exchange_(make_exchange(ranks)),
+      sharded_(config.exchange == "sharded") {}
+
+std::vector<std::size_t> StepRunner::features_of_ranks(std::size_t d_sae) const {
+  const std::size_t panels = (d_sae + kPanelFeatures - 1) / kPanelFeatures;
+  std::vector<std::size_t> counts;
+  for (int r = 0; r < ranks_.size(); ++r) {
+    const Share share = share_of(panels, r, ranks_.size());
+    counts.push_back(std::min(d_sae, (share.first + share.count) * kPanelFeatures) -
+                     std::min(d_sae, share.first * kPanelFeatures));
+  }
+  return counts;
+}
+
+void StepRunner::collective_ordered_gradients(TrainedSae& sae, const Batch& batch, RowGradients& rows,
+                                              FeatureGradients& own, PanelSums& sums) {
+  WeightGradients gradients;
+  if (ranks_.size() == 1) {
+    gradients.gather(sae.state.parameters, batch.x, rows);
+    gradients.accumulate(sae.state.parameters, own);
+  } else {
+    const Tensor<float> x = gathered(ranks_, batch.x, batch.rows);
+    RowGradients all;
+    for (const GradientTerm& term : rows.terms) all.terms.push_back(collective_gather_term(ranks_, term, batch.rows));
+    gradients.gather(sae.state.parameters, x.cview(), all);
+    gradients.accumulate(sae.state.parameters, own);
+  }
+  finish_gradients(sae.state.parameters, own, sums);
+}
+
+void StepRunner::collective_fast_gradients(TrainedSae& sae, const Batch& batch, RowGradients& rows,
+                                           FeatureGradients& own, PanelSums& sums) {
+  const SaeParameters& parameters = sae.state.parameters;
+  const std::size_t features = parameters.d_sae(), d = parameters.d_in();
+  FeatureGradients local = make_feature_gradients(parameters, 0, features);
+  WeightGradients gradients;
+  gradients.gather(parameters, batch.x, rows);
+  gradients.accumulate(parameters, local);
+  const std::vector<std::size_t> shares = features_of_ranks(features);
+  const auto reduce = [&](Tensor<float>& whole, Tensor<float>& mine, std::size_t width) {
+    if (whole.size() == 0) return;
+    std::vector<std::size_t> counts;
+    for (const std::size_t share : shares) counts.push_back(share * width);
+    exchange_->reduce_scatter_sum(whole.span(), counts, mine.span(), stream_);
+  };
+  reduce(local.dW_enc, own.dW_enc, d);
+  reduce(local.db_enc, own.db_enc, 1);
+  reduce(local.dW_dec, own.dW_dec, d);
+  reduce(local.dthreshold, own.dthreshold, 1);
+  finish_gradients(parameters, own, sums);
+}
+
+void StepRunner::collective_gather_features(TensorView<float> whole, std::size_t d_sae) {
+  if (ranks_.size() == 1 || whole.size() == 0) return;
+  std::vector<std::size_t> counts = features_of_ranks(d_sae);
+  for (std::size_t& count : counts) count *= whole.size() / d_sae;
+  exchange_->all_gather(whole.span(), counts, stream_);
+}
+
+void StepRunner::collective_gather_rows(const FeatureGradients& own, FeatureGradients& all) {
+  const std::size_t features = all.count, d = all.dW_enc.axis(1);
+  const auto place = [&](const Tensor<float>& from, Tensor<float>& to, std::size_t width) {
+    if (to.size() == 0) return;
+    std::ranges::copy(from.span(), to.data() + own.first * width);
+    collective_gather_features(to.view(), features);
+  };
+  place(own.dW_enc, all.dW_enc, d);
+  place(own.db_enc, all.db_enc, 1);
+  place(own.dW_dec, all.dW_dec, d);
+  place(own.dthreshold, all.dthreshold, 1);
+}
+
+StepLog StepRunner::collective_step(TrainedSae& sae, const Batch& batch) {
+  const Variant& variant = *sae.variant;
+  SaeState& state = sae.state;
+  const std::size_t features = state.parameters.d_sae();
+
+  std::vector<GlobalStats> global;
+  for (int round = 0; round < variant.measure_rounds(); ++round) {
+    Stats stats;
+    variant.measure(round, state, batch, global, *sae.scratch, stats);
+    global.push_back(collective_add(stats, ranks_));
+  }
+  RowGradients rows;
+  variant.gradients(state, batch, global, *sae.scratch, rows);
+
+  const std::vector<std::size_t> shares = features_of_ranks(features);
+  std::size_t first = 0;
+  for (int r = 0; r < ranks_.rank(); ++r) first += shares[static_cast<std::size_t>(r)];
+  FeatureGradients own =
+      make_feature_gradients(state.parameters, first, shares[static_cast<std::size_t>(ranks_.rank())]);
+  PanelSums mine;
+  // On one rank the two are the same sums; the exchange is the identity.
+  if (config_.reduction == "ordered" || ranks_.size() == 1) collective_ordered_gradients(sae, batch, rows, own, mine);
+  else collective_fast_gradients(sae, batch, rows, own, mine);
+
+  const PanelSums panels{gathered(ranks_, mine.squared_norm), gathered(ranks_, mine.db_dec)};
+  std::vector<double> decoder_part(state.parameters.d_in());
+  variant.decoder_bias_gradient(global, decoder_part);
+  const BiasGradient bias = bias_gradient(decoder_part, panels);
+  const double norm = std::sqrt(bias.squared_norm);
+  if (!std::isfinite(norm))
+    throw NumericalError("SAE '{}': the gradient is not finite at step {}. Lower train.optimizer.lr, or look at the "
+                         "activations of {} with `refract describe`.", sae.config.name, state.step, sae.config.hook);
+
+  const AdamStep adam{.config = config_.optimizer,
+                      .lr = learning_rate(config_.optimizer, state.step, total_steps_),
+                      .gradient_scale = clip_scale(norm, config_.clip),
+                      .step = state.step + 1};
+  if (sharded_ || ranks_.size() == 1) {
+    adam_update(state, own, adam);
+    for (const auto& [tensor_name, tensor] : named_tensors(state.parameters))
+      if (tensor_name != "b_dec") collective_gather_features(tensor, features);
+  } else {
+    FeatureGradients all = make_feature_gradients(state.parameters, 0, features);
+    collective_gather_rows(own, all);
+    adam_update(state, all, adam);
+  }
+  adam_update_b_dec(state, bias.db_dec, adam);
+  ++state.step;
+
+  StepLog log;
+  variant.finish(state, batch, global, log);
+  log.grad_norm = norm;
+  log.lr = adam.lr;
+  return log;
+}
+
+void StepRunner::collective_gather_moments(TrainedSae& sae) {
+  if (!sharded_) return;
+  for (const SaeParameters* moment : {&sae.state.m, &sae.state.v})
+    for (const auto& [tensor_name, tensor] : named_tensors(*moment))
+      if (tensor_name != "b_dec") collective_gather_features(tensor, sae.state.parameters.d_sae());
+}
+
+}  // namespace refract

@@ -1,0 +1,117 @@
+#include <algorithm>
+
+#include "refract/base/error.hpp"
+#include "refract/store/chunk.hpp"
+#include "store/chunk_layout.hpp"
+
+namespace refract {
+
+struct ChunkReader::Open {
+  ChunkLayout layout;
+  DataDescriptor file;
+
+  void read(std::size_t dataset, std::uint64_t first, std::uint64_t count,
+            std::span<std::byte> to) const {
+    const ChunkDataset& from = layout.datasets[dataset];
+    REFRACT_ASSERT(first + count <= layout.spec.rows && to.size() == count * from.row_bytes(),
+                   "{} of {}: rows {}+{} of {} into {} bytes", from.name, file.path().string(),
+                   first, count, layout.spec.rows, to.size());
+    file.read(from.offset + first * from.row_bytes(), to);
+  }
+  template <typename T>
+  void read_column(std::size_t dataset, std::uint64_t first, std::vector<T>& to) const {
+    read(dataset, first, to.size(), std::as_writable_bytes(std::span(to)));
+  }
+};
+
+ChunkReader::ChunkReader(const fs::path& path, const Parents& expected)
+    : open_(std::make_unique<Open>(Open{read_chunk_layout(path, expected),
+                                        DataDescriptor(path, DataDescriptor::Use::read)})) {
+  if (!open_->layout.complete) throw_damaged(path, "it was never sealed");
+  const std::string digest = chunk_digest(open_->layout.spec, open_->layout.block_checksums);
+  if (digest != open_->layout.content_digest)
+    throw_damaged(path, fmt::format("content digest is {}, its block checksums give {}",
+                                    open_->layout.content_digest, digest));
+}
+ChunkReader::~ChunkReader() = default;
+ChunkReader::ChunkReader(ChunkReader&&) noexcept = default;
+ChunkReader& ChunkReader::operator=(ChunkReader&&) noexcept = default;
+
+const fs::path& ChunkReader::path() const { return open_->file.path(); }
+const ChunkSpec& ChunkReader::spec() const { return open_->layout.spec; }
+const std::string& ChunkReader::content_digest() const { return open_->layout.content_digest; }
+const std::vector<std::uint64_t>& ChunkReader::block_checksums() const {
+  return open_->layout.block_checksums;
+}
+
+std::size_t ChunkReader::hook_index(std::string_view hook) const {
+  std::vector<std::string_view> names;
+  for (std::size_t i = 0; i < spec().hooks.size(); ++i) {
+    if (spec().hooks[i].name == hook) return i;
+    names.push_back(spec().hooks[i].name);
+  }
+  throw DataError(
+      "{} has no hook {}; it has: {}. Name one of these, or extract again with the hook in "
+      "extract.hooks",
+      path().string(), hook, fmt::join(names, ", "));
+}
+
+RowIdentity ChunkReader::read_identity(std::uint64_t first, std::uint64_t count) const {
+  RowIdentity identity;
+  identity.resize(count);
+  open_->read_column(0, first, identity.context);
+  open_->read_column(1, first, identity.position);
+  open_->read_column(2, first, identity.token);
+  open_->read_column(3, first, identity.document);
+  open_->read_column(4, first, identity.document_position);
+  open_->read_column(5, first, identity.excluded);
+  return identity;
+}
+
+void ChunkReader::read_rows(std::size_t hook, std::uint64_t first, std::uint64_t count,
+                            std::span<float> to) const {
+  const std::size_t dataset = activations_of(hook);
+  REFRACT_ASSERT(to.size() == count * spec().hooks.at(hook).d_in, "{} values for {} rows",
+                 to.size(), count);
+  if (spec().dtype == DType::f32) {
+    open_->read(dataset, first, count, std::as_writable_bytes(to));
+    return;
+  }
+  std::vector<BFloat16> stored(to.size());
+  open_->read(dataset, first, count, std::as_writable_bytes(std::span(stored)));
+  to_float(stored, to);
+}
+
+void ChunkReader::read_hook_excluded(std::size_t hook, std::uint64_t first, std::uint64_t count,
+                                     std::span<std::uint8_t> to) const {
+  open_->read(hook_excluded_of(hook), first, count, std::as_writable_bytes(to));
+}
+
+std::vector<std::uint8_t> ChunkReader::read_excluded(std::size_t hook, std::uint64_t first,
+                                                     std::uint64_t count) const {
+  std::vector<std::uint8_t> shared(count), own(count);
+  open_->read_column(kIdentityDatasets - 1, first, shared);
+  read_hook_excluded(hook, first, count, own);
+  for (std::size_t i = 0; i < count; ++i) own[i] = shared[i] != 0 || own[i] != 0;
+  return own;
+}
+
+std::uint64_t ChunkReader::compute_checksum(std::uint64_t block) const {
+  return checksum_of_block(open_->file, open_->layout, block);
+}
+
+std::vector<std::uint64_t> ChunkReader::bad_blocks() const {
+  std::vector<std::uint64_t> bad;
+  for (std::uint64_t block = 0; block < blocks(); ++block)
+    if (compute_checksum(block) != block_checksums()[block]) bad.push_back(block);
+  return bad;
+}
+
+void ChunkReader::verify_blocks() const {
+  const std::vector<std::uint64_t> bad = bad_blocks();
+  if (!bad.empty())
+    throw_damaged(path(), fmt::format("block {} of {} does not match its checksum ({} bad in all)",
+                                      bad.front(), blocks(), bad.size()));
+}
+
+}  // namespace refract

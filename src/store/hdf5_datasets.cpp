@@ -1,0 +1,65 @@
+#include "store/hdf5_datasets.hpp"
+
+#include <algorithm>
+
+#include "store/hdf5_attributes.hpp"
+
+namespace refract {
+namespace {
+
+herr_t collect_dataset_name(hid_t, const char* name, const H5O_info_t* info, void* names) {
+  if (info->type == H5O_TYPE_DATASET)
+    static_cast<std::vector<std::string>*>(names)->emplace_back(name);
+  return 0;
+}
+
+}  // namespace
+
+std::vector<std::uint64_t> shape_of(hid_t dataset) {
+  const H5Handle space(H5Dget_space(dataset), H5Sclose);
+  std::vector<hsize_t> axes(
+      static_cast<std::size_t>(std::max(H5Sget_simple_extent_ndims(space.id()), 0)));
+  H5Sget_simple_extent_dims(space.id(), axes.data(), nullptr);
+  return {axes.begin(), axes.end()};
+}
+
+std::vector<ColumnInfo> list_datasets(hid_t file, const fs::path& path) {
+  std::vector<std::string> names;
+  h5_check_read(
+      H5Ovisit2(file, H5_INDEX_NAME, H5_ITER_INC, collect_dataset_name, &names, H5O_INFO_BASIC),
+      "listing datasets", path);
+  std::sort(names.begin(), names.end());
+  std::vector<ColumnInfo> all;
+  for (const std::string& name : names) {
+    const H5Handle dataset = h5_open_dataset(file, name, path);
+    const H5Handle type(H5Dget_type(dataset.id()), H5Tclose);
+    const Attributes attributes = read_attributes(dataset.id(), path);
+    all.push_back({name, h5_dtype(type.id(), path), shape_of(dataset.id()),
+                   text_of(attributes, "axes", path)});
+    if (all.back().shape.empty()) throw_damaged(path, "dataset /" + name + " has no axis");
+  }
+  return all;
+}
+
+RowSelection select_rows(hid_t dataset, std::uint64_t first, std::uint64_t count) {
+  const std::vector<std::uint64_t> shape = shape_of(dataset);
+  std::vector<hsize_t> start(shape.size(), 0), extent(shape.begin(), shape.end());
+  start[0] = first;
+  extent[0] = count;
+  RowSelection rows{
+      {H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr), H5Sclose},
+      {H5Dget_space(dataset), H5Sclose}};
+  H5Sselect_hyperslab(rows.file.id(), H5S_SELECT_SET, start.data(), nullptr, extent.data(),
+                      nullptr);
+  return rows;
+}
+
+void read_dataset_rows(hid_t dataset, const ColumnInfo& column, std::uint64_t first,
+                       std::uint64_t count, void* to, const fs::path& path) {
+  const RowSelection rows = select_rows(dataset, first, count);
+  h5_check_read(H5Dread(dataset, h5_type(column.dtype).id(), rows.memory.id(), rows.file.id(),
+                        H5P_DEFAULT, to),
+                "reading dataset /" + column.name, path);
+}
+
+}  // namespace refract

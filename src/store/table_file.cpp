@@ -1,0 +1,235 @@
+#include "refract/store/table_file.hpp"
+
+#include <algorithm>
+#include <map>
+
+#include "refract/base/digest.hpp"
+#include "refract/base/error.hpp"
+#include "refract/base/file.hpp"
+#include "store/hdf5_attributes.hpp"
+#include "store/hdf5_datasets.hpp"
+#include "store/hdf5_handle.hpp"
+
+namespace refract {
+namespace {
+
+struct Column {
+  ColumnInfo info;
+  std::span<const std::byte> bytes;
+};
+
+// One line per fact, in name order, so that the digest does not depend on the order of writing.
+class ContentDigest {
+ public:
+  explicit ContentDigest(const ArtifactHeader& header) {
+    digest_.add(std::string_view(fmt::format("{} {}\n", header.schema, header.version)));
+    for (const auto& [name, value] : header.parents)
+      digest_.add(std::string_view(fmt::format("parent {} {}\n", name, value)));
+  }
+  void add(const std::string& name, const AttributeValue& value) {
+    const auto* number = std::get_if<double>(&value);
+    digest_.add(std::string_view(fmt::format(
+        "attribute {} {}\n", name, number ? fmt::format("{:a}", *number) : print(value))));
+  }
+  void add(const ColumnInfo& info, std::span<const std::byte> bytes) {
+    Sha256 content;
+    content.add(bytes);
+    digest_.add(std::string_view(fmt::format("column {} {} [{}] {} {}\n", info.name,
+                                             refract::name(info.dtype), fmt::join(info.shape, ","),
+                                             info.axes, content.hex())));
+  }
+  [[nodiscard]] std::string value() { return digest_.hex().substr(0, 16); }
+
+ private:
+  Sha256 digest_;
+};
+
+}  // namespace
+
+struct TableWriter::Content {
+  fs::path path;
+  ArtifactHeader header;
+  std::vector<Column> columns;
+  Attributes attributes;
+  std::vector<std::shared_ptr<const void>> kept;
+};
+
+TableWriter::TableWriter(fs::path path, ArtifactHeader header)
+    : content_(std::make_unique<Content>(Content{std::move(path), std::move(header), {}, {}, {}})) {
+}
+TableWriter::~TableWriter() = default;
+TableWriter::TableWriter(TableWriter&&) noexcept = default;
+TableWriter& TableWriter::operator=(TableWriter&&) noexcept = default;
+
+void TableWriter::keep(std::shared_ptr<const void> values) {
+  content_->kept.push_back(std::move(values));
+}
+
+void TableWriter::add_bytes(std::string name, DType dtype, std::vector<std::uint64_t> shape,
+                            std::span<const std::byte> bytes, std::string axes) {
+  std::uint64_t elements = 1;
+  for (const std::uint64_t axis : shape) elements *= axis;
+  REFRACT_ASSERT(elements * byte_size(dtype) == bytes.size(),
+                 "column {} has {} bytes for {} elements of {}", name, bytes.size(), elements,
+                 refract::name(dtype));
+  content_->columns.push_back({{std::move(name), dtype, std::move(shape), std::move(axes)}, bytes});
+}
+
+void TableWriter::add_strings(const std::string& name, std::span<const std::string> values,
+                              const std::string& axes) {
+  std::vector<std::uint64_t> offsets = {0};
+  std::vector<std::uint8_t> bytes;
+  for (const std::string& value : values) {
+    bytes.insert(bytes.end(), value.begin(), value.end());
+    offsets.push_back(bytes.size());
+  }
+  add(name + "_offsets", std::move(offsets), axes + "+1");
+  add(name + "_bytes", std::move(bytes), "bytes");
+}
+
+void TableWriter::attribute(const std::string& name, std::string_view text) {
+  content_->attributes.insert_or_assign(name, std::string(text));
+}
+void TableWriter::attribute(const std::string& name, std::uint64_t value) {
+  content_->attributes.insert_or_assign(name, value);
+}
+void TableWriter::attribute(const std::string& name, double value) {
+  content_->attributes.insert_or_assign(name, value);
+}
+
+std::string TableWriter::finish() {
+  std::vector<Column>& columns = content_->columns;
+  std::sort(columns.begin(), columns.end(),
+            [](const Column& a, const Column& b) { return a.info.name < b.info.name; });
+  ContentDigest digest(content_->header);
+  for (const auto& [name, value] : content_->attributes) digest.add(name, value);
+  for (const Column& column : columns) digest.add(column.info, column.bytes);
+  const std::string content_digest = digest.value();
+
+  if (content_->path.has_parent_path()) make_folder(content_->path.parent_path());
+  const fs::path part = part_name(content_->path);
+  try {
+    H5Handle file = h5_create_file(part);
+    write_header(file.id(), content_->header, part);
+    for (const auto& [name, value] : content_->attributes)
+      write_attribute(file.id(), name, value, part);
+    write_attribute(file.id(), kContentDigest, content_digest, part);
+    for (const Column& column : columns) {
+      const std::vector<hsize_t> shape(column.info.shape.begin(), column.info.shape.end());
+      const H5Handle dataset =
+          h5_create_dataset(file.id(), column.info.name, column.info.dtype, shape.data(),
+                            static_cast<int>(shape.size()), part);
+      write_attribute(dataset.id(), "axes", column.info.axes, part);
+      if (column.bytes.empty()) continue;
+      h5_check(H5Dwrite(dataset.id(), h5_type(column.info.dtype).id(), H5S_ALL, H5S_ALL,
+                        H5P_DEFAULT, column.bytes.data()),
+               "writing dataset " + column.info.name + " of", part);
+    }
+    h5_check(file.reset(), "closing", part);
+    sync_path(part);
+  } catch (...) {
+    remove_all_quietly(part);
+    throw;
+  }
+  rename_durably(part, content_->path);
+  return content_digest;
+}
+
+struct TableFile::Open {
+  fs::path path;
+  H5Handle file;
+  Attributes attributes;
+  ArtifactHeader header;
+  std::map<std::string, ColumnInfo> columns;
+};
+
+TableFile::TableFile(fs::path path, const ArtifactExpectation& expected)
+    : open_(std::make_unique<Open>()) {
+  open_->path = std::move(path);
+  open_->file = h5_open_for_reading(open_->path);
+  open_->attributes = read_attributes(open_->file.id(), open_->path);
+  open_->header = header_of(open_->attributes, open_->path);
+  expect_artifact(open_->header, expected, open_->path);
+  for (ColumnInfo& info : list_datasets(open_->file.id(), open_->path))
+    open_->columns.emplace(info.name, std::move(info));
+}
+TableFile::~TableFile() = default;
+TableFile::TableFile(TableFile&&) noexcept = default;
+TableFile& TableFile::operator=(TableFile&&) noexcept = default;
+
+const fs::path& TableFile::path() const { return open_->path; }
+const ArtifactHeader& TableFile::header() const { return open_->header; }
+std::string TableFile::content_digest() const { return text_attribute(kContentDigest); }
+bool TableFile::has(const std::string& name) const { return open_->columns.contains(name); }
+
+std::vector<ColumnInfo> TableFile::columns() const {
+  std::vector<ColumnInfo> all;
+  for (const auto& [name, info] : open_->columns) all.push_back(info);
+  return all;
+}
+
+ColumnInfo TableFile::column(const std::string& name) const {
+  const auto found = open_->columns.find(name);
+  if (found != open_->columns.end()) return found->second;
+  std::vector<std::string> names;
+  for (const auto& [known, info] : open_->columns) names.push_back(known);
+  throw DataError("{} has no dataset {}; it has: {}", open_->path.string(), name,
+                  fmt::join(names, ", "));
+}
+
+void TableFile::verify_content() const {
+  ContentDigest digest(open_->header);
+  for (const auto& [name, value] : open_->attributes)
+    if (!is_header_attribute(name)) digest.add(name, value);
+  for (const auto& [name, info] : open_->columns) {
+    std::uint64_t elements = 1;
+    for (const std::uint64_t axis : info.shape) elements *= axis;
+    std::vector<std::byte> bytes(elements * byte_size(info.dtype));
+    read_bytes(info, info.dtype, 0, info.shape.at(0), bytes);
+    digest.add(info, bytes);
+  }
+  const std::string found = digest.value();
+  if (found != content_digest())
+    throw_damaged(open_->path, fmt::format("its content has digest {}, recorded is {}", found,
+                                           content_digest()));
+}
+
+void TableFile::read_bytes(const ColumnInfo& column, DType wanted, std::uint64_t first,
+                           std::uint64_t count, std::span<std::byte> to) const {
+  if (column.dtype != wanted)
+    throw DataError("{}: dataset {} holds {}, expected {}", open_->path.string(), column.name,
+                    refract::name(column.dtype), refract::name(wanted));
+  REFRACT_ASSERT(first + count <= column.shape[0], "{}: rows {}+{} of {}", column.name, first,
+                 count, column.shape[0]);
+  if (to.empty()) return;
+  const H5Handle dataset = h5_open_dataset(open_->file.id(), column.name, open_->path);
+  read_dataset_rows(dataset.id(), column, first, count, to.data(), open_->path);
+}
+
+std::vector<std::string> TableFile::read_strings(const std::string& name) const {
+  const auto offsets = read<std::uint64_t>(name + "_offsets");
+  const auto bytes = read<std::uint8_t>(name + "_bytes");
+  std::vector<std::string> values;
+  for (std::size_t i = 0; i + 1 < offsets.size(); ++i) {
+    if (offsets[i] > offsets[i + 1] || offsets[i + 1] > bytes.size())
+      throw_damaged(open_->path, fmt::format("offsets of {} do not ascend", name));
+    values.emplace_back(bytes.begin() + static_cast<std::ptrdiff_t>(offsets[i]),
+                        bytes.begin() + static_cast<std::ptrdiff_t>(offsets[i + 1]));
+  }
+  return values;
+}
+
+std::string TableFile::text_attribute(const std::string& name) const {
+  return text_of(open_->attributes, name, open_->path);
+}
+std::uint64_t TableFile::count_attribute(const std::string& name) const {
+  return count_of(open_->attributes, name, open_->path);
+}
+double TableFile::number_attribute(const std::string& name) const {
+  const auto found = open_->attributes.find(name);
+  if (found == open_->attributes.end() || !std::holds_alternative<double>(found->second))
+    throw_damaged(open_->path, fmt::format("number attribute \"{}\" is missing", name));
+  return std::get<double>(found->second);
+}
+
+}  // namespace refract

@@ -1,0 +1,15 @@
+#pragma once
+// The byte alphabet of byte-level BPE: each byte has a printable stand-in, so that a vocabulary is
+// text. Bytes 33-126, 161-172 and 174-255 stand for themselves, the other 68 are U+0100 + n in
+// order (GPT-2, encoder.py).
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace refract {
+
+// The bytes that a vocabulary entry stands for; nothing when it holds a character outside the
+// alphabet.
+[[nodiscard]] std::optional<std::string> bytes_of_entry(std::string_view entry);
+
+}  // namespace refract

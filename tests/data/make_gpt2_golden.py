@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""Writes gpt2_golden.safetensors: what Hugging Face transformers computes for the demo model, in fp64.
+
+Usage: make_gpt2_golden.py <source-dir>      needs torch, transformers, tokenizers, safetensors
+Made with torch 2.15.0 and transformers 5.23.0. Only LayerNorm models may be compared in fp64: transformers
+keeps other norms in fp32 even in a double model.
+"""
+import pathlib
+import sys
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from transformers import GPT2LMHeadModel
+
+TEXT = ("Hydrogen is the chemical element with atomic number 1. It is the lightest element and, at standard "
+        "conditions, a gas of diatomic molecules. Stars are mainly composed of hydrogen in the plasma state.")
+LAYERS = (0, 2, 5)
+
+
+def main(source: pathlib.Path) -> None:
+    folder = source / "configs/demo/model"
+    torch.set_num_threads(1)
+    model = GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    model = model.double().eval()
+    ids = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(TEXT, add_special_tokens=False).ids
+    ids = torch.tensor([[model.config.bos_token_id] + ids[:39]])
+
+    # hidden_states[-1] has passed the final norm; hooks see the raw residual of every block.
+    residuals = {}
+
+    def keep(layer):
+        def hook(_module, _inputs, output):
+            residuals[layer] = output[0] if isinstance(output, tuple) else output
+        return hook
+
+    for layer in LAYERS:
+        model.transformer.h[layer].register_forward_hook(keep(layer))
+    with torch.no_grad():
+        logits = model(ids).logits[0]
+    nll = torch.nn.functional.cross_entropy(logits[:-1], ids[0, 1:], reduction="none")
+
+    width = model.config.n_embd
+    tensors = {f"blocks.{layer}.hook_resid_post": residuals[layer].reshape(-1, width).float().contiguous()
+               for layer in LAYERS}
+    tensors["nll"] = nll.float()
+    tensors["ids"] = ids[0].to(torch.uint64)
+    save_file(tensors, source / "tests/data/gpt2_golden.safetensors", metadata={"text": TEXT})
+    print(f"{ids.shape[1]} tokens, mean nll {nll.mean():.3f}")
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]))

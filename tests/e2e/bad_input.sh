@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# What is wrong is said in one line, with the right exit code, and nothing half-written has a final name.
+source "$(dirname "$0")/common.sh"
+begin "$@"
+shards=configs/demo/shards
+model=configs/demo/model
+
+# refuse NAME CODE PATTERN WHAT [SETTING...]
+refuse() {
+  local name=$1 code=$2 pattern=$3 what=$4
+  shift 4
+  shrink "$name" "$@"
+  expect_error "$code" "$pattern" "$what" "$refract" run "$config" "${settings[@]}"
+  [ ! -e "$run/report.html" ] || fail "$what: a report was written"
+}
+
+# Configuration
+refuse key 2 'tran.*train' "an unknown key, with the allowed ones" tran.tokens=all
+refuse type 2 'batch_rows.*many' "a wrong type" train.batch_rows=many
+refuse hook 2 'blocks.6' "an unknown hook point" 'hooks=[blocks.6.hook_resid_post]' 'saes.*.hook=blocks.6.hook_resid_post'
+refuse unlisted 2 'does not list' "an SAE on a hook point that is not stored" 'hooks=[blocks.3.hook_resid_post]'
+refuse k 2 'k is 512.*d_sae is 256' "k larger than d_sae" saes.0.k=512
+refuse batch 2 'block' "block_rows that no slice divides" store.block_rows=250
+refuse variant 2 'topk' "an unknown variant, with the known ones" saes.0.variant=magic
+refuse disk 2 'disk' "a disk quota below what the run needs" disk.max_bytes=64KiB
+expect_error 2 'nowhere.yaml' "a configuration that is not there" "$refract" run nowhere.yaml
+printf 'run: [unclosed\n' >"$work/broken.yaml"
+expect_error 2 'broken.yaml:[0-9]+' "a file that is not YAML" "$refract" run "$work/broken.yaml"
+expect_error 2 'no_such_command|command' "an unknown command" "$refract" no_such_command
+
+# Shards
+refuse missing_shard 2 'nothing' "a source that matches no file" "source.from=file:$work/nothing*.jsonl.zst"
+head -c 100000 $shards/enwiki_namespace_0_0.jsonl.zst >"$work/cut.jsonl.zst"
+refuse cut_shard 3 'cut.jsonl.zst' "a shard cut short" "source.from=file:$work/cut.jsonl.zst"
+[ -z "$(find "$data/tokens" -name '*.h5' 2>/dev/null)" ] || fail "a shard cut short left a token shard behind"
+head -c 3000 /dev/urandom >"$work/noise.jsonl.zst"
+refuse noise_shard 3 'noise.jsonl.zst' "a shard that is noise" "source.from=file:$work/noise.jsonl.zst"
+refuse small 3 'batch' "a corpus smaller than a batch" train.tokens=all train.batch_rows=262144 \
+  store.chunk_rows=262144 store.block_rows=2048
+
+# Models
+copy_model() {
+  rm -rf "$work/model"
+  cp -r $model "$work/model"
+}
+refuse no_model 3 'model' "a model folder that is not there" "model=file:$work/no_model"
+copy_model
+head -c 1000000 $model/model.safetensors >"$work/model/model.safetensors"
+refuse cut_model 3 'model.safetensors' "weights cut short" "model=file:$work/model"
+copy_model
+echo '{' >"$work/model/config.json"
+refuse bad_config 3 'config.json' "a model configuration that is not JSON" "model=file:$work/model"
+copy_model
+sed -i 's/"vocab_size": *8192/"vocab_size": 4096/' "$work/model/config.json"
+refuse vocabulary 3 'config.json.*4096' "a model configuration of another vocabulary" "model=file:$work/model"
+copy_model
+sed -i 's/\b8191\b/9191/g' "$work/model/tokenizer.json"
+refuse tokenizer 3 'tokenizer.*(9191|9192|8192)' "a tokenizer with ids beyond the model's" "model=file:$work/model"
+rm "$work/model/tokenizer.json"
+refuse no_tokenizer 3 'tokenizer.json' "a model without a tokenizer" "model=file:$work/model"
+
+# Artifacts of an earlier attempt
+shrink artifacts
+call_must_succeed run
+chunk=$(echo "$run"/*_activations/chunk-000001.h5)
+cp "$chunk" "$work/whole_chunk.h5"
+head -c 100000 "$work/whole_chunk.h5" >"$chunk"
+expect_error 3 'chunk-000001.h5' "a chunk file cut short" "$refract" probe --verify "$config" "${settings[@]}"
+cp "$work/whole_chunk.h5" "$chunk"
+expect_error 2 'saes.0.k|saes' "a checkpoint of another configuration" \
+  "$refract" run "$config" "${settings[@]}" --set saes.0.k=4
+
+# A full disk. The file size limit stands in for it where no small file system can be mounted.
+shrink full
+mkdir -p "$work/full"
+if mount -t tmpfs -o size=6m tmpfs "$work/full" 2>/dev/null; then
+  expect_error 4 'space' "a full disk" "$refract" run "$config" "${settings[@]}"
+  [ -z "$(find "$run" -name 'chunk-*.h5' -size -100k)" ] || fail "a chunk cut short has its final name"
+  mount -o remount,size=512m "$work/full"
+  call_must_succeed run
+  passed "the run goes on when there is space again"
+  umount "$work/full"
+else
+  echo "skipped: a full disk on a small file system (mount is not allowed here)"
+fi
+shrink limited
+limited() {
+  trap '' XFSZ
+  ulimit -f 2000
+  "$@"
+}
+run_limited() { (limited "$@"); }
+expect_error 4 'limited' "a file that may not grow" run_limited "$refract" run "$config" "${settings[@]}"
+call_must_succeed run
+passed "the run goes on when files may grow again"

@@ -1,0 +1,113 @@
+# Sourced by every e2e test: `source common.sh; begin "$@"`. A test is called with the refract binary and the
+# source folder; it works in a folder of its own, which stays behind when the test fails.
+set -uo pipefail
+
+# The model's name, and so the store's folder, follows the model folder's.
+config=configs/demo.yaml
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+
+begin() {
+  refract=$1
+  cd "$2" || exit 1
+  work=$(mktemp -d "${TMPDIR:-/tmp}/refract-e2e.XXXXXX")
+  checks=0
+  trap 'finish $?' EXIT
+  echo "works in $work"
+}
+
+finish() {
+  if [ "$1" -eq 0 ] && [ "$checks" -gt 0 ]; then
+    rm -rf "$work"
+    echo "$checks checks passed"
+  else
+    echo "failed after $checks checks; left in $work"
+    exit 1
+  fi
+}
+
+fail() {
+  echo "FAILED: $*"
+  exit 1
+}
+
+passed() {
+  checks=$((checks + 1))
+  echo "ok: $*"
+}
+
+# The demo, shrunk to seconds: one shard, three chunks, small dictionaries. shrink NAME fills `settings` for
+# the run $work/NAME/run with the data root $work/NAME/data; what follows is added.
+shrink() {
+  local name=$1
+  shift
+  run=$work/$name/run
+  data=$work/$name/data
+  log=$work/$name.log
+  settings=(
+    --set run="$run" --set data_root="$data"
+    --set source.from="file:configs/demo/shards/enwiki_namespace_0_0.jsonl.zst"
+    --set calibration.rows=2048 --set calibration.max_tokens=2048 --set heldout.rows=2048
+    --set store.chunk_rows=4096 --set store.block_rows=256
+    --set train.tokens=12288 --set train.batch_rows=512 --set train.passes_per_chunk=2
+    --set saes.0.d_sae=256 --set saes.0.k=8 --set saes.1.d_sae=512 --set saes.1.k=16
+    --set probe.tokens=4096 --set probe.examples=5)
+  while [ $# -gt 0 ]; do
+    settings+=(--set "$1")
+    shift
+  done
+}
+
+# refract COMMAND on the shrunk configuration, in the foreground. What it prints goes to $log.
+call() {
+  local command=$1
+  shift
+  "$refract" "$command" "$config" "${settings[@]}" "$@" >"$log" 2>&1
+}
+
+call_must_succeed() {
+  call "$@"
+  local code=$?
+  [ $code -eq 0 ] || { tail -20 "$log"; fail "refract $* ended with $code, expected 0"; }
+}
+
+# expect_error CODE PATTERN WHAT COMMAND...: the command ends with CODE and exactly one line that begins
+# refract[0] and matches PATTERN.
+expect_error() {
+  local code=$1 pattern=$2 what=$3
+  shift 3
+  "$@" >"$work/error.out" 2>"$work/error.err"
+  local found=$?
+  cat "$work/error.err"
+  [ "$found" -eq "$code" ] || fail "$what: exit code $found, expected $code"
+  [ "$(grep -c '^refract\[0\]' "$work/error.err")" -eq 1 ] || fail "$what: not one line that begins refract[0]"
+  grep '^refract\[0\]' "$work/error.err" | grep -qE "$pattern" || fail "$what: the message does not say '$pattern'"
+  passed "$what"
+}
+
+# Waits until the run's ledger holds the pattern; fails when the process $1 ends first.
+wait_for_ledger() {
+  local pid=$1 pattern=$2
+  until grep -qsE "$pattern" "$run/ledger.jsonl"; do
+    kill -0 "$pid" 2>/dev/null || { tail -20 "$log"; fail "the run ended before its ledger said '$pattern'"; }
+    sleep 0.02
+  done
+}
+
+# One line "digest path" for every file that must be byte-equal after a resume and for any rank count.
+fingerprint() {
+  (cd "$run" && find . -type f \( -path './*_activations/calibration.h5' -o -path './*_activations/heldout.h5' \
+    -o -path './*_activations/chunk-*.h5' -o -path './saes/*' -o -path './features/*' \) \
+    ! -name timing.jsonl -print0 | sort -z | xargs -0 sha256sum)
+  (cd "$data" && find ./tokens -type f -print0 | sort -z | xargs -0 sha256sum)
+}
+
+# expect_same_bytes FINGERPRINT_FILE WHAT: the present run has the bytes of the recorded one.
+expect_same_bytes() {
+  fingerprint >"$work/now.sums"
+  diff "$1" "$work/now.sums" || fail "$2: files differ"
+  local parts=(calibration.h5 heldout.h5 chunk-000000 trainer_state sae_weights metrics.jsonl features/ tokens/)
+  for part in "${parts[@]}"; do
+    grep -q "$part" "$work/now.sums" || fail "$2: no file '$part' was compared"
+  done
+  passed "$2: $(wc -l <"$work/now.sums") files have equal bytes"
+}

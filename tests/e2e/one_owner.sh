@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# A second job on the same run directory is refused, and the first one is named and not disturbed.
+source "$(dirname "$0")/common.sh"
+begin "$@"
+
+shrink owned
+"$refract" run "$config" "${settings[@]}" >"$log" 2>&1 &
+owner=$!
+wait_for_ledger $owner .
+expect_error 4 "$owner" "a second job is refused, naming the owner" "$refract" run "$config" "${settings[@]}"
+wait $owner || { tail -5 "$log"; fail "the owner was disturbed"; }
+passed "the owner finishes"
+
+shrink stale
+mkdir -p "$run"
+"$refract" run "$config" "${settings[@]}" >"$log" 2>&1 &
+owner=$!
+wait_for_ledger $owner .
+kill -9 $owner
+wait $owner 2>/dev/null
+call_must_succeed run
+passed "the lock of a killed job does not stop the next one"

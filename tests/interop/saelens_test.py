@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""refract's SAELens folders against the real SAELens: `script <refract-binary> <source-dir> [<unit_sae-binary>]`.
+
+1. Golden folders, written by the unit test program next to the rows and activations refract computed.
+2. saes/<name>/latest of a small run, on the run's own held-out rows, against activations written out in fp64.
+
+Bound (DESIGN section 6): 1e-5 x the row's largest activation; a row is left out only when its k-th gap is under
+1e-5 relative, at most 0.1 % of rows, the number printed. bf16 folders are loaded and compared in bf16's own bound.
+With "-" as the refract binary only the golden folders are checked.
+"""
+import glob
+import os
+import subprocess
+import sys
+import tempfile
+
+from common import Run, oracle
+
+np, torch, h5py, sae_lens, safetensors_numpy = oracle("numpy", "torch", "h5py", "sae_lens", "safetensors.numpy")
+load_file = safetensors_numpy.load_file
+
+compared_rows = 0
+
+
+def load_sae(folder):
+    sae = sae_lens.SAE.load_from_disk(folder, device="cpu")
+    return sae[0] if isinstance(sae, tuple) else sae
+
+
+def compare(name, ours, theirs, pre, k, bound):
+    """ours, theirs [n, F] activations; pre [n, F] pre-activations, for the gap between the k-th and the next."""
+    global compared_rows
+    ordered = np.sort(pre, axis=1)[:, ::-1]
+    largest = np.maximum(theirs.max(axis=1), 1e-30)
+    gap = (ordered[:, k - 1] - ordered[:, k]) / largest
+    worst = np.abs(ours - theirs).max(axis=1) / largest
+    left_out = (worst > bound) & (gap < bound)
+    failed = (worst > bound) & ~left_out
+    compared_rows += len(ours) - int(left_out.sum())
+    print(f"{name}: {len(ours)} rows, {int(left_out.sum())} left out for their k-th gap, "
+          f"worst {worst[~left_out].max():.2e} of the row's largest (bound {bound:.0e})")
+    assert not failed.any(), f"{name}: {int(failed.sum())} rows differ, first {np.flatnonzero(failed)[:5]}"
+    assert left_out.sum() <= max(0.001 * len(ours), 0), f"{name}: too many rows left out"
+
+
+def golden(unit_program, scratch):
+    env = dict(os.environ, REFRACT_GOLDEN_OUT=scratch)
+    subprocess.run([unit_program, "--gtest_filter=SaeLens.folders*"], env=env, check=True, stdout=subprocess.DEVNULL)
+    folders = sorted(glob.glob(os.path.join(scratch, "*")))
+    assert folders, "no golden folder was written"
+    for folder in folders:
+        expected = load_file(os.path.join(folder, "expected.safetensors"))
+        sae = load_sae(folder)
+        assert sae.cfg.metadata.hook_name == "blocks.0.hook_resid_post", sae.cfg.metadata
+        x = torch.from_numpy(expected["x"].copy())
+        if folder.endswith("bf16"):
+            # The folder rounds the weights; SAELens computes in its dtype. Compare against those weights in fp32.
+            sae = sae.to(torch.float32)
+            with torch.no_grad():
+                theirs = sae.encode(x).numpy()
+            share = (np.sign(theirs) == np.sign(expected["feature_acts"])).mean()
+            assert share > 0.98, share
+            print(f"{os.path.basename(folder)}: loads; {share:.4f} of activations agree in being active")
+            continue
+        with torch.no_grad():
+            theirs = sae.encode(x).numpy()
+            decoded = sae(x).numpy()
+            pre = ((x - sae.b_dec) @ sae.W_enc + sae.b_enc).numpy()
+        compare(os.path.basename(folder), expected["feature_acts"], theirs, pre, sae.cfg.k, 1e-5)
+        error = np.abs(decoded - expected["x_hat"]).max() / np.abs(decoded).max()
+        print(f"{os.path.basename(folder)}: reconstruction differs by {error:.2e} of the largest value")
+        assert error < 1e-5
+
+
+def small_run():
+    finished = Run()
+    heldout = finished.one("run/*_activations/heldout.h5")
+    run = finished.run
+    folders = sorted(glob.glob(os.path.join(run, "saes", "*", "latest")))
+    assert folders, "the run left no saes/<name>/latest"
+    with h5py.File(heldout) as store:
+        for folder in folders:
+            sae = load_sae(folder)
+            hook = sae.cfg.metadata.hook_name
+            excluded = store["excluded"][:] | store[f"hooks/{hook}/excluded"][:]
+            rows = store[f"hooks/{hook}/activations"][:]
+            if rows.dtype.kind not in "f" or rows.dtype.itemsize == 2:  # bf16 is stored as its sixteen bits
+                rows = (rows.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+            x = rows.astype(np.float32)[excluded == 0][:4096]
+            with torch.no_grad():
+                theirs = sae.encode(torch.from_numpy(x.copy())).numpy()
+            weights = {key: value.astype(np.float64)
+                       for key, value in load_file(os.path.join(folder, "sae_weights.safetensors")).items()}
+            pre = (x.astype(np.float64) - weights["b_dec"]) @ weights["W_enc"] + weights["b_enc"]
+            k = sae.cfg.k
+            ours = np.zeros_like(pre)
+            top = np.argsort(-pre, axis=1, kind="stable")[:, :k]
+            np.put_along_axis(ours, top, np.maximum(np.take_along_axis(pre, top, axis=1), 0), axis=1)
+            compare(f"run {os.path.basename(os.path.dirname(folder))}", ours, theirs, pre, k, 1e-5)
+
+
+if len(sys.argv) > 3:
+    with tempfile.TemporaryDirectory(prefix="refract-interop.") as scratch:
+        golden(sys.argv[3], scratch)
+if sys.argv[1] != "-":
+    small_run()
+assert compared_rows > 0, "nothing was compared"
+print(f"{compared_rows} rows agree with SAELens")

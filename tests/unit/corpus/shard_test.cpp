@@ -1,0 +1,238 @@
+// Files: containers, damage, sources, fetching.
+#include <archive.h>
+#include <archive_entry.h>
+
+#include <string>
+
+#include "refract/base/digest.hpp"
+#include "refract/base/error.hpp"
+#include "refract/base/file.hpp"
+#include "refract/base/parallel.hpp"
+#include "refract/corpus/fetch.hpp"
+#include "refract/corpus/source.hpp"
+#include "unit/corpus/corpus_fixture.hpp"
+
+namespace refract {
+namespace {
+
+class Shards : public CorpusTest {
+ protected:
+  fs::path write_compressed(const std::string& name, const std::string& bytes,
+                            int (*filter)(archive*)) {
+    archive* out = archive_write_new();
+    filter(out);
+    archive_write_set_format_raw(out);
+    archive_write_open_filename(out, (folder_ / name).c_str());
+    archive_entry* entry = archive_entry_new();
+    archive_entry_set_filetype(entry, AE_IFREG);
+    archive_entry_set_pathname(entry, "data");
+    archive_write_header(out, entry);
+    archive_write_data(out, bytes.data(), bytes.size());
+    archive_entry_free(entry);
+    archive_write_free(out);
+    return folder_ / name;
+  }
+};
+
+std::vector<std::string> lines_of(const fs::path& file) {
+  std::vector<std::string> lines;
+  for_each_line(file, [&lines](std::string_view line, std::uint64_t number) {
+    EXPECT_EQ(number, lines.size() + 1);
+    lines.emplace_back(line);
+  });
+  return lines;
+}
+
+std::string message_of(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+// Incompressible enough that half of the file is not all of it.
+std::string many_lines(int count) {
+  std::string lines;
+  for (int i = 0; i < count; ++i)
+    lines += R"({"name":"T)" + std::to_string(i) + R"(","identifier":)" + std::to_string(i + 1) +
+             R"(,"text":")" + sha256_hex(std::to_string(i)) + "\"}\n";
+  return lines;
+}
+
+TEST_F(Shards, are_read_line_by_line_from_every_container) {
+  std::vector<std::string> expected;
+  for (int i = 0; i < 30000; ++i) expected.push_back("line " + sha256_hex(std::to_string(i % 977)));
+  std::string bytes;
+  for (const auto& line : expected) bytes += line + "\n";
+  EXPECT_EQ(lines_of(write("s.jsonl", bytes)), expected);
+  EXPECT_EQ(lines_of(write_compressed("s.jsonl.gz", bytes, archive_write_add_filter_gzip)),
+            expected);
+  EXPECT_EQ(lines_of(write_compressed("s.jsonl.zst", bytes, archive_write_add_filter_zstd)),
+            expected);
+  EXPECT_EQ(lines_of(write_compressed("s.jsonl.bz2", bytes, archive_write_add_filter_bzip2)),
+            expected);
+  EXPECT_EQ(lines_of(write_compressed("s.jsonl.xz", bytes, archive_write_add_filter_xz)), expected);
+}
+
+TEST_F(Shards, need_no_newline_at_their_end_and_may_be_empty) {
+  EXPECT_EQ(lines_of(write("a.jsonl", "one\r\n\ntwo")),
+            (std::vector<std::string>{"one", "", "two"}));
+  EXPECT_TRUE(lines_of(write("b.jsonl", "")).empty());
+}
+
+TEST_F(Shards, cut_short_are_an_error_that_names_file_and_line) {
+  struct Container {
+    const char* name;
+    int (*filter)(archive*);
+  };
+  for (const auto& [name, filter] : {Container{"s.jsonl.zst", archive_write_add_filter_zstd},
+                                     Container{"s.jsonl.gz", archive_write_add_filter_gzip},
+                                     Container{"s.jsonl.xz", archive_write_add_filter_xz}}) {
+    const fs::path file = write_compressed(name, many_lines(3000), filter);
+    fs::resize_file(file, fs::file_size(file) / 2);
+    std::vector<Document> documents;
+    const std::string message = message_of([&] { read_documents(file, keep_short(), documents); });
+    EXPECT_NE(message.find(name), std::string::npos) << message;
+    EXPECT_NE(message.find("damaged at line"), std::string::npos) << message;
+    EXPECT_TRUE(documents.empty());
+  }
+}
+
+TEST_F(Shards, with_a_damaged_head_are_not_taken_for_plain_text) {
+  const fs::path file =
+      write_compressed("s.jsonl.zst", many_lines(100), archive_write_add_filter_zstd);
+  std::string bytes = read_file(file);
+  bytes[0] = 'X';
+  EXPECT_NE(message_of([&] {
+              (void)lines_of(write("s.jsonl.zst", bytes));
+            }).find("does not begin as a .zst"),
+            std::string::npos);
+}
+
+TEST_F(Shards, a_line_that_is_not_json_is_an_error_that_names_its_number) {
+  const fs::path file = write("s.jsonl", many_lines(3) + "\n{\"name\": \"cut\n");
+  std::vector<Document> documents;
+  const std::string message = message_of([&] { read_documents(file, keep_short(), documents); });
+  EXPECT_NE(message.find("s.jsonl line 5"), std::string::npos) << message;
+}
+
+TEST_F(Shards, an_absent_file_is_an_error_that_names_it) {
+  EXPECT_NE(message_of([&] { (void)lines_of(folder_ / "nothing.jsonl"); }).find("nothing.jsonl"),
+            std::string::npos);
+}
+
+TEST_F(Shards, give_the_same_documents_for_any_number_of_threads) {
+  const fs::path file = write("s.jsonl", many_lines(500));
+  const int threads = thread_count();
+  std::vector<Document> one, many;
+  set_thread_count(1);
+  read_documents(file, keep_short(), one);
+  set_thread_count(4);
+  read_documents(file, keep_short(), many);
+  set_thread_count(threads);
+  ASSERT_EQ(one.size(), 500u);
+  ASSERT_EQ(many.size(), one.size());
+  for (std::size_t i = 0; i < one.size(); ++i) EXPECT_EQ(many[i].text, one[i].text);
+}
+
+TEST(ShardNames, sort_by_their_numbers) {
+  EXPECT_TRUE(shard_name_less("enwiki_namespace_0_2.jsonl", "enwiki_namespace_0_10.jsonl"));
+  EXPECT_FALSE(shard_name_less("enwiki_namespace_0_10.jsonl", "enwiki_namespace_0_2.jsonl"));
+  EXPECT_TRUE(shard_name_less("a_00009", "a_00010"));
+  EXPECT_TRUE(shard_name_less("a_9", "a_010"));
+  EXPECT_TRUE(shard_name_less("a", "b"));
+  EXPECT_TRUE(shard_name_less("a", "a1"));
+  EXPECT_FALSE(shard_name_less("a1", "a1"));
+  EXPECT_NE(shard_name_less("a01", "a1"), shard_name_less("a1", "a01"));
+}
+
+TEST_F(Shards, of_a_file_source_are_listed_in_order_with_size_and_digest) {
+  for (const char* name : {"s_10.jsonl", "s_9.jsonl", "s_1.jsonl", "other.txt"})
+    (void)write(name, name);
+  SourceConfig config;
+  config.from = "file:" + (folder_ / "s_*.jsonl").string();
+  const auto shards = make_source(config)->list_shards();
+  ASSERT_EQ(shards.size(), 3u);
+  EXPECT_EQ(shards[0].name, "s_1.jsonl");
+  EXPECT_EQ(shards[1].name, "s_9.jsonl");
+  EXPECT_EQ(shards[2].name, "s_10.jsonl");
+  EXPECT_EQ(shards[0].bytes, 9u);
+  EXPECT_EQ(shards[0].sha256, sha256_hex("s_1.jsonl"));
+  config.from = "file:" + folder_.string();
+  EXPECT_EQ(make_source(config)->list_shards().size(), 3u);
+}
+
+TEST_F(Shards, a_pattern_that_matches_nothing_is_an_error_of_the_configuration) {
+  SourceConfig config;
+  config.from = "file:" + (folder_ / "*.jsonl").string();
+  EXPECT_THROW((void)make_source(config)->list_shards(), ConfigError);
+}
+
+TEST(Sources, of_an_unknown_kind_are_refused_with_the_known_ones) {
+  for (const char* from : {"ftp:somewhere", "shards/*.jsonl", ""}) {
+    SourceConfig config;
+    config.from = from;
+    EXPECT_NE(message_of([&] { (void)make_source(config); }).find("file:"), std::string::npos)
+        << from;
+  }
+}
+
+class Fetching : public Shards {
+ protected:
+  ShardRef shard(const std::string& name, const std::string& bytes) {
+    return {name, "file://" + write(name, bytes).string(), bytes.size(), sha256_hex(bytes)};
+  }
+};
+
+TEST_F(Fetching, gives_the_file_its_name_when_it_is_whole) {
+  const std::string bytes = many_lines(3000);
+  const FetchedFile fetched = fetch(shard("a.jsonl", bytes), folder_ / "to/a.jsonl");
+  EXPECT_EQ(read_file(folder_ / "to/a.jsonl"), bytes);
+  EXPECT_EQ(fetched.bytes, bytes.size());
+  EXPECT_EQ(fetched.sha256, sha256_hex(bytes));
+  EXPECT_FALSE(fs::exists(part_name(folder_ / "to/a.jsonl")));
+}
+
+TEST_F(Fetching, goes_on_where_an_earlier_attempt_ended) {
+  const std::string bytes = many_lines(2000);
+  const ShardRef from = shard("a.jsonl", bytes);
+  const fs::path target = folder_ / "b.jsonl";
+  std::ofstream(part_name(target)) << bytes.substr(0, 1000);
+  std::uint64_t received = 0;
+  FetchOptions options;
+  options.advanced = [&received](std::uint64_t more) { received += more; };
+  fetch(from, target, options);
+  EXPECT_EQ(read_file(target), bytes);
+  EXPECT_EQ(received, bytes.size() - 1000);
+}
+
+TEST_F(Fetching, refuses_and_removes_what_is_not_what_was_promised) {
+  const std::string bytes = many_lines(100);
+  const fs::path target = folder_ / "b.jsonl";
+  ShardRef from = shard("a.jsonl", bytes);
+  std::ofstream(part_name(target)) << std::string(1000, 'x');  // the head of another file
+  EXPECT_THROW(fetch(from, target), DataError);
+  EXPECT_FALSE(fs::exists(target));
+  EXPECT_FALSE(fs::exists(part_name(target)));
+  fetch(from, target);  // and the next time it works
+  EXPECT_EQ(read_file(target), bytes);
+
+  from.sha256.clear();
+  from.bytes += 1;
+  FetchOptions once;
+  once.attempts = 1;
+  EXPECT_THROW(fetch(from, folder_ / "c.jsonl", once), DataError);
+  EXPECT_FALSE(fs::exists(folder_ / "c.jsonl"));
+}
+
+TEST_F(Fetching, an_absent_file_ends_at_once_with_its_url) {
+  const ShardRef from{"x", "file://" + (folder_ / "absent").string(), 0, ""};
+  const std::string message = message_of([&] { fetch(from, folder_ / "x"); });
+  EXPECT_NE(message.find(from.url), std::string::npos) << message;
+  EXPECT_FALSE(fs::exists(folder_ / "x"));
+}
+
+}  // namespace
+}  // namespace refract

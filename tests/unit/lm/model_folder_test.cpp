@@ -1,0 +1,179 @@
+// Opening model folders: the forms a checkpoint may have, and what is refused.
+#include <gtest/gtest.h>
+
+#include "lm/arch_table.hpp"
+#include "refract/base/error.hpp"
+#include "refract/lm/language_model.hpp"
+#include "support/tiny_gpt2.hpp"
+
+namespace refract {
+namespace {
+
+using test::TinyGpt2;
+using Tensors = std::map<std::string, TinyGpt2::Values>;
+
+class ModelFolder : public testing::Test {
+ protected:
+  std::vector<float> residual_of(const TinyGpt2& tiny, const std::string& name) {
+    const auto folder = base_ / name;
+    std::filesystem::remove_all(folder);
+    tiny.write(folder);
+    return residual(*load_language_model(folder));
+  }
+
+  std::vector<float> residual(const LanguageModel& model) {
+    class Last final : public Tap {
+     public:
+      void at(HookPoint, TensorView<float> values) override { seen.assign(values.span().begin(), values.span().end()); }
+      std::vector<float> seen;
+    } last;
+    const std::vector<std::uint32_t> ids{3, 1, 4, 1, 5}, positions{0, 1, 2, 3, 4}, starts{0, 5};
+    std::vector<float> nll(5);
+    model.next_token_nll({ids, positions, starts}, last, nll, stream_);
+    last.seen.insert(last.seen.end(), nll.begin(), nll.end() - 1);
+    return last.seen;
+  }
+
+  // The message of the error that loading throws.
+  template <typename Kind>
+  std::string refusal(const TinyGpt2& tiny) {
+    const auto folder = base_ / "refused";
+    std::filesystem::remove_all(folder);
+    tiny.write(folder);
+    try {
+      (void)load_language_model(folder);
+    } catch (const Kind& error) {
+      return error.what();
+    }
+    return "accepted";
+  }
+
+  std::filesystem::path base_ =
+      std::filesystem::path(testing::TempDir()) /
+      (std::string("refract_folder_") + testing::UnitTest::GetInstance()->current_test_info()->name());
+  Stream stream_;
+};
+
+TEST_F(ModelFolder, may_name_tensors_with_and_without_the_transformer_prefix) {
+  TinyGpt2 prefixed;
+  prefixed.prefix = "transformer.";
+
+  EXPECT_EQ(residual_of({}, "plain"), residual_of(prefixed, "prefixed"));
+}
+
+TEST_F(ModelFolder, may_hold_its_weights_in_shards) {
+  TinyGpt2 sharded;
+  sharded.shards = 3;
+
+  EXPECT_EQ(residual_of({}, "one"), residual_of(sharded, "sharded"));
+}
+
+TEST_F(ModelFolder, may_hold_causal_masks_which_are_skipped) {
+  TinyGpt2 masks;
+  masks.edit = [](Tensors& tensors) {
+    tensors["h.0.attn.bias"] = {{1, 1, 4, 4}, std::vector<float>(16, 1.0F)};
+    tensors["h.1.attn.masked_bias"] = {{}, {-1e4F}};
+  };
+
+  EXPECT_EQ(residual_of({}, "plain"), residual_of(masks, "masks"));
+}
+
+TEST_F(ModelFolder, may_hold_the_tied_table_only_as_the_head) {
+  TinyGpt2 head_only;
+  head_only.edit = [](Tensors& tensors) {
+    auto node = tensors.extract("wte.weight");
+    node.key() = "lm_head.weight";
+    tensors.insert(std::move(node));
+  };
+
+  EXPECT_EQ(residual_of({}, "plain"), residual_of(head_only, "head_only"));
+}
+
+TEST_F(ModelFolder, uses_a_head_of_its_own_when_it_is_not_tied) {
+  TinyGpt2 untied;
+  untied.config_changes = {{"tie_word_embeddings", false}};
+  EXPECT_NE(refusal<DataError>(untied).find("lm_head.weight"), std::string::npos);
+  untied.edit = [](Tensors& tensors) {
+    tensors["lm_head.weight"] = tensors["wte.weight"];
+    for (float& value : tensors["lm_head.weight"].data) value *= 2;
+  };
+
+  EXPECT_NE(residual_of({}, "tied"), residual_of(untied, "untied"));
+}
+
+TEST_F(ModelFolder, has_a_digest_of_config_and_weights) {
+  TinyGpt2 tiny;
+  tiny.write(base_ / "a");
+  tiny.write(base_ / "same");
+  tiny.edit = [](Tensors& tensors) { tensors["ln_f.bias"].data[0] += 1; };
+  tiny.write(base_ / "other_weights");
+  tiny.edit = [](Tensors&) {};
+  tiny.config_changes = {{"layer_norm_epsilon", 1e-6}};
+  tiny.write(base_ / "other_config");
+  const auto digest = [&](const char* name) { return load_language_model(base_ / name)->info().digest; };
+
+  EXPECT_EQ(digest("a").size(), 16U);
+  EXPECT_EQ(digest("a"), digest("same"));
+  EXPECT_NE(digest("a"), digest("other_weights"));
+  EXPECT_NE(digest("a"), digest("other_config"));
+}
+
+TEST_F(ModelFolder, info_tells_the_sizes_from_config_alone) {
+  TinyGpt2{}.write(base_);
+  std::filesystem::remove(base_ / "model.safetensors");
+
+  const auto info = read_model_info(base_);
+
+  EXPECT_EQ(info.family, "gpt2");
+  EXPECT_EQ(info.layers, 3U);
+  EXPECT_EQ(info.d_model, 24U);
+  EXPECT_EQ(info.vocab, 50U);
+  EXPECT_EQ(info.max_positions, 160U);
+  EXPECT_EQ(info.bos_id, 49);
+  // tables + blocks + final norm, as the tiny model writes them
+  EXPECT_EQ(info.parameter_bytes, 4U * (50 * 24 + 160 * 24 +
+                                        3 * (4 * 24 + 24 * 72 + 72 + 24 * 24 + 24 + 24 * 40 + 40 + 40 * 24 + 24) + 48));
+}
+
+TEST_F(ModelFolder, refuses_what_it_would_compute_wrongly_naming_the_field) {
+  const auto with = [](const char* key, nlohmann::json value) {
+    TinyGpt2 tiny;
+    tiny.config_changes = {{key, std::move(value)}};
+    return tiny;
+  };
+
+  EXPECT_NE(refusal<DataError>(with("activation_function", "relu")).find("activation_function is \"relu\""),
+            std::string::npos);
+  EXPECT_NE(refusal<DataError>(with("model_type", "bert")).find("gpt2"), std::string::npos);
+  EXPECT_NE(refusal<DataError>(with("n_head", 5)).find("n_head is 5"), std::string::npos);
+  EXPECT_NE(refusal<DataError>(with("n_layer", -1)).find("n_layer is -1"), std::string::npos);
+  EXPECT_NE(refusal<DataError>(with("n_embd", 48)).find("shape"), std::string::npos);
+  EXPECT_NE(refusal<DataError>(with("n_layer", 4)).find("h.3.ln_1.weight"), std::string::npos);
+  EXPECT_NE(refusal<DataError>(with("n_layer", 2)).find("h.2."), std::string::npos);
+  EXPECT_NE(refusal<DataError>(with("add_cross_attention", true)).find("add_cross_attention"), std::string::npos);
+}
+
+TEST_F(ModelFolder, refuses_a_folder_without_config_weights_or_a_tensor) {
+  TinyGpt2 tiny;
+  tiny.edit = [](Tensors& tensors) { tensors.erase("h.1.mlp.c_fc.bias"); };
+  EXPECT_NE(refusal<DataError>(tiny).find("h.1.mlp.c_fc.bias"), std::string::npos);
+  tiny.edit = [](Tensors& tensors) { tensors["h.1.attn.q_norm.weight"] = {{4}, std::vector<float>(4)}; };
+  EXPECT_NE(refusal<DataError>(tiny).find("q_norm"), std::string::npos);
+
+  EXPECT_THROW((void)load_language_model(base_ / "nowhere"), DataError);
+  TinyGpt2{}.write(base_);
+  std::filesystem::remove(base_ / "model.safetensors");
+  EXPECT_THROW((void)load_language_model(base_), DataError);
+  write_file(base_ / "config.json", "[1, 2");
+  EXPECT_THROW((void)load_language_model(base_), DataError);
+}
+
+TEST(ArchTable, has_a_model_in_the_demo_configuration_for_its_row) {
+  const auto info = read_model_info(std::filesystem::path(REFRACT_SOURCE_DIR) / "configs/demo/model");
+
+  ASSERT_EQ(architectures().size(), 1U);
+  EXPECT_EQ(architectures()[0].model_type, info.family);
+}
+
+}  // namespace
+}  // namespace refract

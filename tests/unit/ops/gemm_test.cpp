@@ -1,0 +1,143 @@
+#include "refract/ops/gemm.hpp"
+
+#include <cblas.h>
+#include <gtest/gtest.h>
+
+#include "refract/base/random.hpp"
+
+namespace refract {
+namespace {
+
+Tensor<float> random_tensor(Shape shape, std::uint64_t seed) {
+  Tensor<float> tensor(shape);
+  const CounterRng rng(Purpose::test, {seed});
+  for (std::size_t i = 0; i < tensor.size(); ++i) tensor.data()[i] = static_cast<float>(rng.normal(i));
+  return tensor;
+}
+
+double dot(std::span<const float> a, std::span<const float> b) {
+  double sum = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+  return sum;
+}
+
+TEST(Gemm, equals_fp64_for_all_kinds_of_sizes) {
+  Stream stream;
+  std::size_t compared = 0;
+  for (const std::size_t rows : {0, 1, 3, 4, 67, 131}) {
+    for (const std::size_t columns : {1, 23, 24, 49, 320}) {
+      for (const std::size_t depth : {1, 33, 257}) {
+        const auto x = random_tensor({rows, depth}, 1), w = random_tensor({columns, depth}, 2);
+        const auto b = random_tensor({columns}, 3);
+        Tensor<float> y({rows, columns});
+
+        gemm_nt(x.cview(), PackedMatrix(w.cview(), b.cview(), stream), y.view(), 0, stream);
+
+        for (std::size_t i = 0; i < rows; ++i) {
+          for (std::size_t j = 0; j < columns; ++j) {
+            const double expected = dot(x.row(i), w.row(j)) + static_cast<double>(b.data()[j]);
+            // A tenth of the worst case: each of the depth terms rounds a sum below 48 to 2^-24.
+            const double tolerance = 3e-7 * static_cast<double>(depth) + 1e-6;
+            ASSERT_NEAR(static_cast<double>(y.row(i)[j]), expected, tolerance)
+                << rows << " x " << columns << " x " << depth << " at " << i << ", " << j;
+            ++compared;
+          }
+        }
+      }
+    }
+  }
+  EXPECT_GT(compared, 0U);
+}
+
+TEST(Gemm, without_a_bias_starts_at_zero) {
+  Stream stream;
+  const auto x = random_tensor({2, 8}, 1), w = random_tensor({3, 8}, 2);
+  Tensor<float> y({2, 3});
+
+  gemm_nt(x.cview(), PackedMatrix(w.cview(), {}, stream), y.view(), 0, stream);
+
+  EXPECT_NEAR(static_cast<double>(y.row(1)[2]), dot(x.row(1), w.row(2)), 1e-5);
+}
+
+TEST(Gemm, packing_again_forgets_the_weights_before) {
+  Stream stream;
+  const auto x = random_tensor({2, 8}, 1), first = random_tensor({30, 8}, 2), second = random_tensor({3, 8}, 4);
+  PackedMatrix packed(first.cview(), {}, stream);
+  Tensor<float> y({2, 3});
+
+  packed.pack(second.cview(), {}, stream);
+  gemm_nt(x.cview(), packed, y.view(), 0, stream);
+
+  EXPECT_NEAR(static_cast<double>(y.row(1)[2]), dot(x.row(1), second.row(2)), 1e-5);
+}
+
+TEST(Gemm, refuses_shapes_that_do_not_fit_naming_the_axis) {
+  Stream stream;
+  const auto x = random_tensor({2, 7}, 1), w = random_tensor({3, 8}, 2);
+  Tensor<float> y({2, 3});
+
+  try {
+    gemm_nt(x.cview(), PackedMatrix(w.cview(), {}, stream), y.view(), 0, stream);
+    FAIL() << "accepted K = 7 for K = 8";
+  } catch (const std::exception& error) {
+    EXPECT_NE(std::string(error.what()).find("K"), std::string::npos) << error.what();
+  }
+}
+
+TEST(GemmSelfTest, passes_for_the_kernel_that_is_used) {
+  const auto result = gemm_self_test();
+
+  EXPECT_TRUE(result.passed) << result.difference;
+  EXPECT_GT(result.rows_compared, 1000U);
+}
+
+TEST(GemmSelfTest, fails_for_a_product_that_depends_on_how_many_rows_there_are) {
+  // As a BLAS does: other sums for a call of few rows.
+  const auto splits_small_calls = [](TensorView<const float> x, TensorView<const float> w, TensorView<float> y,
+                                     std::size_t) {
+    for (std::size_t i = 0; i < x.axis(0); ++i) {
+      for (std::size_t j = 0; j < w.axis(0); ++j) {
+        float even = 0, odd = 0;
+        for (std::size_t k = 0; k < x.axis(1); ++k) {
+          (x.axis(0) < 4 && k % 2 == 1 ? odd : even) += x.row(i)[k] * w.row(j)[k];
+        }
+        y.row(i)[j] = even + odd;
+      }
+    }
+  };
+
+  const auto result = gemm_self_test(splits_small_calls);
+
+  EXPECT_FALSE(result.passed);
+  EXPECT_NE(result.difference.find("global row"), std::string::npos) << result.difference;
+}
+
+TEST(GemmSelfTest, fails_for_one_unpanelled_call_of_openblas) {
+  const auto whole_call = [](TensorView<const float> x, TensorView<const float> w, TensorView<float> y, std::size_t) {
+    const int rows = static_cast<int>(x.axis(0)), columns = static_cast<int>(w.axis(0)),
+              depth = static_cast<int>(x.axis(1));
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, depth, 1.0F, x.data(), depth, w.data(), depth,
+                0.0F, y.data(), columns);
+  };
+
+  const auto result = gemm_self_test(whole_call);
+
+  EXPECT_FALSE(result.passed) << "this BLAS is independent of M for the sizes tried: choose other sizes";
+}
+
+TEST(GemmSelfTest, fails_for_a_product_that_lets_rows_touch_each_other) {
+  const auto leaks = [](TensorView<const float> x, TensorView<const float> w, TensorView<float> y, std::size_t) {
+    for (std::size_t i = 0; i < x.axis(0); ++i) {
+      for (std::size_t j = 0; j < w.axis(0); ++j) {
+        y.row(i)[j] = static_cast<float>(dot(x.row(i), w.row(j))) + 1e-6F * x.row(0)[0];
+      }
+    }
+  };
+
+  EXPECT_FALSE(gemm_self_test(leaks).passed);
+}
+
+TEST(Gemm, says_what_multiplies) { EXPECT_TRUE(gemm_backend_description().starts_with("refract fp32 ")); }
+
+}  // namespace
+}  // namespace refract

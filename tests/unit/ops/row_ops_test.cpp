@@ -1,0 +1,158 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numbers>
+
+#include "ops/fast_exp.hpp"
+#include "refract/base/parallel.hpp"
+#include "refract/base/random.hpp"
+#include "refract/ops/add.hpp"
+#include "refract/ops/embedding.hpp"
+#include "refract/ops/gelu_new.hpp"
+#include "refract/ops/layer_norm.hpp"
+#include "refract/ops/token_nll.hpp"
+
+namespace refract {
+namespace {
+
+Tensor<float> random_tensor(Shape shape, std::uint64_t seed, double scale = 1) {
+  Tensor<float> tensor(shape);
+  const CounterRng rng(Purpose::test, {seed});
+  for (std::size_t i = 0; i < tensor.size(); ++i) tensor.data()[i] = static_cast<float>(scale * rng.normal(i));
+  return tensor;
+}
+
+TEST(FastExp, is_within_2e_7_of_exp_and_saturates_outside) {
+  double worst = 0;
+  for (double x = -87; x <= 88; x += 0.00137) {
+    const auto argument = static_cast<float>(x);
+    const double expected = std::exp(static_cast<double>(argument));
+    worst = std::max(worst, std::abs(static_cast<double>(fast_exp(argument)) - expected) / expected);
+  }
+
+  EXPECT_LT(worst, 2e-7);
+  EXPECT_EQ(fast_exp(0.0F), 1.0F);
+  EXPECT_LT(fast_exp(-1e30F), 1e-37F);
+  EXPECT_TRUE(std::isfinite(fast_exp(1e30F)));
+}
+
+TEST(GeluNew, equals_the_tanh_form_in_fp64) {
+  Stream stream;
+  Tensor<float> x({40001});
+  for (std::size_t i = 0; i < x.size(); ++i) x.data()[i] = static_cast<float>((static_cast<double>(i) - 20000) / 1500);
+  const std::vector<float> before(x.span().begin(), x.span().end());
+
+  gelu_new(x.view(), stream);
+
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double value = static_cast<double>(before[i]);
+    const double u = std::sqrt(2 / std::numbers::pi) * (value + 0.044715 * value * value * value);
+    const double expected = 0.5 * value * (1 + std::tanh(u));
+    ASSERT_NEAR(static_cast<double>(x.data()[i]), expected, 3e-7 * std::max(std::abs(value), 1e-7)) << value;
+  }
+}
+
+TEST(GeluNew, keeps_large_values_and_kills_very_negative_ones) {
+  Stream stream;
+  Tensor<float> x({4});
+  const std::array<float, 4> values{50.0F, 1e6F, -50.0F, 0.0F};
+  std::ranges::copy(values, x.data());
+
+  gelu_new(x.view(), stream);
+
+  EXPECT_EQ(x.data()[0], 50.0F);
+  EXPECT_EQ(x.data()[1], 1e6F);
+  EXPECT_NEAR(x.data()[2], 0.0F, 1e-30F);
+  EXPECT_EQ(x.data()[3], 0.0F);
+}
+
+TEST(LayerNorm, equals_fp64_also_for_a_large_mean_and_odd_widths) {
+  Stream stream;
+  for (const std::size_t width : {1, 7, 8, 9, 256, 771}) {
+    auto x = random_tensor({37, width}, 1);
+    for (float& value : x.row(5)) value = value * 1e-3F + 300.0F;
+    const auto weight = random_tensor({width}, 2), bias = random_tensor({width}, 3);
+    Tensor<float> y({37, width});
+
+    layer_norm(x.cview(), weight.cview(), bias.cview(), 1e-5F, y.view(), stream);
+
+    for (std::size_t i = 0; i < 37; ++i) {
+      double mean = 0, variance = 0;
+      for (const float value : x.row(i)) mean += static_cast<double>(value) / static_cast<double>(width);
+      for (const float value : x.row(i)) variance += std::pow(static_cast<double>(value) - mean, 2) / static_cast<double>(width);
+      const double inverse = 1 / std::sqrt(variance + 1e-5);
+      for (std::size_t d = 0; d < width; ++d) {
+        const double expected = (static_cast<double>(x.row(i)[d]) - mean) * inverse *
+                                    static_cast<double>(weight.data()[d]) + static_cast<double>(bias.data()[d]);
+        // The rounded mean of the shifted row costs its own last bit times `inverse`.
+        const double tolerance = i == 5 ? 3e-5 * inverse * std::abs(static_cast<double>(weight.data()[d])) + 1e-5 : 4e-6;
+        ASSERT_NEAR(static_cast<double>(y.row(i)[d]), expected, tolerance) << "width " << width << " row " << i;
+      }
+    }
+  }
+}
+
+TEST(LayerNorm, may_work_in_place) {
+  Stream stream;
+  auto x = random_tensor({3, 16}, 1);
+  const auto weight = random_tensor({16}, 2), bias = random_tensor({16}, 3);
+  Tensor<float> y({3, 16});
+  layer_norm(x.cview(), weight.cview(), bias.cview(), 1e-5F, y.view(), stream);
+
+  layer_norm(x.cview(), weight.cview(), bias.cview(), 1e-5F, x.view(), stream);
+
+  EXPECT_EQ(0, std::memcmp(x.data(), y.data(), x.size() * sizeof(float)));
+}
+
+TEST(RowOps, give_the_same_bytes_for_any_number_of_threads) {
+  Stream stream;
+  const int before = thread_count();
+  const auto weight = random_tensor({96}, 2), bias = random_tensor({96}, 3);
+  std::vector<std::vector<float>> results;
+  for (const int threads : {1, 2, 3}) {
+    set_thread_count(threads);
+    auto x = random_tensor({203, 96}, 1, 3);
+    layer_norm(x.cview(), weight.cview(), bias.cview(), 1e-5F, x.view(), stream);
+    gelu_new(x.view(), stream);
+    add(x.view(), x.cview(), stream);
+    results.emplace_back(x.span().begin(), x.span().end());
+  }
+  set_thread_count(before);
+
+  for (const auto& other : results) {
+    EXPECT_EQ(0, std::memcmp(other.data(), results[0].data(), other.size() * sizeof(float)));
+  }
+}
+
+TEST(Embed, adds_the_rows_of_both_tables) {
+  Stream stream;
+  const auto tokens = random_tensor({5, 3}, 1), positions = random_tensor({4, 3}, 2);
+  const std::array<std::uint32_t, 2> ids{4, 0}, places{3, 1};
+  Tensor<float> x({2, 3});
+
+  embed(ids, places, tokens.cview(), positions.cview(), x.view(), stream);
+
+  EXPECT_EQ(x.row(0)[2], tokens.row(4)[2] + positions.row(3)[2]);
+  EXPECT_EQ(x.row(1)[0], tokens.row(0)[0] + positions.row(1)[0]);
+}
+
+TEST(TokenNll, equals_fp64_and_stands_large_logits) {
+  Stream stream;
+  const auto logits = random_tensor({6, 1001}, 1, 40);
+  const std::array<std::uint32_t, 6> targets{0, 1, 2, 500, 999, 1000};
+  std::array<float, 6> nll{};
+
+  token_nll(logits.cview(), targets, nll, stream);
+
+  for (std::size_t i = 0; i < 6; ++i) {
+    double sum = 0;
+    for (const float logit : logits.row(i)) sum += std::exp(static_cast<double>(logit) - 200);
+    const double expected = std::log(sum) + 200 - static_cast<double>(logits.row(i)[targets[i]]);
+    EXPECT_NEAR(static_cast<double>(nll[i]), expected, 1e-6 * std::max(1.0, expected));
+  }
+}
+
+}  // namespace
+}  // namespace refract

@@ -1,0 +1,70 @@
+#include "refract/sae/config.hpp"
+
+#include <gtest/gtest.h>
+
+#include "refract/base/error.hpp"
+#include "refract/sae/variant.hpp"
+
+namespace refract {
+namespace {
+
+SaeConfig good() { return {.name = "small", .hook = "blocks.0.hook_resid_post", .d_sae = 64, .k = 4}; }
+
+std::string refusal(const auto& config, const char* where) {
+  try {
+    check(config, where);
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(SaeConfig, accepts_the_defaults) {
+  EXPECT_EQ(refusal(good(), "saes.0"), "");
+  EXPECT_EQ(refusal(OptimizerConfig{}, "train.optimizer"), "");
+}
+
+TEST(SaeConfig, refuses_k_above_d_sae_and_says_what_to_do) {
+  SaeConfig config = good();
+  config.k = 65;
+
+  EXPECT_EQ(refusal(config, "saes.0"), "saes.0.k is 65 but d_sae is 64. Lower k or raise d_sae.");
+}
+
+TEST(SaeConfig, refuses_impossible_values) {
+  for (const auto spoil : {+[](SaeConfig& c) { c.name = "a/b"; }, +[](SaeConfig& c) { c.k = 0; },
+                           +[](SaeConfig& c) { c.d_sae = 0; }, +[](SaeConfig& c) { c.aux.coefficient = -1; }}) {
+    SaeConfig config = good();
+    spoil(config);
+    EXPECT_NE(refusal(config, "saes.0"), "");
+  }
+  for (const auto spoil : {+[](OptimizerConfig& c) { c.lr = 0; }, +[](OptimizerConfig& c) { c.warmup = 0.9; },
+                           +[](OptimizerConfig& c) { c.beta2 = 1; }, +[](OptimizerConfig& c) { c.epsilon = 0; }}) {
+    OptimizerConfig config;
+    spoil(config);
+    EXPECT_NE(refusal(config, "train.optimizer"), "");
+  }
+}
+
+TEST(VariantTable, makes_every_variant_it_names) {
+  for (const std::string_view name : variant_names()) {
+    SaeConfig config = good();
+    config.variant = name;
+    EXPECT_EQ(make_variant(config, 16, 100)->name(), name);
+  }
+  EXPECT_FALSE(variant_names().empty());
+}
+
+TEST(VariantTable, refuses_an_unknown_variant_and_lists_the_known) {
+  SaeConfig config = good();
+  config.variant = "topkk";
+  try {
+    (void)make_variant(config, 16, 100);
+    FAIL();
+  } catch (const ConfigError& error) {
+    EXPECT_NE(std::string(error.what()).find("known variants: topk"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace refract

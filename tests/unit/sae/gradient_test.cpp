@@ -1,0 +1,193 @@
+// The whole way measure -> gradients -> weight gradients against finite differences of a loss written out in fp64.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "support/one_rank_step.hpp"
+#include "unit/sae/problem.hpp"
+
+namespace refract {
+namespace {
+
+using namespace testing_support;
+
+using Rows = std::vector<std::vector<double>>;
+
+Rows to_rows(TensorView<const float> view) {
+  Rows rows(view.axis(0));
+  for (std::size_t i = 0; i < rows.size(); ++i) rows[i].assign(view.row(i).begin(), view.row(i).end());
+  return rows;
+}
+
+// The loss of SPEC 6, aloud. The residual variance and the residual in AuxK are constants of the base point
+// (sg in the formula), so they are computed once.
+struct PlainLoss {
+  Rows x, W_enc, W_dec;
+  std::vector<double> b_enc, b_dec;
+  std::vector<std::uint8_t> included;
+  std::vector<bool> dead;
+  std::size_t k = 0, aux_k = 0;
+  double coefficient = 0;
+  Rows constant_error;
+  double constant_variance = 0;
+
+  explicit PlainLoss(const Problem& problem)
+      : x(to_rows(problem.x.cview())), W_enc(to_rows(problem.state.parameters.W_enc.cview())),
+        W_dec(to_rows(problem.state.parameters.W_dec.cview())), included(problem.included), k(problem.config.k),
+        aux_k(x[0].size() / 2), coefficient(problem.config.aux.coefficient) {
+    const SaeParameters& p = problem.state.parameters;
+    b_enc.assign(p.b_enc.span().begin(), p.b_enc.span().end());
+    b_dec.assign(p.b_dec.span().begin(), p.b_dec.span().end());
+    for (const auto age : problem.state.age) dead.push_back(age >= kDeadAfter);
+    double rows = 0;
+    std::vector<double> mean(b_dec.size());
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      constant_error.push_back(error(i));
+      if (included[i] == 0) continue;
+      ++rows;
+      for (std::size_t d = 0; d < mean.size(); ++d) mean[d] += constant_error[i][d];
+    }
+    for (std::size_t i = 0; i < x.size(); ++i)
+      if (included[i] != 0)
+        for (std::size_t d = 0; d < mean.size(); ++d)
+          constant_variance += std::pow(constant_error[i][d] - mean[d] / rows, 2) / rows;
+  }
+
+  [[nodiscard]] std::vector<double> pre(std::size_t i) const {
+    std::vector<double> out(b_enc);
+    for (std::size_t f = 0; f < out.size(); ++f)
+      for (std::size_t d = 0; d < b_dec.size(); ++d) out[f] += (x[i][d] - b_dec[d]) * W_enc[f][d];
+    return out;
+  }
+  static std::vector<std::size_t> largest(const std::vector<double>& values, std::vector<std::size_t> from,
+                                          std::size_t count) {
+    std::stable_sort(from.begin(), from.end(), [&](auto a, auto b) { return values[a] > values[b]; });
+    from.resize(std::min(count, from.size()));
+    return from;
+  }
+  [[nodiscard]] std::vector<double> error(std::size_t i) const {
+    const std::vector<double> p = pre(i);
+    std::vector<std::size_t> all(p.size());
+    std::iota(all.begin(), all.end(), 0U);
+    std::vector<double> e(x[i]);
+    for (std::size_t d = 0; d < e.size(); ++d) e[d] -= b_dec[d];
+    for (const std::size_t f : largest(p, all, k))
+      for (std::size_t d = 0; d < e.size(); ++d) e[d] -= std::max(p[f], 0.0) * W_dec[f][d];
+    return e;
+  }
+  [[nodiscard]] std::vector<double> aux_error(std::size_t i) const {
+    const std::vector<double> p = pre(i);
+    std::vector<std::size_t> from;
+    for (std::size_t f = 0; f < p.size(); ++f)
+      if (dead[f]) from.push_back(f);
+    std::vector<double> r(constant_error[i]);
+    for (double& value : r) value = -value;
+    for (const std::size_t f : largest(p, from, aux_k))
+      for (std::size_t d = 0; d < r.size(); ++d) r[d] += p[f] * W_dec[f][d];
+    return r;
+  }
+  [[nodiscard]] double value() const {
+    double rows = 0, main = 0, aux = 0;
+    const bool any_dead = std::any_of(dead.begin(), dead.end(), [](bool d) { return d; });
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      if (included[i] == 0) continue;
+      ++rows;
+      for (const double e : error(i)) main += e * e;
+      if (any_dead)
+        for (const double r : aux_error(i)) aux += r * r;
+    }
+    return main / rows + coefficient * aux / rows / constant_variance;
+  }
+  [[nodiscard]] double derivative(double& at) {
+    const double step = 1e-6, before = at;
+    at = before + step;
+    const double up = value();
+    at = before - step;
+    const double down = value();
+    at = before;
+    return (up - down) / (2 * step);
+  }
+};
+
+class GradientTest : public ::testing::TestWithParam<bool> {};
+
+TEST_P(GradientTest, equal_finite_differences_of_the_loss) {
+  Problem problem = make_problem(10, 48, 5, 24, 6, GetParam());
+  std::vector<GlobalStats> global;
+  const StepGradients gradients = step_gradients(*problem.variant, problem.state, problem.batch(), global);
+  PlainLoss loss(problem);
+  StepLog log;
+  problem.variant->finish(problem.state, problem.batch(), global, log);
+
+  EXPECT_NEAR(log.loss, loss.value(), 1e-5 * loss.value());
+  EXPECT_EQ(log.aux_loss > 0, GetParam());
+  double largest = 0;
+  std::size_t nonzero = 0;
+  const auto compare = [&](float ours, double theirs, const char* what, std::size_t at) {
+    EXPECT_NEAR(ours, theirs, 2e-5 * std::max(1.0, std::abs(theirs))) << what << " " << at;
+    largest = std::max(largest, std::abs(theirs));
+    nonzero += std::abs(theirs) > 1e-4;
+  };
+  for (std::size_t f = 0; f < 48; ++f) {
+    compare(gradients.features.db_enc.data()[f], loss.derivative(loss.b_enc[f]), "b_enc", f);
+    std::vector<double> dW_dec(10);
+    double along = 0;
+    for (std::size_t d = 0; d < 10; ++d) {
+      compare(gradients.features.dW_enc.row(f)[d], loss.derivative(loss.W_enc[f][d]), "W_enc", f);
+      dW_dec[d] = loss.derivative(loss.W_dec[f][d]);
+      along += dW_dec[d] * loss.W_dec[f][d];
+    }
+    for (std::size_t d = 0; d < 10; ++d)
+      compare(gradients.features.dW_dec.row(f)[d], dW_dec[d] - along * loss.W_dec[f][d], "W_dec", f);
+  }
+  for (std::size_t d = 0; d < 10; ++d)
+    compare(static_cast<float>(gradients.bias.db_dec[d]), loss.derivative(loss.b_dec[d]), "b_dec", d);
+  EXPECT_GT(largest, 0.05);
+  EXPECT_GT(nonzero, 500U);
+}
+
+INSTANTIATE_TEST_SUITE_P(DeadFeatures, GradientTest, ::testing::Bool());
+
+TEST(WeightGradients, the_squared_norm_is_that_of_all_gradients) {
+  const Problem problem = make_problem(12, 130, 5, 24, 6, true);
+  std::vector<GlobalStats> global;
+  const StepGradients gradients = step_gradients(*problem.variant, problem.state, problem.batch(), global);
+
+  double expected = 0;
+  for (const auto& tensor : {&gradients.features.dW_enc, &gradients.features.db_enc, &gradients.features.dW_dec})
+    for (const float value : tensor->span()) expected += double(value) * double(value);
+  for (const double value : gradients.bias.db_dec) expected += value * value;
+  EXPECT_NEAR(gradients.bias.squared_norm, expected, 1e-12 * expected);
+}
+
+TEST(WeightGradients, a_shard_of_features_has_the_bytes_of_the_whole) {
+  const Problem problem = make_problem(12, 200, 5, 24, 6, true);
+  std::vector<std::unique_ptr<StepScratch>> scratch;
+  const Batch batch = problem.batch();
+  const auto global = measure_all(*problem.variant, problem.state, {&batch, 1}, scratch);
+  RowGradients rows;
+  problem.variant->gradients(problem.state, batch, global, *scratch[0], rows);
+  WeightGradients weights;
+  weights.gather(problem.state.parameters, problem.x.cview(), rows);
+  FeatureGradients whole = make_feature_gradients(problem.state.parameters, 0, 200);
+  FeatureGradients shard = make_feature_gradients(problem.state.parameters, 128, 72);
+  weights.accumulate(problem.state.parameters, whole);
+  weights.accumulate(problem.state.parameters, shard);
+  PanelSums whole_sums, shard_sums;
+  finish_gradients(problem.state.parameters, whole, whole_sums);
+  finish_gradients(problem.state.parameters, shard, shard_sums);
+
+  for (std::size_t f = 128; f < 200; ++f)
+    for (std::size_t d = 0; d < 12; ++d) {
+      EXPECT_EQ(whole.dW_enc.row(f)[d], shard.dW_enc.row(f - 128)[d]);
+      EXPECT_EQ(whole.dW_dec.row(f)[d], shard.dW_dec.row(f - 128)[d]);
+    }
+  EXPECT_EQ(whole_sums.squared_norm[2], shard_sums.squared_norm[0]);
+  EXPECT_EQ(whole_sums.squared_norm[3], shard_sums.squared_norm[1]);
+  EXPECT_EQ(whole_sums.db_dec[3 * 12 + 5], shard_sums.db_dec[12 + 5]);
+}
+
+}  // namespace
+}  // namespace refract

@@ -1,0 +1,60 @@
+#pragma once
+// A small random SAE and batch, the same for every test that asks with the same numbers.
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "refract/base/random.hpp"
+#include "refract/sae/initialise.hpp"
+#include "refract/sae/variant.hpp"
+
+namespace refract::testing_support {
+
+struct Problem {
+  SaeConfig config;
+  std::unique_ptr<Variant> variant;
+  SaeState state;
+  Tensor<float> x;
+  std::vector<std::uint8_t> included;
+  std::size_t slice_rows = 0;
+
+  [[nodiscard]] Batch batch() const { return part(0, x.axis(0)); }
+  // The rows a rank with `rows` rows from `first` would hold.
+  [[nodiscard]] Batch part(std::size_t first, std::size_t rows) const {
+    return {x.cview().rows(first, rows), std::span(included).subspan(first, rows), first, x.axis(0), slice_rows, true};
+  }
+};
+
+inline void fill_normal(std::span<float> values, std::uint64_t seed, double scale) {
+  const CounterRng rng(Purpose::test, {seed});
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(scale * rng.normal(i));
+}
+
+inline constexpr std::uint64_t kDeadAfter = 1000;
+
+// `dead`: every third feature is dead. Weights are untied and biases set, so that every gradient is non-trivial.
+inline Problem make_problem(std::size_t d_in, std::size_t d_sae, std::size_t k, std::size_t rows,
+                            std::size_t slice_rows, bool dead, std::uint64_t seed = 7) {
+  Problem made;
+  made.config = {.name = "test", .hook = "blocks.0.hook_resid_post", .d_sae = d_sae, .k = k, .seed = seed};
+  made.config.aux.coefficient = 0.5;
+  made.variant = make_variant(made.config, d_in, kDeadAfter);
+  std::vector<float> median(d_in);
+  fill_normal(median, seed + 1, 0.3);
+  made.state = initial_state(made.config, *made.variant, median);
+  fill_normal(made.state.parameters.W_enc.span(), seed + 2, 0.4);
+  fill_normal(made.state.parameters.b_enc.span(), seed + 3, 0.2);
+  made.x = Tensor<float>(Shape{rows, d_in});
+  fill_normal(made.x.span(), seed + 4, 1.0);
+  made.included.assign(rows, 1);
+  for (std::size_t row = 3; row < rows; row += 7) made.included[row] = 0;
+  made.slice_rows = slice_rows;
+  if (dead)
+    for (std::size_t f = 0; f < d_sae; f += 3) {
+      made.state.age[f] = kDeadAfter;
+      made.state.parameters.b_enc.data()[f] -= 6;  // as a dead feature is: never selected
+    }
+  return made;
+}
+
+}  // namespace refract::testing_support

@@ -1,0 +1,108 @@
+#include "refract/sae/saelens.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "refract/base/file.hpp"
+#include "refract/sae/variant.hpp"
+#include "refract/store/safetensors.hpp"
+#include "support/one_rank_step.hpp"
+#include "unit/sae/problem.hpp"
+
+namespace refract {
+namespace {
+
+using namespace testing_support;
+
+constexpr float kInputScale = 0.37F;
+constexpr std::size_t kDim = 32, kFeatures = 200, kRows = 256;
+
+const std::map<std::string, std::string> kMetadata{{"hook_name", "\"blocks.0.hook_resid_post\""},
+                                                   {"context_size", "256"}};
+
+// The folder of every variant and dtype, and beside each `expected.safetensors`: raw rows `x` and the dense
+// activations `feature_acts` refract computes for them, for tests/interop/saelens_test.py.
+void write_golden_folder(const fs::path& folder, const Problem& problem, DType dtype) {
+  make_folder(folder);
+  const SaeParameters& p = problem.state.parameters;
+  write_saelens_folder(folder, problem.variant->export_for_saelens(p, kInputScale), dtype, kMetadata);
+  Tensor<float> scaled(Shape{kRows, kDim});
+  for (std::size_t i = 0; i < scaled.size(); ++i) scaled.data()[i] = problem.x.data()[i] * kInputScale;
+  SparseActs acts;
+  problem.variant->encode(p, scaled.cview(), 0, acts);
+  Tensor<float> dense(Shape{kRows, kFeatures});
+  for (std::size_t row = 0; row < kRows; ++row)
+    for (std::size_t j = acts.row_starts[row]; j < acts.row_starts[row + 1]; ++j)
+      dense.row(row)[acts.features[j]] = acts.values[j] / kInputScale;
+  Tensor<float> x_hat(Shape{kRows, kDim});
+  decode(p, acts, x_hat.view());
+  for (float& value : x_hat.span()) value /= kInputScale;
+  const StoredTensor tensors[] = {
+      stored_tensor<float>("x", DType::f32, {kRows, kDim}, problem.x.span()),
+      stored_tensor<float>("x_hat", DType::f32, {kRows, kDim}, x_hat.span()),
+      stored_tensor<float>("feature_acts", DType::f32, {kRows, kFeatures}, dense.span())};
+  write_safetensors(folder / "expected.safetensors", tensors);
+}
+
+class SaeLens : public ::testing::Test {
+ protected:
+  SaeLens() : problem_(make_problem(kDim, kFeatures, 7, kRows, 16, false)) {
+    // REFRACT_GOLDEN_OUT keeps the folders for the interop test.
+    const char* keep = std::getenv("REFRACT_GOLDEN_OUT");
+    folder_ = keep != nullptr ? fs::path(keep) : fs::path(::testing::TempDir()) / "saelens_golden";
+    for (int step = 0; step < 5; ++step)
+      (void)one_rank_step(*problem_.variant, problem_.state, problem_.batch(), {}, 5, 1.0);
+  }
+  Problem problem_;
+  fs::path folder_;
+};
+
+TEST_F(SaeLens, folders_hold_what_its_loader_reads) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const fs::path folder = folder_ / ("topk-" + std::string(name(dtype)));
+    write_golden_folder(folder, problem_, dtype);
+
+    const auto cfg = nlohmann::json::parse(read_file(folder / "cfg.json"));
+    EXPECT_EQ(cfg["architecture"], "topk");
+    EXPECT_EQ(cfg["k"], 7);
+    EXPECT_EQ(cfg["d_in"], kDim);
+    EXPECT_EQ(cfg["d_sae"], kFeatures);
+    EXPECT_EQ(cfg["dtype"], dtype == DType::f32 ? "float32" : "bfloat16");
+    EXPECT_EQ(cfg["metadata"]["hook_name"], "blocks.0.hook_resid_post");
+    EXPECT_EQ(cfg["metadata"]["sae_lens_version"], "6.18.0");
+    const SafetensorsFile weights(folder / "sae_weights.safetensors");
+    EXPECT_EQ(weights.tensors().size(), 4U);
+    EXPECT_EQ(weights.at("W_enc").shape, (std::vector<std::size_t>{kDim, kFeatures}));
+    EXPECT_EQ(weights.at("W_dec").shape, (std::vector<std::size_t>{kFeatures, kDim}));
+    EXPECT_EQ(weights.at("W_enc").dtype, dtype == DType::f32 ? "F32" : "BF16");
+  }
+}
+
+TEST_F(SaeLens, export_computes_the_same_activations_on_raw_input) {
+  const fs::path folder = folder_ / "topk-fp32";
+  write_golden_folder(folder, problem_, DType::f32);
+  const SafetensorsFile weights(folder / "sae_weights.safetensors"), expected(folder / "expected.safetensors");
+  const auto W_enc = read_f32(weights.at("W_enc")), b_enc = read_f32(weights.at("b_enc"));
+  const auto b_dec = read_f32(weights.at("b_dec")), acts = read_f32(expected.at("feature_acts"));
+
+  for (std::size_t row = 0; row < kRows; ++row) {
+    double largest = 0, worst = 0;
+    for (std::size_t f = 0; f < kFeatures; ++f) {
+      const double ours = acts[row * kFeatures + f];
+      if (ours == 0) continue;
+      double theirs = b_enc[f];
+      for (std::size_t d = 0; d < kDim; ++d)
+        theirs += (double(problem_.x.row(row)[d]) - double(b_dec[d])) * double(W_enc[d * kFeatures + f]);
+      largest = std::max(largest, ours);
+      worst = std::max(worst, std::abs(ours - theirs));
+    }
+    EXPECT_GT(largest, 0);
+    EXPECT_LE(worst, 1e-5 * largest) << row;
+  }
+}
+
+}  // namespace
+}  // namespace refract

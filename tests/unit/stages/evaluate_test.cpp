@@ -1,0 +1,213 @@
+#include "refract/stages/evaluate.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "refract/base/error.hpp"
+#include "refract/base/file.hpp"
+#include "refract/base/random.hpp"
+#include "refract/sae/initialise.hpp"
+
+namespace refract {
+namespace {
+
+constexpr std::size_t kDim = 6;
+constexpr const char* kHook = "blocks.0.hook_resid_post";
+
+// A model whose residual stream is a function of the token, and whose loss is 1 plus how far the stream was moved.
+class MovedStream final : public LanguageModel {
+ public:
+  static std::vector<float> stream_of(std::uint32_t id) {
+    const CounterRng rng(Purpose::test, {id});
+    std::vector<float> row(kDim);
+    for (std::size_t d = 0; d < kDim; ++d) row[d] = static_cast<float>(rng.normal(d) + 2);
+    return row;
+  }
+  [[nodiscard]] const ModelInfo& info() const override { return info_; }
+  void require(HookPoint) const override {}
+  void forward(const PackedTokens&, int, Tap&, Stream&) const override { FAIL(); }
+  void next_token_nll(const PackedTokens& tokens, Tap& tap, std::span<float> nll, Stream&) const override {
+    const std::size_t n = tokens.ids.size();
+    Tensor<float> values(Shape{n, kDim});
+    for (std::size_t i = 0; i < n; ++i) std::ranges::copy(stream_of(tokens.ids[i]), values.row(i).begin());
+    tap.at(parse_hook_point(kHook), values.view());
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::vector<float> before = stream_of(tokens.ids[i]);
+      nll[i] = 1;
+      for (std::size_t d = 0; d < kDim; ++d) nll[i] += std::pow(values.row(i)[d] - before[d], 2.0F);
+    }
+    for (std::size_t s = 1; s < tokens.segment_starts.size(); ++s)
+      nll[tokens.segment_starts[s] - 1] = std::numeric_limits<float>::quiet_NaN();
+  }
+
+ private:
+  ModelInfo info_;
+};
+
+// One shard of four documents of 20, 25, 30 and 35 tokens, all held out, in contexts of 32 with BOS 0.
+class Evaluate : public ::testing::Test {
+ protected:
+  Evaluate() : folder_(fs::path(::testing::TempDir()) / "evaluate_test"), corpus_(std::vector<std::uint8_t>(100, 0), 2) {
+    fs::remove_all(folder_);
+    make_folder(folder_);
+    write_corpus();
+    write_heldout();
+    config_ = {.name = "small", .hook = kHook, .d_sae = 24, .k = 3};
+    variant_ = make_variant(config_, kDim, 100);
+    HookCalibration& hook = calibration_.hooks.emplace_back();
+    hook.hook = kHook;
+    hook.d_in = kDim;
+    hook.sink_threshold = 1e9;
+    hook.input_scale = 0.5;
+    hook.mean.assign(kDim, 2);
+    hook.geometric_median.assign(kDim, 2);
+    hook.covariance.assign(kDim * kDim, 0);
+    for (std::size_t d = 0; d < kDim; ++d) hook.covariance[d * kDim + d] = 1 + 0.1 * static_cast<double>(d);
+    parameters_ = initial_parameters(config_, *variant_, std::vector<float>(kDim, 1));
+  }
+  ~Evaluate() override { fs::remove_all(folder_); }
+
+  void write_corpus() {
+    TokenShardData shard;
+    shard.vocabulary = 100;
+    shard.keep_text = false;
+    const CounterRng rng(Purpose::test, {77});
+    for (std::uint32_t document = 0; document < 4; ++document) {
+      for (std::uint32_t i = 0; i < 20 + 5 * document; ++i)
+        shard.ids.push_back(1 + static_cast<std::uint32_t>(rng.below(shard.ids.size(), 99)));
+      shard.document_token_starts.push_back(shard.ids.size());
+      shard.document_key.push_back(document);
+      shard.page_id.push_back(document + 1);
+      shard.revision.push_back(1);
+      for (auto* strings : {&shard.title, &shard.url, &shard.links, &shard.text}) strings->emplace_back();
+    }
+    shard.token_begin.assign(shard.ids.size(), 0);
+    shard.token_end.assign(shard.ids.size(), 0);
+    (void)write_token_shard(folder_ / "tokens.h5", shard, {});
+    const ContextTableData table = build_contexts({.length = 32, .bos_id = 0}, shard.document_token_starts,
+                                                  std::vector<std::uint8_t>(4, 1), std::vector<std::uint8_t>(4, 1));
+    contexts_ = table.contexts();
+    (void)write_contexts(folder_ / "contexts.h5", table, {});
+    corpus_.add_shard({folder_ / "tokens.h5", folder_ / "contexts.h5"});
+  }
+
+  void write_heldout() {
+    RowIdentity identity;
+    for (std::size_t context = 0; context < contexts_; ++context) {
+      const ContextInput input = corpus_.input(context);
+      for (std::size_t slot = 0; slot < input.ids.size(); ++slot) identity.append(input.slots, slot);
+    }
+    ChunkSpec spec;
+    spec.permuted = false;
+    spec.rows = spec.block_rows = identity.size();
+    spec.hooks = {{kHook, kDim}};
+    std::vector<float> activations;
+    for (const std::uint32_t token : identity.token) {
+      const std::vector<float> row = MovedStream::stream_of(token);
+      activations.insert(activations.end(), row.begin(), row.end());
+    }
+    const std::vector<std::uint8_t> sinks(identity.size(), 0);
+    const HookRows rows{activations, sinks};
+    Communicator one = Communicator::loopback();
+    ChunkWriter writer = ChunkWriter::collective_open(folder_ / "heldout.h5", spec, one);
+    writer.write_block(0, identity, {&rows, 1});
+    (void)writer.collective_seal();
+    heldout_.emplace(folder_ / "heldout.h5");
+  }
+
+  [[nodiscard]] EvaluatedSae sae() const { return {&config_, variant_.get(), &parameters_, 0.5}; }
+
+  fs::path folder_;
+  TokenCorpus corpus_;
+  std::size_t contexts_ = 0;
+  std::optional<ChunkReader> heldout_;
+  SaeConfig config_;
+  std::unique_ptr<Variant> variant_;
+  SaeParameters parameters_;
+  CalibrationData calibration_;
+  MovedStream model_;
+};
+
+TEST_F(Evaluate, counts_included_rows_and_whole_documents) {
+  const MetricReport all = evaluate_rows(sae(), *heldout_, 1);
+  const MetricReport some = evaluate_rows(sae(), *heldout_, 1, 60);
+
+  EXPECT_EQ(all.rows, 110U);  // BOS rows take part in nothing
+  EXPECT_EQ(all.documents, 4U);
+  EXPECT_EQ(some.rows, 45U);
+  EXPECT_EQ(some.documents, 2U);
+  EXPECT_LE(all.of("l0").value, 3);
+  EXPECT_GT(all.of("l0").value, 0);
+}
+
+TEST_F(Evaluate, measures_in_raw_units_whatever_the_input_scale) {
+  const MetricReport half = evaluate_rows(sae(), *heldout_, 1);
+  SaeParameters rescaled = copy(parameters_);
+  for (float& value : rescaled.b_dec.span()) value *= 2;
+  const MetricReport one = evaluate_rows({&config_, variant_.get(), &rescaled, 1.0}, *heldout_, 1);
+
+  EXPECT_NEAR(half.of("mse").value, one.of("mse").value, 1e-5);
+  EXPECT_NEAR(half.of("r2").value, one.of("r2").value, 1e-5);
+}
+
+TEST_F(Evaluate, cross_entropy_is_that_of_the_moved_stream) {
+  const EvaluatedSae one = sae();
+  const MetricReport report =
+      evaluate_cross_entropy({&one, 1}, model_, corpus_, *heldout_, calibration_.of(kHook), 100000, 1)[0];
+
+  double zero = 0, tokens = 0;
+  for (std::size_t context = 0; context < contexts_; ++context) {
+    const ContextInput input = corpus_.input(context);
+    for (std::size_t s = 1; s < input.segment_starts.size(); ++s)
+      for (std::size_t i = input.segment_starts[s - 1]; i + 1 < input.segment_starts[s]; ++i) {
+        ++tokens;
+        if (input.slots.excluded[i] != 0) continue;
+        for (const float value : MovedStream::stream_of(input.ids[i])) zero += double(value) * double(value);
+      }
+  }
+  EXPECT_EQ(report.rows, static_cast<std::uint64_t>(tokens));
+  EXPECT_DOUBLE_EQ(report.of("ce_clean").value, 1);
+  EXPECT_NEAR(report.of("ce_zero").value, 1 + zero / tokens, 1e-4);
+  EXPECT_GT(report.of("delta_ce").value, 0);
+  EXPECT_LT(report.of("ce_mean").value, report.of("ce_zero").value);
+  EXPECT_NEAR(report.of("ce_recovered_zero").value,
+              1 - report.of("delta_ce").value / (report.of("ce_zero").value - 1), 1e-9);
+}
+
+TEST_F(Evaluate, cross_entropy_keeps_to_its_budget_of_tokens) {
+  const EvaluatedSae one = sae();
+
+  const MetricReport report =
+      evaluate_cross_entropy({&one, 1}, model_, corpus_, *heldout_, calibration_.of(kHook), 40, 1)[0];
+
+  EXPECT_GT(report.rows, 20U);
+  EXPECT_LE(report.rows, 40U);
+}
+
+TEST_F(Evaluate, gives_every_part_it_was_asked_for_and_the_same_twice) {
+  const EvaluatedSae one = sae();
+  const auto run = [&] { return evaluate({}, {&one, 1}, *heldout_, calibration_, model_, corpus_)[0]; };
+  const SaeEvaluation evaluation = run();
+
+  const auto json = nlohmann::json::parse(to_json(evaluation));
+
+  EXPECT_EQ(json["name"], "small");
+  EXPECT_EQ(json["heldout"]["rows"], 110);
+  EXPECT_TRUE(json["heldout"].contains("r2_lo"));
+  EXPECT_TRUE(json["baselines"]["random"].contains("l0"));
+  EXPECT_FALSE(json["baselines"]["pca"].contains("l0"));
+  EXPECT_GT(json["baselines"]["pca"]["r2"], 0.3);
+  EXPECT_TRUE(json["cross_entropy"].contains("delta_ce"));
+  EXPECT_EQ(to_json(evaluation), to_json(run()));
+}
+
+TEST(EvaluateConfig, refuses_an_unknown_baseline_and_lists_the_known) {
+  EXPECT_THROW(check(EvaluateConfig{.baselines = {"ica"}}), ConfigError);
+  EXPECT_NO_THROW(check(EvaluateConfig{}));
+}
+
+}  // namespace
+}  // namespace refract

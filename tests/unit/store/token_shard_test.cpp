@@ -1,0 +1,119 @@
+#include "refract/store/token_shard.hpp"
+
+#include <gtest/gtest.h>
+
+#include "unit/store/scratch_folder.hpp"
+
+namespace refract {
+namespace {
+
+using test::data_error;
+using test::expect_contains;
+using test::ScratchFolder;
+
+// One token per letter, so that spans and text check each other.
+TokenShardData shard_of(std::size_t documents, std::uint32_t vocabulary) {
+  TokenShardData data;
+  data.shard = 3;
+  data.vocabulary = vocabulary;
+  for (std::size_t i = 0; i < documents; ++i) {
+    const std::string text =
+        "document " + std::to_string(i * i) + (i % 3 == 0 ? " \xC3\xA9t\xC3\xA9" : "");
+    for (std::uint32_t letter = 0; letter < text.size(); ++letter) {
+      data.ids.push_back(static_cast<unsigned char>(text[letter]) + vocabulary - 256);
+      data.token_begin.push_back(letter);
+      data.token_end.push_back(letter + 1);
+    }
+    data.document_token_starts.push_back(data.ids.size());
+    data.document_key.push_back(7 * i);
+    data.page_id.push_back(1000 + i);
+    data.revision.push_back(i);
+    data.title.push_back("Title " + std::to_string(i));
+    data.url.push_back("https://example.org/" + std::to_string(i));
+    data.links.push_back(i % 2 == 0 ? "" : "One\nTwo");
+    data.text.push_back(text);
+  }
+  return data;
+}
+
+TEST(TokenShard, gives_back_every_document) {
+  const ScratchFolder folder;
+  const TokenShardData data = shard_of(130, 50257);  // three text frames
+  const std::string digest = write_token_shard(folder / "s.h5", data, {{"tokenizer", "t"}});
+
+  const TokenShard shard(folder / "s.h5", {{"tokenizer", "t"}});
+
+  EXPECT_EQ(shard.content_digest(), digest);
+  EXPECT_EQ(shard.shard(), 3u);
+  EXPECT_EQ(shard.tokens(), data.ids.size());
+  ASSERT_EQ(shard.documents(), 130u);
+  EXPECT_EQ(shard.ids(), data.ids);
+  EXPECT_EQ(shard.document_keys(), data.document_key);
+  EXPECT_EQ(shard.page_ids(), data.page_id);
+  EXPECT_EQ(shard.revisions(), data.revision);
+  for (const std::size_t document : {129u, 0u, 63u, 64u, 65u, 128u, 1u}) {
+    EXPECT_EQ(shard.document_text(document), data.text[document]);
+    EXPECT_EQ(shard.title(document), data.title[document]);
+    EXPECT_EQ(shard.url(document), data.url[document]);
+    EXPECT_EQ(shard.links(document), data.links[document]);
+    const DocumentTokens tokens = shard.document_tokens(document);
+    ASSERT_EQ(tokens.ids.size(), data.text[document].size());
+    EXPECT_EQ(tokens.ids[0], data.text[document][0] + 50257u - 256u);
+    EXPECT_EQ(tokens.end.back(), data.text[document].size());
+  }
+  EXPECT_NO_THROW(shard.verify_content());
+}
+
+TEST(TokenShard, keeps_ids_of_a_large_vocabulary) {
+  const ScratchFolder folder;
+  const TokenShardData data = shard_of(2, 262144);
+
+  write_token_shard(folder / "s.h5", data, {});
+
+  EXPECT_EQ(TokenShard(folder / "s.h5").ids(), data.ids);
+}
+
+TEST(TokenShard, has_the_same_bytes_when_written_twice) {
+  const ScratchFolder folder;
+  const TokenShardData data = shard_of(70, 50257);
+
+  write_token_shard(folder / "a.h5", data, {{"tokenizer", "t"}});
+  write_token_shard(folder / "b.h5", data, {{"tokenizer", "t"}});
+
+  EXPECT_EQ(read_file(folder / "a.h5"), read_file(folder / "b.h5"));
+}
+
+TEST(TokenShard, says_so_when_it_was_written_without_text) {
+  const ScratchFolder folder;
+  TokenShardData data = shard_of(3, 50257);
+  data.keep_text = false;
+  write_token_shard(folder / "s.h5", data, {});
+
+  const TokenShard shard(folder / "s.h5");
+
+  EXPECT_FALSE(shard.has_text());
+  expect_contains(data_error([&] { (void)shard.document_text(0); }), "tokens.keep_text");
+}
+
+TEST(TokenShard, may_be_empty) {
+  const ScratchFolder folder;
+
+  write_token_shard(folder / "s.h5", shard_of(0, 50257), {});
+
+  const TokenShard shard(folder / "s.h5");
+  EXPECT_EQ(shard.documents(), 0u);
+  EXPECT_TRUE(shard.ids().empty());
+}
+
+TEST(TokenShard, refuses_another_tokenizer) {
+  const ScratchFolder folder;
+  write_token_shard(folder / "s.h5", shard_of(1, 50257), {{"tokenizer", "t"}});
+
+  expect_contains(data_error([&] {
+                    TokenShard(folder / "s.h5", {{"tokenizer", "other"}});
+                  }),
+                  "parent tokenizer is t");
+}
+
+}  // namespace
+}  // namespace refract

@@ -1,0 +1,187 @@
+#include "refract/tokenizer/tokenizer.hpp"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "refract/base/error.hpp"
+#include "refract/base/file.hpp"
+#include "refract/base/parallel.hpp"
+
+namespace refract {
+namespace {
+
+using nlohmann::json;
+
+json demo_file() {
+  static const json file =
+      json::parse(read_file(fs::path(REFRACT_SOURCE_DIR) / "configs/demo/model/tokenizer.json"));
+  return file;
+}
+
+std::unique_ptr<Tokenizer> from_json(const json& file) {
+  const fs::path path = fs::path(testing::TempDir()) / "refract_tokenizer_test" / "tokenizer.json";
+  fs::create_directories(path.parent_path());
+  std::ofstream(path) << file.dump();
+  return load_tokenizer(path.parent_path());
+}
+
+// A golden case: the demo's file with a merge patch; "merges" selects the demo's by index, -1 - i
+// as a pair.
+json patched(json patch) {
+  json file = demo_file();
+  if (patch.contains("merges")) {
+    const json all = file["model"]["merges"];
+    json merges = json::array();
+    for (const int i : patch["merges"].get<std::vector<int>>()) {
+      const std::string merge = all[static_cast<std::size_t>(i < 0 ? -1 - i : i)];
+      const auto blank = merge.find(' ');
+      merges.push_back(i < 0 ? json{merge.substr(0, blank), merge.substr(blank + 1)} : json(merge));
+    }
+    file["model"]["merges"] = merges;
+    patch.erase("merges");
+  }
+  file.merge_patch(patch);
+  return file;
+}
+
+std::string refusal(const json& file) {
+  try {
+    from_json(file);
+  } catch (const DataError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Tokenizer, gives_the_ids_of_hugging_face_for_tricky_texts_under_every_setting) {
+  const json golden =
+      json::parse(read_file(fs::path(REFRACT_SOURCE_DIR) / "tests/data/tokenizer_golden.json"));
+  const auto texts = golden["texts"].get<std::vector<std::string>>();
+  ASSERT_GT(texts.size(), 150u);
+  for (const json& one : golden["cases"]) {
+    const auto tokenizer = from_json(patched(one["patch"]));
+    for (const int round : {1, 2})  // the second time the word cache answers
+      for (std::size_t i = 0; i < texts.size(); ++i)
+        EXPECT_EQ(tokenizer->encode_ids(texts[i]), one["ids"][i].get<std::vector<std::uint32_t>>())
+            << one["name"] << ", text " << i << ", round " << round << ": " << texts[i];
+  }
+}
+
+TEST(Tokenizer, spans_are_contiguous_and_hold_the_bytes_of_their_token) {
+  const json golden =
+      json::parse(read_file(fs::path(REFRACT_SOURCE_DIR) / "tests/data/tokenizer_golden.json"));
+  const auto tokenizer = from_json(demo_file());
+  for (const auto& text : golden["texts"].get<std::vector<std::string>>()) {
+    std::vector<TokenSpan> spans;
+    tokenizer->encode(text, spans);
+    std::uint32_t at = 0;
+    for (const TokenSpan& span : spans) {
+      EXPECT_EQ(span.begin, at);
+      EXPECT_EQ(text.substr(span.begin, span.end - span.begin), tokenizer->decode_bytes(span.id));
+      at = span.end;
+    }
+    EXPECT_EQ(at, text.size());
+  }
+}
+
+TEST(Tokenizer, a_prepended_space_is_in_no_span) {
+  json file = demo_file();
+  file["pre_tokenizer"]["add_prefix_space"] = true;
+  const auto tokenizer = from_json(file);
+  std::vector<TokenSpan> spans;
+  tokenizer->encode("the<|endoftext|>the", spans);
+  const std::uint32_t the = *tokenizer->id_of("Ġthe");
+  EXPECT_EQ(spans, (std::vector<TokenSpan>{{the, 0, 3}, {8191, 3, 16}, {the, 16, 19}}));
+}
+
+TEST(Tokenizer, appends_to_what_is_there) {
+  const auto tokenizer = from_json(demo_file());
+  std::vector<TokenSpan> spans = {{7, 1, 2}};
+  tokenizer->encode("<|endoftext|>", spans);
+  EXPECT_EQ(spans, (std::vector<TokenSpan>{{7, 1, 2}, {8191, 0, 13}}));
+}
+
+TEST(Tokenizer, knows_its_vocabulary) {
+  const auto tokenizer = from_json(demo_file());
+  EXPECT_EQ(tokenizer->size(), 8192u);
+  EXPECT_EQ(tokenizer->id_of("<|endoftext|>"), 8191u);
+  EXPECT_EQ(tokenizer->id_of("no such token"), std::nullopt);
+  EXPECT_TRUE(tokenizer->is_special(8191));
+  EXPECT_FALSE(tokenizer->is_special(100));
+  EXPECT_EQ(tokenizer->decode_bytes(*tokenizer->id_of("Ġthe")), " the");
+  EXPECT_THROW((void)tokenizer->decode_bytes(8192), DataError);
+  EXPECT_EQ(tokenizer->digest().size(), 16u);
+}
+
+TEST(Tokenizer, decodes_what_it_encoded) {
+  const auto tokenizer = from_json(demo_file());
+  const std::string text = "Größe 你好\n\nit's 12 👍🏽<|endoftext|> end ";
+  EXPECT_EQ(tokenizer->decode(tokenizer->encode_ids(text)), text);
+}
+
+TEST(Tokenizer, gives_the_same_ids_from_many_threads) {
+  const auto tokenizer = from_json(demo_file());
+  const auto text_of = [](std::size_t i) {
+    return "document " + std::to_string(i * 7919) + " is about the number " +
+           std::to_string(i % 13) + "'s squares";
+  };
+  std::vector<std::vector<std::uint32_t>> ids(400);
+  parallel_for(ids.size(), [&](std::size_t i) { ids[i] = tokenizer->encode_ids(text_of(i)); });
+  const auto fresh = from_json(demo_file());
+  for (std::size_t i = 0; i < ids.size(); ++i) EXPECT_EQ(ids[i], fresh->encode_ids(text_of(i)));
+}
+
+TEST(Tokenizer, a_megabyte_in_one_word_does_not_take_quadratic_time) {
+  const auto tokenizer = from_json(demo_file());
+  const std::string word(1 << 20, 'a');
+  EXPECT_EQ(tokenizer->decode(tokenizer->encode_ids(word)), word);
+}
+
+TEST(Tokenizer, refuses_by_name_what_it_does_not_have) {
+  json file = demo_file();
+  file["normalizer"] = {{"type", "NFC"}};
+  EXPECT_NE(refusal(file).find("normalizer 'NFC'"), std::string::npos) << refusal(file);
+
+  file = demo_file();
+  file["pre_tokenizer"] = {{"type", "Metaspace"}};
+  EXPECT_NE(refusal(file).find("pre-tokenizer 'Metaspace', known: ByteLevel"), std::string::npos)
+      << refusal(file);
+
+  file = demo_file();
+  file["model"]["type"] = "Unigram";
+  EXPECT_NE(refusal(file).find("'Unigram', known: BPE"), std::string::npos) << refusal(file);
+
+  file = demo_file();
+  file["model"]["end_of_word_suffix"] = "</w>";
+  EXPECT_NE(refusal(file).find("end_of_word_suffix"), std::string::npos) << refusal(file);
+
+  file = demo_file();
+  file["model"]["dropout"] = 0.1;
+  EXPECT_NE(refusal(file).find("dropout"), std::string::npos) << refusal(file);
+
+  file = demo_file();
+  file["added_tokens"][0]["id"] = 9000;
+  EXPECT_NE(refusal(file).find("9000"), std::string::npos) << refusal(file);
+}
+
+TEST(Tokenizer, names_the_file_that_is_absent_or_damaged) {
+  try {
+    (void)load_tokenizer(fs::path(testing::TempDir()) / "no_such_folder");
+    FAIL() << "an absent tokenizer was loaded";
+  } catch (const DataError& error) {
+    EXPECT_NE(std::string(error.what()).find("no_such_folder"), std::string::npos);
+  }
+  json file = demo_file();
+  file["model"].erase("merges");
+  EXPECT_NE(refusal(file).find("tokenizer.json"), std::string::npos);
+}
+
+TEST(Tokenizer, refuses_text_that_is_not_utf8) {
+  const auto tokenizer = from_json(demo_file());
+  EXPECT_THROW((void)tokenizer->encode_ids("a\xC3("), DataError);
+}
+
+}  // namespace
+}  // namespace refract
