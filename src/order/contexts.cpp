@@ -21,24 +21,22 @@ BosRule bos_rule_from(const std::string& text) {
   throw ConfigError("tokens.bos is '{}'; allowed: document_start, each_context, none", text);
 }
 
-std::vector<std::uint8_t> keep_documents(std::span<const std::uint64_t> page_ids,
-                                         std::span<const std::uint64_t> revisions,
+std::vector<std::uint8_t> keep_documents(std::span<const std::uint64_t> keys, std::span<const std::uint64_t> revisions,
                                          std::unordered_set<std::uint64_t>& seen) {
-  std::vector<std::uint8_t> keep(page_ids.size(), 1);
+  std::vector<std::uint8_t> keep(keys.size(), 1);
   std::unordered_map<std::uint64_t, std::size_t> best;
-  for (std::size_t d = 0; d < page_ids.size(); ++d) {
-    if (page_ids[d] == 0) continue;
-    if (seen.contains(page_ids[d])) {
+  for (std::size_t d = 0; d < keys.size(); ++d) {
+    if (seen.contains(keys[d])) {
       keep[d] = 0;
       continue;
     }
-    const auto [entry, fresh] = best.try_emplace(page_ids[d], d);
+    const auto [entry, fresh] = best.try_emplace(keys[d], d);
     if (fresh) continue;
     const bool newer = revisions[d] > revisions[entry->second];
     keep[newer ? entry->second : d] = 0;
     if (newer) entry->second = d;
   }
-  for (const auto& [page, document] : best) seen.insert(page);
+  for (const auto& [key, document] : best) seen.insert(key);
   return keep;
 }
 

@@ -65,11 +65,11 @@ ContextRule Session::context_rule() {
 }
 
 bool Session::prepare_shard(const stages::TokenizePlan& plan, std::size_t shard, const fs::path& contexts_folder,
-                            std::unordered_set<std::uint64_t>& seen_pages) {
+                            std::unordered_set<std::uint64_t>& seen_documents) {
   const stages::TokenizedShard made = stages::tokenize_shard(plan, shard, tokenizer());
   const CorpusShard files{made.path, contexts_folder / made.path.filename()};
   const TokenShard tokens(files.tokens);
-  const std::vector<std::uint8_t> keep = keep_documents(tokens.page_ids(), tokens.revisions(), seen_pages);
+  const std::vector<std::uint8_t> keep = keep_documents(tokens.document_keys(), tokens.revisions(), seen_documents);
   const bool fresh = !fs::exists(files.contexts);
   if (fresh) {
     std::vector<std::uint8_t> heldout;
@@ -114,14 +114,14 @@ bool Session::prepare_corpus() {
 
   corpus_ = std::make_unique<TokenCorpus>(special_ids(), 2 * config_.tokens.window_shards);
   order_ = std::make_unique<SampleOrder>(order_rule(config_), wanted_rows(config_));
-  std::unordered_set<std::uint64_t> seen_pages;
+  std::unordered_set<std::uint64_t> seen_documents;
   bool made = fetched.fetched > 0;
   const std::size_t shards = plan.shards.size();
   for (std::size_t first = 0; first < shards && !order_->complete(); first += config_.tokens.window_shards) {
     const std::size_t last = std::min<std::size_t>(shards, first + config_.tokens.window_shards);
     for (std::size_t shard = first; shard < last; ++shard) {
       if (stop_requested()) throw StopRequested("stopped by a signal while tokenizing; start again to go on");
-      made |= prepare_shard(plan, shard, contexts_folder, seen_pages);
+      made |= prepare_shard(plan, shard, contexts_folder, seen_documents);
       shard_names_.push_back(plan.shards[shard].name);
     }
     add_window(static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(last));

@@ -271,8 +271,8 @@ std::string to_json(const SaeEvaluation& evaluation) {
   nlohmann::ordered_json json;
   json["name"] = evaluation.name;
   json["hook"] = evaluation.hook;
-  json["heldout"] = json_of(evaluation.inference);
-  if (evaluation.training_mode) json["heldout_training_mode"] = json_of(*evaluation.training_mode);
+  json["inference"] = json_of(evaluation.inference);
+  if (evaluation.training_mode) json["training_mode"] = json_of(*evaluation.training_mode);
   for (const auto& [name, report] : evaluation.baselines) json["baselines"][name] = json_of(report);
   if (evaluation.cross_entropy) json["cross_entropy"] = json_of(*evaluation.cross_entropy);
   return json.dump();

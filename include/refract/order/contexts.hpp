@@ -25,9 +25,9 @@ struct ContextRule {
 };
 
 // Which documents of a shard are left after duplicates are removed: within the shard the highest revision wins
-// (ties: the first), across shards the lowest shard. `seen` holds the page ids of the shards before and takes
-// this shard's. Page id 0 (unknown) is never a duplicate.
-[[nodiscard]] std::vector<std::uint8_t> keep_documents(std::span<const std::uint64_t> page_ids,
+// (ties: the first), across shards the lowest shard. `keys` are document keys: of (project, page id), or of the text.
+// `seen` holds the keys of the shards before and takes this shard's.
+[[nodiscard]] std::vector<std::uint8_t> keep_documents(std::span<const std::uint64_t> keys,
                                                        std::span<const std::uint64_t> revisions,
                                                        std::unordered_set<std::uint64_t>& seen);
 

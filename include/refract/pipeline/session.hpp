@@ -56,7 +56,7 @@ class Session {
   [[nodiscard]] std::vector<std::uint8_t> special_ids();
   [[nodiscard]] ContextRule context_rule();
   bool prepare_shard(const stages::TokenizePlan& plan, std::size_t shard, const fs::path& contexts_folder,
-                     std::unordered_set<std::uint64_t>& seen_pages);
+                     std::unordered_set<std::uint64_t>& seen_documents);
   void add_window(std::uint32_t first_shard, std::uint32_t last_shard);
   void collective_write_heldout();
 

@@ -195,8 +195,8 @@ TEST_F(Evaluate, gives_every_part_it_was_asked_for_and_the_same_twice) {
   const auto json = nlohmann::json::parse(to_json(evaluation));
 
   EXPECT_EQ(json["name"], "small");
-  EXPECT_EQ(json["heldout"]["rows"], 110);
-  EXPECT_TRUE(json["heldout"].contains("r2_lo"));
+  EXPECT_EQ(json["inference"]["rows"], 110);
+  EXPECT_TRUE(json["inference"].contains("r2_lo"));
   EXPECT_TRUE(json["baselines"]["random"].contains("l0"));
   EXPECT_FALSE(json["baselines"]["pca"].contains("l0"));
   EXPECT_GT(json["baselines"]["pca"]["r2"], 0.3);
