@@ -96,7 +96,7 @@ void describe(Fields& f, AuxConfig& c) {
 void describe(Fields& f, SaeConfig& c) {
   f.field("name", c.name, {.help = "folder under saes/"});
   f.field("hook", c.hook, {.help = "hook point it is trained on, one of hooks:"});
-  f.field("variant", c.variant, {.help = fmt::format("{}", fmt::join(variant_names(), " | "))});
+  f.field("variant", c.variant, {.help = "what is trained", .allowed = variant_names()});
   f.field("d_sae", c.d_sae, {.help = "features", .at_least = 1});
   f.field("k", c.k, {.help = "active features per row", .at_least = 1});
   f.field("seed", c.seed, {.help = "of the initial weights"});
