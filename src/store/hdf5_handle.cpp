@@ -35,6 +35,9 @@ H5Handle creation_properties(hid_t kind) {
 void h5_begin() {
   static const bool begun = [] {
     ::setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);
+    // After a close that failed (disk full) the library's exit handler closes the file a second time and crashes;
+    // every handle of ours is closed by its owner, so nothing is left for that handler.
+    H5dont_atexit();
     H5open();
     H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
     return true;
