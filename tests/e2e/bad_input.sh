@@ -70,7 +70,8 @@ cp "$work/whole_chunk.h5" "$chunk"
 expect_error 2 'saes.0.k|saes' "a checkpoint of another configuration" \
   "$refract" run "$config" "${settings[@]}" --set saes.0.k=4
 
-# A full disk. The file size limit stands in for it where no small file system can be mounted.
+# A full disk: a small file system, where one can be mounted. (A file size limit cannot stand in: Open MPI fails
+# under it before refract runs.)
 shrink full
 mkdir -p "$work/full"
 if mount -t tmpfs -o size=6m tmpfs "$work/full" 2>/dev/null; then
@@ -83,13 +84,3 @@ if mount -t tmpfs -o size=6m tmpfs "$work/full" 2>/dev/null; then
 else
   echo "skipped: a full disk on a small file system (mount is not allowed here)"
 fi
-shrink limited
-limited() {
-  trap '' XFSZ
-  ulimit -f 2000
-  "$@"
-}
-run_limited() { (limited "$@"); }
-expect_error 4 'limited' "a file that may not grow" run_limited "$refract" run "$config" "${settings[@]}"
-call_must_succeed run
-passed "the run goes on when files may grow again"
