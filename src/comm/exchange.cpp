@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "comm/mpi_check.hpp"
+#include "comm/mpi_wait.hpp"
 #include "refract/base/error.hpp"
 
 namespace refract {
@@ -30,24 +31,31 @@ class MpiExchange final : public Exchange {
 
   void all_reduce_sum(std::span<float> values, Stream&) override {
     constexpr std::size_t kPiece = kMpiPiece_bytes / sizeof(float);
-    for (std::size_t at = 0; at < values.size(); at += kPiece)
-      check(MPI_Allreduce(MPI_IN_PLACE, values.data() + at, static_cast<int>(std::min(kPiece, values.size() - at)),
-                          MPI_FLOAT, MPI_SUM, comm_), "MPI_Allreduce");
+    for (std::size_t at = 0; at < values.size(); at += kPiece) {
+      MPI_Request request;
+      check(MPI_Iallreduce(MPI_IN_PLACE, values.data() + at, static_cast<int>(std::min(kPiece, values.size() - at)),
+                           MPI_FLOAT, MPI_SUM, comm_, &request), "MPI_Iallreduce");
+      wait(request, "MPI_Iallreduce");
+    }
   }
 
   void reduce_scatter_sum(std::span<const float> values, std::span<const std::size_t> counts, std::span<float> mine,
                           Stream&) override {
     const std::vector<int> parts = to_ints(counts);
-    check(MPI_Reduce_scatter(values.data(), mine.data(), parts.data(), MPI_FLOAT, MPI_SUM, comm_),
-          "MPI_Reduce_scatter");
+    MPI_Request request;
+    check(MPI_Ireduce_scatter(values.data(), mine.data(), parts.data(), MPI_FLOAT, MPI_SUM, comm_, &request),
+          "MPI_Ireduce_scatter");
+    wait(request, "MPI_Ireduce_scatter");
   }
 
   void all_gather(std::span<float> all, std::span<const std::size_t> counts, Stream&) override {
     const std::vector<int> parts = to_ints(counts);
     std::vector<int> starts(parts.size(), 0);
     std::partial_sum(parts.begin(), parts.end() - 1, starts.begin() + 1);
-    check(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, all.data(), parts.data(), starts.data(), MPI_FLOAT, comm_),
-          "MPI_Allgatherv");
+    MPI_Request request;
+    check(MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, all.data(), parts.data(), starts.data(), MPI_FLOAT, comm_,
+                          &request), "MPI_Iallgatherv");
+    wait(request, "MPI_Iallgatherv");
   }
 
  private:

@@ -3,11 +3,15 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <deque>
+#include <list>
+#include <map>
 #include <numeric>
 
 #include "comm/communicator_body.hpp"
 #include "comm/mpi_check.hpp"
 #include "comm/mpi_communicator.hpp"
+#include "comm/mpi_wait.hpp"
 
 namespace refract {
 namespace {
@@ -27,18 +31,26 @@ class MpiCommunicator final : public CommunicatorBody {
   }
   [[nodiscard]] int rank() const override { return rank_; }
   [[nodiscard]] int size() const override { return size_; }
-  void barrier() override { check(MPI_Barrier(comm_), "MPI_Barrier"); }
+  void barrier() override {
+    MPI_Request request;
+    check(MPI_Ibarrier(comm_, &request), "MPI_Ibarrier");
+    wait(request, "MPI_Ibarrier");
+  }
 
   void broadcast(std::span<std::byte> bytes, int root) override {
     for (std::size_t at = 0; at < bytes.size(); at += kMpiPiece_bytes) {
       const std::size_t piece = std::min(kMpiPiece_bytes, bytes.size() - at);
-      check(MPI_Bcast(bytes.data() + at, static_cast<int>(piece), MPI_BYTE, root, comm_), "MPI_Bcast");
+      MPI_Request request;
+      check(MPI_Ibcast(bytes.data() + at, static_cast<int>(piece), MPI_BYTE, root, comm_, &request), "MPI_Ibcast");
+      wait(request, "MPI_Ibcast");
     }
   }
 
   void all_reduce_sum(std::span<std::uint64_t> values) override {
-    check(MPI_Allreduce(MPI_IN_PLACE, values.data(), static_cast<int>(values.size()), MPI_UINT64_T, MPI_SUM, comm_),
-          "MPI_Allreduce");
+    MPI_Request request;
+    check(MPI_Iallreduce(MPI_IN_PLACE, values.data(), static_cast<int>(values.size()), MPI_UINT64_T, MPI_SUM, comm_, &request),
+          "MPI_Iallreduce");
+    wait(request, "MPI_Iallreduce");
   }
 
   void all_reduce_sum(std::span<double> values) override {
@@ -53,14 +65,18 @@ class MpiCommunicator final : public CommunicatorBody {
   }
 
   [[nodiscard]] std::uint64_t all_reduce_max(std::uint64_t value) override {
-    check(MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_UINT64_T, MPI_MAX, comm_), "MPI_Allreduce");
+    MPI_Request request;
+    check(MPI_Iallreduce(MPI_IN_PLACE, &value, 1, MPI_UINT64_T, MPI_MAX, comm_, &request), "MPI_Iallreduce");
+    wait(request, "MPI_Iallreduce");
     return value;
   }
 
   [[nodiscard]] std::vector<std::byte> all_gather(std::span<const std::byte> mine) override {
     std::vector<std::uint64_t> sizes(static_cast<std::size_t>(size_));
     const std::uint64_t my_size = mine.size();
-    check(MPI_Allgather(&my_size, 1, MPI_UINT64_T, sizes.data(), 1, MPI_UINT64_T, comm_), "MPI_Allgather");
+    MPI_Request request;
+    check(MPI_Iallgather(&my_size, 1, MPI_UINT64_T, sizes.data(), 1, MPI_UINT64_T, comm_, &request), "MPI_Iallgather");
+    wait(request, "MPI_Iallgather");
     std::vector<std::byte> all(std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0}));
     std::size_t at = 0;
     if (all.size() < kMpiPiece_bytes) {
@@ -69,8 +85,9 @@ class MpiCommunicator final : public CommunicatorBody {
         starts.push_back(static_cast<int>(at));
         at += size;
       }
-      check(MPI_Allgatherv(mine.data(), static_cast<int>(mine.size()), MPI_BYTE, all.data(), counts.data(),
-                           starts.data(), MPI_BYTE, comm_), "MPI_Allgatherv");
+      check(MPI_Iallgatherv(mine.data(), static_cast<int>(mine.size()), MPI_BYTE, all.data(), counts.data(),
+                            starts.data(), MPI_BYTE, comm_, &request), "MPI_Iallgatherv");
+      wait(request, "MPI_Iallgatherv");
       return all;
     }
     for (int r = 0; r < size_; ++r) {
@@ -82,6 +99,38 @@ class MpiCommunicator final : public CommunicatorBody {
     return all;
   }
 
+  // To oneself without MPI: some transports deliver those only while the sender is inside MPI.
+  void send(int to, int tag, std::string text) override {
+    if (to == rank_) {
+      own_[tag].push_back({rank_, std::move(text)});
+      return;
+    }
+    leaving_.remove_if([](Leaving& message) { return is_done(message.request); });
+    leaving_.push_back({std::move(text), MPI_REQUEST_NULL});
+    Leaving& message = leaving_.back();
+    check(MPI_Isend(message.text.data(), static_cast<int>(message.text.size()), MPI_CHAR, to, tag, comm_, &message.request),
+          "MPI_Isend");
+  }
+
+  [[nodiscard]] std::optional<Message> try_receive(int tag) override {
+    leaving_.remove_if([](Leaving& message) { return is_done(message.request); });
+    if (std::deque<Message>& own = own_[tag]; !own.empty()) {
+      Message message = std::move(own.front());
+      own.pop_front();
+      return message;
+    }
+    int arrived = 0;
+    MPI_Message handle = MPI_MESSAGE_NULL;
+    MPI_Status status;
+    check(MPI_Improbe(MPI_ANY_SOURCE, tag, comm_, &arrived, &handle, &status), "MPI_Improbe");
+    if (!arrived) return std::nullopt;
+    int size = 0;
+    check(MPI_Get_count(&status, MPI_CHAR, &size), "MPI_Get_count");
+    Message message{status.MPI_SOURCE, std::string(static_cast<std::size_t>(size), '\0')};
+    check(MPI_Mrecv(message.text.data(), size, MPI_CHAR, &handle, MPI_STATUS_IGNORE), "MPI_Mrecv");
+    return message;
+  }
+
   [[nodiscard]] std::unique_ptr<CommunicatorBody> split(int color, int key) override {
     MPI_Comm part = MPI_COMM_NULL;
     check(MPI_Comm_split(comm_, color, key, &part), "MPI_Comm_split");
@@ -91,8 +140,19 @@ class MpiCommunicator final : public CommunicatorBody {
   [[nodiscard]] void* native_mpi() const override { return const_cast<MPI_Comm*>(&comm_); }
 
  private:
+  struct Leaving {
+    std::string text;
+    MPI_Request request;
+  };
+  static bool is_done(MPI_Request& request) {
+    int done = 0;
+    check(MPI_Test(&request, &done, MPI_STATUS_IGNORE), "MPI_Test");
+    return done != 0;
+  }
   MPI_Comm comm_;
   int rank_ = 0, size_ = 1;
+  std::list<Leaving> leaving_;  // texts stay where they are until they have left
+  std::map<int, std::deque<Message>> own_;
 };
 
 }  // namespace

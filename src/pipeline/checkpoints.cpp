@@ -53,7 +53,8 @@ void replace_folder(const fs::path& made, const fs::path& final_name) {
 
 }  // namespace
 
-Checkpoints::Checkpoints(Session& session, Ledger* ledger) : session_(session), ledger_(ledger) {}
+Checkpoints::Checkpoints(Session& session, Communicator& ranks, Announce announce)
+    : session_(session), ranks_(ranks), announce_(std::move(announce)) {}
 
 std::map<std::string, std::string> Checkpoints::saelens_metadata(const TrainedSae& sae) const {
   const RunConfig& config = session_.config();
@@ -106,7 +107,7 @@ void Checkpoints::write_latest(const TrainedSae& sae) {
 void Checkpoints::collective_save(const TrainingPosition& position, bool complete, std::vector<TrainedSae>& saes,
                                   StepRunner& runner) {
   for (TrainedSae& sae : saes) runner.collective_gather_moments(sae);
-  if (ledger_) {
+  if (ranks_.rank() == 0) {
     CheckpointRecord record{.visit = complete ? position.visit - 1 : position.visit,
                             .steps_in_visit = position.steps_in_visit, .complete = complete,
                             .folder = folder_name(position, complete), .saes = {}, .store = position.store_running};
@@ -114,24 +115,24 @@ void Checkpoints::collective_save(const TrainingPosition& position, bool complet
       write_folder(i, saes[i], position, complete, record.folder);
       record.saes[saes[i].config.name] = weights_digest(saes[i].state.parameters);
     }
-    ledger_->checkpointed(record);
+    records_.push_back(record);
+    announce_(record);
     if (complete)
       for (const TrainedSae& sae : saes) write_latest(sae);
-    prune();
   }
-  session_.world().barrier();
+  ranks_.barrier();
 }
 
 void Checkpoints::prune() {
-  const std::vector<CheckpointRecord>& records = ledger_->state().checkpoints;
+  if (records_.empty()) return;
   std::vector<std::string> complete;
-  for (const CheckpointRecord& record : records)
+  for (const CheckpointRecord& record : records_)
     if (record.complete) complete.push_back(record.folder);
-  const std::string& newest = records.back().folder;
+  const std::string& newest = records_.back().folder;
   const std::string& keep = session_.config().checkpoint.keep;
   for (const SaeConfig& sae : session_.config().saes) {
     const fs::path folder = session_.folder().checkpoints(sae.name);
-    for (const CheckpointRecord& record : records)
+    for (const CheckpointRecord& record : records_)
       if (!record.complete && record.folder != newest) remove_all_quietly(folder / record.folder);
     for (std::size_t i = 0; i + 2 < complete.size(); ++i) {
       remove_all_quietly(folder / complete[i] / kTrainerState);
@@ -144,18 +145,19 @@ void Checkpoints::prune() {
   }
 }
 
-bool Checkpoints::restore_from(const CheckpointRecord& record, std::vector<TrainedSae>& saes, std::string& cause) {
+bool load_checkpoint(Session& session, const CheckpointRecord& record, std::vector<TrainedSae>& saes,
+                     std::vector<std::uint64_t>& metrics_bytes, std::string& cause) {
+  metrics_bytes.clear();
   try {
     for (std::size_t i = 0; i < saes.size(); ++i) {
       TrainedSae& sae = saes[i];
-      const fs::path folder = session_.folder().checkpoints(sae.config.name) / record.folder;
-      TrainerCheckpoint checkpoint = read_trainer_state(folder, sae.config, sae.state.parameters.d_in(), session_.training_digest(i));
+      const fs::path folder = session.folder().checkpoints(sae.config.name) / record.folder;
+      TrainerCheckpoint checkpoint = read_trainer_state(folder, sae.config, sae.state.parameters.d_in(), session.training_digest(i));
       if (checkpoint.metadata.weights_digest != record.saes.at(sae.config.name))
         throw DataError("{}: these are not the weights the ledger names", folder.string());
       sae.state = std::move(checkpoint.state);
       sae.log = log_from(Json::parse(checkpoint.metadata.values.at("chunk_log")));
-      if (session_.world().rank() == 0)
-        AppendLog(session_.folder().metrics(sae.config.name)).truncate(std::stoull(checkpoint.metadata.values.at("metrics_bytes")));
+      metrics_bytes.push_back(std::stoull(checkpoint.metadata.values.at("metrics_bytes")));
     }
     return true;
   } catch (const DataError& error) {
@@ -166,9 +168,20 @@ bool Checkpoints::restore_from(const CheckpointRecord& record, std::vector<Train
   }
 }
 
+std::vector<TrainedSae> load_newest(Session& session, const RunState& state) {
+  const RunConfig& config = session.config();
+  std::vector<TrainedSae> saes = make_trained_saes(config.saes, session.calibration(),
+                                                   dead_threshold(config.store.chunk_rows, session.train_rows()));
+  std::vector<std::uint64_t> metrics_bytes;
+  std::string cause = "the ledger names none";
+  for (auto record = state.checkpoints.rbegin(); record != state.checkpoints.rend(); ++record)
+    if (record->complete && load_checkpoint(session, *record, saes, metrics_bytes, cause)) return saes;
+  throw DataError("no checkpoint of {} can be read ({})", session.folder().root.string(), cause);
+}
+
 void Checkpoints::remove_unnamed() {
   std::set<std::string> named;
-  for (const CheckpointRecord& record : ledger_->state().checkpoints) named.insert(record.folder);
+  for (const CheckpointRecord& record : records_) named.insert(record.folder);
   for (const SaeConfig& sae : session_.config().saes) {
     const fs::path folder = session_.folder().checkpoints(sae.name);
     make_folder(folder);
@@ -180,34 +193,37 @@ void Checkpoints::remove_unnamed() {
   }
 }
 
-TrainingPosition Checkpoints::collective_restore(const RunState& state, std::vector<TrainedSae>& saes) {
-  const std::vector<CheckpointRecord> records = state.checkpoints;  // the ledger may change below
-  for (auto record = records.rbegin(); record != records.rend(); ++record) {
+Checkpoints::Restored Checkpoints::collective_restore(const RunState& state, std::vector<TrainedSae>& saes) {
+  const bool root = ranks_.rank() == 0;
+  Restored restored{.position = {.visit = 0, .steps_in_visit = 0, .store_running = session_.store_digest()}, .withdrawn = {}};
+  records_ = state.checkpoints;
+  while (!records_.empty()) {
+    const CheckpointRecord record = records_.back();
     std::string cause;
-    if (restore_from(*record, saes, cause)) {
-      if (ledger_) {
-        remove_unnamed();
-        if (record->complete)
-          for (const TrainedSae& sae : saes) write_latest(sae);
-      }
-      session_.world().barrier();
-      return {.visit = record->complete ? record->visit + 1 : record->visit,
-              .steps_in_visit = record->complete ? 0 : record->steps_in_visit, .store_running = record->store};
+    std::vector<std::uint64_t> metrics_bytes;
+    const bool read = load_checkpoint(session_, record, saes, metrics_bytes, cause);
+    if (ranks_.all_reduce_max(read ? 0 : 1) == 0) {
+      restored.position = {.visit = record.complete ? record.visit + 1 : record.visit,
+                           .steps_in_visit = record.complete ? 0 : record.steps_in_visit, .store_running = record.store};
+      if (root)
+        for (std::size_t i = 0; i < saes.size(); ++i)
+          AppendLog(session_.folder().metrics(saes[i].config.name)).truncate(metrics_bytes[i]);
+      if (root && record.complete)
+        for (const TrainedSae& sae : saes) write_latest(sae);
+      break;
     }
-    if (ledger_) {
-      warn(fmt::format("checkpoint {} cannot be used ({}); going back to the one before", record->folder, cause));
-      ledger_->withdrawn(*record, cause);
-    }
+    if (root) warn(fmt::format("checkpoint {} cannot be used ({}); going back to the one before", record.folder, cause));
+    restored.withdrawn.push_back({record, cause.empty() ? "another rank could not read it" : cause});
+    records_.pop_back();
   }
-  if (!records.empty())
+  if (records_.empty() && !state.checkpoints.empty())
     throw DataError("no checkpoint of {} can be read. Remove {} to train again from the kept chunks.",
                     session_.folder().root.string(), session_.folder().ledger().string());
-  if (ledger_) {
-    remove_unnamed();
+  if (root) remove_unnamed();
+  if (root && records_.empty())
     for (const TrainedSae& sae : saes) AppendLog(session_.folder().metrics(sae.config.name)).truncate(0);
-  }
-  session_.world().barrier();
-  return {.visit = 0, .steps_in_visit = 0, .store_running = session_.store_digest()};
+  ranks_.barrier();
+  return restored;
 }
 
 }  // namespace refract

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "refract/base/file.hpp"
+#include "refract/base/parallel.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/order/sample_order.hpp"
 #include "refract/pipeline/disk_plan.hpp"
@@ -55,7 +56,7 @@ std::string dry_run(const RunConfig& config, int ranks) {
   const DiskPlan disk = plan_disk(config, model, corpus.shard_bytes + corpus.tokens * 16, chunks, visits);
 
   std::string text = fmt::format("Plan of {} for {} rank(s); nothing is written.\n\n", config.run, ranks);
-  text += "Roles\n" + print_roles(plan_roles(config.pipeline.layout, ranks));
+  text += "Roles\n" + print_roles(plan_roles(config.pipeline, ranks, usable_cores()));
   text += fmt::format("\nModel      {} ({} layers, d_model {}), weights {}\n", model_display_name(config.model), model.layers,
                       model.d_model, human_bytes(model.parameter_bytes));
   text += fmt::format("Corpus     {} shards, {}; about {} tokens (estimated before tokenizing)\n", corpus.shards,

@@ -21,6 +21,11 @@ CheckpointRecord checkpoint_from(const Json& line) {
   return record;
 }
 
+Json to_json(const CheckpointRecord& record) {
+  return {{"visit", record.visit}, {"steps_in_visit", record.steps_in_visit}, {"complete", record.complete},
+          {"folder", record.folder}, {"saes", record.saes}, {"store", record.store}};
+}
+
 void apply_line(const Json& line, RunState& state) {
   const std::string event = line.at("event");
   if (event == "sealed") {
@@ -68,6 +73,9 @@ void apply_text(std::string_view text, const fs::path& file, RunState& state) {
 
 }  // namespace
 
+std::string to_text(const CheckpointRecord& record) { return to_json(record).dump(); }
+CheckpointRecord checkpoint_record_from(const std::string& text) { return checkpoint_from(Json::parse(text)); }
+
 std::uint64_t RunState::visits_done() const {
   for (auto record = checkpoints.rbegin(); record != checkpoints.rend(); ++record)
     if (record->complete) return record->visit + 1;
@@ -107,9 +115,9 @@ void Ledger::sealed(std::uint64_t chunk, const ChunkRecord& record) {
 void Ledger::evicted(std::uint64_t chunk) { append(Json{{"event", "evicted"}, {"chunk", chunk}}.dump()); }
 void Ledger::lost(std::uint64_t chunk) { append(Json{{"event", "lost"}, {"chunk", chunk}}.dump()); }
 void Ledger::checkpointed(const CheckpointRecord& record) {
-  append(Json{{"event", "checkpointed"}, {"visit", record.visit}, {"steps_in_visit", record.steps_in_visit},
-              {"complete", record.complete}, {"folder", record.folder}, {"saes", record.saes},
-              {"store", record.store}}.dump());
+  Json line{{"event", "checkpointed"}};
+  line.update(to_json(record));
+  append(line.dump());
 }
 void Ledger::withdrawn(const CheckpointRecord& record, const std::string& cause) {
   append(Json{{"event", "withdrawn"}, {"folder", record.folder}, {"cause", cause}}.dump());

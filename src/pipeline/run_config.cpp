@@ -123,7 +123,13 @@ void describe(Fields& f, ProbeConfig& c) {
 void describe(Fields& f, ReportConfig& c) { f.field("file", c.file, {.help = "name inside the run's folder"}); }
 
 void describe(Fields& f, PipelineConfig& c) {
-  f.field("layout", c.layout, {.help = "how ranks share the roles", .allowed = {"auto", "fused"}});
+  f.field("layout", c.layout, {.help = "how ranks share the roles", .allowed = {"auto", "fused", "split"}});
+  f.field("download_ranks", c.download_ranks, {.help = "of the split layout; 0 = chosen, for all four", .unit = "ranks"});
+  f.field("tokenize_ranks", c.tokenize_ranks, {.help = "of the split layout", .unit = "ranks"});
+  f.field("extract_ranks", c.extract_ranks, {.help = "of the split layout", .unit = "ranks"});
+  f.field("train_ranks", c.train_ranks, {.help = "of the split layout", .unit = "ranks"});
+  f.field("queue_shards", c.queue_shards, {.help = "downloaded shards waiting for tokenization, at most", .at_least = 1});
+  f.field("queue_chunks", c.queue_chunks, {.help = "chunks made ahead of their use, at most; disk.max_bytes may allow fewer", .at_least = 1});
 }
 
 namespace {

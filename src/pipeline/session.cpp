@@ -64,12 +64,44 @@ ContextRule Session::context_rule() {
           .bos = bos_rule_from(config_.tokens.bos), .bos_id = static_cast<std::uint32_t>(std::max<std::int64_t>(0, bos))};
 }
 
-bool Session::prepare_shard(const stages::TokenizePlan& plan, std::size_t shard, const fs::path& contexts_folder,
-                            std::unordered_set<std::uint64_t>& seen_documents) {
-  const stages::TokenizedShard made = stages::tokenize_shard(plan, shard, tokenizer());
-  const CorpusShard files{made.path, contexts_folder / made.path.filename()};
+void Session::collective_open_corpus() {
+  const ContextRule rule = context_rule();
+  // One listing for all: a source may be remote, and must look the same to every rank.
+  std::string listed;
+  if (world_.rank() == 0) listed = stages::to_text(stages::plan_download(config_.source, config_.data_root));
+  world_.broadcast_string(listed, 0);
+  download_plan_ = stages::download_plan_from_text(listed);
+  tokenize_plan_ = stages::plan_tokenize(config_.source, download_plan_, tokenizer(), config_.data_root, config_.tokens.keep_text);
+  contexts_digest_ = short_digest(fmt::format(
+      "contexts 1\nlength={}\npacking={}\nbos={}\nbos_id={}\nheldout={}\nduplicates=highest revision, lowest shard\n"
+      "tokens={}\n", rule.length, config_.tokens.packing, config_.tokens.bos, rule.bos_id, config_.heldout.share,
+      tokenize_plan_.digest));
+  contexts_folder_ = tokenize_plan_.folder / ("contexts-" + contexts_digest_);
+  if (world_.rank() == 0) make_folder(contexts_folder_);
+  corpus_ = std::make_unique<TokenCorpus>(special_ids(), 2 * config_.tokens.window_shards);
+  order_ = std::make_unique<SampleOrder>(order_rule(config_), wanted_rows(config_));
+  world_.barrier();
+}
+
+bool Session::download_shard(std::uint64_t shard, const std::function<void()>& tick) {
+  return stages::fetch_shard(download_plan_, shard, stages::Verify::size, [&](std::uint64_t) { tick(); }).fetched;
+}
+
+bool Session::tokenize_shard(std::uint64_t shard, const std::function<void()>& tick) {
+  return !stages::tokenize_shard(tokenize_plan_, shard, tokenizer(), tick).existed;
+}
+
+void Session::end_download() { stages::write_index(download_plan_); }
+
+CorpusShard Session::files_of(std::uint64_t shard) const {
+  const fs::path tokens = stages::token_shard_path(tokenize_plan_, shard);
+  return {tokens, contexts_folder_ / tokens.filename()};
+}
+
+bool Session::admit_next_shard() {
+  const CorpusShard files = files_of(admitted());
   const TokenShard tokens(files.tokens);
-  const std::vector<std::uint8_t> keep = keep_documents(tokens.document_keys(), tokens.revisions(), seen_documents);
+  const std::vector<std::uint8_t> keep = keep_documents(tokens.document_keys(), tokens.revisions(), seen_documents_);
   const bool fresh = !fs::exists(files.contexts);
   if (fresh) {
     std::vector<std::uint8_t> heldout;
@@ -77,9 +109,41 @@ bool Session::prepare_shard(const stages::TokenizePlan& plan, std::size_t shard,
     write_contexts(files.contexts, build_contexts(context_rule(), tokens.document_token_starts(), keep, heldout),
                    {{"tokens", tokens.content_digest()}});
   }
+  admit_shards(admitted() + 1);
+  return fresh;
+}
+
+void Session::admit_shards(std::uint64_t shards) {
+  while (admitted() < shards) admit(admitted());
+}
+
+void Session::admit(std::uint64_t shard) {
+  const CorpusShard files = files_of(shard);
   corpus_->add_shard(files);
-  corpus_bytes_ += fs::file_size(files.tokens) + fs::file_size(files.contexts);
-  return fresh || !made.existed;
+  shard_bytes_.push_back(stages::fetched_shard(download_plan_.folder, download_plan_.shards[shard].name).bytes +
+                         fs::file_size(files.tokens) + fs::file_size(files.contexts));
+  const std::uint64_t known = shard + 1, window = config_.tokens.window_shards;
+  if (known % window != 0 && known != shards()) return;
+  add_window(static_cast<std::uint32_t>((known - 1) / window * window), static_cast<std::uint32_t>(known));
+  if (known == shards()) order_->end_of_corpus();
+  if (order_->complete() && order_->chunks() == 0)
+    throw DataError("the corpus gives {} rows to train on, fewer than one batch of {}. Add shards to source.from or "
+                    "lower train.batch_rows.", order_->rows(), config_.train.batch_rows);
+}
+
+std::uint64_t Session::corpus_bytes() const {
+  std::uint64_t sum = 0;
+  const std::uint64_t wanted = wanted_rows(config_);
+  const std::size_t counted = wanted ? std::min<std::size_t>(shard_bytes_.size(), config_.tokens.window_shards) : shard_bytes_.size();
+  for (std::size_t s = 0; s < counted; ++s) sum += shard_bytes_[s];
+  if (wanted <= first_window_rows_ || first_window_rows_ == 0) return sum;
+  return static_cast<std::uint64_t>(static_cast<double>(sum) * static_cast<double>(wanted) / static_cast<double>(first_window_rows_));
+}
+
+std::vector<std::string> Session::shard_names() const {
+  std::vector<std::string> names;
+  for (std::size_t s = 0; s < corpus_->shards(); ++s) names.push_back(tokenize_plan_.shards[s].name);
+  return names;
 }
 
 void Session::add_window(std::uint32_t first_shard, std::uint32_t last_shard) {
@@ -93,44 +157,11 @@ void Session::add_window(std::uint32_t first_shard, std::uint32_t last_shard) {
       contexts.push_back(ref);
     }
   }
-  if (first_shard == 0) first_window_ = contexts;
-  order_->add_window(contexts);
-}
-
-bool Session::prepare_corpus() {
-  if (order_) return false;
-  const ContextRule rule = context_rule();
-  const stages::DownloadResult fetched = stages::download(config_.source, config_.data_root);
-  const stages::TokenizePlan plan =
-      stages::plan_tokenize(config_.source, fetched, tokenizer(), config_.data_root, config_.tokens.keep_text);
-  tokens_digest_ = plan.digest;
-  contexts_digest_ = short_digest(fmt::format(
-      "contexts 1\nlength={}\npacking={}\nbos={}\nbos_id={}\nheldout={}\nduplicates=highest revision, lowest shard\n"
-      "tokens={}\n", rule.length, config_.tokens.packing, config_.tokens.bos, rule.bos_id, config_.heldout.share,
-      plan.digest));
-  const fs::path contexts_folder = plan.folder / ("contexts-" + contexts_digest_);
-  make_folder(contexts_folder);
-  for (const stages::FetchedShard& shard : fetched.shards) corpus_bytes_ += shard.bytes;
-
-  corpus_ = std::make_unique<TokenCorpus>(special_ids(), 2 * config_.tokens.window_shards);
-  order_ = std::make_unique<SampleOrder>(order_rule(config_), wanted_rows(config_));
-  std::unordered_set<std::uint64_t> seen_documents;
-  bool made = fetched.fetched > 0;
-  const std::size_t shards = plan.shards.size();
-  for (std::size_t first = 0; first < shards && !order_->complete(); first += config_.tokens.window_shards) {
-    const std::size_t last = std::min<std::size_t>(shards, first + config_.tokens.window_shards);
-    for (std::size_t shard = first; shard < last; ++shard) {
-      if (stop_requested()) throw StopRequested("stopped by a signal while tokenizing; start again to go on");
-      made |= prepare_shard(plan, shard, contexts_folder, seen_documents);
-      shard_names_.push_back(plan.shards[shard].name);
-    }
-    add_window(static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(last));
+  if (first_shard == 0) {
+    for (const ContextRef& context : contexts) first_window_rows_ += context.rows;
+    first_window_ = contexts;
   }
-  order_->end_of_corpus();
-  if (order_->chunks() == 0)
-    throw DataError("the corpus gives {} rows to train on, fewer than one batch of {}. Add shards to source.from or "
-                    "lower train.batch_rows.", order_->rows(), config_.train.batch_rows);
-  return made;
+  order_->add_window(contexts);
 }
 
 std::vector<double> Session::sink_thresholds() const {
@@ -144,59 +175,82 @@ HeldoutPlan Session::heldout_plan() {
                       config_.store.block_rows);
 }
 
-void Session::collective_write_heldout() {
+void Session::collective_write_heldout(Communicator& ranks) {
   const HeldoutPlan plan = heldout_plan();
   if (plan.rows == 0)
     throw DataError("no held-out document fits heldout.rows ({}) and heldout.max_tokens ({}). Raise them or "
                     "heldout.share.", config_.heldout.rows, config_.heldout.max_tokens);
   ChunkSpec spec = chunk_spec({.rows = plan.rows, .block_rows = config_.store.block_rows});
   spec.permuted = false;
-  ChunkWriter writer = ChunkWriter::collective_open(folder_.heldout(), spec, world_);
+  ChunkWriter writer = ChunkWriter::collective_open(folder_.heldout(), spec, ranks);
   BlockComputer computer(model(), hooks_, *corpus_, sink_thresholds());
   Stream stream;
-  const Share share = share_of(plan.blocks.size(), world_.rank(), world_.size());
-  Progress progress("held-out rows", plan.rows, "rows", world_.rank() != 0);
+  const Share share = share_of(plan.blocks.size(), ranks.rank(), ranks.size());
+  Progress progress("held-out rows", plan.rows, "rows", ranks.rank() != 0);
   for (std::uint64_t b = share.first; b < share.first + share.count; ++b) {
+    if (stop_requested()) break;
     if (std::ranges::binary_search(writer.good_blocks(), b)) continue;
-    if (stop_requested()) throw StopRequested("stopped by a signal; start again to go on");
     const BlockRows rows = computer.compute(plan.blocks[b], stream);
     std::vector<HookRows> hooks;
     for (std::size_t h = 0; h < hooks_.size(); ++h) hooks.push_back({rows.activations[h].span(), rows.sinks[h]});
     writer.write_block(b, rows.identity, hooks);
-    progress.advance(rows.identity.size());
+    progress.advance(rows.identity.size() * static_cast<std::uint64_t>(ranks.size()));
   }
   progress.finish();
+  if (ranks.all_reduce_max(stop_requested() ? 1 : 0)) {
+    writer.collective_close();
+    throw StopRequested("stopped by a signal; start again to go on");
+  }
   writer.collective_seal();
-  if (world_.rank() == 0)
+  if (ranks.rank() == 0)
     say(fmt::format("held out: {} rows of {} documents ({} further held-out documents unused)", plan.rows,
                     plan.documents, plan.unused_documents));
 }
 
-bool Session::prepare_store() {
-  if (!store_digest_.empty()) return false;
-  make_folder(folder_.store);
-  const std::string settings = fmt::format("store 1\nmodel={}\ntokens={}\ncontexts={}\n{}", model_info().digest,
-                                           tokens_digest_, contexts_digest_, as_text(store_settings(config_)));
-  const std::string settings_digest = short_digest(settings);
-  bool made = false;
-  if (!fs::exists(folder_.calibration())) {
-    made = true;
-    const CalibrationData data =
-        calibrate(config_.calibration, model(), hooks_, *corpus_, first_window_, row_rule_, config_.rows.sink_ratio,
-                  config_.train.input_scale, config_.store.seed);
-    if (world_.rank() == 0) write_calibration(folder_.calibration(), data, {{"settings", settings_digest}});
-    world_.barrier();
-  }
-  calibration_ = read_calibration(folder_.calibration(), {{"settings", settings_digest}});
+std::string Session::store_settings_text() {
+  return fmt::format("store 1\nmodel={}\ntokens={}\ncontexts={}\n{}", model_info().digest, tokenize_plan_.digest,
+                     contexts_digest_, as_text(store_settings(config_)));
+}
+
+bool Session::store_exists() const { return fs::exists(folder_.calibration()) && fs::exists(folder_.heldout()); }
+
+void Session::open_store() {
+  if (store_is_open()) return;
+  const std::string settings = store_settings_text();
+  calibration_ = read_calibration(folder_.calibration(), {{"settings", short_digest(settings)}});
   store_digest_ = refract::store_digest(settings, calibration_.content_digest);
-  if (!fs::exists(folder_.heldout())) {
-    made = true;
-    collective_write_heldout();
+}
+
+bool Session::collective_prepare_store(Communicator& ranks) {
+  const bool made = !store_exists();
+  if (ranks.rank() == 0) make_folder(folder_.store);
+  const auto is_missing = [&](const fs::path& file) { return ranks.all_reduce_max(fs::exists(file) ? 0 : 1) != 0; };
+  if (is_missing(folder_.calibration())) {
+    const CalibrationData data =
+        collective_calibrate(config_.calibration, model(), hooks_, *corpus_, first_window_, row_rule_, config_.rows.sink_ratio,
+                             config_.train.input_scale, config_.store.seed, ranks);
+    if (ranks.rank() == 0)
+      write_calibration(folder_.calibration(), data, {{"settings", short_digest(store_settings_text())}});
   }
+  ranks.barrier();
+  open_store();
+  if (is_missing(folder_.heldout())) collective_write_heldout(ranks);
+  ranks.barrier();
   return made;
 }
 
-std::uint64_t Session::visits() const { return order_->chunks() * config_.train.corpus_passes; }
+std::uint64_t Session::train_rows() const {
+  const std::uint64_t wanted = wanted_rows(config_);
+  return wanted ? wanted / config_.train.batch_rows * config_.train.batch_rows : order_->rows();
+}
+
+std::uint64_t Session::chunks() const {
+  if (order_->complete()) return order_->chunks();
+  const std::uint64_t wanted = wanted_rows(config_);
+  return wanted ? (train_rows() + config_.store.chunk_rows - 1) / config_.store.chunk_rows : 0;
+}
+
+std::uint64_t Session::visits() const { return chunks() * config_.train.corpus_passes; }
 
 std::uint64_t Session::total_steps() const {
   const std::uint64_t wanted = wanted_rows(config_);
@@ -205,7 +259,7 @@ std::uint64_t Session::total_steps() const {
 }
 
 ChunkVisit Session::visit(std::uint64_t visit) const {
-  return {.shape = order_->chunk_shape(visit % order_->chunks()), .corpus_pass = visit / order_->chunks()};
+  return {.shape = order_->chunk_shape(visit % chunks()), .corpus_pass = visit / chunks()};
 }
 
 ChunkSpec Session::chunk_spec(const ChunkShape& shape) const {

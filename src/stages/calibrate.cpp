@@ -132,54 +132,72 @@ HookCalibration measure_hook(TensorView<const float> x, std::span<const std::uin
   return out;
 }
 
-CalibrationData calibrate(const CalibrationConfig& config, const LanguageModel& model,
-                          const std::vector<HookPoint>& hooks, TokenCorpus& corpus,
-                          std::span<const ContextRef> first_window, const RowRule& rule, double sink_ratio,
-                          const std::string& input_scale, std::uint64_t store_seed) {
-  // Contexts in a drawn order until the next would exceed the rows or tokens allowed.
-  BlockPlan all;
-  std::uint64_t tokens = 0;
+namespace {
+
+constexpr std::size_t kContextsPerPart = 16;  // computed by one rank at a time
+
+struct CalibrationPlan {
+  std::vector<BlockPlan> parts;
+  std::uint64_t rows = 0, tokens = 0;
+};
+
+// Contexts in a drawn order until the next would exceed the rows or tokens allowed.
+CalibrationPlan plan_calibration(const CalibrationConfig& config, TokenCorpus& corpus,
+                                 std::span<const ContextRef> first_window, const RowRule& rule, std::uint64_t store_seed) {
+  CalibrationPlan plan;
   for (const std::uint32_t i : permutation(static_cast<std::uint32_t>(first_window.size()),
                                            CounterRng(Purpose::calibration, {store_seed}))) {
     const ContextRef& context = first_window[i];
-    const std::uint64_t length = corpus.contexts(context.shard).context_length;
-    if (all.rows.size() + context.rows > config.rows || tokens + length > config.max_tokens) break;
-    const std::vector<std::uint32_t> slots =
-        select_slots(rule, corpus.contexts(context.shard), context.context, context.key(), store_seed);
-    for (const std::uint32_t slot : slots) all.rows.push_back({static_cast<std::uint32_t>(all.contexts.size()), slot});
-    all.contexts.push_back(context.key());
-    tokens += length;
+    const ContextTableData& table = corpus.contexts(context.shard);
+    if (plan.rows + context.rows > config.rows || plan.tokens + table.context_length > config.max_tokens) break;
+    if (plan.parts.empty() || plan.parts.back().contexts.size() == kContextsPerPart) plan.parts.emplace_back();
+    BlockPlan& part = plan.parts.back();
+    for (const std::uint32_t slot : select_slots(rule, table, context.context, context.key(), store_seed))
+      part.rows.push_back({static_cast<std::uint32_t>(part.contexts.size()), slot});
+    part.contexts.push_back(context.key());
+    plan.rows += context.rows;
+    plan.tokens += table.context_length;
   }
-  if (all.rows.empty())
+  if (plan.rows == 0)
     throw ConfigError("calibration.rows ({}) and calibration.max_tokens ({}) allow not one context: raise them",
                       config.rows, config.max_tokens);
+  return plan;
+}
+
+}  // namespace
+
+CalibrationData collective_calibrate(const CalibrationConfig& config, const LanguageModel& model,
+                                     const std::vector<HookPoint>& hooks, TokenCorpus& corpus,
+                                     std::span<const ContextRef> first_window, const RowRule& rule, double sink_ratio,
+                                     const std::string& input_scale, std::uint64_t store_seed, Communicator& ranks) {
+  const CalibrationPlan plan = plan_calibration(config, corpus, first_window, rule, store_seed);
+  const bool root = ranks.rank() == 0;
+  const std::size_t d = model.info().d_model;
   BlockComputer computer(model, hooks, corpus);
   Stream stream;
-  std::vector<Tensor<float>> x;
-  for (std::size_t h = 0; h < hooks.size(); ++h) x.emplace_back(Shape{all.rows.size(), model.info().d_model});
+  std::vector<std::vector<float>> x(hooks.size());  // root: rows of all parts, in their order
   std::vector<std::uint8_t> special;
-  Progress progress("calibrate", all.rows.size(), "rows");
-  for (std::size_t first = 0; first < all.contexts.size();) {
-    BlockPlan part;
-    const std::size_t row_base = special.size();
-    std::size_t row = row_base;
-    while (first < all.contexts.size() && part.contexts.size() < 16) {
-      for (; row < all.rows.size() && all.rows[row].context == first; ++row)
-        part.rows.push_back({static_cast<std::uint32_t>(part.contexts.size()), all.rows[row].slot});
-      part.contexts.push_back(all.contexts[first++]);
+  Progress progress("calibrate", plan.rows, "rows", !root);
+  // A round: each rank computes one part, the root takes them in rank order, which is their order.
+  const auto size = static_cast<std::size_t>(ranks.size()), rank = static_cast<std::size_t>(ranks.rank());
+  for (std::size_t first = 0; first < plan.parts.size(); first += size) {
+    BlockRows mine;
+    if (first + rank < plan.parts.size()) mine = computer.compute(plan.parts[first + rank], stream);
+    mine.activations.resize(hooks.size());
+    for (std::size_t h = 0; h < hooks.size(); ++h) {
+      const std::vector<float> round = ranks.all_gather(std::span<const float>(mine.activations[h].span()));
+      if (root) x[h].insert(x[h].end(), round.begin(), round.end());
     }
-    const BlockRows rows = computer.compute(part, stream);
-    for (std::size_t h = 0; h < hooks.size(); ++h)
-      std::ranges::copy(rows.activations[h].span(), x[h].data() + row_base * model.info().d_model);
-    special.insert(special.end(), rows.identity.excluded.begin(), rows.identity.excluded.end());
-    progress.advance(part.rows.size());
+    const std::vector<std::uint8_t> excluded = ranks.all_gather(std::span<const std::uint8_t>(mine.identity.excluded));
+    special.insert(special.end(), excluded.begin(), excluded.end());
+    progress.advance(excluded.size());
   }
   progress.finish();
   CalibrationData data;
-  for (std::size_t h = 0; h < hooks.size(); ++h) {
-    HookCalibration hook = measure_hook(x[h].cview(), special, sink_ratio, input_scale);
+  for (std::size_t h = 0; root && h < hooks.size(); ++h) {
+    HookCalibration hook = measure_hook(TensorView<const float>(x[h].data(), Shape{plan.rows, d}), special, sink_ratio, input_scale);
     hook.hook = name(hooks[h]);
-    hook.tokens = tokens;
+    hook.tokens = plan.tokens;
     data.hooks.push_back(std::move(hook));
   }
   return data;

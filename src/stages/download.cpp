@@ -55,42 +55,6 @@ std::optional<FetchedShard> adopt(const ShardRef& shard, const fs::path& file) {
   return found.sha256 == shard.sha256 ? std::optional(found) : std::nullopt;
 }
 
-struct Outcome {
-  FetchedShard shard;
-  bool fetched = false;
-};
-
-Outcome ensure_shard(const DownloadPlan& plan, std::size_t i, Verify verify,
-                     const FetchOptions& options) {
-  const ShardRef& shard = plan.shards.at(i);
-  const fs::path file = plan.folder / shard.name;
-  const fs::path record = record_path(plan.folder, shard.name);
-  if (const auto known = read_record(record); known && is_whole(file, *known, verify))
-    return {*known, false};
-  auto found = adopt(shard, file);
-  const bool fetched = !found;
-  if (!found) {
-    if (fs::exists(file)) {
-      warn(fmt::format("{} is not what was fetched; fetching it again", file.string()));
-      fs::remove(file);
-    }
-    const FetchedFile result = fetch(shard, file, options);
-    found = FetchedShard{shard.name, shard.url, result.bytes, result.sha256};
-  }
-  write_file(record, to_json(*found).dump(1) + "\n");
-  return {*found, fetched};
-}
-
-void write_index(const DownloadResult& result) {
-  ordered_json shards = ordered_json::array();
-  for (const FetchedShard& shard : result.shards) shards.push_back(to_json(shard));
-  const ordered_json index = {
-      {"schema", "shards"}, {"version", 1}, {"digest", result.digest}, {"shards", shards}};
-  const std::string text = index.dump(1) + "\n";
-  const fs::path path = result.folder / "index.json";
-  if (!fs::exists(path) || read_file(path) != text) write_file(path, text);
-}
-
 }  // namespace
 
 DownloadPlan plan_download(const SourceConfig& source, const std::filesystem::path& data_root) {
@@ -104,8 +68,52 @@ DownloadPlan plan_download(const SourceConfig& source, const std::filesystem::pa
   return plan;
 }
 
-FetchedShard fetch_shard(const DownloadPlan& plan, std::size_t i, Verify verify) {
-  return ensure_shard(plan, i, verify, {}).shard;
+std::string to_text(const DownloadPlan& plan) {
+  ordered_json shards = ordered_json::array();
+  for (const ShardRef& shard : plan.shards)
+    shards.push_back({{"name", shard.name}, {"url", shard.url}, {"bytes", shard.bytes}, {"sha256", shard.sha256}});
+  return ordered_json{{"digest", plan.digest}, {"folder", plan.folder.string()}, {"shards", shards}}.dump();
+}
+
+DownloadPlan download_plan_from_text(const std::string& text) {
+  const auto json = ordered_json::parse(text);
+  DownloadPlan plan{json.at("digest"), json.at("folder").get<std::string>(), {}};
+  for (const auto& shard : json.at("shards"))
+    plan.shards.push_back({shard.at("name"), shard.at("url"), shard.at("bytes"), shard.at("sha256")});
+  return plan;
+}
+
+FetchOutcome fetch_shard(const DownloadPlan& plan, std::size_t i, Verify verify,
+                         const std::function<void(std::uint64_t)>& advanced) {
+  const ShardRef& shard = plan.shards.at(i);
+  const fs::path file = plan.folder / shard.name;
+  const fs::path record = record_path(plan.folder, shard.name);
+  if (const auto known = read_record(record); known && is_whole(file, *known, verify))
+    return {*known, false};
+  auto found = adopt(shard, file);
+  const bool fetched = !found;
+  if (!found) {
+    if (fs::exists(file)) {
+      warn(fmt::format("{} is not what was fetched; fetching it again", file.string()));
+      fs::remove(file);
+    }
+    FetchOptions options;
+    options.advanced = advanced;
+    const FetchedFile result = fetch(shard, file, options);
+    found = FetchedShard{shard.name, shard.url, result.bytes, result.sha256};
+  }
+  write_file(record, to_json(*found).dump(1) + "\n");
+  return {*found, fetched};
+}
+
+void write_index(const DownloadPlan& plan) {
+  ordered_json shards = ordered_json::array();
+  for (const ShardRef& shard : plan.shards) shards.push_back(to_json(fetched_shard(plan.folder, shard.name)));
+  const ordered_json index = {
+      {"schema", "shards"}, {"version", 1}, {"digest", plan.digest}, {"shards", shards}};
+  const std::string text = index.dump(1) + "\n";
+  const fs::path path = plan.folder / "index.json";
+  if (!fs::exists(path) || read_file(path) != text) write_file(path, text);
 }
 
 DownloadResult download(const SourceConfig& source, const std::filesystem::path& data_root,
@@ -115,23 +123,20 @@ DownloadResult download(const SourceConfig& source, const std::filesystem::path&
   std::uint64_t bytes = 0;
   for (const ShardRef& shard : plan.shards) bytes += shard.bytes;
   Progress progress("download", bytes, "bytes");
-  FetchOptions options;
-  std::uint64_t arrived = 0;
-  options.advanced = [&](std::uint64_t more) {
-    arrived += more;
-    progress.advance(more);
-  };
   for (std::size_t i = 0; i < plan.shards.size(); ++i) {
     progress.note(plan.shards[i].name);
-    arrived = 0;
-    const Outcome outcome = ensure_shard(plan, i, verify, options);
+    std::uint64_t arrived = 0;
+    const FetchOutcome outcome = fetch_shard(plan, i, verify, [&](std::uint64_t more) {
+      arrived += more;
+      progress.advance(more);
+    });
     result.fetched += outcome.fetched ? 1 : 0;
     if (outcome.shard.bytes > arrived)
       progress.advance(outcome.shard.bytes - arrived);  // it was there
     result.shards.push_back(outcome.shard);
   }
   progress.finish();
-  write_index(result);
+  write_index(plan);
   return result;
 }
 

@@ -86,7 +86,8 @@ std::filesystem::path token_shard_path(const TokenizePlan& plan, std::size_t sha
   return plan.folder / (without_compression(plan.shards.at(shard).name) + ".h5");
 }
 
-TokenizedShard tokenize_shard(const TokenizePlan& plan, std::size_t i, const Tokenizer& tokenizer) {
+TokenizedShard tokenize_shard(const TokenizePlan& plan, std::size_t i, const Tokenizer& tokenizer,
+                              const std::function<void()>& tick) {
   TokenizedShard result;
   result.path = token_shard_path(plan, i);
   const FetchedShard raw = fetched_shard(plan.shard_folder, plan.shards.at(i).name);
@@ -101,8 +102,13 @@ TokenizedShard tokenize_shard(const TokenizePlan& plan, std::size_t i, const Tok
   std::vector<Document> documents;
   result.counts = read_documents(plan.shard_folder / raw.name, plan.cleaning, documents);
   std::vector<std::vector<TokenSpan>> tokens(documents.size());
-  parallel_for(documents.size(),
-               [&](std::size_t d) { tokenizer.encode(documents[d].text, tokens[d]); });
+  constexpr std::size_t kDocumentsPerTick = 256;
+  for (std::size_t first = 0; first < documents.size(); first += kDocumentsPerTick) {
+    parallel_for(std::min(kDocumentsPerTick, documents.size() - first), [&](std::size_t d) {
+      tokenizer.encode(documents[first + d].text, tokens[first + d]);
+    });
+    if (tick) tick();
+  }
 
   TokenShardData data;
   data.shard = static_cast<std::uint32_t>(i);

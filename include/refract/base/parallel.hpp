@@ -6,6 +6,7 @@
 
 namespace refract {
 
+[[nodiscard]] int usable_cores();  // of this machine, that this process may run on
 [[nodiscard]] int thread_count();
 void set_thread_count(int threads);
 

@@ -1,10 +1,12 @@
 #pragma once
-// Host values between ranks, finished on return. Bodies: MPI, and Loopback (one process, one rank). Move-only,
-// passed by reference. Every method here but rank() and size() is collective.
+// Host values between ranks, finished on return, and short messages that wait for nobody. Bodies: MPI, and Loopback
+// (one process, one rank). Move-only, passed by reference. Every method but rank(), size(), send() and try_receive()
+// is collective. A rank that waits in a collective gives its core away.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,6 +14,11 @@
 namespace refract {
 
 class CommunicatorBody;  // src/comm
+
+struct Message {
+  int from = 0;
+  std::string text;
+};
 
 class Communicator {
  public:
@@ -41,6 +48,11 @@ class Communicator {
     std::copy(bytes.begin(), bytes.end(), reinterpret_cast<std::byte*>(all.data()));
     return all;
   }
+  // Returns at once: the text is kept until it has left. Messages from one rank to another with one tag arrive in
+  // order; to oneself too. Their number is bounded by the protocol (one ticket at a time), not here.
+  void send(int to, int tag, std::string text);
+  // A message that has arrived, from any rank; nothing when there is none.
+  [[nodiscard]] std::optional<Message> try_receive(int tag);
   [[nodiscard]] Communicator split(int color, int key);
   // For the store alone: a pointer to the MPI_Comm behind this communicator, null for Loopback.
   [[nodiscard]] void* native_mpi() const;

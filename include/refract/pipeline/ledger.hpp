@@ -24,6 +24,10 @@ struct CheckpointRecord {
   std::string store;                             // running digest of the store as trained so far
 };
 
+// One JSON object; as in the ledger's line and in messages between ranks.
+[[nodiscard]] std::string to_text(const CheckpointRecord& record);
+[[nodiscard]] CheckpointRecord checkpoint_record_from(const std::string& text);
+
 struct ChunkRecord {
   std::string digest;
   std::uint64_t rows = 0, bytes = 0;

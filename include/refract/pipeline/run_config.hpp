@@ -8,6 +8,7 @@
 #include "refract/config/fields.hpp"
 #include "refract/corpus/source.hpp"
 #include "refract/order/sample_order.hpp"
+#include "refract/pipeline/schedule.hpp"
 #include "refract/sae/config.hpp"
 #include "refract/stages/calibrate.hpp"
 #include "refract/stages/evaluate.hpp"
@@ -38,10 +39,6 @@ struct DiskConfig {
 struct CheckpointConfig {
   std::string keep = "all";  // SAELens folders: all | N (the last N) | every m
   double every_s = 900;      // also within a chunk, after this many seconds
-};
-
-struct PipelineConfig {
-  std::string layout = "auto";  // auto | fused
 };
 
 struct RunConfig {

@@ -1,8 +1,12 @@
 #pragma once
 // What every part of one run shares: configuration, folders, model, tokenised corpus, order of samples,
-// calibration. Parts are opened when first needed; all of it is the same on every rank.
+// calibration. Parts are opened when first needed and are the same on every rank; corpus and order grow while shards
+// are admitted, and a rank knows as many of them as its last ticket told it.
+#include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "refract/comm/communicator.hpp"
@@ -30,22 +34,44 @@ class Session {
   [[nodiscard]] const LanguageModel& model();
   [[nodiscard]] const Tokenizer& tokenizer();
 
-  // Download and tokenize what train.tokens needs, build contexts; fills corpus() and order(). Whole shards that
-  // exist are left alone. Returns true when anything was made.
-  bool prepare_corpus();
+  // Collective over the world: what the corpus consists of. Rank 0 lists the shards, the others hear of them.
+  void collective_open_corpus();
+  [[nodiscard]] std::uint64_t shards() const { return tokenize_plan_.shards.size(); }
+  // Work of one rank on one shard; whole files that exist are left alone. tick() is called while it goes on.
+  // true when anything was made.
+  bool download_shard(std::uint64_t shard, const std::function<void()>& tick);
+  bool tokenize_shard(std::uint64_t shard, const std::function<void()>& tick);
+  // World rank 0, for tokenized shards in order: duplicates, held-out membership and contexts, written beside the
+  // tokens; then as admit_shards. true when anything was made.
+  bool admit_next_shard();
+  // The first `shards` shards have contexts: takes up those not yet known, so that corpus() and order() grow.
+  void admit_shards(std::uint64_t shards);
+  [[nodiscard]] std::uint64_t admitted() const { return corpus_->shards(); }
+  [[nodiscard]] bool corpus_complete() const { return order_->complete(); }
+  [[nodiscard]] bool first_window_known() const { return order_->complete() || !first_window_.empty(); }
+  void end_download();  // world rank 0, after the last shard: the index of what was fetched
   [[nodiscard]] TokenCorpus& corpus() { return *corpus_; }
   [[nodiscard]] const SampleOrder& order() const { return *order_; }
-  [[nodiscard]] const std::string& tokens_digest() const { return tokens_digest_; }
-  [[nodiscard]] std::uint64_t corpus_bytes() const { return corpus_bytes_; }  // shards and tokens on disk
-  [[nodiscard]] const std::vector<std::string>& shard_names() const { return shard_names_; }
+  [[nodiscard]] const std::string& tokens_digest() const { return tokenize_plan_.digest; }
+  // Bytes of shards and tokens that the run keeps on disk; estimated from the first window while the corpus streams,
+  // so that it is the same whenever it is asked for.
+  [[nodiscard]] std::uint64_t corpus_bytes() const;
+  [[nodiscard]] std::vector<std::string> shard_names() const;  // of admitted shards
 
-  // Calibration and held-out rows: made once, then read. true when anything was made.
-  bool prepare_store();
+  // Calibration and held-out rows: made once by the ranks that extract, then read by all. true when anything was made.
+  bool collective_prepare_store(Communicator& ranks);
+  void open_store();  // reads the calibration; it exists
+  [[nodiscard]] bool store_is_open() const { return !store_digest_.empty(); }
+  [[nodiscard]] bool store_exists() const;
   [[nodiscard]] const CalibrationData& calibration() const { return calibration_.data; }
+  [[nodiscard]] const std::string& calibration_digest() const { return calibration_.content_digest; }
   [[nodiscard]] const std::string& store_digest() const { return store_digest_; }
   [[nodiscard]] std::vector<double> sink_thresholds() const;
   [[nodiscard]] HeldoutPlan heldout_plan();
 
+  // Of the whole run: planned while the corpus streams, exact once it is complete.
+  [[nodiscard]] std::uint64_t train_rows() const;
+  [[nodiscard]] std::uint64_t chunks() const;
   [[nodiscard]] std::uint64_t visits() const;
   [[nodiscard]] std::uint64_t total_steps() const;
   [[nodiscard]] ChunkVisit visit(std::uint64_t visit) const;
@@ -55,10 +81,11 @@ class Session {
  private:
   [[nodiscard]] std::vector<std::uint8_t> special_ids();
   [[nodiscard]] ContextRule context_rule();
-  bool prepare_shard(const stages::TokenizePlan& plan, std::size_t shard, const fs::path& contexts_folder,
-                     std::unordered_set<std::uint64_t>& seen_documents);
+  [[nodiscard]] CorpusShard files_of(std::uint64_t shard) const;
+  [[nodiscard]] std::string store_settings_text();
+  void admit(std::uint64_t shard);
   void add_window(std::uint32_t first_shard, std::uint32_t last_shard);
-  void collective_write_heldout();
+  void collective_write_heldout(Communicator& ranks);
 
   RunConfig config_;
   Communicator& world_;
@@ -71,9 +98,13 @@ class Session {
   std::unique_ptr<TokenCorpus> corpus_;
   std::unique_ptr<SampleOrder> order_;
   std::vector<ContextRef> first_window_;
-  std::vector<std::string> shard_names_;
-  std::string tokens_digest_, contexts_digest_, store_digest_;
-  std::uint64_t corpus_bytes_ = 0;
+  stages::DownloadPlan download_plan_;
+  stages::TokenizePlan tokenize_plan_;
+  std::filesystem::path contexts_folder_;
+  std::unordered_set<std::uint64_t> seen_documents_;    // world rank 0
+  std::vector<std::uint64_t> shard_bytes_;              // of admitted shards: raw, tokens and contexts
+  std::uint64_t first_window_rows_ = 0;
+  std::string contexts_digest_, store_digest_;
   Calibration calibration_;
 };
 

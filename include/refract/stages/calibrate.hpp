@@ -14,11 +14,13 @@ struct CalibrationConfig {
   std::uint64_t max_tokens = 262144;  // tokens run through the model, at most
 };
 
-// input_scale: "sqrt_d" (mean norm of included rows becomes sqrt(d)) or "none".
-[[nodiscard]] CalibrationData calibrate(const CalibrationConfig& config, const LanguageModel& model,
-                                        const std::vector<HookPoint>& hooks, TokenCorpus& corpus,
-                                        std::span<const ContextRef> first_window, const RowRule& rule,
-                                        double sink_ratio, const std::string& input_scale, std::uint64_t store_seed);
+// Collective: the ranks share the forward passes; the result, on rank 0 alone (empty elsewhere), does not depend on
+// their number. input_scale: "sqrt_d" (mean norm of included rows becomes sqrt(d)) or "none".
+[[nodiscard]] CalibrationData collective_calibrate(const CalibrationConfig& config, const LanguageModel& model,
+                                                   const std::vector<HookPoint>& hooks, TokenCorpus& corpus,
+                                                   std::span<const ContextRef> first_window, const RowRule& rule,
+                                                   double sink_ratio, const std::string& input_scale,
+                                                   std::uint64_t store_seed, Communicator& ranks);
 
 // From rows alone, for tests: x [N, D], special[i] != 0 marks rows left out of everything.
 [[nodiscard]] HookCalibration measure_hook(TensorView<const float> x, std::span<const std::uint8_t> special,

@@ -2,6 +2,7 @@
 // Stage download: the shards of a source, fetched once into <data_root>/shards/<source digest>/.
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -29,12 +30,22 @@ struct DownloadPlan {
 [[nodiscard]] DownloadPlan plan_download(const SourceConfig& source,
                                          const std::filesystem::path& data_root);
 
+// As one string, for other ranks: a source is listed once.
+[[nodiscard]] std::string to_text(const DownloadPlan& plan);
+[[nodiscard]] DownloadPlan download_plan_from_text(const std::string& text);
+
 enum class Verify { size, sha256 };
+
+struct FetchOutcome {
+  FetchedShard shard;
+  bool fetched = false;  // it was not there before
+};
 
 // Fetches shard `i` of the plan unless it lies there whole: its record (name, url, bytes, sha256)
 // is written beside it as <name>.json after the shard has its final name. Safe to call for
-// different shards at once.
-FetchedShard fetch_shard(const DownloadPlan& plan, std::size_t i, Verify verify = Verify::size);
+// different shards at once. `advanced` is called with the bytes that arrived, while they do.
+FetchOutcome fetch_shard(const DownloadPlan& plan, std::size_t i, Verify verify = Verify::size,
+                         const std::function<void(std::uint64_t)>& advanced = {});
 
 struct DownloadResult {
   std::filesystem::path folder;
@@ -43,7 +54,10 @@ struct DownloadResult {
   std::uint64_t fetched = 0;         // shards that were not there before
 };
 
-// All shards of the source, then <folder>/index.json. Doing it again fetches nothing.
+// <folder>/index.json, once every shard of the plan lies there.
+void write_index(const DownloadPlan& plan);
+
+// All shards of the source, then the index. Doing it again fetches nothing.
 DownloadResult download(const SourceConfig& source, const std::filesystem::path& data_root,
                         Verify verify = Verify::size);
 

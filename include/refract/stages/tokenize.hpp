@@ -2,6 +2,7 @@
 // Stage tokenize: shard -> cleaned documents -> token shard <data_root>/tokens/<digest>/<shard>.h5.
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -47,8 +48,9 @@ struct TokenizedShard {
 
 // Tokenizes shard `i` of the plan, which must have been fetched, unless its token shard exists.
 // Documents are cleaned and encoded in parallel; the file does not depend on threads. A damaged raw
-// shard is a DataError that names file and line.
-TokenizedShard tokenize_shard(const TokenizePlan& plan, std::size_t i, const Tokenizer& tokenizer);
+// shard is a DataError that names file and line. tick() is called while it goes on, every few hundred documents.
+TokenizedShard tokenize_shard(const TokenizePlan& plan, std::size_t i, const Tokenizer& tokenizer,
+                              const std::function<void()>& tick = {});
 
 // All shards in order, with progress.
 std::vector<TokenizedShard> tokenize(const TokenizePlan& plan, const Tokenizer& tokenizer,

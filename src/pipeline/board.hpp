@@ -1,0 +1,53 @@
+#pragma once
+// What the user sees of a running job: which role works on what, how busy each is, which one the others wait for.
+#include <array>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "refract/base/progress.hpp"
+#include "refract/pipeline/schedule.hpp"
+
+namespace refract {
+
+// Busy time of each role: rank-seconds spent on tickets of all rank-seconds since the start.
+class Board {
+ public:
+  Board(const RolePlan& plan, double now_s);
+  void started(const Assignment& assignment, double now_s);
+  void progressed(const Ticket& ticket, double share);
+  void finished(const Assignment& assignment, double now_s);
+  [[nodiscard]] double busy(Role role, double now_s) const;  // 0..1
+  // split: the busiest role, which the others wait for. fused: the role that takes most of the time.
+  [[nodiscard]] Role bottleneck(double now_s) const;
+  // "download 2 of 8 · tokenize 1 of 8 · extract 3 of 7 (45 %) · train 2 of 7 (10 %) | busy 3 9 98 61 % | bottleneck extract"
+  [[nodiscard]] std::string line(const PipelineState& state, double now_s) const;
+  // "time: download 1 %, tokenize 2 %, extract 60 %, train 37 %; bottleneck extract"
+  [[nodiscard]] std::string summary(double now_s) const;
+
+ private:
+  struct Running {
+    Ticket ticket;
+    double started_s = 0, share = 0;
+    std::size_t ranks = 0;
+  };
+  RolePlan plan_;
+  double start_s_;
+  std::array<double, kRoles> rank_seconds_{};
+  std::vector<Running> running_;
+};
+
+// Draws the board's line: in place on a terminal, now and then in a log.
+class BoardDisplay {
+ public:
+  explicit BoardDisplay(bool quiet);
+  void draw(const Board& board, const PipelineState& state, double now_s);
+  void clear();  // before other output
+
+ private:
+  bool quiet_, terminal_, drawn_ = false;
+  double next_s_ = 0;
+};
+
+}  // namespace refract

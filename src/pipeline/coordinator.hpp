@@ -1,0 +1,59 @@
+#pragma once
+// World rank 0's desk: knows what has happened, writes the ledger, hands out tickets. It does no long work, so it is
+// polled between the blocks and steps of the rank's own tickets.
+#include <memory>
+#include <vector>
+
+#include "pipeline/board.hpp"
+#include "pipeline/messages.hpp"
+#include "refract/pipeline/disk_plan.hpp"
+#include "refract/pipeline/ledger.hpp"
+#include "refract/pipeline/schedule.hpp"
+#include "refract/pipeline/session.hpp"
+
+namespace refract {
+
+class Coordinator {
+ public:
+  // The corpus of `session` is open. trains: false when the command ends before training; only_corpus: when it ends
+  // with tokens.
+  Coordinator(Session& session, Communicator& world, RolePlan plan, Ledger& ledger, bool only_corpus);
+  // Takes messages, writes what they say, hands out what can start. Sends `end` to every rank when nothing is left.
+  void poll();
+  [[nodiscard]] bool stopped() const { return stopping_; }
+  [[nodiscard]] bool progressed() const { return progressed_; }  // anything was made
+  [[nodiscard]] const Board& board() const { return board_; }
+
+ private:
+  struct Running {
+    Assignment assignment;
+    std::size_t reports = 0;
+    Json result;
+  };
+  void take(const Message& message);
+  void done(int from, const Json& message);
+  void apply(const Ticket& ticket, const Json& result);
+  void hand_out();
+  void send(int rank, const Json& message);
+  void stop();
+  void admit();
+  void open_store();
+  void drop_damaged_chunks();
+  void refresh();
+  void seal(std::uint64_t chunk, const Json& result);
+  void evict(std::uint64_t chunk);
+  void write_store_manifest();
+
+  Session& session_;
+  Communicator& world_;
+  RolePlan plan_;
+  Ledger& ledger_;
+  PipelineState state_;
+  std::vector<Running> running_;
+  Board board_;
+  BoardDisplay display_;
+  std::unique_ptr<Progress> corpus_bar_;  // fused
+  bool only_corpus_, disk_planned_ = false, stopping_ = false, ended_ = false, progressed_ = false;
+};
+
+}  // namespace refract

@@ -1,0 +1,53 @@
+#pragma once
+// A rank at work: takes tickets from the coordinator until there are none, one at a time.
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "pipeline/messages.hpp"
+#include "refract/pipeline/checkpoints.hpp"
+#include "refract/pipeline/schedule.hpp"
+#include "refract/pipeline/session.hpp"
+
+namespace refract {
+
+class Worker {
+ public:
+  // Collective over the world (the groups of ranks are split from it). desk: what this rank does besides, often and
+  // quickly: on rank 0 it polls the coordinator.
+  Worker(Session& session, Communicator& world, const RolePlan& plan, std::function<void()> desk);
+
+  // Until the coordinator says end. true when the job was stopped by a signal.
+  bool collective_work();
+  // What this rank trained, if it did.
+  [[nodiscard]] std::vector<TrainedSae>& saes() { return saes_; }
+
+ private:
+  void breathe();
+  void take_messages();
+  void report(const char* kind, Json more);
+  void report_progress(const Ticket& ticket, const Communicator& group, std::uint64_t done, std::uint64_t total);
+  void work(const Ticket& ticket);
+  Json result_of(const Ticket& ticket);
+  Json collective_extract(std::uint64_t chunk);
+  std::string collective_write_chunk(const ChunkSpec& spec, const ChunkShape& shape, bool& made);
+  Json collective_restore();
+  Json collective_train(std::uint64_t visit);
+  void append_metrics(std::uint64_t visit, std::uint64_t steps, double seconds);
+
+  Session& session_;
+  Communicator& world_;
+  bool draws_;  // fused: rank 0's own bars tell how far all are
+  Communicator extractors_, trainers_;
+  std::function<void()> desk_;
+  std::optional<Ticket> ticket_;
+  bool ended_ = false, stopped_ = false, told_stop_ = false;
+  double reported_s_ = 0;
+  std::vector<TrainedSae> saes_;
+  std::unique_ptr<StepRunner> runner_;
+  std::unique_ptr<Checkpoints> checkpoints_;
+  TrainingPosition position_;
+};
+
+}  // namespace refract
