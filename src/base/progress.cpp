@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <mutex>
 #include <utility>
 
@@ -18,6 +19,14 @@ std::mutex g_terminal;
 constexpr double kTerminalInterval_s = 0.2, kLogInterval_s = 15.0;
 
 }  // namespace
+
+bool on_terminal() {
+  // mpirun gives every rank a terminal of its own, whatever its own output is; only a launcher of ours knows.
+  if (const char* told = std::getenv("REFRACT_TERMINAL")) return std::string_view(told) == "1";
+  for (const char* launcher : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"})
+    if (std::getenv(launcher)) return false;
+  return ::isatty(STDOUT_FILENO) == 1;
+}
 
 double monotonic_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -64,7 +73,7 @@ std::string human_seconds(double seconds) {
 
 Progress::Progress(std::string label, std::uint64_t total, std::string unit, bool quiet)
     : label_(std::move(label)), unit_(std::move(unit)), total_(total), start_s_(monotonic_s()),
-      drawn_s_(start_s_), quiet_(quiet || g_quiet), terminal_(::isatty(STDOUT_FILENO) == 1) {}
+      drawn_s_(start_s_), quiet_(quiet || g_quiet), terminal_(on_terminal()) {}
 
 Progress::~Progress() { finish(); }
 

@@ -1,7 +1,6 @@
 #include "pipeline/board.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -70,7 +69,7 @@ std::string Board::summary(double now_s) const {
   return text + fmt::format("; bottleneck {}", name(bottleneck(now_s)));
 }
 
-BoardDisplay::BoardDisplay(bool quiet) : quiet_(quiet), terminal_(::isatty(STDOUT_FILENO) == 1) {}
+BoardDisplay::BoardDisplay(bool quiet) : quiet_(quiet), terminal_(on_terminal()) {}
 
 void BoardDisplay::draw(const Board& board, const PipelineState& state, double now_s) {
   constexpr double kTerminalInterval_s = 0.5, kLogInterval_s = 15;

@@ -53,7 +53,7 @@ void Worker::breathe() {
   take_messages();
   if (stop_requested() && !told_stop_) {
     told_stop_ = true;
-    report("stop", {});
+    report("stop", Json::object());
   }
 }
 

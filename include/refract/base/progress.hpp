@@ -25,6 +25,8 @@ class Progress {
   bool quiet_, terminal_, finished_ = false;
 };
 
+// Whether stdout is a terminal that a person watches. REFRACT_TERMINAL=0|1 decides where a launcher stands between.
+[[nodiscard]] bool on_terminal();
 void say(std::string_view line);   // one line of information on stdout
 void warn(std::string_view line);  // one line on stderr, prefixed "refract: warning:"
 void set_quiet(bool quiet);        // silences say() and Progress (not warn)

@@ -2,72 +2,231 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <random>
+
 #include "refract/base/error.hpp"
 
 namespace refract {
 namespace {
 
 using Work = Ticket::Work;
-const std::set<Role> kBoth{Role::extract, Role::train};
 
-// Plays tickets until none is left; returns them. `quota` chunks fit the disk.
-std::vector<Ticket> play(ChunkProgress p, std::uint64_t quota, const std::set<Role>& roles) {
-  std::vector<Ticket> tickets;
-  while (true) {
-    p.free_chunks = quota > p.sealed.size() ? quota - p.sealed.size() : 0;
-    const std::optional<Ticket> ticket = next_ticket(p, roles);
-    if (!ticket) return tickets;
-    tickets.push_back(*ticket);
-    if (ticket->work == Work::extract) p.sealed.insert(ticket->index);
-    if (ticket->work == Work::evict) p.sealed.erase(ticket->index);
-    if (ticket->work == Work::train) ++p.visits_done;
-    if (tickets.size() > 100) return tickets;
-  }
+constexpr std::uint64_t kChunkRows = 100;
+
+struct Job {
+  PipelineConfig config;
+  RolePlan plan;
+  PipelineState state;
+  std::uint64_t rows_per_shard = 100;
+  std::uint64_t window = 1;  // shards
+  std::uint64_t wanted_chunks = 0;  // streams
+  std::uint64_t corpus_passes = 1;
+};
+
+Job job(const std::string& layout, int ranks, std::uint64_t shards, std::uint64_t quota) {
+  Job job;
+  job.config.layout = layout;
+  job.plan = plan_roles(job.config, ranks, 2);
+  job.state.shards = shards;
+  job.state.chunk_rows = kChunkRows;
+  job.state.may_evict = true;
+  job.state.chunks_allowed = quota;
+  return job;
 }
 
-ChunkProgress fresh(std::uint64_t chunks) {
-  return {.chunks = chunks, .visits = chunks, .sealed = {}, .visits_done = 0, .may_evict = true, .free_chunks = 0};
+// What the coordinator derives from its corpus.
+void admit(Job& job) {
+  PipelineState& s = job.state;
+  std::uint64_t admitted = 0;
+  while (s.tokenized.contains(admitted)) ++admitted;
+  const std::uint64_t whole = admitted == s.shards ? admitted : admitted / job.window * job.window;
+  s.rows = whole * job.rows_per_shard;
+  s.first_window = whole > 0;
+  const std::uint64_t wanted = job.wanted_chunks * kChunkRows;
+  s.streams = wanted > 0;
+  s.corpus_complete = admitted == s.shards || (s.streams && s.rows >= wanted);
+  if (!s.streams && !s.corpus_complete) return;
+  s.chunks = s.streams && !s.corpus_complete ? job.wanted_chunks : std::min(s.rows, s.streams ? wanted : s.rows) / kChunkRows;
+  s.chunks_known = std::min(s.chunks, s.rows / kChunkRows);
+  s.visits = s.chunks * job.corpus_passes;
+}
+
+void apply(Job& job, const Ticket& ticket) {
+  PipelineState& s = job.state;
+  switch (ticket.work) {
+    case Work::download: s.downloaded.insert(ticket.index); break;
+    case Work::tokenize: s.tokenized.insert(ticket.index); break;
+    case Work::prepare: s.prepared = true; break;
+    case Work::extract: s.sealed.insert(ticket.index); break;
+    case Work::restore: s.restored = true; break;
+    case Work::train: ++s.visits_done; break;
+    case Work::evict: s.sealed.erase(ticket.index); break;
+  }
+  admit(job);
+}
+
+// Plays the job with tickets that finish in a drawn order, checking what must always hold; returns them as started.
+std::vector<Ticket> play(Job& job, unsigned seed) {
+  std::mt19937 draw(seed);
+  std::vector<Assignment> running;
+  std::vector<Ticket> started;
+  for (int round = 0; round < 10'000; ++round) {
+    bool evicted = false;
+    for (const Assignment& a : next_assignments(job.config, job.plan, job.state, running)) {
+      started.push_back(a.ticket);
+      if (a.ticket.work == Work::evict) {
+        EXPECT_LT(a.ticket.index, job.state.visits_done) << "evicted before it was trained";
+        apply(job, a.ticket);
+        evicted = true;
+        continue;
+      }
+      for (const Assignment& other : running)
+        for (const int rank : a.ranks)
+          EXPECT_EQ(std::ranges::count(other.ranks, rank), 0) << "rank " << rank << " has two tickets";
+      running.push_back(a);
+    }
+    if (evicted) continue;
+    if (running.empty()) return started;
+    EXPECT_LE(job.state.sealed.size(), job.state.chunks_allowed);
+    const std::size_t i = draw() % running.size();
+    const Ticket ticket = running[i].ticket;
+    running.erase(running.begin() + static_cast<std::ptrdiff_t>(i));
+    apply(job, ticket);
+  }
+  ADD_FAILURE() << "the job does not end";
+  return started;
+}
+
+std::vector<Ticket> only(const std::vector<Ticket>& tickets, std::set<Work> kinds) {
+  std::vector<Ticket> some;
+  std::ranges::copy_if(tickets, std::back_inserter(some), [&](const Ticket& t) { return kinds.contains(t.work); });
+  return some;
 }
 
 TEST(Schedule, alternates_extraction_and_training_when_roles_are_fused) {
-  const std::vector<Ticket> tickets = play(fresh(2), 9, kBoth);
+  Job two = job("fused", 1, 2, 9);
 
-  EXPECT_EQ(tickets, (std::vector<Ticket>{{Work::extract, 0}, {Work::train, 0}, {Work::extract, 1}, {Work::train, 1}}));
+  EXPECT_EQ(play(two, 1), (std::vector<Ticket>{{Work::download, 0}, {Work::tokenize, 0}, {Work::prepare, 0}, {Work::download, 1},
+                                               {Work::tokenize, 1}, {Work::restore, 0}, {Work::extract, 0}, {Work::train, 0},
+                                               {Work::extract, 1}, {Work::train, 1}}));
 }
 
 TEST(Schedule, evicts_the_oldest_trained_chunk_when_the_quota_is_full) {
-  const std::vector<Ticket> tickets = play(fresh(3), 1, kBoth);
+  Job three = job("fused", 2, 3, 1);
 
-  EXPECT_EQ(tickets, (std::vector<Ticket>{{Work::extract, 0}, {Work::train, 0}, {Work::evict, 0}, {Work::extract, 1},
-                                          {Work::train, 1}, {Work::evict, 1}, {Work::extract, 2}, {Work::train, 2}}));
+  EXPECT_EQ(only(play(three, 1), {Work::extract, Work::train, Work::evict}),
+            (std::vector<Ticket>{{Work::extract, 0}, {Work::train, 0}, {Work::evict, 0}, {Work::extract, 1}, {Work::train, 1},
+                                 {Work::evict, 1}, {Work::extract, 2}, {Work::train, 2}}));
 }
 
-TEST(Schedule, never_evicts_a_chunk_that_was_not_trained) {
-  ChunkProgress p = fresh(3);
-  p.sealed = {1};
+TEST(Schedule, refuses_a_quota_held_by_a_chunk_that_is_not_next) {
+  Job three = job("fused", 1, 3, 1);
+  three.state.prepared = three.state.restored = true;
+  three.state.tokenized = three.state.downloaded = {0, 1, 2};
+  admit(three);
+  three.state.sealed = {1};
 
-  EXPECT_THROW((void)next_ticket(p, kBoth), ConfigError);
+  EXPECT_THROW((void)next_assignments(three.config, three.plan, three.state, {}), ConfigError);
 }
 
-TEST(Schedule, runs_ahead_within_the_quota_with_the_extract_role_alone) {
-  const std::vector<Ticket> tickets = play(fresh(3), 2, {Role::extract});
+TEST(Schedule, ends_with_every_visit_for_any_layout_rank_count_quota_and_order_of_events) {
+  for (const std::string layout : {"fused", "split"})
+    for (const int ranks : {2, 3, 4, 7})
+      for (const std::uint64_t quota : {1, 2, 9})
+        for (const std::uint64_t wanted : {0, 4})
+          for (unsigned seed = 0; seed < 20; ++seed) {
+            Job many = job(layout, ranks, 7, quota);
+            many.wanted_chunks = wanted;
+            many.window = 2;
+            const std::vector<Ticket> tickets = play(many, seed);
+            EXPECT_EQ(many.state.visits_done, wanted ? wanted : 7u) << layout << ranks << " quota " << quota << " seed " << seed;
+            EXPECT_EQ(only(tickets, {Work::train}).size(), many.state.visits_done);
+          }
+}
 
-  EXPECT_EQ(tickets, (std::vector<Ticket>{{Work::extract, 0}, {Work::extract, 1}}));
+TEST(Schedule, streams_training_before_the_corpus_is_whole_when_its_length_is_given) {
+  Job streaming = job("split", 3, 50, 9);
+  streaming.wanted_chunks = 4;
+
+  const std::vector<Ticket> tickets = play(streaming, 3);
+
+  EXPECT_LT(only(tickets, {Work::tokenize}).size(), 10u) << "tokenized far more than it trains on";
+  EXPECT_EQ(only(tickets, {Work::train}).size(), 4u);
+}
+
+TEST(Schedule, stops_downloading_when_the_queue_of_shards_is_full) {
+  Job slow = job("split", 4, 50, 9);
+  slow.config = {.layout = "split", .download_ranks = 1, .tokenize_ranks = 1, .extract_ranks = 1, .train_ranks = 1, .queue_shards = 3};
+  slow.plan = plan_roles(slow.config, 4, 2);
+  for (int i = 0; i < 9; ++i) {
+    const std::vector<Assignment> fresh = next_assignments(slow.config, slow.plan, slow.state, {});
+    for (const Assignment& a : fresh)
+      if (a.ticket.work == Work::download) apply(slow, a.ticket);
+  }
+
+  EXPECT_EQ(slow.state.downloaded.size(), 3u);
+}
+
+TEST(Schedule, runs_ahead_of_training_by_the_queue_of_chunks_when_split) {
+  Job ahead = job("split", 3, 9, 9);
+  ahead.config.queue_chunks = 2;
+  ahead.state.prepared = ahead.state.restored = true;
+  for (std::uint64_t s = 0; s < 9; ++s) ahead.state.downloaded.insert(s), ahead.state.tokenized.insert(s);
+  admit(ahead);
+  const std::vector<Assignment> training{{{Work::train, 0}, {2}}};
+  std::uint64_t extracted = 0;
+  for (; extracted < 9; ++extracted) {
+    const std::vector<Assignment> fresh = next_assignments(ahead.config, ahead.plan, ahead.state, training);
+    if (only({fresh.empty() ? Ticket{} : fresh.front().ticket}, {Work::extract}).empty()) break;
+    apply(ahead, fresh.front().ticket);
+  }
+
+  EXPECT_EQ(extracted, 3u) << "the chunk in training and two ahead";
 }
 
 TEST(Schedule, visits_every_chunk_again_in_each_corpus_pass) {
-  ChunkProgress p = fresh(2);
-  p.visits = 4;
-  p.may_evict = false;
+  Job twice = job("fused", 1, 2, 9);
+  twice.corpus_passes = 2;
+  twice.state.may_evict = false;
 
-  EXPECT_EQ(play(p, 9, kBoth).size(), 6u);
+  EXPECT_EQ(only(play(twice, 1), {Work::train}).size(), 4u);
 }
 
-TEST(Schedule, gives_every_role_to_every_rank_when_fused) {
-  const RolePlan plan = plan_roles("auto", 3);
+TEST(Schedule, fills_the_quota_and_ends_when_nobody_trains) {
+  Job extracting = job("fused", 2, 5, 3);
+  for (std::set<Role>& roles : extracting.plan.roles) roles.erase(Role::train);
 
+  EXPECT_EQ(only(play(extracting, 1), {Work::extract}).size(), 3u);
+}
+
+TEST(RolePlan, gives_every_role_to_every_rank_when_fused) {
+  const RolePlan plan = plan_roles({}, 3, 2);
+
+  EXPECT_FALSE(plan.split);
   EXPECT_EQ(plan.ranks_with(Role::train), (std::vector<int>{0, 1, 2}));
-  EXPECT_THROW((void)plan_roles("diagonal", 3), ConfigError);
+}
+
+TEST(RolePlan, splits_by_itself_only_where_four_ranks_have_a_core_each) {
+  EXPECT_FALSE(plan_roles({}, 4, 3).split);
+  EXPECT_TRUE(plan_roles({}, 4, 4).split);
+  EXPECT_FALSE(plan_roles({}, 3, 64).split);
+}
+
+TEST(RolePlan, takes_counts_in_the_order_of_the_flow) {
+  const RolePlan plan = plan_roles({.download_ranks = 1, .tokenize_ranks = 1, .extract_ranks = 2, .train_ranks = 3}, 7, 2);
+
+  EXPECT_EQ(plan.ranks_with(Role::extract), (std::vector<int>{2, 3}));
+  EXPECT_EQ(plan.ranks_with(Role::train), (std::vector<int>{4, 5, 6}));
+}
+
+TEST(RolePlan, refuses_what_does_not_fit) {
+  EXPECT_THROW((void)plan_roles({.layout = "diagonal"}, 3, 2), ConfigError);
+  EXPECT_THROW((void)plan_roles({.layout = "split"}, 1, 2), ConfigError);
+  EXPECT_THROW((void)plan_roles({.layout = "split", .extract_ranks = 2}, 4, 2), ConfigError);
+  EXPECT_THROW((void)plan_roles({.layout = "fused", .train_ranks = 2}, 4, 2), ConfigError);
+  EXPECT_THROW((void)plan_roles({.layout = "split", .download_ranks = 1, .tokenize_ranks = 1, .extract_ranks = 1, .train_ranks = 1}, 5, 2),
+               ConfigError);
 }
 
 }  // namespace
