@@ -16,6 +16,8 @@ void Communicator::barrier() { body_->barrier(); }
 void Communicator::all_reduce_sum(std::span<std::uint64_t> values) { body_->all_reduce_sum(values); }
 void Communicator::all_reduce_sum(std::span<double> values) { body_->all_reduce_sum(values); }
 std::uint64_t Communicator::all_reduce_max(std::uint64_t value) { return body_->all_reduce_max(value); }
+void Communicator::send(int to, int tag, std::string text) { body_->send(to, tag, std::move(text)); }
+std::optional<Message> Communicator::try_receive(int tag) { return body_->try_receive(tag); }
 Communicator Communicator::split(int color, int key) { return Communicator(body_->split(color, key)); }
 void* Communicator::native_mpi() const { return body_->native_mpi(); }
 void Communicator::broadcast_bytes(std::span<std::byte> bytes, int root) { body_->broadcast(bytes, root); }

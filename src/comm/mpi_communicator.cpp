@@ -8,13 +8,14 @@
 #include "comm/communicator_body.hpp"
 #include "comm/mpi_check.hpp"
 #include "comm/mpi_communicator.hpp"
+#include "comm/mpi_tickets.hpp"
 
 namespace refract {
 namespace {
 
 class MpiCommunicator final : public CommunicatorBody {
  public:
-  explicit MpiCommunicator(MPI_Comm owned) : comm_(owned) {
+  explicit MpiCommunicator(MPI_Comm owned) : comm_(owned), tickets_(owned) {
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
     check(MPI_Comm_rank(comm_, &rank_), "MPI_Comm_rank");
     check(MPI_Comm_size(comm_, &size_), "MPI_Comm_size");
@@ -82,6 +83,12 @@ class MpiCommunicator final : public CommunicatorBody {
     return all;
   }
 
+  void send(int to, int tag, std::string text) override {
+    REFRACT_ASSERT(to >= 0 && to < size_, "to={} of {} ranks", to, size_);
+    tickets_.send(to, tag, std::move(text));
+  }
+  [[nodiscard]] std::optional<Message> try_receive(int tag) override { return tickets_.try_receive(tag); }
+
   [[nodiscard]] std::unique_ptr<CommunicatorBody> split(int color, int key) override {
     MPI_Comm part = MPI_COMM_NULL;
     check(MPI_Comm_split(comm_, color, key, &part), "MPI_Comm_split");
@@ -92,6 +99,7 @@ class MpiCommunicator final : public CommunicatorBody {
 
  private:
   MPI_Comm comm_;
+  MpiTickets tickets_;
   int rank_ = 0, size_ = 1;
 };
 

@@ -1,10 +1,11 @@
 #pragma once
 // Host values between ranks, finished on return. Bodies: MPI, and Loopback (one process, one rank). Move-only,
-// passed by reference. Every method here but rank() and size() is collective.
+// passed by reference. Every method here but rank(), size() and the tickets is collective.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,6 +13,11 @@
 namespace refract {
 
 class CommunicatorBody;  // src/comm
+
+struct Message {
+  int from;
+  std::string text;
+};
 
 class Communicator {
  public:
@@ -41,6 +47,12 @@ class Communicator {
     std::copy(bytes.begin(), bytes.end(), reinterpret_cast<std::byte*>(all.data()));
     return all;
   }
+  // Tickets: small messages from one rank to one rank, itself included. send() keeps a copy and returns at once;
+  // try_receive() takes the oldest message with this tag that has arrived, from any rank, or nothing. Messages
+  // with one tag from one rank arrive in the order they were sent. Nothing here bounds how many are under way:
+  // the sender counts credits. Tickets of one communicator are not heard in another.
+  void send(int to, int tag, std::string text);
+  [[nodiscard]] std::optional<Message> try_receive(int tag);
   [[nodiscard]] Communicator split(int color, int key);
   // For the store alone: a pointer to the MPI_Comm behind this communicator, null for Loopback.
   [[nodiscard]] void* native_mpi() const;
