@@ -1,8 +1,9 @@
-// One process, one rank: every collective is the identity.
+// One process, one rank: every collective is the identity, and tickets go round to their sender.
 #include <deque>
 #include <map>
 
 #include "comm/communicator_body.hpp"
+#include "refract/base/error.hpp"
 
 namespace refract {
 namespace {
@@ -19,19 +20,22 @@ class Loopback final : public CommunicatorBody {
   [[nodiscard]] std::vector<std::byte> all_gather(std::span<const std::byte> mine) override {
     return {mine.begin(), mine.end()};
   }
-  void send(int, int tag, std::string text) override { waiting_[tag].push_back({0, std::move(text)}); }
+  void send(int to, int tag, std::string text) override {
+    REFRACT_ASSERT(to == 0, "to={} of 1 rank", to);
+    inbox_[tag].push_back(std::move(text));
+  }
   [[nodiscard]] std::optional<Message> try_receive(int tag) override {
-    std::deque<Message>& queue = waiting_[tag];
-    if (queue.empty()) return std::nullopt;
-    Message message = std::move(queue.front());
-    queue.pop_front();
-    return message;
+    std::deque<std::string>& waiting = inbox_[tag];
+    if (waiting.empty()) return std::nullopt;
+    Message oldest{.from = 0, .text = std::move(waiting.front())};
+    waiting.pop_front();
+    return oldest;
   }
   [[nodiscard]] std::unique_ptr<CommunicatorBody> split(int, int) override { return make_loopback(); }
   [[nodiscard]] void* native_mpi() const override { return nullptr; }
 
  private:
-  std::map<int, std::deque<Message>> waiting_;
+  std::map<int, std::deque<std::string>> inbox_;
 };
 
 }  // namespace

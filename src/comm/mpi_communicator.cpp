@@ -3,14 +3,12 @@
 #include <mpi.h>
 
 #include <algorithm>
-#include <deque>
-#include <list>
-#include <map>
 #include <numeric>
 
 #include "comm/communicator_body.hpp"
 #include "comm/mpi_check.hpp"
 #include "comm/mpi_communicator.hpp"
+#include "comm/mpi_tickets.hpp"
 #include "comm/mpi_wait.hpp"
 
 namespace refract {
@@ -18,7 +16,7 @@ namespace {
 
 class MpiCommunicator final : public CommunicatorBody {
  public:
-  explicit MpiCommunicator(MPI_Comm owned) : comm_(owned) {
+  explicit MpiCommunicator(MPI_Comm owned) : comm_(owned), tickets_(owned) {
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
     check(MPI_Comm_rank(comm_, &rank_), "MPI_Comm_rank");
     check(MPI_Comm_size(comm_, &size_), "MPI_Comm_size");
@@ -99,37 +97,11 @@ class MpiCommunicator final : public CommunicatorBody {
     return all;
   }
 
-  // To oneself without MPI: some transports deliver those only while the sender is inside MPI.
   void send(int to, int tag, std::string text) override {
-    if (to == rank_) {
-      own_[tag].push_back({rank_, std::move(text)});
-      return;
-    }
-    leaving_.remove_if([](Leaving& message) { return is_done(message.request); });
-    leaving_.push_back({std::move(text), MPI_REQUEST_NULL});
-    Leaving& message = leaving_.back();
-    check(MPI_Isend(message.text.data(), static_cast<int>(message.text.size()), MPI_CHAR, to, tag, comm_, &message.request),
-          "MPI_Isend");
+    REFRACT_ASSERT(to >= 0 && to < size_, "to={} of {} ranks", to, size_);
+    tickets_.send(to, tag, std::move(text));
   }
-
-  [[nodiscard]] std::optional<Message> try_receive(int tag) override {
-    leaving_.remove_if([](Leaving& message) { return is_done(message.request); });
-    if (std::deque<Message>& own = own_[tag]; !own.empty()) {
-      Message message = std::move(own.front());
-      own.pop_front();
-      return message;
-    }
-    int arrived = 0;
-    MPI_Message handle = MPI_MESSAGE_NULL;
-    MPI_Status status;
-    check(MPI_Improbe(MPI_ANY_SOURCE, tag, comm_, &arrived, &handle, &status), "MPI_Improbe");
-    if (!arrived) return std::nullopt;
-    int size = 0;
-    check(MPI_Get_count(&status, MPI_CHAR, &size), "MPI_Get_count");
-    Message message{status.MPI_SOURCE, std::string(static_cast<std::size_t>(size), '\0')};
-    check(MPI_Mrecv(message.text.data(), size, MPI_CHAR, &handle, MPI_STATUS_IGNORE), "MPI_Mrecv");
-    return message;
-  }
+  [[nodiscard]] std::optional<Message> try_receive(int tag) override { return tickets_.try_receive(tag); }
 
   [[nodiscard]] std::unique_ptr<CommunicatorBody> split(int color, int key) override {
     MPI_Comm part = MPI_COMM_NULL;
@@ -140,19 +112,9 @@ class MpiCommunicator final : public CommunicatorBody {
   [[nodiscard]] void* native_mpi() const override { return const_cast<MPI_Comm*>(&comm_); }
 
  private:
-  struct Leaving {
-    std::string text;
-    MPI_Request request;
-  };
-  static bool is_done(MPI_Request& request) {
-    int done = 0;
-    check(MPI_Test(&request, &done, MPI_STATUS_IGNORE), "MPI_Test");
-    return done != 0;
-  }
   MPI_Comm comm_;
+  MpiTickets tickets_;
   int rank_ = 0, size_ = 1;
-  std::list<Leaving> leaving_;  // texts stay where they are until they have left
-  std::map<int, std::deque<Message>> own_;
 };
 
 }  // namespace

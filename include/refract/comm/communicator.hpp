@@ -1,7 +1,6 @@
 #pragma once
-// Host values between ranks, finished on return, and short messages that wait for nobody. Bodies: MPI, and Loopback
-// (one process, one rank). Move-only, passed by reference. Every method but rank(), size(), send() and try_receive()
-// is collective. A rank that waits in a collective gives its core away.
+// Host values between ranks, finished on return. Bodies: MPI, and Loopback (one process, one rank). Move-only,
+// passed by reference. Every method here but rank(), size() and the tickets is collective.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -16,7 +15,7 @@ namespace refract {
 class CommunicatorBody;  // src/comm
 
 struct Message {
-  int from = 0;
+  int from;
   std::string text;
 };
 
@@ -48,10 +47,11 @@ class Communicator {
     std::copy(bytes.begin(), bytes.end(), reinterpret_cast<std::byte*>(all.data()));
     return all;
   }
-  // Returns at once: the text is kept until it has left. Messages from one rank to another with one tag arrive in
-  // order; to oneself too. Their number is bounded by the protocol (one ticket at a time), not here.
+  // Tickets: small messages from one rank to one rank, itself included. send() keeps a copy and returns at once;
+  // try_receive() takes the oldest message with this tag that has arrived, from any rank, or nothing. Messages
+  // with one tag from one rank arrive in the order they were sent. Nothing here bounds how many are under way:
+  // the sender counts credits. Tickets of one communicator are not heard in another.
   void send(int to, int tag, std::string text);
-  // A message that has arrived, from any rank; nothing when there is none.
   [[nodiscard]] std::optional<Message> try_receive(int tag);
   [[nodiscard]] Communicator split(int color, int key);
   // For the store alone: a pointer to the MPI_Comm behind this communicator, null for Loopback.

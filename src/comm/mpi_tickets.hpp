@@ -1,0 +1,32 @@
+#pragma once
+// The small messages of one communicator (communicator.hpp): sends that complete on their own.
+#include <mpi.h>
+
+#include <list>
+#include <optional>
+#include <string>
+
+#include "refract/comm/communicator.hpp"
+
+namespace refract {
+
+class MpiTickets {
+ public:
+  explicit MpiTickets(MPI_Comm comm) : comm_(comm) {}
+  ~MpiTickets();
+  MpiTickets(const MpiTickets&) = delete;
+  void send(int to, int tag, std::string text);
+  [[nodiscard]] std::optional<Message> try_receive(int tag);
+
+ private:
+  struct Sent {
+    std::string text;  // MPI reads it until the request is done: a list keeps it in its place
+    MPI_Request request = MPI_REQUEST_NULL;
+  };
+  void forget_delivered();
+
+  MPI_Comm comm_;  // borrowed
+  std::list<Sent> sent_;
+};
+
+}  // namespace refract
