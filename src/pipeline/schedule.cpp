@@ -137,8 +137,10 @@ std::optional<Ticket> tokenize_ticket(const PipelineConfig& config, const Pipeli
   return shard && s.downloaded.contains(*shard) ? std::optional(Ticket{Work::tokenize, *shard}) : std::nullopt;
 }
 
+// A resumed job may hold chunks of a corpus whose shards are not admitted yet.
 bool can_train(const PipelineState& s) {
-  return s.restored && s.visits_done < s.visits && s.sealed.contains(s.visits_done % s.chunks);
+  return s.restored && s.visits_done < s.visits && s.visits_done % s.chunks < s.chunks_known &&
+         s.sealed.contains(s.visits_done % s.chunks);
 }
 
 std::optional<Ticket> train_ticket(const PipelineState& s) {
@@ -170,7 +172,7 @@ std::optional<Ticket> extract_ticket(const PipelineConfig& config, const RolePla
   if (!chunk || *chunk >= s.chunks_known) return std::nullopt;
   if (s.sealed.size() < s.chunks_allowed) return Ticket{Work::extract, *chunk};
   if (const std::optional<std::uint64_t> old = evictable(s)) return Ticket{Work::evict, *old};
-  if (trains && !can_train(s))
+  if (trains && !can_train(s) && s.visits_done % s.chunks < s.chunks_known)
     throw ConfigError("disk.max_bytes leaves no room for chunk {} and nothing may be evicted. Raise disk.max_bytes or "
                       "lower store.chunk_rows.", *chunk);
   return std::nullopt;  // the quota is full: wait for training

@@ -185,6 +185,19 @@ TEST(Schedule, runs_ahead_of_training_by_the_queue_of_chunks_when_split) {
   EXPECT_EQ(extracted, 3u) << "the chunk in training and two ahead";
 }
 
+TEST(Schedule, trains_a_resumed_chunk_only_once_the_rows_of_its_shards_have_their_place) {
+  Job resumed = job("split", 3, 5, 9);
+  resumed.wanted_chunks = 2;
+  resumed.state.prepared = resumed.state.restored = true;
+  resumed.state.sealed = {0};
+  admit(resumed);
+
+  const std::vector<Ticket> tickets = play(resumed, 1);
+
+  const auto train = std::ranges::find(tickets, Ticket{Work::train, 0});
+  EXPECT_NE(std::find(tickets.begin(), train, Ticket{Work::tokenize, 0}), train);
+}
+
 TEST(Schedule, visits_every_chunk_again_in_each_corpus_pass) {
   Job twice = job("fused", 1, 2, 9);
   twice.corpus_passes = 2;
