@@ -112,7 +112,8 @@ ReportTable evaluation_table(const std::string& name, const Json& evaluation) {
 std::string metrics_line(Session& session, const TrainedSae& sae, std::uint64_t visit) {
   const ChunkLog& log = sae.log;
   const auto steps = static_cast<double>(std::max<std::uint64_t>(1, log.steps));
-  const MetricReport report = evaluate_rows(evaluated(sae), open_heldout(session), session.config().evaluate.seed);
+  const MetricReport report = evaluate_rows(evaluated(sae), open_heldout(session), session.config().evaluate.seed,
+                                            session.config().evaluate.curve_rows);
   Json line{{"chunk", visit}, {"step", sae.state.step},
             {"tokens", sae.state.step * session.config().train.batch_rows /
                            (session.config().train.passes_per_chunk * session.config().train.corpus_passes)}};

@@ -112,6 +112,7 @@ void describe(Fields& f, EvaluateConfig& c) {
   f.field("baselines", c.baselines, {.help = "reconstructions to compare with: pca, random"});
   f.field("ce", c.ce, {.help = "CE loss with the SAE spliced into the model"});
   f.field("ce_tokens", c.ce_tokens, {.help = "held-out tokens for it, at most", .unit = "tokens", .at_least = 1});
+  f.field("curve_rows", c.curve_rows, {.help = "held-out rows behind each line of metrics.jsonl, at most; 0 = all", .unit = "rows"});
   f.field("seed", c.seed, {.help = "of the bootstrap over documents"});
 }
 

@@ -34,26 +34,32 @@ RowIdentity identity_of(const BlockPlan& plan, TokenCorpus& corpus) {
 
 namespace {
 
+struct Copy {
+  std::uint32_t token, row;  // token of a call (or of a context) -> row of the block
+};
+
+// Of each context: which of its slots the block's rows are.
+std::vector<std::vector<Copy>> copies_of_contexts(const BlockPlan& plan) {
+  std::vector<std::vector<Copy>> wanted(plan.contexts.size());
+  for (std::uint32_t r = 0; r < plan.rows.size(); ++r) wanted[plan.rows[r].context].push_back({plan.rows[r].slot, r});
+  return wanted;
+}
+
 // One forward call over some of a block's contexts.
 struct Call {
   std::vector<std::uint32_t> ids, positions, segment_starts;
-  struct Copy {
-    std::uint32_t token, row;  // token of this call -> row of the block
-  };
   std::vector<Copy> copies;
 };
 
-std::vector<Call> make_calls(const std::vector<ContextInput>& inputs, const BlockPlan& plan) {
-  std::vector<std::vector<Call::Copy>> wanted(inputs.size());  // slot, row
-  for (std::uint32_t r = 0; r < plan.rows.size(); ++r) wanted[plan.rows[r].context].push_back({plan.rows[r].slot, r});
-  std::vector<Call> calls(1);
-  for (std::size_t c = 0; c < inputs.size(); ++c) {
-    if (!calls.back().ids.empty() && calls.back().ids.size() + inputs[c].ids.size() > kForwardTokens)
-      calls.emplace_back();
+// Contexts from `first` on. The block's last context ends the last call.
+std::vector<Call> make_calls(const std::vector<ContextInput>& inputs, const std::vector<std::vector<Copy>>& wanted, std::size_t first) {
+  std::vector<Call> calls;
+  for (std::size_t c = first; c < inputs.size(); ++c) {
+    if (calls.empty() || calls.back().ids.size() + inputs[c].ids.size() > kForwardTokens) calls.emplace_back();
     Call& call = calls.back();
     const auto base = static_cast<std::uint32_t>(call.ids.size());
     // Slots are filled from the front without holes, so a slot is also the token's index in the context.
-    for (const Call::Copy& copy : wanted[c])
+    for (const Copy& copy : wanted[c])
       if (copy.token < inputs[c].ids.size()) call.copies.push_back({base + copy.token, copy.row});
     call.ids.insert(call.ids.end(), inputs[c].ids.begin(), inputs[c].ids.end());
     call.positions.insert(call.positions.end(), inputs[c].positions.begin(), inputs[c].positions.end());
@@ -67,12 +73,20 @@ std::vector<Call> make_calls(const std::vector<ContextInput>& inputs, const Bloc
 class Capture final : public Tap {
  public:
   Capture(const std::vector<HookPoint>& hooks, std::vector<Tensor<float>>& out) : hooks_(hooks), out_(out) {}
-  void set_call(const Call& call) { call_ = &call; }
+  // The call's last keep_tokens tokens are also kept whole, in kept[hook].
+  void set_call(const Call& call, std::size_t keep_tokens, std::vector<Tensor<float>>* kept) {
+    call_ = &call;
+    keep_tokens_ = keep_tokens;
+    kept_ = kept;
+  }
   void at(HookPoint hook, TensorView<float> values) override {
     for (std::size_t h = 0; h < hooks_.size(); ++h) {
       if (hooks_[h] != hook) continue;
-      for (const Call::Copy& copy : call_->copies)
+      for (const Copy& copy : call_->copies)
         std::ranges::copy(values.row(copy.token), out_[h].row(copy.row).begin());
+      if (!kept_) continue;
+      (*kept_)[h] = Tensor<float>(Shape{keep_tokens_, values.axis(1)});
+      std::ranges::copy(values.rows(values.axis(0) - keep_tokens_, keep_tokens_).span(), (*kept_)[h].data());
     }
   }
 
@@ -80,6 +94,8 @@ class Capture final : public Tap {
   const std::vector<HookPoint>& hooks_;
   std::vector<Tensor<float>>& out_;
   const Call* call_ = nullptr;
+  std::size_t keep_tokens_ = 0;
+  std::vector<Tensor<float>>* kept_ = nullptr;
 };
 
 double norm_of(std::span<const float> row) {
@@ -106,10 +122,21 @@ BlockRows BlockComputer::compute(const BlockPlan& plan, Stream& stream) {
     out.activations.emplace_back(Shape{plan.rows.size(), model_.info().d_model});
     last_layer = std::max(last_layer, hook.layer);
   }
+  const std::vector<std::vector<Copy>> wanted = copies_of_contexts(plan);
+  const bool known = !plan.contexts.empty() && last_context_ == plan.contexts.front() && !last_values_.empty();
+  for (std::size_t h = 0; known && h < hooks_.size(); ++h)
+    for (const Copy& copy : wanted.front())
+      if (copy.token < last_values_[h].axis(0))
+        std::ranges::copy(last_values_[h].cview().row(copy.token), out.activations[h].row(copy.row).begin());
   Capture capture(hooks_, out.activations);
-  for (const Call& call : make_calls(inputs, plan)) {
-    if (call.copies.empty()) continue;
-    capture.set_call(call);
+  const std::vector<Call> calls = make_calls(inputs, wanted, known ? 1 : 0);
+  if (!calls.empty()) {
+    last_context_ = plan.contexts.back();
+    last_values_ = std::vector<Tensor<float>>(hooks_.size());
+  }
+  for (const Call& call : calls) {
+    const bool last = &call == &calls.back();
+    capture.set_call(call, inputs.back().ids.size(), last ? &last_values_ : nullptr);
     model_.forward({call.ids, call.positions, call.segment_starts}, last_layer, capture, stream);
     out.tokens += call.ids.size();
   }

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "refract/base/error.hpp"
+#include "refract/base/parallel.hpp"
 #include "refract/metrics/cross_entropy.hpp"
 #include "refract/metrics/pca.hpp"
 #include "refract/sae/initialise.hpp"
@@ -51,13 +52,17 @@ void reconstruct(const EvaluatedSae& sae, TensorView<const float> x, bool traini
                  TensorView<float> x_hat) {
   const auto scale = static_cast<float>(sae.input_scale);
   Tensor<float> scaled(x.shape());
-  for (std::size_t i = 0; i < x.size(); ++i) scaled.data()[i] = x.data()[i] * scale;
+  parallel_for(x.axis(0), [&](std::size_t row) {
+    for (std::size_t j = 0; j < x.axis(1); ++j) scaled.row(row)[j] = x.row(row)[j] * scale;
+  });
   if (training_mode)
     sae.variant->encode_training(*sae.parameters, scaled.cview(), 0, acts);
   else
     sae.variant->encode(*sae.parameters, scaled.cview(), 0, acts);
   decode(*sae.parameters, acts, x_hat);
-  for (float& value : x_hat.span()) value /= scale;
+  parallel_for(x.axis(0), [&](std::size_t row) {
+    for (float& value : x_hat.row(row)) value /= scale;
+  });
 }
 
 MetricReport evaluate_mode(const EvaluatedSae& sae, const ChunkReader& heldout, std::uint64_t seed,

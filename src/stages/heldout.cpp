@@ -55,20 +55,23 @@ bool is_heldout(std::uint64_t document_key, double share) {
 HeldoutPlan plan_heldout(const HeldoutConfig& config, TokenCorpus& corpus, std::uint32_t window_shards,
                          const RowRule& rule, std::uint64_t store_seed, std::uint64_t block_rows) {
   HeldoutPlan plan;
-  std::vector<DocumentRows::Slot> rows;
   std::unordered_set<std::uint64_t> contexts;
-  const std::vector<DocumentRows> documents = heldout_documents(corpus, window_shards, rule, store_seed);
+  std::vector<DocumentRows> documents = heldout_documents(corpus, window_shards, rule, store_seed);
   for (const DocumentRows& document : documents) {
     std::unordered_set<std::uint64_t> grown = contexts;
     for (const DocumentRows::Slot& slot : document.slots) grown.insert(slot.context);
     const std::uint64_t tokens = grown.size() * corpus.contexts(0).context_length;
-    if (rows.size() + document.slots.size() > config.rows || tokens > config.max_tokens) break;
+    if (plan.rows + document.slots.size() > config.rows || tokens > config.max_tokens) break;
     contexts = std::move(grown);
-    rows.insert(rows.end(), document.slots.begin(), document.slots.end());
+    plan.rows += document.slots.size();
     ++plan.documents;
   }
-  plan.rows = rows.size();
   plan.unused_documents = documents.size() - plan.documents;
+  // In corpus order, so that a context shared by several documents is run once and not once for each.
+  documents.resize(plan.documents);
+  std::ranges::sort(documents, {}, &DocumentRows::document);
+  std::vector<DocumentRows::Slot> rows;
+  for (const DocumentRows& document : documents) rows.insert(rows.end(), document.slots.begin(), document.slots.end());
   for (std::size_t first = 0; first < rows.size(); first += block_rows) {
     BlockPlan block;
     std::unordered_map<std::uint64_t, std::uint32_t> index;

@@ -28,15 +28,14 @@ struct BlockPlan {
 
 [[nodiscard]] RowIdentity identity_of(const BlockPlan& plan, TokenCorpus& corpus);
 
-// Contexts of a block run through the model in calls of at most this many tokens (at least one context): fixed,
-// because a token's bytes may depend on its place in a call's panels.
+// Contexts of a block run through the model in calls of at most this many tokens (at least one context).
 inline constexpr std::size_t kForwardTokens = 4096;
 
 struct BlockRows {
   RowIdentity identity;
   std::vector<Tensor<float>> activations;            // per hook [n, D]; padding rows are zero
   std::vector<std::vector<std::uint8_t>> sinks;      // per hook [n]
-  std::uint64_t tokens = 0;                          // run through the model
+  std::uint64_t tokens = 0;                          // run through the model for it
 };
 
 class BlockComputer {
@@ -44,6 +43,8 @@ class BlockComputer {
   // sink_thresholds: per hook, L2 norm above which a row is a sink; empty while calibrating.
   BlockComputer(const LanguageModel& model, std::vector<HookPoint> hooks, TokenCorpus& corpus,
                 std::vector<double> sink_thresholds = {});
+  // The bytes depend on the plan alone: a token's values do not depend on what shares its call (the GEMM's start-up
+  // self-test). So the last context is kept, because the next block of a chunk often begins with the rest of it.
   [[nodiscard]] BlockRows compute(const BlockPlan& plan, Stream& stream);
 
  private:
@@ -51,6 +52,8 @@ class BlockComputer {
   std::vector<HookPoint> hooks_;
   TokenCorpus& corpus_;
   std::vector<double> sink_thresholds_;
+  std::uint64_t last_context_ = 0;
+  std::vector<Tensor<float>> last_values_;  // per hook [tokens of that context, D]; empty before the first
 };
 
 }  // namespace refract

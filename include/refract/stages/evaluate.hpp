@@ -23,6 +23,8 @@ struct EvaluateConfig {
   std::vector<std::string> baselines = {"pca", "random"};  // pca | random
   bool ce = true;                    // cross-entropy with the SAE spliced into the model
   std::uint64_t ce_tokens = 16384;   // held-out tokens run through the model for it, at most
+  std::uint64_t curve_rows = 32768;  // held-out rows behind each line of metrics.jsonl, at most: whole documents, the
+                                     // same for every line; 0 = all
   std::uint64_t seed = 1;            // of the bootstrap
 };
 void check(const EvaluateConfig& config);  // ConfigError names the unknown baseline

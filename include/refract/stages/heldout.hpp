@@ -22,7 +22,7 @@ struct HeldoutPlan {
   std::uint64_t rows = 0, documents = 0;
   std::uint64_t unused_documents = 0;  // held out in this window, but beyond rows or max_tokens
 };
-// Documents of shards [0, window_shards) in the order of their hash, each whole; rows in document order.
+// Documents of shards [0, window_shards), each whole, chosen in the order of their hash; rows in corpus order.
 [[nodiscard]] HeldoutPlan plan_heldout(const HeldoutConfig& config, TokenCorpus& corpus, std::uint32_t window_shards,
                                        const RowRule& rule, std::uint64_t store_seed, std::uint64_t block_rows);
 
