@@ -28,6 +28,7 @@ class Loopback final : public CommunicatorBody {
     return message;
   }
   [[nodiscard]] std::unique_ptr<CommunicatorBody> split(int, int) override { return make_loopback(); }
+  [[nodiscard]] std::unique_ptr<CommunicatorBody> node_local() override { return make_loopback(); }
   [[nodiscard]] void* native_mpi() const override { return nullptr; }
 
  private:

@@ -27,6 +27,9 @@ class MpiCommunicator final : public CommunicatorBody {
   ~MpiCommunicator() override {
     int finalized = 0;
     MPI_Finalized(&finalized);
+    // A message nobody took: waiting for it might be for ever, and MPI may still read its text.
+    static std::list<Leaving> untaken;
+    untaken.splice(untaken.end(), leaving_);
     if (!finalized && comm_ != MPI_COMM_NULL) MPI_Comm_free(&comm_);
   }
   [[nodiscard]] int rank() const override { return rank_; }
@@ -134,6 +137,12 @@ class MpiCommunicator final : public CommunicatorBody {
   [[nodiscard]] std::unique_ptr<CommunicatorBody> split(int color, int key) override {
     MPI_Comm part = MPI_COMM_NULL;
     check(MPI_Comm_split(comm_, color, key, &part), "MPI_Comm_split");
+    return std::make_unique<MpiCommunicator>(part);
+  }
+
+  [[nodiscard]] std::unique_ptr<CommunicatorBody> node_local() override {
+    MPI_Comm part = MPI_COMM_NULL;
+    check(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &part), "MPI_Comm_split_type");
     return std::make_unique<MpiCommunicator>(part);
   }
 
