@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 
 #include "refract/base/build_info.hpp"
 #include "refract/base/file.hpp"
@@ -11,6 +12,7 @@
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
 #include "refract/comm/environment.hpp"
+#include "refract/comm/placement.hpp"
 #include "refract/ops/gemm.hpp"
 #include "refract/pipeline/pipeline.hpp"
 #include "refract/pipeline/run_folder.hpp"
@@ -41,9 +43,10 @@ ExitCode run_until(const CommandLine& line, Until until) {
   if (only_printed(line, config)) return ExitCode::ok;
   install_stop_handlers();
   Communicator world = Communicator::world();
+  const Placement placement = collective_placement(world);
+  if (line.threads == 0 && !std::getenv("OMP_NUM_THREADS")) set_thread_count(placement.fair_threads);
   if (world.rank() == 0)
-    say(fmt::format("refract {} on {} rank(s), {} thread(s) each; run folder {}", kVersion, world.size(), thread_count(),
-                    config.run));
+    say(fmt::format("refract {}: {}; run folder {}", kVersion, placement.text(thread_count()), config.run));
   const ExitCode code = collective_run(config, world, {.until = until, .allow_numerics_change = line.allow_numerics_change});
   if (world.rank() == 0 && code == ExitCode::ok && until == Until::report)
     say(fmt::format("report: {}", (fs::path(config.run) / config.report.file).string()));

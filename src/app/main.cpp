@@ -1,19 +1,26 @@
 // refract: one binary, one word per stage. Only here are exceptions turned into one line and an exit code.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <memory>
 
+#include "app/launch.hpp"
 #include "refract/app/command_table.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/base/progress.hpp"
+#include "refract/base/stop.hpp"
 #include "refract/comm/environment.hpp"
 
 namespace {
 
+// What one rank finds wrong, all often do: rank 0 gets the time to say it alone and end the job.
+constexpr unsigned kAfterRankZero_s = 1;
+
 int fail(const refract::Environment* environment, int code, const char* text) {
+  if (refract::Environment::known_rank() != 0) ::sleep(kAfterRankZero_s);
   fmt::print(stderr, "refract[{}] {}: {}\n", refract::Environment::known_rank(), refract::host_name(), text);
   std::fflush(stderr);
   std::fflush(stdout);
@@ -35,10 +42,16 @@ int main(int argc, char** argv) {
     if (!command) throw refract::ConfigError("no command '{}'. `refract --help` lists them.", line.command);
     refract::set_quiet(line.quiet);
     if (line.threads > 0) refract::set_thread_count(line.threads);                              // 2. threads
-    if (command->needs_mpi && !line.print_config && !line.dry_run)
-      environment = std::make_unique<refract::Environment>(argc, argv);                         // 3. MPI
-    return static_cast<int>(command->run(line));                                                // 4. the command
-  } catch (const refract::Error& error) {                                                       // 5. one line
+    const bool distributed = command->needs_mpi && !line.print_config && !line.dry_run;
+    if (distributed && line.ranks > 1 && !refract::in_launched_world())                         // 3. ranks
+      return refract::launch(line, argc, argv);
+    if (distributed) {                                                                          // 4. MPI
+      if (refract::in_launched_world()) refract::install_stop_handlers();  // a signal may come during MPI_Init
+      environment = std::make_unique<refract::Environment>(argc, argv);
+    }
+    refract::expect_ranks(line, *command, environment ? environment->world_size() : 1);
+    return static_cast<int>(command->run(line));                                                // 5. the command
+  } catch (const refract::Error& error) {                                                       // 6. one line
     return fail(environment.get(), static_cast<int>(error.code()), error.what());
   } catch (const std::bad_alloc&) {
     return fail(environment.get(), 4, "not enough memory: see `refract run --dry-run`, lower train.cache_bytes or "

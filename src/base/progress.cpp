@@ -11,6 +11,8 @@
 #include <mutex>
 #include <utility>
 
+#include "refract/base/activity.hpp"
+
 namespace refract {
 namespace {
 
@@ -78,6 +80,7 @@ Progress::Progress(std::string label, std::uint64_t total, std::string unit, boo
 Progress::~Progress() { finish(); }
 
 void Progress::advance(std::uint64_t amount) {
+  tick();
   const std::lock_guard lock(g_terminal);
   done_ += amount;
   const double now = monotonic_s();

@@ -26,6 +26,7 @@ class CommunicatorBody {
   virtual void send(int to, int tag, std::string text) = 0;
   [[nodiscard]] virtual std::optional<Message> try_receive(int tag) = 0;
   [[nodiscard]] virtual std::unique_ptr<CommunicatorBody> split(int color, int key) = 0;
+  [[nodiscard]] virtual std::unique_ptr<CommunicatorBody> node_local() = 0;
   [[nodiscard]] virtual void* native_mpi() const = 0;
 };
 

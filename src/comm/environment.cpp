@@ -13,7 +13,14 @@
 namespace refract {
 namespace {
 
-int g_rank = 0;  // for the last line of a failing rank, when MPI may no longer be asked
+int g_rank = -1;  // for the last line of a failing rank, when MPI may no longer be asked
+
+// What the launcher says, before MPI is up.
+int launched_rank() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"})
+    if (const char* text = std::getenv(name)) return std::atoi(text);
+  return 0;
+}
 
 }  // namespace
 
@@ -37,7 +44,7 @@ int Environment::world_size() const {
   return size;
 }
 
-int Environment::known_rank() { return g_rank; }
+int Environment::known_rank() { return g_rank >= 0 ? g_rank : launched_rank(); }
 
 Communicator Communicator::world() { return Communicator(duplicate_world()); }
 

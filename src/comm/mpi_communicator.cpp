@@ -109,6 +109,12 @@ class MpiCommunicator final : public CommunicatorBody {
     return std::make_unique<MpiCommunicator>(part);
   }
 
+  [[nodiscard]] std::unique_ptr<CommunicatorBody> node_local() override {
+    MPI_Comm part = MPI_COMM_NULL;
+    check(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &part), "MPI_Comm_split_type");
+    return std::make_unique<MpiCommunicator>(part);
+  }
+
   [[nodiscard]] void* native_mpi() const override { return const_cast<MPI_Comm*>(&comm_); }
 
  private:

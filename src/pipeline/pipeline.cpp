@@ -7,11 +7,13 @@
 
 #include "pipeline/coordinator.hpp"
 #include "pipeline/worker.hpp"
+#include "refract/base/activity.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
 #include "refract/comm/environment.hpp"
+#include "refract/comm/watchdog.hpp"
 #include "refract/ops/gemm.hpp"
 #include "refract/pipeline/analysis.hpp"
 #include "refract/pipeline/checkpoints.hpp"
@@ -137,6 +139,8 @@ void Attempt::require_gemm_self_test() {
 }
 
 ExitCode Attempt::collective_work() {
+  const Watchdog watchdog =
+      Watchdog::collective_start(world_, session_.folder().root / "alive", config().pipeline.watchdog_s);
   require_gemm_self_test();
   session_.collective_open_corpus();
   std::unique_ptr<Coordinator> coordinator;
@@ -161,6 +165,7 @@ ExitCode Attempt::collective_work() {
 
 // On world rank 0, while the others sleep: it may use their cores.
 void Attempt::analyse(std::vector<TrainedSae>& trained) {
+  working("evaluation, probe and report");
   const int threads = thread_count();
   if (world_.size() > 1) set_thread_count(usable_cores());
   if (trained.empty()) trained = load_newest(session_, ledger_->state());

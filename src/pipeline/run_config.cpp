@@ -131,6 +131,7 @@ void describe(Fields& f, PipelineConfig& c) {
   f.field("train_ranks", c.train_ranks, {.help = "of the split layout", .unit = "ranks"});
   f.field("queue_shards", c.queue_shards, {.help = "downloaded shards waiting for tokenization, at most", .at_least = 1});
   f.field("queue_chunks", c.queue_chunks, {.help = "chunks made ahead of their use, at most; disk.max_bytes may allow fewer", .at_least = 1});
+  f.field("watchdog_s", c.watchdog_s, {.help = "a rank that gets no further for so long ends the job; 0 = never", .unit = "s", .at_least = 0});
 }
 
 namespace {

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <thread>
 
+#include "refract/base/activity.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/progress.hpp"
@@ -37,6 +38,7 @@ bool Worker::collective_work() {
   while (!ended_) {
     breathe();
     if (!ticket_) {
+      waiting("a ticket");
       std::this_thread::sleep_for(pause);
       pause = std::min<std::chrono::microseconds>(2 * pause, kLongest);
       continue;
@@ -49,6 +51,7 @@ bool Worker::collective_work() {
 
 // Between the pieces of a ticket's work, and while there is none.
 void Worker::breathe() {
+  tick();
   desk_();
   take_messages();
   if (stop_requested() && !told_stop_) {
@@ -83,6 +86,7 @@ void Worker::report(const char* kind, Json more) {
 }
 
 void Worker::work(const Ticket& ticket) {
+  working(fmt::format("{} {}", name(ticket.work), ticket.index));
   Json result;
   try {
     result = result_of(ticket);

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <exception>
 
+#include "refract/base/activity.hpp"
+
 namespace refract {
 
 [[nodiscard]] int usable_cores();  // of this machine, that this process may run on
@@ -12,6 +14,7 @@ void set_thread_count(int threads);
 
 template <typename Body>
 void parallel_for(std::size_t items, Body&& body) {
+  tick();
   std::exception_ptr failure;
 #pragma omp parallel for schedule(dynamic)
   for (std::size_t i = 0; i < items; ++i) {

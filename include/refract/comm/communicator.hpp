@@ -54,6 +54,7 @@ class Communicator {
   void send(int to, int tag, std::string text);
   [[nodiscard]] std::optional<Message> try_receive(int tag);
   [[nodiscard]] Communicator split(int color, int key);
+  [[nodiscard]] Communicator node_local();  // the ranks of this host
   // For the store alone: a pointer to the MPI_Comm behind this communicator, null for Loopback.
   [[nodiscard]] void* native_mpi() const;
 

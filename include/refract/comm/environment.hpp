@@ -13,7 +13,7 @@ class Environment {
   Environment& operator=(const Environment&) = delete;
   [[nodiscard]] Communicator world() const;  // a duplicate of MPI_COMM_WORLD
   [[nodiscard]] int world_size() const;
-  [[nodiscard]] static int known_rank();  // 0 before MPI is up; needs no MPI call
+  [[nodiscard]] static int known_rank();  // before MPI is up, what the launcher says; no MPI call
   [[noreturn]] static void abort(int exit_code);
 };
 

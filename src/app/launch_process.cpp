@@ -1,0 +1,154 @@
+#include "app/launch_process.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "app/launch_output.hpp"
+#include "refract/base/error.hpp"
+
+namespace refract {
+namespace {
+
+// The signals are blocked and read from a descriptor, so that none is lost between two calls.
+class Signals {
+ public:
+  Signals() {
+    sigemptyset(&set_);
+    for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP, SIGCHLD}) {
+      struct sigaction old {};
+      ::sigaction(signal, nullptr, &old);
+      if (signal == SIGCHLD || old.sa_handler != SIG_IGN) sigaddset(&set_, signal);  // nohup stays nohup
+    }
+    ::sigprocmask(SIG_BLOCK, &set_, &old_);
+    descriptor_ = ::signalfd(-1, &set_, SFD_CLOEXEC | SFD_NONBLOCK);
+  }
+  ~Signals() {
+    ::close(descriptor_);
+    ::sigprocmask(SIG_SETMASK, &old_, nullptr);
+  }
+  Signals(const Signals&) = delete;
+  [[nodiscard]] int descriptor() const { return descriptor_; }
+  [[nodiscard]] const sigset_t& old_mask() const { return old_; }
+  // The next signal that has come; 0 when none has.
+  [[nodiscard]] int next() const {
+    signalfd_siginfo info{};
+    return ::read(descriptor_, &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo) : 0;
+  }
+
+ private:
+  sigset_t set_{}, old_{};
+  int descriptor_ = -1;
+};
+
+void show(const std::string& text) {
+  if (text.empty()) return;
+  fmt::print(stderr, "{}\n", text);
+  std::fflush(stderr);
+}
+
+class Job {
+ public:
+  Job(const std::vector<std::string>& command, bool on_terminal) {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw SystemError("making a pipe: {}", std::strerror(errno));
+    const pid_t parent = ::getpid();
+    launcher_ = ::fork();
+    if (launcher_ < 0) throw SystemError("starting {}: {}", command.front(), std::strerror(errno));
+    if (launcher_ == 0) become_launcher(command, on_terminal, ends[1], parent);
+    ::close(ends[1]);
+    from_launcher_ = ends[0];
+    ::fcntl(from_launcher_, F_SETFL, O_NONBLOCK);
+  }
+  ~Job() { ::close(from_launcher_); }
+  Job(const Job&) = delete;
+
+  [[nodiscard]] int wait() {
+    std::array<pollfd, 2> waiting{{{signals_.descriptor(), POLLIN, 0}, {from_launcher_, POLLIN, 0}}};
+    while (true) {
+      ::poll(waiting.data(), waiting.size(), -1);
+      if (!read_lines()) waiting[1].fd = -1;
+      while (const int signal = signals_.next())
+        if (signal != SIGCHLD) forward();
+      int status = 0;
+      if (::waitpid(launcher_, &status, WNOHANG) != launcher_) continue;
+      read_lines();
+      if (!partial_.empty()) take_line(std::exchange(partial_, {}));
+      const LauncherOutput::End end =
+          output_.end(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), stops_ > 0);
+      show(end.text);
+      return end.exit_code;
+    }
+  }
+
+ private:
+  // In a group of its own, so that ^C reaches the ranks only as the wish to stop, never as the launcher's own end.
+  [[noreturn]] void become_launcher(const std::vector<std::string>& command, bool on_terminal, int write_end,
+                                    pid_t parent) const {
+    ::setpgid(0, 0);
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (::getppid() != parent) ::_exit(static_cast<int>(ExitCode::system));
+    ::sigprocmask(SIG_SETMASK, &signals_.old_mask(), nullptr);
+    const int nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ::dup2(nothing, STDIN_FILENO);
+    ::dup2(write_end, STDERR_FILENO);
+    ::setenv("REFRACT_LAUNCHED", "1", 1);
+    ::setenv("REFRACT_TERMINAL", on_terminal ? "1" : "0", 1);
+    std::vector<char*> words;
+    for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
+    words.push_back(nullptr);
+    ::execv(words.front(), words.data());
+    ::_exit(static_cast<int>(ExitCode::system));
+  }
+
+  // mpirun takes TERM and INT as its own end and kills the ranks a second later; USR1 it hands on.
+  void forward() {
+    ++stops_;
+    if (stops_ == 1) show("refract: stopping: the ranks write a checkpoint first; once more ends them at once");
+    ::kill(launcher_, stops_ == 1 ? SIGUSR1 : SIGTERM);
+  }
+
+  void take_line(const std::string& line) {
+    if (const std::optional<std::string> shown = output_.take(line)) show(*shown);
+  }
+
+  // false: the launcher closed its end.
+  bool read_lines() {
+    std::array<char, 4096> buffer{};
+    while (true) {
+      const ssize_t size = ::read(from_launcher_, buffer.data(), buffer.size());
+      if (size <= 0) return size != 0;
+      partial_.append(buffer.data(), static_cast<std::size_t>(size));
+      for (std::size_t end = partial_.find('\n'); end != std::string::npos; end = partial_.find('\n')) {
+        const std::string line = partial_.substr(0, end);
+        partial_.erase(0, end + 1);
+        take_line(line.ends_with('\r') ? line.substr(0, line.size() - 1) : line);
+      }
+    }
+  }
+
+  Signals signals_;
+  LauncherOutput output_;
+  std::string partial_;
+  pid_t launcher_ = -1;
+  int from_launcher_ = -1, stops_ = 0;
+};
+
+}  // namespace
+
+int run_launcher(const std::vector<std::string>& command, bool on_terminal) { return Job(command, on_terminal).wait(); }
+
+}  // namespace refract
