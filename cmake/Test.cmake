@@ -17,11 +17,12 @@ function(refract_add_test)
       add_test(NAME ${target}.ranks_${ranks} COMMAND ${PROJECT_SOURCE_DIR}/tests/support/mpi_launch.sh
                ${MPIEXEC_EXECUTABLE} ${ranks} $<TARGET_FILE:${target}>)
       set_tests_properties(${target}.ranks_${ranks} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT}
-                           PROCESSORS 2)
+                           PROCESSORS 2 ENVIRONMENT GOMP_SPINCOUNT=1000)
     endforeach()
   else()
     target_link_libraries(${target} PRIVATE ${rooms} refract_flags GTest::gtest GTest::gtest_main ${ARG_LIBRARIES})
     add_test(NAME ${target} COMMAND ${target})
-    set_tests_properties(${target} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT})
+    # Waiting threads give the core to the test beside them (src/app/main.cpp).
+    set_tests_properties(${target} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT} ENVIRONMENT GOMP_SPINCOUNT=1000)
   endif()
 endfunction()

@@ -28,9 +28,19 @@ int fail(const refract::Environment* environment, int code, const char* text) {
   return code;
 }
 
+// A thread of libgomp that waits spins for milliseconds by default. Where anything else wants the cores (another rank,
+// a compiler, a second job on a laptop) that makes a run ten times slower, and it gains nothing where nothing does. The
+// library reads its setting when it is loaded, so the program starts itself once more with it.
+void let_waiting_threads_yield(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
+  ::setenv("GOMP_SPINCOUNT", "1000", 1);
+  ::execv("/proc/self/exe", argv);  // where it fails, all goes on as it was
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  let_waiting_threads_yield(argv);
   std::unique_ptr<refract::Environment> environment;
   try {
     const refract::CommandLine line = refract::parse_command_line(argc, argv);                  // 1. arguments

@@ -83,6 +83,7 @@ void Progress::advance(std::uint64_t amount) {
   tick();
   const std::lock_guard lock(g_terminal);
   done_ += amount;
+  if (total_ > 0) done_ = std::min(done_, total_);  // a rank that tells for all may overshoot by a block
   const double now = monotonic_s();
   if (now - drawn_s_ < (terminal_ ? kTerminalInterval_s : kLogInterval_s)) return;
   drawn_s_ = now;
