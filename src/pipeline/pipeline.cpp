@@ -12,6 +12,7 @@
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
 #include "refract/comm/environment.hpp"
+#include "refract/comm/watchdog.hpp"
 #include "refract/ops/gemm.hpp"
 #include "refract/pipeline/analysis.hpp"
 #include "refract/pipeline/checkpoints.hpp"
@@ -104,6 +105,7 @@ ExitCode Attempt::collective_run() {
   }
   if (root()) begin();
   world_.barrier();
+  const Watchdog watchdog = Watchdog::collective_start(world_, session_.folder().root / "alive", config().pipeline.watchdog_s);
   const auto end = [&](const std::string& status, const std::string& outcome) {
     if (!root()) return;
     ledger_->attempt_ended(attempt_, outcome);

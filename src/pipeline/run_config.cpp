@@ -130,6 +130,7 @@ void describe(Fields& f, PipelineConfig& c) {
   f.field("train_ranks", c.train_ranks, {.help = "of the split layout", .unit = "ranks"});
   f.field("queue_shards", c.queue_shards, {.help = "downloaded shards waiting for tokenization, at most", .at_least = 1});
   f.field("queue_chunks", c.queue_chunks, {.help = "chunks made ahead of their use, at most; disk.max_bytes may allow fewer", .at_least = 1});
+  f.field("watchdog_s", c.watchdog_s, {.help = "end the job when a rank works so long without getting on, or waits twice that for a frozen one; 0 = never", .unit = "s", .at_least = 0});
 }
 
 namespace {

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <thread>
 
+#include "refract/base/activity.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/progress.hpp"
@@ -37,6 +38,7 @@ bool Worker::collective_work() {
   while (!ended_) {
     breathe();
     if (!ticket_) {
+      waiting("a ticket");
       std::this_thread::sleep_for(pause);
       pause = std::min<std::chrono::microseconds>(2 * pause, kLongest);
       continue;
@@ -44,11 +46,13 @@ bool Worker::collective_work() {
     work(*std::exchange(ticket_, std::nullopt));
     pause = kShortest;
   }
+  working("evaluation and report");
   return stopped_;
 }
 
 // Between the pieces of a ticket's work, and while there is none.
 void Worker::breathe() {
+  tick();
   desk_();
   take_messages();
   if (stop_requested() && !told_stop_) {
@@ -93,6 +97,7 @@ void Worker::work(const Ticket& ticket) {
 }
 
 Json Worker::result_of(const Ticket& ticket) {
+  working(fmt::format("{} {}", name(ticket.work), ticket.index));
   switch (ticket.work) {
     case Work::download: return {{"made", session_.download_shard(ticket.index, [&] { breathe(); })}};
     case Work::tokenize: return {{"made", session_.tokenize_shard(ticket.index, [&] { breathe(); })}};

@@ -29,6 +29,7 @@ struct PipelineConfig {
   std::uint32_t train_ranks = 0;
   std::uint32_t queue_shards = 8;        // downloaded shards that wait for tokenization, at most
   std::uint32_t queue_chunks = 4;        // chunks tokenized, and chunks extracted, ahead of their use, at most
+  double watchdog_s = 600;               // a rank that works so long without a sign, or waits twice that, ends the job; 0 = off
 };
 
 struct RolePlan {
