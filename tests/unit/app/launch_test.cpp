@@ -1,0 +1,136 @@
+#include "app/launch.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+
+#include "app/launch_output.hpp"
+
+namespace refract {
+namespace {
+
+LaunchSite site(Launcher launcher, int cores) {
+  LaunchSite site;
+  site.launcher = launcher;
+  site.launcher_path = launcher == Launcher::srun ? "srun" : "mpirun";
+  site.binary = "refract";
+  site.cores = cores;
+  return site;
+}
+
+std::string command(const LaunchSite& at, int ranks) { return as_shell_line(launch_command(at, ranks, {"run", "a.yaml"})); }
+
+TEST(LaunchCommand, divides_the_cores_and_permits_no_more_ranks_than_cores) {
+  EXPECT_EQ(command(site(Launcher::open_mpi_4, 8), 4),
+            "mpirun --use-hwthread-cpus --bind-to none -x OMP_NUM_THREADS=2 -n 4 refract run a.yaml");
+  EXPECT_EQ(command(site(Launcher::open_mpi_5, 8), 4),
+            "mpirun --map-by :HWTCPUS --bind-to none -x OMP_NUM_THREADS=2 -n 4 refract run a.yaml");
+}
+
+TEST(LaunchCommand, oversubscribes_politely) {
+  EXPECT_EQ(command(site(Launcher::open_mpi_4, 2), 4),
+            "mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -x OMP_NUM_THREADS=1 "
+            "-x OMP_WAIT_POLICY=passive -n 4 refract run a.yaml");
+}
+
+TEST(LaunchCommand, leaves_threads_that_were_given) {
+  LaunchSite given = site(Launcher::open_mpi_4, 8);
+  given.threads = 3;
+  EXPECT_EQ(command(given, 2).find("OMP_NUM_THREADS"), std::string::npos);
+  EXPECT_NE(command(given, 4).find("OMP_WAIT_POLICY=passive"), std::string::npos);  // 4 x 3 > 8
+  given.threads = 0;
+  given.threads_in_env = true;
+  EXPECT_NE(command(given, 2).find("-x OMP_NUM_THREADS -n"), std::string::npos);
+}
+
+TEST(LaunchCommand, says_root_only_to_root_and_avoids_a_forbidden_system_call) {
+  LaunchSite container = site(Launcher::open_mpi_4, 4);
+  container.root = true;
+  container.single_copy = false;
+  const std::string line = command(container, 2);
+  EXPECT_NE(line.find("--allow-run-as-root"), std::string::npos);
+  EXPECT_NE(line.find("--mca btl_vader_single_copy_mechanism none"), std::string::npos);
+}
+
+TEST(LaunchCommand, leaves_placement_to_an_allocation) {
+  LaunchSite allocation = site(Launcher::open_mpi_4, 64);
+  allocation.slots = 4;
+  EXPECT_EQ(command(allocation, 4), "mpirun -x OMP_NUM_THREADS=16 -n 4 refract run a.yaml");
+  allocation.launcher = Launcher::srun;
+  EXPECT_EQ(command(allocation, 4),
+            "srun --kill-on-bad-exit=1 --mpi=pmix --export=ALL,OMP_NUM_THREADS=16 -n 4 refract run a.yaml");
+}
+
+TEST(LaunchCommand, is_one_line_that_a_shell_reads_back) {
+  EXPECT_EQ(as_shell_line({"refract", "run", "my file.yaml", "--set", "saes.*.k=8", "it's", ""}),
+            R"(refract run 'my file.yaml' --set 'saes.*.k=8' 'it'\''s' '')");
+}
+
+TEST(ExpectRanks, refuses_another_number_than_there_is) {
+  CommandLine line;
+  line.ranks = 4;
+  EXPECT_THROW(expect_ranks(line, *find_command("run"), 2), ConfigError);
+  EXPECT_THROW(expect_ranks(line, *find_command("download"), 1), ConfigError);
+  EXPECT_NO_THROW(expect_ranks(line, *find_command("run"), 4));
+  line.dry_run = true;
+  EXPECT_NO_THROW(expect_ranks(line, *find_command("run"), 1));
+}
+
+const std::string kRule(74, '-');
+
+std::string shown(LauncherOutput& output, std::initializer_list<std::string> lines) {
+  std::string text;
+  for (const std::string& line : lines)
+    if (const auto show = output.take(line)) text += *show + "\n";
+  return text;
+}
+
+TEST(LauncherOutput, a_failing_ranks_line_is_all_that_is_shown) {
+  LauncherOutput output;
+  EXPECT_EQ(shown(output, {kRule, "MPI_ABORT was invoked on rank 1 in communicator MPI_COMM_WORLD",
+                           "refract[1] a: disk full", "with errorcode 4.", kRule}), "refract[1] a: disk full\n");
+  const LauncherOutput::End end = output.end(4, false);
+  EXPECT_EQ(end.exit_code, 4);
+  EXPECT_EQ(end.text, "");
+}
+
+TEST(LauncherOutput, a_killed_rank_gets_the_line_it_could_not_write) {
+  for (const char* launcher : {"mpirun", "prterun"}) {
+    LauncherOutput output;
+    EXPECT_EQ(shown(output, {kRule, "Primary job  terminated normally, but 1 process returned", "a non-zero exit code.",
+                             kRule, kRule, std::string(launcher) +
+                             " noticed that process rank 2 with PID 0 on node b7 exited on signal 9 (Killed).", kRule}), "");
+    const LauncherOutput::End end = output.end(137, false);
+    EXPECT_EQ(end.exit_code, 4);
+    EXPECT_EQ(end.text, "refract[2] b7: killed by signal 9 (out of memory, or by hand); start the same command again, it resumes");
+  }
+  LauncherOutput srun;
+  EXPECT_EQ(shown(srun, {"srun: error: b7: task 2: Killed"}), "");
+  EXPECT_TRUE(srun.end(137, false).text.starts_with("refract[2] b7: killed by signal 9"));
+}
+
+TEST(LauncherOutput, what_no_rank_explains_is_shown_in_full) {
+  LauncherOutput output;
+  EXPECT_EQ(shown(output, {kRule, "There are not enough slots available", kRule}), "There are not enough slots available\n");
+  const LauncherOutput::End end = output.end(1, false);
+  EXPECT_EQ(end.exit_code, 4);
+  EXPECT_NE(end.text.find("ended with code 1"), std::string::npos);
+}
+
+TEST(LauncherOutput, a_stop_is_no_failure) {
+  LauncherOutput output;
+  EXPECT_EQ(shown(output, {"mpirun: Forwarding signal 10 to job"}), "");
+  EXPECT_EQ(output.end(85, true).exit_code, 85);
+  EXPECT_EQ(output.end(85, true).text, "");
+  LauncherOutput early;
+  EXPECT_EQ(early.end(128 + 10, true).exit_code, 85);
+}
+
+TEST(LauncherOutput, passes_on_what_the_ranks_say) {
+  LauncherOutput output;
+  EXPECT_EQ(shown(output, {"refract: warning: x", "anything else"}), "refract: warning: x\nanything else\n");
+}
+
+}  // namespace
+}  // namespace refract
