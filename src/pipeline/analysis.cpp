@@ -42,10 +42,10 @@ std::vector<fs::path> files_of(const std::vector<TrainedSae>& saes, const std::f
   return files;
 }
 
-ProbeTarget target_of(const TrainedSae& sae, const SaeParameters& parameters, const std::string& name) {
-  return {.name = name, .hook = sae.config.hook, .features = parameters.d_sae(),
-          .input_scale = static_cast<float>(sae.input_scale), .encode = sae_encoder(*sae.variant, parameters),
-          .parameters = &parameters};
+ProbeTarget target_of(const EvaluatedSae& sae, const std::string& name) {
+  return {.name = name, .hook = sae.config->hook, .features = sae.parameters->d_sae(),
+          .input_scale = static_cast<float>(sae.input_scale), .encode = sae_encoder(*sae.variant, *sae.parameters),
+          .parameters = sae.parameters};
 }
 
 std::vector<float> scaled(std::vector<float> values, double scale) {
@@ -57,12 +57,19 @@ EvaluatedSae evaluated(const TrainedSae& sae) {
   return {.config = &sae.config, .variant = sae.variant.get(), .parameters = &sae.state.parameters, .input_scale = sae.input_scale};
 }
 
+ChunkReader open_heldout(Session& session) {
+  return ChunkReader(session.folder().heldout(), {{"store", session.store_digest()}});
+}
+
 std::vector<ReadableCount> count_controls(const ProbeCorpus& corpus, Session& session, const TrainedSae& sae,
                                           std::map<std::pair<std::string, std::size_t>, ReadableCount>& neurons) {
   const HookCalibration& hook = session.calibration().of(sae.config.hook);
-  const SaeParameters random = random_control(evaluated(sae), hook);
-  std::vector<ReadableCount> counts{count_readable(corpus, target_of(sae, random, "frozen random"))};
-  const std::size_t k = std::min<std::size_t>(sae.config.k, hook.d_in / 2);
+  const double l0 = sae.config.k != 0 ? 0 : evaluate_rows(evaluated(sae), open_heldout(session), session.config().evaluate.seed,
+                                                          session.config().evaluate.curve_rows).of("l0").value;
+  const RandomControl random = random_control(evaluated(sae), hook, l0);
+  std::vector<ReadableCount> counts{count_readable(
+      corpus, target_of({&random.config, random.variant.get(), &random.parameters, sae.input_scale}, "frozen random"))};
+  const std::size_t k = std::min<std::size_t>(random.config.k, hook.d_in / 2);
   auto [entry, fresh] = neurons.try_emplace({sae.config.hook, k});
   if (fresh)
     entry->second = count_readable(corpus, {.name = "neurons", .hook = sae.config.hook, .features = hook.d_in,
@@ -76,10 +83,6 @@ std::vector<ReadableCount> count_controls(const ProbeCorpus& corpus, Session& se
 std::vector<std::pair<std::string, std::string>> facts_of(const SaeConfig& sae) {
   return {{"variant", sae.variant}, {"features", std::to_string(sae.d_sae)}, {"k", std::to_string(sae.k)},
           {"seed", std::to_string(sae.seed)}, {"hook", sae.hook}};
-}
-
-ChunkReader open_heldout(Session& session) {
-  return ChunkReader(session.folder().heldout(), {{"store", session.store_digest()}});
 }
 
 // A table of evaluation.json: every number with its interval.
@@ -157,7 +160,7 @@ void probe_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& 
   const ProbeCorpus corpus(std::move(sources), session.config().probe);
   std::map<std::pair<std::string, std::size_t>, ReadableCount> neurons;
   for (const TrainedSae& sae : saes) {
-    FeatureAtlas atlas = probe(corpus, target_of(sae, sae.state.parameters, sae.config.name));
+    FeatureAtlas atlas = probe(corpus, target_of(evaluated(sae), sae.config.name));
     atlas.controls = count_controls(corpus, session, sae, neurons);
     write_features(folder.features(sae.config.name), atlas, weights_digest(sae.state.parameters));
     say(fmt::format("{}: {} of {} features can be read (frozen random {}, neurons {})", sae.config.name,

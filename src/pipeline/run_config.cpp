@@ -93,13 +93,21 @@ void describe(Fields& f, AuxConfig& c) {
   f.field("k", c.k, {.help = "dead features used per row; 0 = d_in / 2"});
 }
 
+void describe(Fields& f, L1Config& c) {
+  f.field("coefficient", c.coefficient, {.help = "of the mean sum of activations, on scaled input", .at_least = 0});
+  f.field("warmup_steps", c.warmup_steps, {.help = "over which it rises from zero", .unit = "steps"});
+}
+
 void describe(Fields& f, SaeConfig& c) {
   f.field("name", c.name, {.help = "folder under saes/"});
   f.field("hook", c.hook, {.help = "hook point it is trained on, one of hooks:"});
   f.field("variant", c.variant, {.help = "what is trained", .allowed = variant_names()});
   f.field("d_sae", c.d_sae, {.help = "features", .at_least = 1});
-  f.field("k", c.k, {.help = "active features per row", .at_least = 1});
+  f.field("k", c.k, {.help = "topk: active features per row; batchtopk: on average"});
   f.field("seed", c.seed, {.help = "of the initial weights"});
+  f.field("non_negative_decoder", c.non_negative_decoder, {.help = "keep every entry of W_dec at or above 0"});
+  f.field("threshold_rate", c.threshold_rate, {.help = "batchtopk: of the exponential mean of its threshold"});
+  f.nested("l1", "relu: the L1 penalty", c.l1);
   f.nested("aux", "AuxK: features that have not fired for long learn the residual", c.aux);
 }
 

@@ -46,6 +46,7 @@ bool Worker::collective_work() {
     work(*std::exchange(ticket_, std::nullopt));
     pause = kShortest;
   }
+  working("what follows the tickets");
   return stopped_;
 }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "refract/base/error.hpp"
+#include "sae/variant_table.hpp"
 
 namespace refract {
 
@@ -10,12 +11,16 @@ void check(const SaeConfig& config, std::string_view where) {
   if (config.name.empty() || config.name.find_first_of("/\\ ") != std::string::npos)
     throw ConfigError("{}.name is \"{}\"; expected a folder name without spaces and slashes.", where, config.name);
   if (config.d_sae == 0) throw ConfigError("{}.d_sae is 0. Give the number of features, e.g. 4096.", where);
-  if (config.k == 0) throw ConfigError("{}.k is 0. Give the number of active features per row, e.g. 32.", where);
-  if (config.k > config.d_sae)
-    throw ConfigError("{}.k is {} but d_sae is {}. Lower k or raise d_sae.", where, config.k, config.d_sae);
   if (!(config.aux.coefficient >= 0) || !std::isfinite(config.aux.coefficient))
     throw ConfigError("{}.aux.coefficient is {}; expected 0 (off) or a positive number, e.g. 0.03125.", where,
                       config.aux.coefficient);
+  variant_row(config).check(config, where);
+}
+
+void check_k(const SaeConfig& config, std::string_view where) {
+  if (config.k == 0) throw ConfigError("{}.k is 0. Give the number of active features per row, e.g. 32.", where);
+  if (config.k > config.d_sae)
+    throw ConfigError("{}.k is {} but d_sae is {}. Lower k or raise d_sae.", where, config.k, config.d_sae);
 }
 
 void check(const OptimizerConfig& config, std::string_view where) {

@@ -11,13 +11,13 @@ namespace refract {
 SaeParameters initial_parameters(const SaeConfig& config, const Variant& variant,
                                  std::span<const float> scaled_median, Purpose purpose) {
   const std::size_t d_in = scaled_median.size();
-  SaeParameters made = make_parameters(config.d_sae, d_in, variant.trains_threshold());
+  SaeParameters made = make_parameters(config.d_sae, d_in, variant.has_threshold());
   parallel_for(config.d_sae, [&](std::size_t f) {
     const CounterRng rng(purpose, {config.seed, f});
     std::vector<double> direction(d_in);
     double squared = 0;
     for (std::size_t d = 0; d < d_in; ++d) {
-      direction[d] = rng.normal(d);
+      direction[d] = config.non_negative_decoder ? std::abs(rng.normal(d)) : rng.normal(d);
       squared += direction[d] * direction[d];
     }
     float* decoder = made.W_dec.data() + f * d_in;
@@ -29,7 +29,7 @@ SaeParameters initial_parameters(const SaeConfig& config, const Variant& variant
 }
 
 SaeState initial_state(const SaeConfig& config, const Variant& variant, std::span<const float> scaled_median) {
-  const bool threshold = variant.trains_threshold();
+  const bool threshold = variant.has_threshold();
   SaeState state;
   state.parameters = initial_parameters(config, variant, scaled_median);
   state.m = make_parameters(config.d_sae, scaled_median.size(), threshold);

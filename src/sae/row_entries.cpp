@@ -28,10 +28,10 @@ void RowEntries::compress(SparseActs& acts) const {
   }
 }
 
-void RowEntries::compress_gradients(float factor, std::vector<float>& pre_grads) const {
+void RowEntries::compress_gradients(float factor, float offset, std::vector<float>& pre_grads) const {
   pre_grads.clear();
   for (std::size_t row = 0; row < counts.size(); ++row)
-    for (std::size_t j = 0; j < counts[row]; ++j) pre_grads.push_back(factor * dots[row * capacity + j]);
+    for (std::size_t j = 0; j < counts[row]; ++j) pre_grads.push_back(factor * dots[row * capacity + j] + offset);
 }
 
 }  // namespace refract

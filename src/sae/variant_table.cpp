@@ -7,7 +7,9 @@
 namespace refract {
 namespace {
 constexpr VariantRow kVariants[] = {
-    {"topk", make_topk},
+    {"topk", make_topk, check_k},
+    {"batchtopk", make_batchtopk, check_batchtopk},
+    {"relu", make_relu, check_relu},
 };
 }  // namespace
 
@@ -17,11 +19,16 @@ std::vector<std::string_view> variant_names() {
   return names;
 }
 
-std::unique_ptr<Variant> make_variant(const SaeConfig& config, std::size_t d_in, std::uint64_t dead_after_rows) {
+const VariantRow& variant_row(const SaeConfig& config) {
   for (const VariantRow& row : kVariants)
-    if (row.name == config.variant) return row.make(config, d_in, dead_after_rows);
+    if (row.name == config.variant) return row;
   throw ConfigError("SAE \"{}\" has variant \"{}\"; known variants: {}.", config.name, config.variant,
                     fmt::join(variant_names(), ", "));
+}
+
+std::unique_ptr<Variant> make_variant(const SaeConfig& config, std::size_t d_in, std::uint64_t dead_after_rows) {
+  check(config, "SAE " + config.name);
+  return variant_row(config).make(config, d_in, dead_after_rows);
 }
 
 }  // namespace refract

@@ -78,10 +78,10 @@ MetricReport evaluate_mode(const EvaluatedSae& sae, const ChunkReader& heldout, 
 }
 
 MetricReport evaluate_pca(const EvaluatedSae& sae, const ChunkReader& heldout, const HookCalibration& calibration,
-                          std::uint64_t seed) {
+                          std::uint64_t seed, double l0) {
   const std::size_t d_in = sae.parameters->d_in();
   const Tensor<float> components =
-      principal_components(calibration.covariance, d_in, std::min(sae.config->k, d_in));
+      principal_components(calibration.covariance, d_in, std::min(active_features(*sae.config, l0), d_in));
   ReconstructionSums sums(d_in, 0);
   for_each_piece(heldout, sae.config->hook, 0, [&](const HeldoutPiece& piece) {
     Tensor<float> x_hat(piece.x.shape());
@@ -204,10 +204,20 @@ std::optional<MetricReport> evaluate_rows_in_training_mode(const EvaluatedSae& s
   return evaluate_mode(sae, heldout, seed, max_rows, true);
 }
 
-SaeParameters random_control(const EvaluatedSae& sae, const HookCalibration& calibration) {
+std::size_t active_features(const SaeConfig& config, double l0) {
+  return config.k != 0 ? config.k : static_cast<std::size_t>(std::max(1.0, std::round(l0)));
+}
+
+RandomControl random_control(const EvaluatedSae& sae, const HookCalibration& calibration, double l0) {
+  RandomControl control;
+  control.config = *sae.config;
+  control.config.variant = "topk";
+  control.config.k = active_features(*sae.config, l0);
+  control.variant = make_variant(control.config, sae.parameters->d_in(), 1);
   std::vector<float> median(calibration.geometric_median);
   for (float& value : median) value *= static_cast<float>(sae.input_scale);
-  return initial_parameters(*sae.config, *sae.variant, median, Purpose::random_control);
+  control.parameters = initial_parameters(control.config, *control.variant, median, Purpose::random_control);
+  return control;
 }
 
 std::vector<MetricReport> evaluate_cross_entropy(std::span<const EvaluatedSae> saes, const LanguageModel& model,
@@ -247,14 +257,15 @@ std::vector<SaeEvaluation> evaluate(const EvaluateConfig& config, std::span<cons
     of_hook[sae.config->hook].push_back(i);
     SaeEvaluation one{sae.config->name, sae.config->hook, evaluate_rows(sae, heldout, config.seed),
                       evaluate_rows_in_training_mode(sae, heldout, config.seed), {}, std::nullopt};
+    const double l0 = one.inference.of("l0").value;
     for (const std::string& baseline : config.baselines) {
       const HookCalibration& hook = calibration.of(sae.config->hook);
       if (baseline == "pca") {
-        one.baselines[baseline] = evaluate_pca(sae, heldout, hook, config.seed);
+        one.baselines[baseline] = evaluate_pca(sae, heldout, hook, config.seed, l0);
       } else {
-        const SaeParameters control = random_control(sae, hook);
-        one.baselines[baseline] =
-            evaluate_rows({sae.config, sae.variant, &control, sae.input_scale}, heldout, config.seed);
+        const RandomControl control = random_control(sae, hook, l0);
+        one.baselines[baseline] = evaluate_rows({&control.config, control.variant.get(), &control.parameters, sae.input_scale},
+                                                heldout, config.seed);
       }
     }
     out.push_back(std::move(one));

@@ -14,15 +14,24 @@ struct AuxConfig {
   std::size_t k = 0;              // dead features used per row; 0 means d_in / 2
 };
 
-// One entry of `saes:`.
+// The penalty of variant relu, on scaled activations.
+struct L1Config {
+  double coefficient = 5;
+  std::uint64_t warmup_steps = 0;  // over which it rises from zero
+};
+
+// One entry of `saes:`. Settings below `seed` are of some variants; each checks its own.
 struct SaeConfig {
   std::string name;               // folder under saes/
   std::string hook;               // blocks.4.hook_resid_post
   std::string variant = "topk";
   std::size_t d_sae = 0;          // features
-  std::size_t k = 0;              // active features per row
+  std::size_t k = 0;              // active features per row (topk), on average (batchtopk)
   std::uint64_t seed = 1;         // initialisation and resampling
-  AuxConfig aux{};
+  bool non_negative_decoder = false;  // every entry of W_dec >= 0, in any variant
+  AuxConfig aux{};                // topk, batchtopk
+  double threshold_rate = 0.01;   // batchtopk: of the exponential mean of its threshold
+  L1Config l1{};                  // relu
 };
 
 // Adam, and a learning rate that rises linearly, stays, and falls linearly to zero.

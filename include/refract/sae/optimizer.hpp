@@ -21,6 +21,7 @@ struct AdamStep {
   double lr = 0;
   double gradient_scale = 1;
   std::uint64_t step = 1;  // counted from 1: SaeState::step + 1
+  bool non_negative_decoder = false;  // negative entries of W_dec become 0 before its rows are normalised
 };
 
 // Updates the rows of `gradients` (parameters and moments) of `state`; state.step is left alone.

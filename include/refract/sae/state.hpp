@@ -16,7 +16,7 @@ struct SaeParameters {
   Tensor<float> b_enc;      // [F]
   Tensor<float> W_dec;      // [F, D], unit rows
   Tensor<float> b_dec;      // [D]
-  Tensor<float> threshold;  // [F], or empty: only variants that train one
+  Tensor<float> threshold;  // [F], or empty: only variants that have one
   [[nodiscard]] std::size_t d_sae() const { return W_enc.axis(0); }
   [[nodiscard]] std::size_t d_in() const { return W_enc.axis(1); }
 };
@@ -35,7 +35,7 @@ struct SaeState {
 };
 
 // What a step reports; deterministic values only. `mse` is the mean over included rows of the sum over d_in of
-// the squared error (scaled input); loss = mse + aux_loss. grad_norm (before clipping) and lr are set by the
+// the squared error (scaled input); aux_loss is what the variant's loss adds to it (AuxK, L1). grad_norm (before clipping) and lr are set by the
 // stage, which alone knows them.
 struct StepLog {
   double loss = 0, mse = 0, aux_loss = 0, l0 = 0, grad_norm = 0, lr = 0;

@@ -86,7 +86,8 @@ class Variant {
  public:
   virtual ~Variant() = default;
   [[nodiscard]] virtual std::string_view name() const = 0;
-  [[nodiscard]] virtual bool trains_threshold() const { return false; }
+  // SaeParameters::threshold exists: trained through threshold_grads, or set by finish().
+  [[nodiscard]] virtual bool has_threshold() const { return false; }
   [[nodiscard]] virtual std::unique_ptr<StepScratch> make_scratch() const = 0;
   [[nodiscard]] virtual int measure_rounds() const { return 1; }
   // `so_far` holds the global statistics of the rounds before (empty in round 0).

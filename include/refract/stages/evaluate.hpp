@@ -4,6 +4,7 @@
 // functions of the inputs, without times.
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -47,9 +48,16 @@ struct EvaluatedSae {
                                                                          std::uint64_t seed,
                                                                          std::uint64_t max_rows = 0);
 
-// The frozen-random control: the SAE's own initialisation rule and b_dec (the geometric median) with directions of
-// their own stream (Purpose::random_control), never trained.
-[[nodiscard]] SaeParameters random_control(const EvaluatedSae& sae, const HookCalibration& calibration);
+// The frozen-random control: as many features, initialisation rule and b_dec (the geometric median) of the SAE, with
+// directions of their own stream (Purpose::random_control), never trained. It selects the k strongest of a row, k being
+// the SAE's own or, where its variant has none, its measured L0.
+struct RandomControl {
+  SaeConfig config;
+  std::unique_ptr<Variant> variant;
+  SaeParameters parameters;
+};
+[[nodiscard]] RandomControl random_control(const EvaluatedSae& sae, const HookCalibration& calibration, double l0);
+[[nodiscard]] std::size_t active_features(const SaeConfig& config, double l0);  // that k
 
 // Several SAEs on one hook, spliced in turn: clean, zero and mean ablation run once. Excluded rows and sinks pass
 // unchanged. Contexts are those of the held-out rows, in their order, until `tokens` would be exceeded.
