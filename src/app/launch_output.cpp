@@ -25,15 +25,19 @@ bool repeats_a_rank(const std::string& text) {
   return false;
 }
 
-std::string why(int signal) {
-  switch (signal) {
-    case SIGKILL: return "out of memory, or by hand";
-    case SIGSEGV:
-    case SIGBUS:
-    case SIGILL:
-    case SIGABRT: return "a defect of the program, please report it";
-    default: return "from outside";
-  }
+bool is_crash(int signal) {
+  return signal == SIGSEGV || signal == SIGBUS || signal == SIGILL || signal == SIGFPE || signal == SIGABRT;
+}
+
+const char* why(int signal) {
+  if (is_crash(signal)) return "a defect of the program, please report it";
+  return signal == SIGKILL ? "out of memory, or by hand" : "from outside";
+}
+
+// "[host:1234] ...": Open MPI about itself; of a crash, the stack.
+bool is_open_mpi_speaking(const std::string& text) {
+  static const std::regex prefix(R"(^\[[^\]\s]+:\d+\] )");
+  return std::regex_search(text, prefix);
 }
 
 bool is_ours(int code) { return code == 0 || (code >= 2 && code <= 6) || code == 85; }
@@ -61,7 +65,7 @@ std::optional<std::string> LauncherOutput::take(std::string_view line) {
     std::string notice = std::exchange(notice_, {});
     note_killed(notice);
     if (!repeats_a_rank(notice)) return notice;
-    held_ += notice;
+    held_ += (held_.empty() ? "" : "\n") + notice;
     return std::nullopt;
   }
   if (in_notice_) {
@@ -71,7 +75,7 @@ std::optional<std::string> LauncherOutput::take(std::string_view line) {
   }
   const std::string text(line);
   note_killed(text);
-  const bool chatter = text.find("Forwarding signal") != std::string::npos || text.starts_with("srun: ") ||
+  const bool chatter = is_open_mpi_speaking(text) || text.find("Forwarding signal") != std::string::npos || text.starts_with("srun: ") ||
                        text.starts_with("slurmstepd: ") || text.find("has sent help message") != std::string::npos ||
                        text.find("orte_base_help_aggregate") != std::string::npos;
   if (!chatter) return text;
@@ -85,8 +89,8 @@ LauncherOutput::End LauncherOutput::end(int code, bool stopping) const {
     return {static_cast<int>(ExitCode::resume), "stopped before the ranks had begun; start again to go on"};
   if (killed_ && !rank_spoke_)
     return {static_cast<int>(ExitCode::system),
-            fmt::format("refract[{}] {}: killed by signal {} ({}); start the same command again, it resumes", killed_->rank,
-                        killed_->host, killed_->signal, why(killed_->signal))};
+            fmt::format("{}refract[{}] {}: killed by signal {} ({}); start the same command again, it resumes",
+                        is_crash(killed_->signal) ? held_ + "\n" : "", killed_->rank, killed_->host, killed_->signal, why(killed_->signal))};
   if (code == 0 || rank_spoke_ || code == static_cast<int>(ExitCode::resume))
     return {is_ours(code) ? code : static_cast<int>(ExitCode::system), ""};
   const std::string unfinished = notice_.empty() ? "" : "\n" + notice_;

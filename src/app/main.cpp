@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <exception>
 #include <memory>
 
@@ -16,11 +17,15 @@
 
 namespace {
 
-// What one rank finds wrong, all often do: rank 0 gets the time to say it alone and end the job.
-constexpr unsigned kAfterRankZero_s = 1;
+// What one rank finds wrong, all often do: rank 0 gets the time to say it alone and end the job. true: it did, or
+// another signal came while we gave it that time.
+bool rank_zero_ended_the_job() {
+  constexpr timespec kAfterRankZero{.tv_sec = 1, .tv_nsec = 0};
+  return refract::Environment::known_rank() != 0 && ::nanosleep(&kAfterRankZero, nullptr) != 0;
+}
 
 int fail(const refract::Environment* environment, int code, const char* text) {
-  if (refract::Environment::known_rank() != 0) ::sleep(kAfterRankZero_s);
+  if (rank_zero_ended_the_job()) std::_Exit(code);
   fmt::print(stderr, "refract[{}] {}: {}\n", refract::Environment::known_rank(), refract::host_name(), text);
   std::fflush(stderr);
   std::fflush(stdout);

@@ -58,6 +58,7 @@ TEST(LaunchCommand, leaves_placement_to_an_allocation) {
   allocation.slots = 4;
   EXPECT_EQ(command(allocation, 4), "mpirun -x OMP_NUM_THREADS=16 -n 4 refract run a.yaml");
   allocation.launcher = Launcher::srun;
+  allocation.launcher_path = "srun";
   EXPECT_EQ(command(allocation, 4),
             "srun --kill-on-bad-exit=1 --mpi=pmix --export=ALL,OMP_NUM_THREADS=16 -n 4 refract run a.yaml");
 }
@@ -108,6 +109,16 @@ TEST(LauncherOutput, a_killed_rank_gets_the_line_it_could_not_write) {
   LauncherOutput srun;
   EXPECT_EQ(shown(srun, {"srun: error: b7: task 2: Killed"}), "");
   EXPECT_TRUE(srun.end(137, false).text.starts_with("refract[2] b7: killed by signal 9"));
+}
+
+TEST(LauncherOutput, a_crash_keeps_its_stack) {
+  LauncherOutput output;
+  EXPECT_EQ(shown(output, {"[b7:91] *** Process received signal ***", "[b7:91] [ 0] libc.so", kRule,
+                           "mpirun noticed that process rank 1 with PID 91 on node b7 exited on signal 11 (Segmentation fault).",
+                           kRule}), "");
+  const std::string text = output.end(139, false).text;
+  EXPECT_TRUE(text.starts_with("[b7:91] *** Process received signal ***\n[b7:91] [ 0] libc.so")) << text;
+  EXPECT_NE(text.find("\nrefract[1] b7: killed by signal 11 (a defect"), std::string::npos) << text;
 }
 
 TEST(LauncherOutput, what_no_rank_explains_is_shown_in_full) {
