@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <exception>
+#include <filesystem>
 #include <memory>
 
 #include "app/launch.hpp"
@@ -39,7 +40,9 @@ int fail(const refract::Environment* environment, int code, const char* text) {
 void let_waiting_threads_yield(char** argv) {
   if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
   ::setenv("GOMP_SPINCOUNT", "1000", 1);
-  ::execv("/proc/self/exe", argv);  // where it fails, all goes on as it was
+  std::error_code none;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", none);
+  if (!none) ::execv(self.c_str(), argv);  // where it fails, all goes on as it was
 }
 
 }  // namespace

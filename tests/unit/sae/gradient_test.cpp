@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
+#include <string>
+#include <tuple>
 
 #include "support/one_rank_step.hpp"
 #include "unit/sae/problem.hpp"
@@ -21,6 +24,21 @@ Rows to_rows(TensorView<const float> view) {
   return rows;
 }
 
+// Positive pre-activations of the whole batch, the k of each included row on average: what batchtopk keeps.
+std::set<std::pair<std::size_t, std::size_t>> largest_of_batch(const Rows& pre, const std::vector<std::uint8_t>& included,
+                                                               std::size_t k) {
+  std::vector<std::pair<std::size_t, std::size_t>> all;
+  std::size_t rows = 0;
+  for (std::size_t i = 0; i < pre.size(); ++i) {
+    rows += included[i];
+    for (std::size_t f = 0; included[i] && f < pre[i].size(); ++f)
+      if (pre[i][f] > 0) all.emplace_back(i, f);
+  }
+  std::stable_sort(all.begin(), all.end(), [&](auto a, auto b) { return pre[a.first][a.second] > pre[b.first][b.second]; });
+  all.resize(std::min(all.size(), k * rows));
+  return {all.begin(), all.end()};
+}
+
 // The loss of SPEC 6, aloud. The residual variance and the residual in AuxK are constants of the base point
 // (sg in the formula), so they are computed once.
 struct PlainLoss {
@@ -29,17 +47,28 @@ struct PlainLoss {
   std::vector<std::uint8_t> included;
   std::vector<bool> dead;
   std::size_t k = 0, aux_k = 0;
-  double coefficient = 0;
+  double coefficient = 0, l1 = 0;
+  std::string variant;
+  std::set<std::pair<std::size_t, std::size_t>> selected;  // batchtopk: constant, as the selection's gradient is
   Rows constant_error;
   double constant_variance = 0;
 
   explicit PlainLoss(const Problem& problem)
       : x(to_rows(problem.x.cview())), W_enc(to_rows(problem.state.parameters.W_enc.cview())),
         W_dec(to_rows(problem.state.parameters.W_dec.cview())), included(problem.included), k(problem.config.k),
-        aux_k(x[0].size() / 2), coefficient(problem.config.aux.coefficient) {
+        aux_k(x[0].size() / 2), coefficient(problem.config.aux.coefficient), variant(problem.config.variant) {
     const SaeParameters& p = problem.state.parameters;
     b_enc.assign(p.b_enc.span().begin(), p.b_enc.span().end());
     b_dec.assign(p.b_dec.span().begin(), p.b_dec.span().end());
+    if (variant == "relu") {
+      coefficient = 0;
+      l1 = problem.config.l1.coefficient;
+    }
+    if (variant == "batchtopk") {
+      Rows all;
+      for (std::size_t i = 0; i < x.size(); ++i) all.push_back(pre(i));
+      selected = largest_of_batch(all, included, k);
+    }
     for (const auto age : problem.state.age) dead.push_back(age >= kDeadAfter);
     double rows = 0;
     std::vector<double> mean(b_dec.size());
@@ -67,13 +96,18 @@ struct PlainLoss {
     from.resize(std::min(count, from.size()));
     return from;
   }
-  [[nodiscard]] std::vector<double> error(std::size_t i) const {
-    const std::vector<double> p = pre(i);
+  [[nodiscard]] std::vector<std::size_t> active(std::size_t i, const std::vector<double>& p) const {
     std::vector<std::size_t> all(p.size());
     std::iota(all.begin(), all.end(), 0U);
+    if (variant == "topk") return largest(p, all, k);
+    std::erase_if(all, [&](std::size_t f) { return variant == "relu" ? !(p[f] > 0) : !selected.contains({i, f}); });
+    return all;
+  }
+  [[nodiscard]] std::vector<double> error(std::size_t i) const {
+    const std::vector<double> p = pre(i);
     std::vector<double> e(x[i]);
     for (std::size_t d = 0; d < e.size(); ++d) e[d] -= b_dec[d];
-    for (const std::size_t f : largest(p, all, k))
+    for (const std::size_t f : active(i, p))
       for (std::size_t d = 0; d < e.size(); ++d) e[d] -= std::max(p[f], 0.0) * W_dec[f][d];
     return e;
   }
@@ -95,6 +129,8 @@ struct PlainLoss {
       if (included[i] == 0) continue;
       ++rows;
       for (const double e : error(i)) main += e * e;
+      if (l1 > 0)
+        for (const double p : pre(i)) main += l1 * std::max(p, 0.0);
       if (any_dead)
         for (const double r : aux_error(i)) aux += r * r;
     }
@@ -111,10 +147,11 @@ struct PlainLoss {
   }
 };
 
-class GradientTest : public ::testing::TestWithParam<bool> {};
+class GradientTest : public ::testing::TestWithParam<std::tuple<std::string, bool>> {};
 
 TEST_P(GradientTest, equal_finite_differences_of_the_loss) {
-  Problem problem = make_problem(10, 48, 5, 24, 6, GetParam());
+  const auto& [variant, dead] = GetParam();
+  Problem problem = make_problem(10, 48, 5, 24, 6, dead, 7, variant);
   std::vector<GlobalStats> global;
   const StepGradients gradients = step_gradients(*problem.variant, problem.state, problem.batch(), global);
   PlainLoss loss(problem);
@@ -122,7 +159,7 @@ TEST_P(GradientTest, equal_finite_differences_of_the_loss) {
   problem.variant->finish(problem.state, problem.batch(), global, log);
 
   EXPECT_NEAR(log.loss, loss.value(), 1e-5 * loss.value());
-  EXPECT_EQ(log.aux_loss > 0, GetParam());
+  EXPECT_EQ(log.aux_loss > 0, dead || variant == "relu");
   double largest = 0;
   std::size_t nonzero = 0;
   const auto compare = [&](float ours, double theirs, const char* what, std::size_t at) {
@@ -148,7 +185,11 @@ TEST_P(GradientTest, equal_finite_differences_of_the_loss) {
   EXPECT_GT(nonzero, 500U);
 }
 
-INSTANTIATE_TEST_SUITE_P(DeadFeatures, GradientTest, ::testing::Bool());
+INSTANTIATE_TEST_SUITE_P(Variants, GradientTest,
+                         ::testing::Combine(::testing::Values("topk", "batchtopk", "relu"), ::testing::Bool()),
+                         [](const auto& info) {
+                           return std::get<0>(info.param) + (std::get<1>(info.param) ? "_with_dead_features" : "");
+                         });
 
 TEST(WeightGradients, the_squared_norm_is_that_of_all_gradients) {
   const Problem problem = make_problem(12, 130, 5, 24, 6, true);

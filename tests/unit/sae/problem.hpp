@@ -34,9 +34,10 @@ inline constexpr std::uint64_t kDeadAfter = 1000;
 
 // `dead`: every third feature is dead. Weights are untied and biases set, so that every gradient is non-trivial.
 inline Problem make_problem(std::size_t d_in, std::size_t d_sae, std::size_t k, std::size_t rows,
-                            std::size_t slice_rows, bool dead, std::uint64_t seed = 7) {
+                            std::size_t slice_rows, bool dead, std::uint64_t seed = 7,
+                            const std::string& variant = "topk") {
   Problem made;
-  made.config = {.name = "test", .hook = "blocks.0.hook_resid_post", .d_sae = d_sae, .k = k, .seed = seed};
+  made.config = {.name = "test", .hook = "blocks.0.hook_resid_post", .variant = variant, .d_sae = d_sae, .k = k, .seed = seed};
   made.config.aux.coefficient = 0.5;
   made.variant = make_variant(made.config, d_in, kDeadAfter);
   std::vector<float> median(d_in);

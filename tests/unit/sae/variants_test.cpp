@@ -1,0 +1,190 @@
+// What every variant promises, and what is special to one.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "support/one_rank_step.hpp"
+#include "unit/sae/problem.hpp"
+
+namespace refract {
+namespace {
+
+using namespace testing_support;
+
+class EveryVariant : public ::testing::TestWithParam<std::string_view> {
+ protected:
+  [[nodiscard]] Problem problem() const { return make_problem(10, 130, 5, 48, 6, true, 7, std::string(GetParam())); }
+};
+
+// Rows cut over three ranks, unevenly: the row gradients must be those of one rank, byte for byte.
+TEST_P(EveryVariant, gives_rows_the_same_gradients_however_they_are_shared_out) {
+  const Problem whole = problem();
+  const Batch all = whole.batch();
+  const std::vector<Batch> parts{whole.part(0, 30), whole.part(30, 6), whole.part(36, 12)};
+  std::vector<std::unique_ptr<StepScratch>> one, three;
+  const auto global_one = measure_all(*whole.variant, whole.state, {&all, 1}, one);
+  const auto global_three = measure_all(*whole.variant, whole.state, parts, three);
+  RowGradients expected;
+  whole.variant->gradients(whole.state, all, global_one, *one[0], expected);
+
+  for (std::size_t round = 0; round < global_one.size(); ++round) {
+    EXPECT_EQ(global_one[round].counts, global_three[round].counts) << "round " << round;
+    EXPECT_EQ(global_one[round].sums, global_three[round].sums) << "round " << round;
+  }
+  for (std::size_t p = 0; p < parts.size(); ++p) {
+    RowGradients rows;
+    whole.variant->gradients(whole.state, parts[p], global_three, *three[p], rows);
+    ASSERT_EQ(rows.terms.size(), expected.terms.size());
+    for (std::size_t t = 0; t < rows.terms.size(); ++t) {
+      const GradientTerm &mine = rows.terms[t], &theirs = expected.terms[t];
+      const std::size_t first = parts[p].first_row, at = theirs.acts.row_starts[first];
+      ASSERT_EQ(mine.acts.values.size(), theirs.acts.row_starts[first + parts[p].x.axis(0)] - at);
+      EXPECT_EQ(0, std::memcmp(mine.v.data(), theirs.v.row(first).data(), mine.v.size() * sizeof(float)));
+      for (std::size_t e = 0; e < mine.acts.values.size(); ++e) {
+        EXPECT_EQ(mine.acts.features[e], theirs.acts.features[at + e]);
+        EXPECT_EQ(mine.acts.values[e], theirs.acts.values[at + e]);
+        EXPECT_EQ(mine.pre_grads[e], theirs.pre_grads[at + e]);
+      }
+    }
+  }
+}
+
+TEST_P(EveryVariant, changes_nothing_for_a_batch_without_an_included_row) {
+  Problem empty = problem();
+  std::ranges::fill(empty.included, std::uint8_t{0});
+  const SaeParameters before = copy(empty.state.parameters);
+  const std::vector<std::uint64_t> age = empty.state.age;
+
+  const StepLog log = one_rank_step(*empty.variant, empty.state, empty.batch(), {}, 10, 1.0);
+
+  EXPECT_EQ(log.included_rows, 0u);
+  EXPECT_EQ(log.mse, 0);
+  EXPECT_EQ(empty.state.age, age);
+  EXPECT_TRUE(std::ranges::equal(before.W_enc.span(), empty.state.parameters.W_enc.span()));
+  EXPECT_TRUE(std::ranges::equal(before.threshold.span(), empty.state.parameters.threshold.span()));
+}
+
+TEST_P(EveryVariant, lowers_its_loss_when_it_trains) {
+  Problem training = problem();
+  OptimizerConfig optimizer;
+  optimizer.lr = 3e-3;
+  const double first = one_rank_step(*training.variant, training.state, training.batch(), optimizer, 200, 1.0).loss;
+  double last = 0;
+  for (int step = 1; step < 200; ++step)
+    last = one_rank_step(*training.variant, training.state, training.batch(), optimizer, 200, 1.0).loss;
+
+  EXPECT_LT(last, 0.7 * first);
+}
+
+TEST_P(EveryVariant, keeps_the_decoder_non_negative_with_unit_rows_when_asked) {
+  Problem training = problem();
+  training.config.non_negative_decoder = true;
+  std::vector<float> median(10, 0.1F);
+  training.state = initial_state(training.config, *training.variant, median);
+  std::vector<GlobalStats> global;
+  for (std::uint64_t step = 0; step < 50; ++step) {
+    const StepGradients gradients = step_gradients(*training.variant, training.state, training.batch(), global);
+    adam_update(training.state, gradients.features,
+                {.config = {}, .lr = 0.05, .gradient_scale = 1, .step = step + 1, .non_negative_decoder = true});
+  }
+
+  const SaeParameters& p = training.state.parameters;
+  EXPECT_GE(*std::ranges::min_element(p.W_dec.span()), 0.0F);
+  EXPECT_GT(std::ranges::count(p.W_dec.span(), 0.0F), 10) << "no entry ever met the bound";
+  for (std::size_t f = 0; f < p.d_sae(); ++f) {
+    double squared = 0;
+    for (const float value : p.W_dec.row(f)) squared += static_cast<double>(value) * value;
+    EXPECT_NEAR(squared, 1, 1e-5) << f;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Table, EveryVariant, ::testing::ValuesIn(variant_names()),
+                         [](const auto& info) { return std::string(info.param); });
+
+std::uint64_t selected_by(const Problem& problem, std::vector<std::uint64_t>* per_row = nullptr) {
+  const Batch batch = problem.batch();
+  std::vector<std::unique_ptr<StepScratch>> scratch;
+  const auto global = measure_all(*problem.variant, problem.state, {&batch, 1}, scratch);
+  RowGradients rows;
+  problem.variant->gradients(problem.state, batch, global, *scratch[0], rows);
+  if (per_row)
+    for (std::size_t i = 0; i + 1 < rows.terms[0].acts.row_starts.size(); ++i)
+      per_row->push_back(rows.terms[0].acts.row_starts[i + 1] - rows.terms[0].acts.row_starts[i]);
+  return rows.terms[0].acts.values.size();
+}
+
+TEST(BatchTopK, keeps_k_of_each_included_row_on_average_and_not_of_each) {
+  const Problem problem = make_problem(10, 130, 5, 48, 6, false, 7, "batchtopk");
+  std::vector<std::uint64_t> per_row;
+
+  EXPECT_EQ(selected_by(problem, &per_row), 5u * static_cast<std::uint64_t>(std::ranges::count(problem.included, 1)));
+  EXPECT_NE(*std::ranges::min_element(per_row), *std::ranges::max_element(per_row));
+}
+
+TEST(BatchTopK, gives_ties_to_the_lower_row_and_then_the_lower_feature) {
+  Problem problem = make_problem(4, 8, 1, 12, 2, false, 7, "batchtopk");
+  std::ranges::fill(problem.included, std::uint8_t{1});
+  std::ranges::fill(problem.state.parameters.W_enc.span(), 0.0F);
+  std::ranges::fill(problem.state.parameters.b_enc.span(), 0.5F);  // every pre-activation is the same
+  std::vector<std::uint64_t> per_row;
+
+  EXPECT_EQ(selected_by(problem, &per_row), 12u);
+  EXPECT_EQ(per_row, (std::vector<std::uint64_t>{8, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}));
+}
+
+TEST(BatchTopK, keeps_all_positive_values_when_there_are_fewer) {
+  Problem problem = make_problem(4, 8, 8, 12, 2, false, 7, "batchtopk");
+
+  EXPECT_GT(selected_by(problem), 0u);
+  EXPECT_LT(selected_by(problem), 8u * 12u);
+}
+
+TEST(BatchTopK, finds_the_same_entries_when_the_floor_of_candidates_was_too_high) {
+  Problem problem = make_problem(10, 130, 5, 48, 6, false, 7, "batchtopk");
+  const std::uint64_t expected = selected_by(problem);
+  std::ranges::fill(problem.state.parameters.threshold.span(), 1e6F);
+
+  EXPECT_EQ(selected_by(problem), expected);
+}
+
+TEST(BatchTopK, sets_its_threshold_to_the_smallest_entry_selected_and_follows_it_slowly) {
+  Problem problem = make_problem(10, 130, 5, 48, 6, false, 7, "batchtopk");
+  OptimizerConfig still;
+  still.lr = 1e-30;
+  (void)one_rank_step(*problem.variant, problem.state, problem.batch(), still, 10, 1.0);
+  const float first = problem.state.parameters.threshold.data()[0];
+  EXPECT_GT(first, 0.0F);
+  for (float& value : problem.x.span()) value *= 2;
+  (void)one_rank_step(*problem.variant, problem.state, problem.batch(), still, 10, 1.0);
+  const float second = problem.state.parameters.threshold.data()[129];
+
+  EXPECT_GT(second, first);
+  EXPECT_LT(second, 1.05F * first);
+}
+
+TEST(BatchTopK, encodes_with_the_threshold_at_inference) {
+  Problem problem = make_problem(10, 130, 5, 48, 6, false, 7, "batchtopk");
+  std::ranges::fill(problem.state.parameters.threshold.span(), 1.25F);
+  SparseActs acts;
+
+  problem.variant->encode(problem.state.parameters, problem.x.cview(), 0, acts);
+
+  EXPECT_FALSE(acts.values.empty());
+  EXPECT_GT(*std::ranges::min_element(acts.values), 1.25F);
+}
+
+TEST(Relu, raises_its_penalty_linearly) {
+  Problem problem = make_problem(10, 48, 0, 24, 6, false, 7, "relu");
+  problem.config.l1 = {.coefficient = 5, .warmup_steps = 10};
+  problem.variant = make_variant(problem.config, 10, kDeadAfter);
+  OptimizerConfig still;
+  still.lr = 1e-30;
+  const double first = one_rank_step(*problem.variant, problem.state, problem.batch(), still, 10, 1.0).aux_loss;
+  const double second = one_rank_step(*problem.variant, problem.state, problem.batch(), still, 10, 1.0).aux_loss;
+
+  EXPECT_NEAR(second, 2 * first, 1e-6 * second);
+}
+
+}  // namespace
+}  // namespace refract
