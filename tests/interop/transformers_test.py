@@ -5,7 +5,7 @@ from common import Run, oracle, segment_ids, segments_of
 
 h5py, np, torch, transformers = oracle("h5py", "numpy", "torch", "transformers")
 
-LAYER = 4  # blocks.4.hook_resid_post
+LAYER = 2  # blocks.2.hook_resid_post, the hook of configs/demo.yaml
 CONTEXTS = 12
 
 
