@@ -22,6 +22,14 @@ bool says_disk_full(const std::string& text) {
          text.find("MPI_ERR_NO_SPACE") != std::string::npos;
 }
 
+// The file may be whole; this machine could not read it.
+bool says_machine_failed(const std::string& text) {
+  for (const char* cause : {"Too many open files", "Permission denied", "Input/output error", "Stale file handle",
+                            "Cannot allocate memory"})
+    if (text.find(cause) != std::string::npos) return true;
+  return false;
+}
+
 H5Handle creation_properties(hid_t kind) {
   H5Handle properties(H5Pcreate(kind), H5Pclose);
   H5Pset_obj_track_times(properties.id(), false);
@@ -62,8 +70,10 @@ hid_t h5_check(hid_t result, std::string_view doing, const fs::path& path) {
 }
 
 hid_t h5_check_read(hid_t result, std::string_view doing, const fs::path& path) {
-  if (result < 0) throw_damaged(path, fmt::format("{} failed ({})", doing, h5_error_text()));
-  return result;
+  if (result >= 0) return result;
+  const std::string text = h5_error_text();
+  if (says_machine_failed(text)) throw SystemError("cannot read {}: {} failed ({})", path.string(), doing, text);
+  throw_damaged(path, fmt::format("{} failed ({})", doing, text));
 }
 
 void throw_damaged(const fs::path& path, std::string_view what) {
