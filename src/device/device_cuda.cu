@@ -42,6 +42,8 @@ std::byte* allocate(std::size_t bytes, int device) {
   void* data = nullptr;
   check(cudaMalloc(&data, bytes), "cudaMalloc", device);
   check(cudaMemset(data, 0, bytes), "cudaMemset", device);
+  // The zeros are written behind our back, and a Stream does not wait for the default stream: wait here.
+  check(cudaStreamSynchronize(nullptr), "cudaMemset", device);
   return static_cast<std::byte*>(data);
 }
 
