@@ -1,6 +1,8 @@
-# refract_room(NAME SOURCES a.cpp ... ROOMS base ... LIBRARIES refract::hdf5 ...)
+# refract_room(NAME SOURCES a.cpp ... ROOMS base ... LIBRARIES refract::hdf5 ...
+#              [CUDA_SOURCES a_cuda.cu ... CUDA_LIBRARIES CUDA::cublas ...])
 # One room is one static library. ROOMS are linked publicly and must be on a lower floor, so a forbidden
-# arrow fails at configure time; LIBRARIES (third parties) stay private to the room.
+# arrow fails at configure time; LIBRARIES (third parties) stay private to the room. What is CUDA is added in a
+# CUDA build only; the CUDA runtime comes with it.
 set(REFRACT_FLOOR_base 0)
 set(REFRACT_FLOOR_config 1)
 set(REFRACT_FLOOR_device 1)
@@ -16,7 +18,7 @@ set(REFRACT_FLOOR_pipeline 6)
 set(REFRACT_FLOOR_app 7)
 
 function(refract_room name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;ROOMS;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;ROOMS;LIBRARIES;CUDA_SOURCES;CUDA_LIBRARIES" ${ARGN})
   foreach(other IN LISTS ARG_ROOMS)
     if(NOT REFRACT_FLOOR_${other} LESS REFRACT_FLOOR_${name})
       message(FATAL_ERROR "room '${name}' (floor ${REFRACT_FLOOR_${name}}) may not use room '${other}' "
@@ -29,4 +31,8 @@ function(refract_room name)
     PRIVATE ${PROJECT_SOURCE_DIR}/src)
   list(TRANSFORM ARG_ROOMS PREPEND refract_ OUTPUT_VARIABLE rooms)
   target_link_libraries(refract_${name} PUBLIC ${rooms} fmt::fmt PRIVATE refract_flags ${ARG_LIBRARIES})
+  if(REFRACT_HAS_CUDA AND (ARG_CUDA_SOURCES OR ARG_CUDA_LIBRARIES))
+    target_sources(refract_${name} PRIVATE ${ARG_CUDA_SOURCES})
+    target_link_libraries(refract_${name} PRIVATE ${ARG_CUDA_LIBRARIES} CUDA::cudart)
+  endif()
 endfunction()

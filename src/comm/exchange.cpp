@@ -8,6 +8,8 @@
 
 #include "comm/mpi_check.hpp"
 #include "comm/mpi_wait.hpp"
+#include "comm/nccl_exchange.hpp"
+#include "refract/base/build_info.hpp"
 #include "refract/base/error.hpp"
 
 namespace refract {
@@ -64,7 +66,12 @@ class MpiExchange final : public Exchange {
 
 }  // namespace
 
-std::unique_ptr<Exchange> make_exchange(Communicator& communicator) {
+std::unique_ptr<Exchange> make_exchange(Communicator& communicator, Device device) {
+  if (device.kind == DeviceKind::cuda) {
+    if constexpr (has_nccl) return collective_make_nccl_exchange(communicator, device.index);
+    throw NotBuilt("this build has no NCCL to sum over GPUs: configure where nvcc, nccl.h and libnccl are found, "
+                   "or train on the CPU");
+  }
   const void* native = communicator.native_mpi();
   if (!native) return std::make_unique<LoopbackExchange>();
   return std::make_unique<MpiExchange>(*static_cast<const MPI_Comm*>(native));

@@ -7,6 +7,7 @@
 #include "device/device_bodies.hpp"
 #include "refract/base/build_info.hpp"
 #include "refract/base/error.hpp"
+#include "refract/device/cuda_launch.hpp"
 
 namespace refract {
 namespace {

@@ -4,9 +4,6 @@
 
 namespace refract::cuda {
 
-// Throws SystemError; lives in a host file because nvcc cannot check fmt's format strings.
-[[noreturn]] void throw_cuda_error(const char* doing, int device, const char* text);
-
 [[nodiscard]] int device_count();
 [[nodiscard]] void* create_stream(int device);
 void destroy_stream(int device, void* stream);

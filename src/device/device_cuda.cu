@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "device/device_bodies.hpp"
+#include "refract/device/cuda_launch.hpp"
 
 namespace refract::cuda {
 namespace {
@@ -14,6 +15,15 @@ void check(cudaError_t code, const char* doing, int device) {
 }
 
 }  // namespace
+
+void* enter(const Stream& stream) {
+  check(cudaSetDevice(stream.device().index), "cudaSetDevice", stream.device().index);
+  return stream.native();
+}
+
+void check_launch(const char* kernel, const Stream& stream) {
+  check(cudaGetLastError(), kernel, stream.device().index);
+}
 
 int device_count() {
   int count = 0;
@@ -42,6 +52,8 @@ std::byte* allocate(std::size_t bytes, int device) {
   void* data = nullptr;
   check(cudaMalloc(&data, bytes), "cudaMalloc", device);
   check(cudaMemset(data, 0, bytes), "cudaMemset", device);
+  // The zeros are written behind our back, and a Stream does not wait for the default stream: wait here.
+  check(cudaStreamSynchronize(nullptr), "cudaMemset", device);
   return static_cast<std::byte*>(data);
 }
 

@@ -2,6 +2,7 @@
 //
 //   f = ReLU(TopK(pre)), pre = (x - b_dec) W_enc^T + b_enc;  loss: sae/reconstruction.hpp
 #include "refract/base/error.hpp"
+#include "refract/sae/topk_encoder.hpp"
 #include "sae/reconstruction.hpp"
 #include "sae/variant_table.hpp"
 
@@ -58,13 +59,14 @@ class TopK final : public Variant {
   void encode(const SaeParameters& parameters, TensorView<const float> x, std::size_t,
               SparseActs& acts) const override {
     expect_shape(x, "x", {{"n", x.axis(0)}, {"D", d_in_}});
-    PanelEncoder encoder;
+    const std::size_t n = x.axis(0);
     RowEntries entries;
-    entries.reset(x.axis(0), k_);
-    encoder.pack(parameters);
-    encoder.run(parameters, x, {}, [&](std::size_t row, std::span<const float> pre, PanelMemory& memory) {
-      select_row(pre, row, memory, entries);
-    });
+    entries.reset(n, k_);
+    Stream stream;
+    TopkEncoder encoder;
+    encoder.pack(parameters, stream);
+    encoder.encode(parameters, x, {{entries.features.data(), {n, k_}}, {entries.values.data(), {n, k_}},
+                                   {entries.counts.data(), {n}}}, stream);
     entries.compress(acts);
   }
 
