@@ -65,7 +65,7 @@ bool Attempt::already_done() {
   if (options_.until != Until::report || read_status(session_.folder().status()) != "done") return false;
   const RunConfig frozen = read_frozen(session_.folder().run_yaml()).config;
   if (!first_difference(frozen, config()).empty()) return false;  // reported by freeze_configuration
-  return analysis_settings(frozen) == analysis_settings(config());
+  return fs::exists(session_.folder().root / config().report.file) && analysis_settings(frozen) == analysis_settings(config());
 }
 
 void Attempt::begin() {
