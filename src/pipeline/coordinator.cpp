@@ -110,8 +110,9 @@ void Coordinator::admit() {
   state_.corpus_complete = true;
   corpus_bar_.reset();
   display_.clear();
-  say(fmt::format("corpus: {} shards, {} rows to train on in {} chunk(s), {} dropped (less than a batch)",
-                  session_.admitted(), session_.order().rows(), session_.order().chunks(), session_.order().dropped_rows()));
+  say(fmt::format("corpus: {} shards, {} rows to train on in {} chunk(s), {} {}", session_.admitted(), session_.order().rows(),
+                  session_.order().chunks(), session_.order().dropped_rows(),
+                  state_.streams ? "left beyond train.tokens" : "dropped (less than a batch)"));
 }
 
 void Coordinator::open_store() {

@@ -2,10 +2,11 @@
 """refract's SAELens folders against the real SAELens: `script <refract-binary> <source-dir> [<unit_sae-binary>]`.
 
 1. Golden folders, written by the unit test program next to the rows and activations refract computed.
-2. saes/<name>/latest of a small run, on the run's own held-out rows, against activations written out in fp64.
+2. saes/<name>/latest of small runs of every variant, on the run's own held-out rows, against activations written out in
+   fp64.
 
-Bound (DESIGN section 6): 1e-5 x the row's largest activation; a row is left out only when its k-th gap is under
-1e-5 relative, at most 0.1 % of rows, the number printed. bf16 folders are loaded and compared in bf16's own bound.
+Bound (DESIGN section 6): 1e-5 x the row's largest activation; a row is left out only when its k-th gap (the distance to
+the threshold, where there is one) is under 1e-5 relative, at most 0.1 % of rows, the number printed. bf16 folders are loaded and compared in bf16's own bound.
 With "-" as the refract binary only the golden folders are checked.
 """
 import glob
@@ -27,20 +28,31 @@ def load_sae(folder):
     return sae[0] if isinstance(sae, tuple) else sae
 
 
-def compare(name, ours, theirs, pre, k, bound):
-    """ours, theirs [n, F] activations; pre [n, F] pre-activations, for the gap between the k-th and the next."""
+def gaps(sae, pre):
+    """Of each row: how far the nearest value is from being selected otherwise."""
+    architecture = sae.cfg.architecture()
+    if architecture == "topk":
+        ordered = np.sort(pre, axis=1)[:, ::-1]
+        return ordered[:, sae.cfg.k - 1] - ordered[:, sae.cfg.k]
+    if architecture == "jumprelu":
+        return np.abs(pre - sae.threshold.detach().numpy()).min(axis=1)
+    return np.full(len(pre), np.inf)  # standard: ReLU is continuous
+
+
+def compare(name, sae, ours, theirs, pre, bound):
+    """ours, theirs [n, F] activations; pre [n, F] pre-activations, for the gaps."""
     global compared_rows
-    ordered = np.sort(pre, axis=1)[:, ::-1]
     largest = np.maximum(theirs.max(axis=1), 1e-30)
-    gap = (ordered[:, k - 1] - ordered[:, k]) / largest
+    gap = gaps(sae, pre) / largest
     worst = np.abs(ours - theirs).max(axis=1) / largest
     left_out = (worst > bound) & (gap < bound)
     failed = (worst > bound) & ~left_out
     compared_rows += len(ours) - int(left_out.sum())
-    print(f"{name}: {len(ours)} rows, {int(left_out.sum())} left out for their k-th gap, "
+    print(f"{name} ({sae.cfg.architecture()}): {len(ours)} rows, {int(left_out.sum())} left out for their gap, "
           f"worst {worst[~left_out].max():.2e} of the row's largest (bound {bound:.0e})")
     assert not failed.any(), f"{name}: {int(failed.sum())} rows differ, first {np.flatnonzero(failed)[:5]}"
     assert left_out.sum() <= max(0.001 * len(ours), 0), f"{name}: too many rows left out"
+    assert (ours > 0).any(), f"{name}: nothing fires"
 
 
 def golden(unit_program, scratch):
@@ -66,14 +78,26 @@ def golden(unit_program, scratch):
             theirs = sae.encode(x).numpy()
             decoded = sae(x).numpy()
             pre = ((x - sae.b_dec) @ sae.W_enc + sae.b_enc).numpy()
-        compare(os.path.basename(folder), expected["feature_acts"], theirs, pre, sae.cfg.k, 1e-5)
+        compare(os.path.basename(folder), sae, expected["feature_acts"], theirs, pre, 1e-5)
         error = np.abs(decoded - expected["x_hat"]).max() / np.abs(decoded).max()
         print(f"{os.path.basename(folder)}: reconstruction differs by {error:.2e} of the largest value")
         assert error < 1e-5
 
 
-def small_run():
-    finished = Run()
+def activations(sae, pre, weights):
+    """What refract says the features are, from the exported weights, in fp64."""
+    if sae.cfg.architecture() == "jumprelu":
+        return np.where(pre > weights["threshold"], np.maximum(pre, 0), 0)
+    if sae.cfg.architecture() == "standard":
+        return np.maximum(pre, 0)
+    ours = np.zeros_like(pre)
+    top = np.argsort(-pre, axis=1, kind="stable")[:, :sae.cfg.k]
+    np.put_along_axis(ours, top, np.maximum(np.take_along_axis(pre, top, axis=1), 0), axis=1)
+    return ours
+
+
+def small_run(*settings):
+    finished = Run(*settings)
     heldout = finished.one("run/*_activations/heldout.h5")
     run = finished.run
     folders = sorted(glob.glob(os.path.join(run, "saes", "*", "latest")))
@@ -92,11 +116,7 @@ def small_run():
             weights = {key: value.astype(np.float64)
                        for key, value in load_file(os.path.join(folder, "sae_weights.safetensors")).items()}
             pre = (x.astype(np.float64) - weights["b_dec"]) @ weights["W_enc"] + weights["b_enc"]
-            k = sae.cfg.k
-            ours = np.zeros_like(pre)
-            top = np.argsort(-pre, axis=1, kind="stable")[:, :k]
-            np.put_along_axis(ours, top, np.maximum(np.take_along_axis(pre, top, axis=1), 0), axis=1)
-            compare(f"run {os.path.basename(os.path.dirname(folder))}", ours, theirs, pre, k, 1e-5)
+            compare(f"run {os.path.basename(os.path.dirname(folder))}", sae, activations(sae, pre, weights), theirs, pre, 1e-5)
 
 
 if len(sys.argv) > 3:
@@ -104,5 +124,6 @@ if len(sys.argv) > 3:
         golden(sys.argv[3], scratch)
 if sys.argv[1] != "-":
     small_run()
+    small_run("saes.0.variant=relu", "saes.1.variant=batchtopk", "saes.1.non_negative_decoder=true")
 assert compared_rows > 0, "nothing was compared"
 print(f"{compared_rows} rows agree with SAELens")
