@@ -46,7 +46,8 @@ bundle() {
     grep -vE '/(libcuda|libc|libm|libdl|librt|libpthread|ld-linux[^/]*)\.so' | grep -vE "$theirs" |
     xargs -r cp -L -t "$folder/lib"
   cp "$here/device_run.sh" "$folder"
-  echo "device_run.sh: ${#tests[@]} tests and $(find "$folder/lib" -type f | wc -l) libraries in $folder ($(du -sh "$folder" | cut -f1))"
+  echo "device_run.sh: ${#tests[@]} tests and $(find "$folder/lib" -type f | wc -l) libraries in $folder" \
+    "($(du -sh "$folder" | cut -f1))"
 }
 
 run() {
