@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "ops/backend.hpp"
+#include "ops/cuda_bodies.hpp"
 #include "ops/fast_exp.hpp"
+#include "refract/base/build_info.hpp"
 #include "refract/base/parallel.hpp"
 
 namespace refract {
@@ -23,6 +25,8 @@ REFRACT_SIMD_CLONES void gelu_new_values(float* x, std::size_t size) {
 }  // namespace
 
 void gelu_new(TensorView<float> x, Stream& stream) {
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda) return cuda::gelu_new(x, stream);
   expect_cpu(stream, "gelu_new");
   const std::size_t size = x.size();
   parallel_for((size + kTaskValues - 1) / kTaskValues, [&](std::size_t task) {

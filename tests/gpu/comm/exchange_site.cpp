@@ -9,7 +9,9 @@
 refract::test::ExchangeSite refract::test::exchange_site() {
   const int ranks = world().size(), devices = cuda_device_count();
   ExchangeSite site{{DeviceKind::cuda, world().rank()}, ""};
-  if (devices == 0) site.skip = kNoDevice;
-  else if (devices < ranks) site.skip = fmt::format("{} ranks need as many CUDA devices; this machine has {}", ranks, devices);
+  if (devices == 0)
+    site.skip = kNoDevice;
+  else if (devices < ranks)
+    site.skip = fmt::format("{} ranks need as many CUDA devices; this machine has {}", ranks, devices);
   return site;
 }

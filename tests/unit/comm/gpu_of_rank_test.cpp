@@ -21,8 +21,7 @@ GpuOfRank gpu(const std::string& host, const std::string& bus_id, const std::str
 
 TEST(GpuOfRank, is_content_when_every_rank_has_its_own) {
   EXPECT_EQ(gpu_conflict(std::vector{gpu("n1", "0000:17:00.0")}), "");
-  EXPECT_EQ(gpu_conflict(std::vector{gpu("n1", "0000:17:00.0"), gpu("n1", "0000:65:00.0"), gpu("n2", "0000:17:00.0")}),
-            "");
+  EXPECT_EQ(gpu_conflict(std::vector{gpu("n1", "17:00.0"), gpu("n1", "65:00.0"), gpu("n2", "17:00.0")}), "");
 }
 
 TEST(GpuOfRank, names_the_ranks_that_share_a_gpu_and_what_to_do) {
@@ -36,9 +35,9 @@ TEST(GpuOfRank, names_the_ranks_that_share_a_gpu_and_what_to_do) {
 
 TEST(GpuOfRank, names_the_rank_without_a_device_before_anything_else) {
   const std::string text = gpu_conflict(
-      std::vector{gpu("n1", "0000:17:00.0"), gpu("n1", "0000:17:00.0"), gpu("n9", "", "CUDA device 3: invalid device")});
+      std::vector{gpu("n1", "17:00.0"), gpu("n1", "17:00.0"), gpu("n9", "", "CUDA device 3: invalid device")});
 
-  EXPECT_NE(text.find("rank 2 on host n9 cannot use its GPU: CUDA device 3: invalid device"), std::string::npos) << text;
+  EXPECT_NE(text.find("rank 2 on host n9 cannot use its GPU: CUDA device 3: invalid"), std::string::npos) << text;
 }
 
 TEST(GpuOfRank, cuts_long_texts_at_the_end_of_their_room) {
@@ -54,7 +53,8 @@ TEST(MakeExchange, refuses_a_device_that_this_build_or_machine_lacks) {
     FAIL() << "device 4096 was accepted";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), has_nccl ? ExitCode::system : ExitCode::not_built) << error.what();
-    EXPECT_NE(std::string(error.what()).find(has_nccl ? "rank 0 on host" : "no NCCL"), std::string::npos) << error.what();
+    const std::string text = error.what();
+    EXPECT_NE(text.find(has_nccl ? "rank 0 on host" : "no NCCL"), std::string::npos) << text;
   }
 }
 
