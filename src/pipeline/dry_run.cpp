@@ -55,8 +55,9 @@ std::string dry_run(const RunConfig& config, int ranks) {
   const std::uint64_t steps = rows / rule.batch_rows * config.train.passes_per_chunk * config.train.corpus_passes;
   const DiskPlan disk = plan_disk(config, model, corpus.shard_bytes + corpus.tokens * 16, chunks, visits);
 
+  const RolePlan roles = plan_roles(config.pipeline, ranks, usable_cores());
   std::string text = fmt::format("Plan of {} for {} rank(s); nothing is written.\n\n", config.run, ranks);
-  text += "Roles\n" + print_roles(plan_roles(config.pipeline, ranks, usable_cores()));
+  text += "Roles\n" + print_roles(roles);
   text += fmt::format("\nModel      {} ({} layers, d_model {}), weights {}\n", model_display_name(config.model), model.layers,
                       model.d_model, human_bytes(model.parameter_bytes));
   text += fmt::format("Corpus     {} shards, {}; about {} tokens (estimated before tokenizing)\n", corpus.shards,
@@ -67,8 +68,10 @@ std::string dry_run(const RunConfig& config, int ranks) {
                                                 : rule.block_rows * config.tokens.context);
   text += fmt::format("Steps      {}{} of {} rows, for each of {} SAE(s)\n", wanted ? "" : "about ", steps, rule.batch_rows,
                       config.saes.size());
-  text += fmt::format("Ranks      rank 0 computes blocks {}..{} of {} of each chunk\n", 0,
-                      share_of(rule.blocks(), 0, ranks).count - 1, rule.blocks());
+  const int extractors = static_cast<int>(roles.ranks_with(Role::extract).size());
+  const int trainers = static_cast<int>(roles.ranks_with(Role::train).size());
+  text += fmt::format("Ranks      {} extract {} blocks of a chunk at most, {} train on {} slices of a batch at most\n", extractors,
+                      share_of(rule.blocks(), 0, extractors).count, trainers, share_of(rule.blocks(), 0, trainers).count);
   text += "\nDisk, at its peak\n";
   for (const auto& [name, bytes] : disk.classes) text += fmt::format("  {:<22} {:>12}\n", name, human_bytes(bytes));
   const std::uint64_t kept = std::min(disk.chunks_wanted, disk.chunks_allowed);
@@ -76,7 +79,7 @@ std::string dry_run(const RunConfig& config, int ranks) {
                       human_bytes(kept * disk.chunk_bytes), kept, disk.chunks_wanted);
   text += fmt::format("  {:<22} {:>12}  (disk.max_bytes {})\n", "sum", human_bytes(disk.fixed_bytes() + kept * disk.chunk_bytes),
                       human_bytes(config.disk.max_bytes.value));
-  text += fmt::format("\nMemory     about {} per rank\n", human_bytes(memory_per_rank(config, model, ranks)));
+  text += fmt::format("\nMemory     about {} per rank\n", human_bytes(memory_per_rank(config, model, trainers)));
   check_disk(disk, config);
   return text;
 }
