@@ -68,10 +68,10 @@ void Session::collective_open_corpus() {
   const ContextRule rule = context_rule();
   // One listing for all: a source may be remote, and must look the same to every rank.
   std::string listed;
-  if (world_.rank() == 0) listed = stages::to_text(stages::plan_download(config_.source, config_.data_root));
+  if (world_.rank() == 0) listed = to_text(plan_download(config_.source, config_.data_root));
   world_.broadcast_string(listed, 0);
-  download_plan_ = stages::download_plan_from_text(listed);
-  tokenize_plan_ = stages::plan_tokenize(config_.source, download_plan_, tokenizer(), config_.data_root, config_.tokens.keep_text);
+  download_plan_ = download_plan_from_text(listed);
+  tokenize_plan_ = plan_tokenize(config_.source, download_plan_, tokenizer(), config_.data_root, config_.tokens.keep_text);
   contexts_digest_ = short_digest(fmt::format(
       "contexts 1\nlength={}\npacking={}\nbos={}\nbos_id={}\nheldout={}\nduplicates=highest revision, lowest shard\n"
       "tokens={}\n", rule.length, config_.tokens.packing, config_.tokens.bos, rule.bos_id, config_.heldout.share,
@@ -84,17 +84,17 @@ void Session::collective_open_corpus() {
 }
 
 bool Session::download_shard(std::uint64_t shard, const std::function<void()>& tick) {
-  return stages::fetch_shard(download_plan_, shard, stages::Verify::size, [&](std::uint64_t) { tick(); }).fetched;
+  return fetch_shard(download_plan_, shard, Verify::size, [&](std::uint64_t) { tick(); }).fetched;
 }
 
 bool Session::tokenize_shard(std::uint64_t shard, const std::function<void()>& tick) {
-  return !stages::tokenize_shard(tokenize_plan_, shard, tokenizer(), tick).existed;
+  return !refract::tokenize_shard(tokenize_plan_, shard, tokenizer(), tick).existed;
 }
 
-void Session::end_download() { stages::write_index(download_plan_); }
+void Session::end_download() { write_index(download_plan_); }
 
 CorpusShard Session::files_of(std::uint64_t shard) const {
-  const fs::path tokens = stages::token_shard_path(tokenize_plan_, shard);
+  const fs::path tokens = token_shard_path(tokenize_plan_, shard);
   return {tokens, contexts_folder_ / tokens.filename()};
 }
 
@@ -120,7 +120,7 @@ void Session::admit_shards(std::uint64_t shards) {
 void Session::admit(std::uint64_t shard) {
   const CorpusShard files = files_of(shard);
   corpus_->add_shard(files);
-  shard_bytes_.push_back(stages::fetched_shard(download_plan_.folder, download_plan_.shards[shard].name).bytes +
+  shard_bytes_.push_back(fetched_shard(download_plan_.folder, download_plan_.shards[shard].name).bytes +
                          fs::file_size(files.tokens) + fs::file_size(files.contexts));
   const std::uint64_t known = shard + 1, window = config_.tokens.window_shards;
   if (known % window != 0 && known != shards()) return;

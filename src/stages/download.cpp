@@ -11,7 +11,7 @@
 #include "refract/base/progress.hpp"
 #include "refract/corpus/fetch.hpp"
 
-namespace refract::stages {
+namespace refract {
 namespace {
 
 using nlohmann::ordered_json;
@@ -148,4 +148,4 @@ FetchedShard fetched_shard(const std::filesystem::path& folder, const std::strin
   return *record;
 }
 
-}  // namespace refract::stages
+}  // namespace refract

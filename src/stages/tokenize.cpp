@@ -12,7 +12,7 @@
 #include "refract/corpus/read_shard.hpp"
 #include "refract/store/token_shard.hpp"
 
-namespace refract::stages {
+namespace refract {
 namespace {
 
 constexpr int kSchemaVersion = 1;
@@ -144,4 +144,4 @@ std::vector<TokenizedShard> tokenize(const TokenizePlan& plan, const Tokenizer& 
   return shards;
 }
 
-}  // namespace refract::stages
+}  // namespace refract

@@ -98,8 +98,8 @@ class Session {
   std::unique_ptr<TokenCorpus> corpus_;
   std::unique_ptr<SampleOrder> order_;
   std::vector<ContextRef> first_window_;
-  stages::DownloadPlan download_plan_;
-  stages::TokenizePlan tokenize_plan_;
+  DownloadPlan download_plan_;
+  TokenizePlan tokenize_plan_;
   std::filesystem::path contexts_folder_;
   std::unordered_set<std::uint64_t> seen_documents_;    // world rank 0
   std::vector<std::uint64_t> shard_bytes_;              // of admitted shards: raw, tokens and contexts

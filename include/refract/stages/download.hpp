@@ -8,7 +8,7 @@
 
 #include "refract/corpus/source.hpp"
 
-namespace refract::stages {
+namespace refract {
 
 // A shard that lies on this machine, verified when it was fetched.
 struct FetchedShard {
@@ -66,4 +66,4 @@ DownloadResult download(const SourceConfig& source, const std::filesystem::path&
 [[nodiscard]] FetchedShard fetched_shard(const std::filesystem::path& folder,
                                          const std::string& name);
 
-}  // namespace refract::stages
+}  // namespace refract

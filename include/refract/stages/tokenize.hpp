@@ -10,7 +10,7 @@
 #include "refract/stages/download.hpp"
 #include "refract/tokenizer/tokenizer.hpp"
 
-namespace refract::stages {
+namespace refract {
 
 // Where the token shards of a source under a tokenizer go; known before any shard is fetched, so
 // that shards can be fetched, tokenized and used one by one.
@@ -56,4 +56,4 @@ TokenizedShard tokenize_shard(const TokenizePlan& plan, std::size_t i, const Tok
 std::vector<TokenizedShard> tokenize(const TokenizePlan& plan, const Tokenizer& tokenizer,
                                      bool quiet = false);
 
-}  // namespace refract::stages
+}  // namespace refract

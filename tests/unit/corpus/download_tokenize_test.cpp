@@ -11,7 +11,7 @@
 #include "refract/store/token_shard.hpp"
 #include "unit/corpus/corpus_fixture.hpp"
 
-namespace refract::stages {
+namespace refract {
 namespace {
 
 const fs::path kDemo = fs::path(REFRACT_SOURCE_DIR) / "configs/demo";
@@ -168,4 +168,4 @@ TEST_F(Stages, tokenize_without_a_download_says_which_command_to_run) {
 }
 
 }  // namespace
-}  // namespace refract::stages
+}  // namespace refract
