@@ -121,6 +121,7 @@ TrainerCheckpoint read_trainer_state(const fs::path& folder, const SaeConfig& co
   const SafetensorsFile file(folder / kWeightsFile);
   const bool threshold = file.find("threshold") != nullptr;
   out.state.parameters = make_parameters(config.d_sae, d_in, threshold);
+  out.state.parameters.non_negative_decoder = config.non_negative_decoder;
   out.state.m = make_parameters(config.d_sae, d_in, threshold);
   out.state.v = make_parameters(config.d_sae, d_in, threshold);
   for (const auto& [tensor_name, view] : stored_names(out.state))

@@ -12,6 +12,7 @@ SaeParameters initial_parameters(const SaeConfig& config, const Variant& variant
                                  std::span<const float> scaled_median, Purpose purpose) {
   const std::size_t d_in = scaled_median.size();
   SaeParameters made = make_parameters(config.d_sae, d_in, variant.has_threshold());
+  made.non_negative_decoder = config.non_negative_decoder;
   parallel_for(config.d_sae, [&](std::size_t f) {
     const CounterRng rng(purpose, {config.seed, f});
     std::vector<double> direction(d_in);

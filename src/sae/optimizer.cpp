@@ -45,10 +45,12 @@ void to_unit_norm(float* row, std::size_t n) {
   if (squared > 0) scale(row, static_cast<float>(1 / std::sqrt(squared)), n, row);
 }
 
-// The nearest row without negative entries; `before` where none is left, since a row of zeros would be dead for ever.
-void to_non_negative(float* row, const float* before, std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i) row[i] = std::max(row[i], 0.0F);
-  if (squared_norm(row, n) == 0) std::copy_n(before, n, row);
+// With to_unit_norm: the nearest unit row without negative entries. Where no entry is positive that is the axis of the
+// largest.
+void to_non_negative(float* row, std::size_t n) {
+  float* const largest = std::max_element(row, row + n);
+  if (!(*largest > 0)) *largest = 1;
+  for (std::size_t i = 0; i < n; ++i) row[i] = row[i] > 0 ? row[i] : 0.0F;
 }
 
 }  // namespace
@@ -77,15 +79,13 @@ void adam_update(SaeState& state, const FeatureGradients& gradients, const AdamS
       adam(gradient.data() + begin * width, count * width, f, w.data() + row * width, first.data() + row * width,
            second.data() + row * width);
     };
-    std::vector<float> before;
-    if (step.non_negative_decoder) before.assign(p.W_dec.data() + at, p.W_dec.data() + at + count * d_in);
     update(gradients.dW_enc, p.W_enc, m.W_enc, v.W_enc, d_in);
     update(gradients.db_enc, p.b_enc, m.b_enc, v.b_enc, 1);
     update(gradients.dW_dec, p.W_dec, m.W_dec, v.W_dec, d_in);
     if (gradients.dthreshold.size() != 0) update(gradients.dthreshold, p.threshold, m.threshold, v.threshold, 1);
     for (std::size_t i = 0; i < count; ++i) {
       float* row_of_feature = p.W_dec.data() + at + i * d_in;
-      if (step.non_negative_decoder) to_non_negative(row_of_feature, before.data() + i * d_in, d_in);
+      if (p.non_negative_decoder) to_non_negative(row_of_feature, d_in);
       to_unit_norm(row_of_feature, d_in);
     }
   });

@@ -37,6 +37,7 @@ SaeParameters copy(const SaeParameters& parameters) {
   made.W_dec = copy(parameters.W_dec);
   made.b_dec = copy(parameters.b_dec);
   if (parameters.threshold.size() != 0) made.threshold = copy(parameters.threshold);
+  made.non_negative_decoder = parameters.non_negative_decoder;
   return made;
 }
 

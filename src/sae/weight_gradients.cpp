@@ -104,6 +104,11 @@ void finish_gradients(const SaeParameters& parameters, FeatureGradients& gradien
       // Movement along a unit row only changes its length, which is set back after the update.
       const float along = -dot(dW_dec, direction, d_in);
       add_scaled_rows(&direction, &along, 1, d_in, dW_dec);
+      // An entry at its bound that a descent would push below it does not move, so it has no slope either: neither
+      // the norm that clips all gradients nor the moments may see one.
+      if (parameters.non_negative_decoder)
+        for (std::size_t d = 0; d < d_in; ++d)
+          if (direction[d] == 0 && dW_dec[d] > 0) dW_dec[d] = 0;
       const double db_enc = static_cast<double>(gradients.db_enc.data()[i]);
       squared += squared_norm(dW_dec, d_in) + squared_norm(gradients.dW_enc.data() + i * d_in, d_in) + db_enc * db_enc;
       if (gradients.dthreshold.size() != 0) squared += squared_norm(gradients.dthreshold.data() + i, 1);

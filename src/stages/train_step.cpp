@@ -201,8 +201,7 @@ StepLog StepRunner::collective_step(TrainedSae& sae, const Batch& batch) {
   const AdamStep adam{.config = config_.optimizer,
                       .lr = learning_rate(config_.optimizer, state.step, total_steps_),
                       .gradient_scale = clip_scale(norm, config_.clip),
-                      .step = state.step + 1,
-                      .non_negative_decoder = sae.config.non_negative_decoder};
+                      .step = state.step + 1};
   if (sharded_ || ranks_.size() == 1) {
     adam_update(state, own, adam);
     for (const auto& [tensor_name, tensor] : named_tensors(state.parameters))

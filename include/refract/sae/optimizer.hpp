@@ -1,6 +1,7 @@
 #pragma once
 // Adam on feature rows, so that a dictionary can be updated in shards; the order of a step (DESIGN, SPEC 6):
-// decoder gradient projected (finish_gradients), clip by the global norm, Adam, decoder rows back to unit norm.
+// decoder gradient projected (finish_gradients), clip by the global norm, Adam, decoder rows back to
+// the nearest unit row (without negative entries, where the parameters ask for that).
 #include <cstdint>
 
 #include "refract/sae/config.hpp"
@@ -21,7 +22,6 @@ struct AdamStep {
   double lr = 0;
   double gradient_scale = 1;
   std::uint64_t step = 1;  // counted from 1: SaeState::step + 1
-  bool non_negative_decoder = false;  // negative entries of W_dec become 0 before its rows are normalised
 };
 
 // Updates the rows of `gradients` (parameters and moments) of `state`; state.step is left alone.

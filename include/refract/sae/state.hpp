@@ -17,6 +17,7 @@ struct SaeParameters {
   Tensor<float> W_dec;      // [F, D], unit rows
   Tensor<float> b_dec;      // [D]
   Tensor<float> threshold;  // [F], or empty: only variants that have one
+  bool non_negative_decoder = false;  // W_dec >= 0: its gradient and its update keep to that
   [[nodiscard]] std::size_t d_sae() const { return W_enc.axis(0); }
   [[nodiscard]] std::size_t d_in() const { return W_enc.axis(1); }
 };

@@ -7,8 +7,8 @@
 //
 //   gather(x, rows)          counting sort of the entries by feature
 //   accumulate(range)        dW_enc, db_enc, dW_dec, dthreshold of the range   (an all-reduce may follow)
-//   finish_gradients(range)  dW_dec made orthogonal to its unit row; per panel of 64 features the squared norm and
-//                            the panel's part of db_dec
+//   finish_gradients(range)  dW_dec made orthogonal to its unit row and, with a non-negative decoder, zero where a
+//                            bound holds the entry; per panel of 64 features the squared norm and its part of db_dec
 #include <cstddef>
 #include <cstdint>
 #include <span>

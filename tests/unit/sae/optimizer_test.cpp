@@ -70,5 +70,24 @@ TEST(Adam, leaves_decoder_rows_at_unit_norm_and_other_features_alone) {
   }
 }
 
+TEST(Adam, moves_a_non_negative_decoder_to_the_nearest_allowed_row) {
+  SaeState state;
+  state.parameters = make_parameters(2, 3, false);
+  state.parameters.non_negative_decoder = true;
+  state.m = make_parameters(2, 3, false);
+  state.v = make_parameters(2, 3, false);
+  const float rows[2][3] = {{0.6F, 0.8F, 0}, {0.6F, 0, 0.8F}};
+  std::copy_n(&rows[0][0], 6, state.parameters.W_dec.data());
+  FeatureGradients gradients = make_feature_gradients(state.parameters, 0, 2);
+  const float slopes[2][3] = {{1, 0, 1}, {1, 1, 1}};  // of the first step Adam keeps the sign alone
+  std::copy_n(&slopes[0][0], 6, gradients.dW_dec.data());
+
+  adam_update(state, gradients, {{}, 1, 1, 1});
+
+  // (-0.4, 0.8, -1) and (-0.4, -1, -0.2): where nothing is positive, the axis of the largest entry is nearest.
+  const std::vector<float> expected{0, 1, 0, 0, 0, 1};
+  for (std::size_t i = 0; i < 6; ++i) EXPECT_FLOAT_EQ(state.parameters.W_dec.data()[i], expected[i]) << i;
+}
+
 }  // namespace
 }  // namespace refract

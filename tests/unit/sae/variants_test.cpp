@@ -19,7 +19,8 @@ class EveryVariant : public ::testing::TestWithParam<std::string_view> {
 
 // Rows cut over three ranks, unevenly: the row gradients must be those of one rank, byte for byte.
 TEST_P(EveryVariant, gives_rows_the_same_gradients_however_they_are_shared_out) {
-  const Problem whole = problem();
+  Problem whole = problem();
+  for (std::size_t row = 30; row < 36; ++row) whole.included[row] = 0;  // the second rank has no row to show
   const Batch all = whole.batch();
   const std::vector<Batch> parts{whole.part(0, 30), whole.part(30, 6), whole.part(36, 12)};
   std::vector<std::unique_ptr<StepScratch>> one, three;
@@ -86,7 +87,7 @@ TEST_P(EveryVariant, keeps_the_decoder_non_negative_with_unit_rows_when_asked) {
   for (std::uint64_t step = 0; step < 50; ++step) {
     const StepGradients gradients = step_gradients(*training.variant, training.state, training.batch(), global);
     adam_update(training.state, gradients.features,
-                {.config = {}, .lr = 0.05, .gradient_scale = 1, .step = step + 1, .non_negative_decoder = true});
+                {.config = {}, .lr = 0.05, .gradient_scale = 1, .step = step + 1});
   }
 
   const SaeParameters& p = training.state.parameters;
@@ -100,7 +101,7 @@ TEST_P(EveryVariant, keeps_the_decoder_non_negative_with_unit_rows_when_asked) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Table, EveryVariant, ::testing::ValuesIn(variant_names()),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& each) { return std::string(each.param); });
 
 std::uint64_t selected_by(const Problem& problem, std::vector<std::uint64_t>* per_row = nullptr) {
   const Batch batch = problem.batch();
@@ -133,11 +134,59 @@ TEST(BatchTopK, gives_ties_to_the_lower_row_and_then_the_lower_feature) {
   EXPECT_EQ(per_row, (std::vector<std::uint64_t>{8, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}));
 }
 
+// k N falls among equals that lie on three ranks, behind rows that hold larger values.
+TEST(BatchTopK, gives_ties_to_the_same_entries_on_any_ranks) {
+  Problem problem = make_problem(4, 8, 3, 12, 2, false, 7, "batchtopk");
+  std::ranges::fill(problem.state.parameters.W_enc.span(), 0.0F);
+  std::ranges::fill(problem.state.parameters.b_enc.span(), 0.5F);
+  problem.state.parameters.W_enc.row(2)[0] = 1;
+  std::ranges::copy(std::vector<std::uint8_t>{1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 0}, problem.included.begin());
+  for (std::size_t row = 0; row < 12; ++row)  // feature 2 is larger in odd rows and absent from even ones
+    problem.x.row(row)[0] = problem.state.parameters.b_dec.data()[0] + (row % 2 == 1 ? 1.0F : -2.0F);
+  std::vector<std::uint64_t> one;
+  const std::vector<Batch> parts{problem.part(0, 2), problem.part(2, 4), problem.part(6, 6)};
+  std::vector<std::unique_ptr<StepScratch>> scratch;
+  (void)selected_by(problem, &one);
+  const auto global = measure_all(*problem.variant, problem.state, parts, scratch);
+  std::vector<std::uint64_t> three;
+  for (std::size_t p = 0; p < parts.size(); ++p) {
+    RowGradients rows;
+    problem.variant->gradients(problem.state, parts[p], global, *scratch[p], rows);
+    const std::vector<std::uint64_t>& starts = rows.terms[0].acts.row_starts;
+    for (std::size_t i = 0; i + 1 < starts.size(); ++i) three.push_back(starts[i + 1] - starts[i]);
+  }
+
+  // 3 x 10 of the batch: the four larger ones of odd rows, then 26 equals: rows 0, 1, 2 have 7 each, row 4 gets 5.
+  EXPECT_EQ(one, (std::vector<std::uint64_t>{7, 8, 7, 0, 5, 1, 0, 1, 0, 1, 0, 0}));
+  EXPECT_EQ(three, one);
+}
+
 TEST(BatchTopK, keeps_all_positive_values_when_there_are_fewer) {
   Problem problem = make_problem(4, 8, 8, 12, 2, false, 7, "batchtopk");
+  const SaeParameters& p = problem.state.parameters;
+  std::uint64_t positive = 0;
+  for (std::size_t row = 0; row < 12; ++row)
+    for (std::size_t f = 0; f < 8 && problem.included[row] != 0; ++f) {
+      double pre = p.b_enc.data()[f];
+      for (std::size_t d = 0; d < 4; ++d)
+        pre += (double(problem.x.row(row)[d]) - double(p.b_dec.data()[d])) * double(p.W_enc.row(f)[d]);
+      positive += pre > 0;
+    }
 
-  EXPECT_GT(selected_by(problem), 0u);
-  EXPECT_LT(selected_by(problem), 8u * 12u);
+  EXPECT_EQ(selected_by(problem), positive);
+  EXPECT_LT(positive, 8u * 10u);
+}
+
+TEST(BatchTopK, selects_nothing_and_keeps_its_threshold_when_nothing_is_positive) {
+  Problem problem = make_problem(4, 8, 3, 12, 2, false, 7, "batchtopk");
+  std::ranges::fill(problem.state.parameters.threshold.span(), 0.75F);
+  std::ranges::fill(problem.state.parameters.b_enc.span(), -100.0F);
+
+  EXPECT_EQ(selected_by(problem), 0u);
+  const StepLog log = one_rank_step(*problem.variant, problem.state, problem.batch(), {}, 10, 1.0);
+  EXPECT_EQ(log.l0, 0);
+  EXPECT_GT(log.mse, 0);
+  EXPECT_EQ(problem.state.parameters.threshold.data()[0], 0.75F);
 }
 
 TEST(BatchTopK, finds_the_same_entries_when_the_floor_of_candidates_was_too_high) {
