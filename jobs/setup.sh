@@ -8,7 +8,7 @@ packages=(
   libopenblas-dev liblapacke-dev
   libyaml-cpp-dev libboost-program-options-dev libfmt-dev nlohmann-json3-dev libsimdjson-dev
   libcurl4-openssl-dev libarchive-dev libzstd-dev libxxhash-dev libssl-dev libicu-dev
-  libgtest-dev libgmock-dev libbenchmark-dev
+  libgtest-dev libgmock-dev libbenchmark-dev clang-format
   python3 python3-venv)
 
 usage() {

@@ -19,7 +19,8 @@ double auroc(std::span<const double> positives, std::span<const double> negative
   for (std::size_t i = 0; i < scores.size();) {
     std::size_t j = i;
     std::size_t tied_positives = 0;
-    for (; j < scores.size() && scores[j].first == scores[i].first; ++j) tied_positives += scores[j].second;
+    for (; j < scores.size() && scores[j].first == scores[i].first; ++j)
+      tied_positives += scores[j].second;
     const double mid_rank = 0.5 * static_cast<double>(i + 1 + j);  // ranks count from 1
     positive_ranks += mid_rank * static_cast<double>(tied_positives);
     i = j;

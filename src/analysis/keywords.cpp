@@ -6,8 +6,9 @@
 
 namespace refract {
 
-std::vector<Keyword> log_odds_keywords(std::span<const WordCount> foreground, std::uint64_t foreground_total,
-                                       const Background& background, const KeywordRules& rules) {
+std::vector<Keyword> log_odds_keywords(std::span<const WordCount> foreground,
+                                       std::uint64_t foreground_total, const Background& background,
+                                       const KeywordRules& rules) {
   const auto n = static_cast<double>(foreground_total);
   const auto big_n = static_cast<double>(background.total);
   std::vector<Keyword> keywords;
@@ -16,7 +17,8 @@ std::vector<Keyword> log_odds_keywords(std::span<const WordCount> foreground, st
     const double y = w.count;
     const auto big_y = static_cast<double>(background.counts[w.word]);
     const double a = rules.prior_words * big_y / big_n;
-    // Words that fill their side entirely leave nothing to be odds against; half a word stands for it.
+    // Words that fill their side entirely leave nothing to be odds against; half a word stands for
+    // it.
     const double rest = std::max(0.5, n + rules.prior_words - y - a);
     const double big_rest = std::max(0.5, big_n + rules.prior_words - big_y - a);
     const double delta = std::log((y + a) / rest) - std::log((big_y + a) / big_rest);

@@ -27,7 +27,8 @@ Share most_frequent_token(std::span<const Example> strongest_first) {
   for (const Example& e : strongest_first) ++counts[e.row.token];
   Share best;
   for (const Example& e : strongest_first) {
-    const double share = static_cast<double>(counts[e.row.token]) / static_cast<double>(strongest_first.size());
+    const double share =
+        static_cast<double>(counts[e.row.token]) / static_cast<double>(strongest_first.size());
     if (share > best.share) best = {e.row, share};
   }
   return best;
@@ -35,8 +36,8 @@ Share most_frequent_token(std::span<const Example> strongest_first) {
 
 }  // namespace
 
-std::vector<WordCount> count_words(const WordCorpus& words, std::span<const Example> examples, std::uint32_t radius,
-                                   std::uint64_t& total) {
+std::vector<WordCount> count_words(const WordCorpus& words, std::span<const Example> examples,
+                                   std::uint32_t radius, std::uint64_t& total) {
   std::vector<std::pair<std::uint32_t, std::uint64_t>> seen;  // (word, document)
   for (const Example& e : examples)
     for (const std::uint32_t word : words.window(e.row.document, e.row.document_position, radius))
@@ -54,13 +55,15 @@ std::vector<WordCount> count_words(const WordCorpus& words, std::span<const Exam
 }
 
 ReadabilityMeasure::ReadabilityMeasure(const WordCorpus& words, const Background& background,
-                                       std::span<const TextRow> negatives, const ReadabilityRules& rules)
+                                       std::span<const TextRow> negatives,
+                                       const ReadabilityRules& rules)
     : words_(words), background_(background), rules_(rules) {
   for (const TextRow& row : negatives)
     negatives_.push_back(words.window(row.document, row.document_position, rules.window_radius));
 }
 
-double ReadabilityMeasure::score(std::span<const std::uint32_t> window, std::span<const float> weights) const {
+double ReadabilityMeasure::score(std::span<const std::uint32_t> window,
+                                 std::span<const float> weights) const {
   double maximum = 0, sum = 0;
   for (const std::uint32_t word : window) {
     maximum = std::max(maximum, static_cast<double>(weights[word]));
@@ -69,7 +72,8 @@ double ReadabilityMeasure::score(std::span<const std::uint32_t> window, std::spa
   return maximum + rules_.sum_weight * sum;
 }
 
-Readability ReadabilityMeasure::operator()(std::span<const Example> strongest, std::span<const Example> firing,
+Readability ReadabilityMeasure::operator()(std::span<const Example> strongest,
+                                           std::span<const Example> firing,
                                            std::vector<float>& scratch) const {
   Readability result;
   result.training_documents = static_cast<std::uint32_t>(document_count(strongest));
@@ -88,11 +92,12 @@ Readability ReadabilityMeasure::operator()(std::span<const Example> strongest, s
   if (!result.scored) return result;
 
   scratch.resize(words_.vocabulary(), 0.0F);
-  for (const Keyword& keyword : result.keywords) scratch[keyword.word] = static_cast<float>(keyword.log_odds);
+  for (const Keyword& keyword : result.keywords)
+    scratch[keyword.word] = static_cast<float>(keyword.log_odds);
   std::vector<double> positive, negative;
   for (const Example& e : firing)
-    positive.push_back(
-        score(words_.window(e.row.document, e.row.document_position, rules_.window_radius), scratch));
+    positive.push_back(score(
+        words_.window(e.row.document, e.row.document_position, rules_.window_radius), scratch));
   for (const auto window : negatives_) negative.push_back(score(window, scratch));
   for (const Keyword& keyword : result.keywords) scratch[keyword.word] = 0.0F;
 

@@ -48,7 +48,8 @@ WordSpan word_from(std::string_view text, std::size_t begin) {
     const Character c = character_at(text, at);
     if (is_letter(c.code) || is_mark(c.code)) {
       append_lower(span.word, c.code);
-    } else if (is_apostrophe(c.code) && c.end < text.size() && is_letter(character_at(text, c.end).code)) {
+    } else if (is_apostrophe(c.code) && c.end < text.size() &&
+               is_letter(character_at(text, c.end).code)) {
       span.word.push_back('\'');
     } else {
       break;
@@ -79,12 +80,14 @@ std::vector<WordSpan> words_in(std::string_view text) {
   return words;
 }
 
-void WordCorpus::add(std::uint64_t document, std::string_view text, std::span<const ByteSpan> tokens) {
+void WordCorpus::add(std::uint64_t document, std::string_view text,
+                     std::span<const ByteSpan> tokens) {
   const std::vector<WordSpan> spans = words_in(text);
   Document added;
   added.words.reserve(spans.size());
   for (const WordSpan& span : spans) {
-    const auto [entry, is_new] = ids_.try_emplace(span.word, static_cast<std::uint32_t>(words_.size()));
+    const auto [entry, is_new] =
+        ids_.try_emplace(span.word, static_cast<std::uint32_t>(words_.size()));
     if (is_new) words_.push_back(span.word);
     added.words.push_back(entry->second);
   }
@@ -97,7 +100,8 @@ void WordCorpus::add(std::uint64_t document, std::string_view text, std::span<co
     added.first_word.push_back(static_cast<std::uint32_t>(first));
     added.end_word.push_back(static_cast<std::uint32_t>(end));
   }
-  REFRACT_ASSERT(documents_.emplace(document, std::move(added)).second, "document {:#x} added twice", document);
+  REFRACT_ASSERT(documents_.emplace(document, std::move(added)).second,
+                 "document {:#x} added twice", document);
 }
 
 const WordCorpus::Document& WordCorpus::at(std::uint64_t document) const {
@@ -111,12 +115,15 @@ std::span<const std::uint32_t> WordCorpus::window(std::uint64_t document, std::u
   const Document& of = at(document);
   REFRACT_ASSERT(token < of.first_word.size(), "token {} of {}", token, of.first_word.size());
   const std::size_t low = token > radius ? token - radius : 0;
-  const std::size_t high = std::min<std::size_t>(std::size_t{token} + radius, of.first_word.size() - 1);
+  const std::size_t high =
+      std::min<std::size_t>(std::size_t{token} + radius, of.first_word.size() - 1);
   const std::size_t begin = of.first_word[low];
   const std::size_t end = std::max<std::size_t>(begin, of.end_word[high]);
   return std::span(of.words).subspan(begin, end - begin);
 }
 
-std::span<const std::uint32_t> WordCorpus::words_of(std::uint64_t document) const { return at(document).words; }
+std::span<const std::uint32_t> WordCorpus::words_of(std::uint64_t document) const {
+  return at(document).words;
+}
 
 }  // namespace refract

@@ -26,8 +26,9 @@ namespace {
 
 RunConfig config_of(const CommandLine& line) {
   if (line.arguments.size() != 1)
-    throw ConfigError("refract {} takes one configuration file; {} given. Example: refract {} configs/demo.yaml",
-                      line.command, line.arguments.size(), line.command);
+    throw ConfigError(
+        "refract {} takes one configuration file; {} given. Example: refract {} configs/demo.yaml",
+        line.command, line.arguments.size(), line.command);
   return load_run_config(line.arguments.front(), line.overrides);
 }
 
@@ -44,10 +45,13 @@ ExitCode run_until(const CommandLine& line, Until until) {
   install_stop_handlers();
   Communicator world = Communicator::world();
   const Placement placement = collective_placement(world);
-  if (line.threads == 0 && !std::getenv("OMP_NUM_THREADS")) set_thread_count(placement.fair_threads);
+  if (line.threads == 0 && !std::getenv("OMP_NUM_THREADS"))
+    set_thread_count(placement.fair_threads);
   if (world.rank() == 0)
-    say(fmt::format("refract {}: {}; run folder {}", kVersion, placement.text(thread_count()), config.run));
-  const ExitCode code = collective_run(config, world, {.until = until, .allow_numerics_change = line.allow_numerics_change});
+    say(fmt::format("refract {}: {}; run folder {}", kVersion, placement.text(thread_count()),
+                    config.run));
+  const ExitCode code = collective_run(
+      config, world, {.until = until, .allow_numerics_change = line.allow_numerics_change});
   if (world.rank() == 0 && code == ExitCode::ok && until == Until::report)
     say(fmt::format("report: {}", (fs::path(config.run) / config.report.file).string()));
   return code;
@@ -83,12 +87,14 @@ ExitCode probe_command(const CommandLine& line) {
   const std::string sae = line.sae.empty() ? config.saes.front().name : line.sae;
   const RunFolder folder = run_folder(config.run, model_display_name(config.model));
   const FeatureAtlas atlas = read_features(folder.features(sae));
-  fmt::print("{}", describe_feature(atlas, static_cast<std::size_t>(line.feature), ::isatty(STDOUT_FILENO) == 1));
+  fmt::print("{}", describe_feature(atlas, static_cast<std::size_t>(line.feature),
+                                    ::isatty(STDOUT_FILENO) == 1));
   return ExitCode::ok;
 }
 
 ExitCode describe_command(const CommandLine& line) {
-  if (line.arguments.size() != 1) throw ConfigError("refract describe takes one file; {} given", line.arguments.size());
+  if (line.arguments.size() != 1)
+    throw ConfigError("refract describe takes one file; {} given", line.arguments.size());
   fmt::print("{}", describe_artifact(line.arguments.front()));
   return ExitCode::ok;
 }
@@ -104,11 +110,14 @@ ExitCode doctor_command(const CommandLine&) {
   fmt::print("host           {}, {} thread(s)\n", host_name(), thread_count());
   fmt::print("MPI            {}\n", mpi_description());
   fmt::print("GEMM           {}\n", gemm_backend_description());
-  fmt::print("GEMM self-test {}\n", gemm.passed ? "passed: a row's bytes do not depend on the rows beside it"
-                                                : "FAILED: " + gemm.difference + ". Set another BLAS.");
-  fmt::print("CUDA           {}\n", !has_cuda ? "not in this build (configure with nvcc on PATH, -DREFRACT_CUDA=ON)"
-                                    : cuda_device_count() > 0 ? fmt::format("{} device(s)", cuda_device_count())
-                                                              : "in this build; no device on this machine: the CPU is used");
+  fmt::print("GEMM self-test {}\n",
+             gemm.passed ? "passed: a row's bytes do not depend on the rows beside it"
+                         : "FAILED: " + gemm.difference + ". Set another BLAS.");
+  fmt::print("CUDA           {}\n",
+             !has_cuda ? "not in this build (configure with nvcc on PATH, -DREFRACT_CUDA=ON)"
+             : cuda_device_count() > 0
+                 ? fmt::format("{} device(s)", cuda_device_count())
+                 : "in this build; no device on this machine: the CPU is used");
   fmt::print("NCCL           {}\n", has_nccl ? "in this build" : "not in this build");
   return gemm.passed ? ExitCode::ok : ExitCode::numerical;
 }

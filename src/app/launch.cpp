@@ -42,7 +42,8 @@ std::string in_path(const std::string& program) {
 
 std::string output_of(const std::string& command) {
   std::string text;
-  const std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen((command + " 2>&1").c_str(), "r"), ::pclose);
+  const std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen((command + " 2>&1").c_str(), "r"),
+                                                   ::pclose);
   std::array<char, 512> buffer{};
   while (pipe && std::fgets(buffer.data(), buffer.size(), pipe.get())) text += buffer.data();
   return text;
@@ -55,18 +56,22 @@ bool single_copy_allowed() {
   return ::process_vm_readv(::getpid(), &local, 1, &remote, 1, 0) == 1;
 }
 
-// Open MPI first: inside an allocation it asks the batch system itself. Another MPI's mpirun would start
-// worlds of one rank.
+// Open MPI first: inside an allocation it asks the batch system itself. Another MPI's mpirun would
+// start worlds of one rank.
 LaunchSite find_launcher() {
   LaunchSite site;
   for (const char* name : {"mpirun", "mpiexec"}) {
     const std::string path = in_path(name);
     if (path.empty()) continue;
     const std::string version = output_of(as_shell_line({path, "--version"}));
-    if (version.find("Open MPI") == std::string::npos && version.find("OpenRTE") == std::string::npos) continue;
+    if (version.find("Open MPI") == std::string::npos &&
+        version.find("OpenRTE") == std::string::npos)
+      continue;
     site.launcher_path = path;
-    site.launcher = version.find("Open MPI) 4") != std::string::npos || version.find("OpenRTE) 4") != std::string::npos
-                        ? Launcher::open_mpi_4 : Launcher::open_mpi_5;
+    site.launcher = version.find("Open MPI) 4") != std::string::npos ||
+                            version.find("OpenRTE) 4") != std::string::npos
+                        ? Launcher::open_mpi_4
+                        : Launcher::open_mpi_5;
     return site;
   }
   if (const std::string srun = in_path("srun"); !srun.empty() && std::getenv("SLURM_JOB_ID")) {
@@ -75,8 +80,9 @@ LaunchSite find_launcher() {
     site.pmix = output_of(as_shell_line({srun, "--mpi=list"})).find("pmix") != std::string::npos;
     return site;
   }
-  throw SystemError("--ranks needs Open MPI's mpirun (or srun, inside an allocation), and PATH has none: install "
-                    "Open MPI (Debian: openmpi-bin) or load its module (module load openmpi)");
+  throw SystemError(
+      "--ranks needs Open MPI's mpirun (or srun, inside an allocation), and PATH has none: install "
+      "Open MPI (Debian: openmpi-bin) or load its module (module load openmpi)");
 }
 
 LaunchSite this_site(const CommandLine& line) {
@@ -85,7 +91,8 @@ LaunchSite this_site(const CommandLine& line) {
   site.cores = usable_cores();
   site.slots = number_in_env("SLURM_NTASKS");
   if (site.slots > 0)
-    site.cores = std::max(site.cores, site.slots * std::max(1, number_in_env("SLURM_CPUS_PER_TASK")));
+    site.cores =
+        std::max(site.cores, site.slots * std::max(1, number_in_env("SLURM_CPUS_PER_TASK")));
   site.threads = line.threads;
   site.threads_in_env = std::getenv("OMP_NUM_THREADS") != nullptr;
   site.root = ::geteuid() == 0;
@@ -97,8 +104,8 @@ void add(std::vector<std::string>& words, std::initializer_list<const char*> mor
   words.insert(words.end(), more.begin(), more.end());
 }
 
-// Ranks are not bound: two jobs on one machine would be bound to the same first cores. A batch system's
-// allocation binds by itself.
+// Ranks are not bound: two jobs on one machine would be bound to the same first cores. A batch
+// system's allocation binds by itself.
 void add_placement(std::vector<std::string>& words, const LaunchSite& site, int ranks) {
   const bool oversubscribed = ranks > (site.slots > 0 ? site.slots : site.cores);
   if (site.launcher == Launcher::srun) {
@@ -106,39 +113,54 @@ void add_placement(std::vector<std::string>& words, const LaunchSite& site, int 
     return;
   }
   if (site.root) add(words, {"--allow-run-as-root"});
-  if (oversubscribed) add(words, {"--oversubscribe"});
-  else if (site.slots == 0 && site.launcher == Launcher::open_mpi_4) add(words, {"--use-hwthread-cpus"});
-  else if (site.slots == 0) add(words, {"--map-by", ":HWTCPUS"});
+  if (oversubscribed)
+    add(words, {"--oversubscribe"});
+  else if (site.slots == 0 && site.launcher == Launcher::open_mpi_4)
+    add(words, {"--use-hwthread-cpus"});
+  else if (site.slots == 0)
+    add(words, {"--map-by", ":HWTCPUS"});
   if (oversubscribed || site.slots == 0) add(words, {"--bind-to", "none"});
   if (ranks > site.cores) add(words, {"--mca", "mpi_yield_when_idle", "1"});
-  if (!site.single_copy) add(words, {"--mca", site.launcher == Launcher::open_mpi_4 ? "btl_vader_single_copy_mechanism"
-                                                                                   : "smsc", site.launcher == Launcher::open_mpi_4 ? "none" : "^cma"});
+  if (!site.single_copy)
+    add(words, {"--mca",
+                site.launcher == Launcher::open_mpi_4 ? "btl_vader_single_copy_mechanism" : "smsc",
+                site.launcher == Launcher::open_mpi_4 ? "none" : "^cma"});
 }
 
 }  // namespace
 
 bool in_launched_world() {
-  return std::getenv("OMPI_COMM_WORLD_SIZE") || std::getenv("PMIX_RANK") || std::getenv("PMI_RANK") ||
-         number_in_env("SLURM_STEP_NUM_TASKS") > 1 || std::getenv("REFRACT_LAUNCHED");
+  return std::getenv("OMPI_COMM_WORLD_SIZE") || std::getenv("PMIX_RANK") ||
+         std::getenv("PMI_RANK") || number_in_env("SLURM_STEP_NUM_TASKS") > 1 ||
+         std::getenv("REFRACT_LAUNCHED");
 }
 
 void expect_ranks(const CommandLine& line, const Command& command, int ranks) {
   if (line.ranks < 0) throw ConfigError("--ranks is {}; expected 1 or more", line.ranks);
   if (line.ranks == 0 || line.dry_run || line.print_config || line.ranks == ranks) return;
-  if (!command.needs_mpi) throw ConfigError("refract {} runs on one rank; leave --ranks out", command.word);
+  if (!command.needs_mpi)
+    throw ConfigError("refract {} runs on one rank; leave --ranks out", command.word);
   if (std::getenv("REFRACT_LAUNCHED"))
-    throw ConfigError("--ranks {}, but MPI has a world of {}: the mpirun in PATH is not of the MPI that refract was built "
-                      "with. Put that one first in PATH (refract doctor names it).", line.ranks, ranks);
-  throw ConfigError("--ranks {}, but a launcher already started {} rank(s): leave --ranks out under mpirun or srun, or "
-                    "give that number", line.ranks, ranks);
+    throw ConfigError(
+        "--ranks {}, but MPI has a world of {}: the mpirun in PATH is not of the MPI that refract "
+        "was built with. Put that one first in PATH (refract doctor names it).",
+        line.ranks, ranks);
+  throw ConfigError(
+      "--ranks {}, but a launcher already started {} rank(s): leave --ranks out under mpirun or "
+      "srun, or give that number",
+      line.ranks, ranks);
 }
 
-std::vector<std::string> launch_command(const LaunchSite& site, int ranks, const std::vector<std::string>& arguments) {
+std::vector<std::string> launch_command(const LaunchSite& site, int ranks,
+                                        const std::vector<std::string>& arguments) {
   std::vector<std::string> words{site.launcher_path};
   const int threads = site.threads > 0 ? site.threads : std::max(1, site.cores / ranks);
   std::vector<std::string> environment;
-  if (site.threads == 0) environment.push_back(site.threads_in_env ? "OMP_NUM_THREADS" : fmt::format("OMP_NUM_THREADS={}", threads));
-  // libgomp reads this once, when it is loaded: a waiting thread must not spin on a core that another rank needs.
+  if (site.threads == 0)
+    environment.push_back(site.threads_in_env ? "OMP_NUM_THREADS"
+                                              : fmt::format("OMP_NUM_THREADS={}", threads));
+  // libgomp reads this once, when it is loaded: a waiting thread must not spin on a core that
+  // another rank needs.
   if (ranks * threads > site.cores) environment.emplace_back("OMP_WAIT_POLICY=passive");
 
   if (site.launcher == Launcher::srun) {
@@ -159,7 +181,8 @@ std::vector<std::string> launch_command(const LaunchSite& site, int ranks, const
 
 std::string as_shell_line(const std::vector<std::string>& words) {
   const auto plain = [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) || std::string_view("-_./=:,@+%^").find(c) != std::string_view::npos;
+    return std::isalnum(static_cast<unsigned char>(c)) ||
+           std::string_view("-_./=:,@+%^").find(c) != std::string_view::npos;
   };
   std::string line;
   for (const std::string& word : words) {
@@ -176,9 +199,11 @@ std::string as_shell_line(const std::vector<std::string>& words) {
 }
 
 int launch(const CommandLine& line, int argc, char** argv) {
-  if (line.arguments.size() == 1) (void)load_run_config(line.arguments.front(), line.overrides);  // an error comes once
+  if (line.arguments.size() == 1)
+    (void)load_run_config(line.arguments.front(), line.overrides);  // an error comes once
   const LaunchSite site = this_site(line);
-  const std::vector<std::string> command = launch_command(site, line.ranks, {argv + 1, argv + argc});
+  const std::vector<std::string> command =
+      launch_command(site, line.ranks, {argv + 1, argv + argc});
   say(as_shell_line(command));
   return run_launcher(command, on_terminal());
 }

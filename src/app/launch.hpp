@@ -1,6 +1,6 @@
 #pragma once
-// `--ranks N`: starts N ranks of this very binary through the machine's launcher and stands between it and the
-// user: forwards signals, shortens its messages, hands on the exit code.
+// `--ranks N`: starts N ranks of this very binary through the machine's launcher and stands between
+// it and the user: forwards signals, shortens its messages, hands on the exit code.
 #include <string>
 #include <vector>
 
@@ -11,22 +11,23 @@ namespace refract {
 // Whether a launcher (mpirun, srun with several tasks) already started this process.
 [[nodiscard]] bool in_launched_world();
 
-// ConfigError when --ranks was given and is not the number of ranks there are. Plans (--dry-run) are for any number.
+// ConfigError when --ranks was given and is not the number of ranks there are. Plans (--dry-run)
+// are for any number.
 void expect_ranks(const CommandLine& line, const Command& command, int ranks);
 
 enum class Launcher { open_mpi_4, open_mpi_5, srun };
 
 struct LaunchSite {
   Launcher launcher = Launcher::open_mpi_4;
-  std::string launcher_path;     // as found in PATH
-  std::string binary;            // this program
-  int cores = 1;                 // that the ranks may use together
-  int slots = 0;                 // tasks of the allocation we are in; 0 = none
-  int threads = 0;               // --threads; 0 = not given
-  bool threads_in_env = false;   // OMP_NUM_THREADS is set
+  std::string launcher_path;    // as found in PATH
+  std::string binary;           // this program
+  int cores = 1;                // that the ranks may use together
+  int slots = 0;                // tasks of the allocation we are in; 0 = none
+  int threads = 0;              // --threads; 0 = not given
+  bool threads_in_env = false;  // OMP_NUM_THREADS is set
   bool root = false;
-  bool single_copy = true;       // the system call behind Open MPI's single-copy path is allowed here
-  bool pmix = true;              // srun: its list of MPI types names pmix
+  bool single_copy = true;  // the system call behind Open MPI's single-copy path is allowed here
+  bool pmix = true;         // srun: its list of MPI types names pmix
 };
 
 // The words of the command. arguments: this program's own, without its name.
@@ -35,7 +36,8 @@ struct LaunchSite {
 // One line that a shell reads as these words.
 [[nodiscard]] std::string as_shell_line(const std::vector<std::string>& words);
 
-// Starts the ranks, waits for them, returns the job's exit code. SystemError when no launcher is found.
+// Starts the ranks, waits for them, returns the job's exit code. SystemError when no launcher is
+// found.
 [[nodiscard]] int launch(const CommandLine& line, int argc, char** argv);
 
 }  // namespace refract

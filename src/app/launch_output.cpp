@@ -18,15 +18,17 @@ bool is_rule(std::string_view line) {
 
 // Notices that only say that a rank ended, and how.
 bool repeats_a_rank(const std::string& text) {
-  constexpr std::array kPhrases{"MPI_ABORT was invoked", "Primary job", "exited with non-zero status",
-                                "noticed that process rank", "without calling \"finalize\"", "1 process returned"};
+  constexpr std::array kPhrases{"MPI_ABORT was invoked",        "Primary job",
+                                "exited with non-zero status",  "noticed that process rank",
+                                "without calling \"finalize\"", "1 process returned"};
   for (const char* phrase : kPhrases)
     if (text.find(phrase) != std::string::npos) return true;
   return false;
 }
 
 bool is_crash(int signal) {
-  return signal == SIGSEGV || signal == SIGBUS || signal == SIGILL || signal == SIGFPE || signal == SIGABRT;
+  return signal == SIGSEGV || signal == SIGBUS || signal == SIGILL || signal == SIGFPE ||
+         signal == SIGABRT;
 }
 
 const char* why(int signal) {
@@ -45,13 +47,19 @@ bool is_ours(int code) { return code == 0 || (code >= 2 && code <= 6) || code ==
 }  // namespace
 
 void LauncherOutput::note_killed(const std::string& text) {
-  static const std::regex mpirun(R"(process rank (\d+) with PID \d+ on node (\S+) exited on\s+signal (\d+))");
-  static const std::regex srun(R"(srun: error: (\S+): task (\d+): (Killed|Segmentation fault|Bus error|Aborted))");
+  static const std::regex mpirun(
+      R"(process rank (\d+) with PID \d+ on node (\S+) exited on\s+signal (\d+))");
+  static const std::regex srun(
+      R"(srun: error: (\S+): task (\d+): (Killed|Segmentation fault|Bus error|Aborted))");
   std::smatch found;
   if (killed_) return;
-  if (std::regex_search(text, found, mpirun)) killed_ = Killed{found[1], found[2], std::stoi(found[3])};
+  if (std::regex_search(text, found, mpirun))
+    killed_ = Killed{found[1], found[2], std::stoi(found[3])};
   else if (std::regex_search(text, found, srun))
-    killed_ = Killed{found[2], found[1], found[3] == "Killed" ? SIGKILL : found[3] == "Aborted" ? SIGABRT : SIGSEGV};
+    killed_ = Killed{found[2], found[1],
+                     found[3] == "Killed"    ? SIGKILL
+                     : found[3] == "Aborted" ? SIGABRT
+                                             : SIGSEGV};
 }
 
 std::optional<std::string> LauncherOutput::take(std::string_view line) {
@@ -75,8 +83,10 @@ std::optional<std::string> LauncherOutput::take(std::string_view line) {
   }
   const std::string text(line);
   note_killed(text);
-  const bool chatter = is_open_mpi_speaking(text) || text.find("Forwarding signal") != std::string::npos || text.starts_with("srun: ") ||
-                       text.starts_with("slurmstepd: ") || text.find("has sent help message") != std::string::npos ||
+  const bool chatter = is_open_mpi_speaking(text) ||
+                       text.find("Forwarding signal") != std::string::npos ||
+                       text.starts_with("srun: ") || text.starts_with("slurmstepd: ") ||
+                       text.find("has sent help message") != std::string::npos ||
                        text.find("orte_base_help_aggregate") != std::string::npos;
   if (!chatter) return text;
   held_ += (held_.empty() ? "" : "\n") + text;
@@ -86,17 +96,22 @@ std::optional<std::string> LauncherOutput::take(std::string_view line) {
 LauncherOutput::End LauncherOutput::end(int code, bool stopping) const {
   // A signal before the ranks could catch it: nothing was begun, nothing is lost.
   if (stopping && (code == 128 + SIGUSR1 || (killed_ && killed_->signal == SIGUSR1)))
-    return {static_cast<int>(ExitCode::resume), "stopped before the ranks had begun; start again to go on"};
+    return {static_cast<int>(ExitCode::resume),
+            "stopped before the ranks had begun; start again to go on"};
   if (killed_ && !rank_spoke_)
-    return {static_cast<int>(ExitCode::system),
-            fmt::format("{}refract[{}] {}: killed by signal {} ({}); start the same command again, it resumes",
-                        is_crash(killed_->signal) ? held_ + "\n" : "", killed_->rank, killed_->host, killed_->signal, why(killed_->signal))};
+    return {
+        static_cast<int>(ExitCode::system),
+        fmt::format(
+            "{}refract[{}] {}: killed by signal {} ({}); start the same command again, it resumes",
+            is_crash(killed_->signal) ? held_ + "\n" : "", killed_->rank, killed_->host,
+            killed_->signal, why(killed_->signal))};
   if (code == 0 || rank_spoke_ || code == static_cast<int>(ExitCode::resume))
     return {is_ours(code) ? code : static_cast<int>(ExitCode::system), ""};
   const std::string unfinished = notice_.empty() ? "" : "\n" + notice_;
   return {is_ours(code) ? code : static_cast<int>(ExitCode::system),
-          fmt::format("{}{}\nrefract: the launcher ended with code {} and no rank said why; start the same command "
-                      "again, it resumes", held_, unfinished, code)};
+          fmt::format("{}{}\nrefract: the launcher ended with code {} and no rank said why; start "
+                      "the same command again, it resumes",
+                      held_, unfinished, code)};
 }
 
 }  // namespace refract

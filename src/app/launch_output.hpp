@@ -1,6 +1,6 @@
 #pragma once
-// What a launcher (mpirun of Open MPI 4 and 5, srun) says on stderr, turned into what a user needs: the ranks'
-// own lines, and one line for a rank that could not write one.
+// What a launcher (mpirun of Open MPI 4 and 5, srun) says on stderr, turned into what a user needs:
+// the ranks' own lines, and one line for a rank that could not write one.
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,14 +9,16 @@ namespace refract {
 
 class LauncherOutput {
  public:
-  // What to show of one line, without its newline: nothing, the line, or a whole notice that has just ended.
+  // What to show of one line, without its newline: nothing, the line, or a whole notice that has
+  // just ended.
   [[nodiscard]] std::optional<std::string> take(std::string_view line);
 
   struct End {
     int exit_code;     // of the whole job (DESIGN section 3)
     std::string text;  // to show last; may be empty
   };
-  // code: the launcher's exit code, 128 + signal when a signal ended it; stopping: a stop was asked for.
+  // code: the launcher's exit code, 128 + signal when a signal ended it; stopping: a stop was asked
+  // for.
   [[nodiscard]] End end(int code, bool stopping) const;
 
  private:

@@ -31,7 +31,8 @@ class Signals {
     for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP, SIGCHLD}) {
       struct sigaction old {};
       ::sigaction(signal, nullptr, &old);
-      if (signal == SIGCHLD || old.sa_handler != SIG_IGN) sigaddset(&set_, signal);  // nohup stays nohup
+      if (signal == SIGCHLD || old.sa_handler != SIG_IGN)
+        sigaddset(&set_, signal);  // nohup stays nohup
     }
     ::sigprocmask(SIG_BLOCK, &set_, &old_);
     descriptor_ = ::signalfd(-1, &set_, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -46,7 +47,8 @@ class Signals {
   // The next signal that has come; 0 when none has.
   [[nodiscard]] int next() const {
     signalfd_siginfo info{};
-    return ::read(descriptor_, &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo) : 0;
+    return ::read(descriptor_, &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo)
+                                                                  : 0;
   }
 
  private:
@@ -64,7 +66,8 @@ class Job {
  public:
   Job(const std::vector<std::string>& command, bool on_terminal) {
     std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw SystemError("making a pipe: {}", std::strerror(errno));
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0)
+      throw SystemError("making a pipe: {}", std::strerror(errno));
     const pid_t parent = ::getpid();
     launcher_ = ::fork();
     if (launcher_ < 0) throw SystemError("starting {}: {}", command.front(), std::strerror(errno));
@@ -77,7 +80,8 @@ class Job {
   Job(const Job&) = delete;
 
   [[nodiscard]] int wait() {
-    std::array<pollfd, 2> waiting{{{signals_.descriptor(), POLLIN, 0}, {from_launcher_, POLLIN, 0}}};
+    std::array<pollfd, 2> waiting{
+        {{signals_.descriptor(), POLLIN, 0}, {from_launcher_, POLLIN, 0}}};
     while (true) {
       ::poll(waiting.data(), waiting.size(), -1);
       if (!read_lines()) waiting[1].fd = -1;
@@ -95,9 +99,10 @@ class Job {
   }
 
  private:
-  // In a group of its own, so that ^C reaches the ranks only as the wish to stop, never as the launcher's own end.
-  [[noreturn]] void become_launcher(const std::vector<std::string>& command, bool on_terminal, int write_end,
-                                    pid_t parent) const {
+  // In a group of its own, so that ^C reaches the ranks only as the wish to stop, never as the
+  // launcher's own end.
+  [[noreturn]] void become_launcher(const std::vector<std::string>& command, bool on_terminal,
+                                    int write_end, pid_t parent) const {
     ::setpgid(0, 0);
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (::getppid() != parent) ::_exit(static_cast<int>(ExitCode::system));
@@ -117,7 +122,8 @@ class Job {
   // mpirun takes TERM and INT as its own end and kills the ranks a second later; USR1 it hands on.
   void forward() {
     ++stops_;
-    if (stops_ == 1) show("refract: stopping: the ranks write a checkpoint first; once more ends them at once");
+    if (stops_ == 1)
+      show("refract: stopping: the ranks write a checkpoint first; once more ends them at once");
     ::kill(launcher_, stops_ == 1 ? SIGUSR1 : SIGTERM);
   }
 
@@ -132,7 +138,8 @@ class Job {
       const ssize_t size = ::read(from_launcher_, buffer.data(), buffer.size());
       if (size <= 0) return size != 0;
       partial_.append(buffer.data(), static_cast<std::size_t>(size));
-      for (std::size_t end = partial_.find('\n'); end != std::string::npos; end = partial_.find('\n')) {
+      for (std::size_t end = partial_.find('\n'); end != std::string::npos;
+           end = partial_.find('\n')) {
         const std::string line = partial_.substr(0, end);
         partial_.erase(0, end + 1);
         take_line(line.ends_with('\r') ? line.substr(0, line.size() - 1) : line);
@@ -149,6 +156,8 @@ class Job {
 
 }  // namespace
 
-int run_launcher(const std::vector<std::string>& command, bool on_terminal) { return Job(command, on_terminal).wait(); }
+int run_launcher(const std::vector<std::string>& command, bool on_terminal) {
+  return Job(command, on_terminal).wait();
+}
 
 }  // namespace refract

@@ -1,4 +1,5 @@
-// refract: one binary, one word per stage. Only here are exceptions turned into one line and an exit code.
+// refract: one binary, one word per stage. Only here are exceptions turned into one line and an
+// exit code.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -18,8 +19,8 @@
 
 namespace {
 
-// What one rank finds wrong, all often do: rank 0 gets the time to say it alone and end the job. true: it did, or
-// another signal came while we gave it that time.
+// What one rank finds wrong, all often do: rank 0 gets the time to say it alone and end the job.
+// true: it did, or another signal came while we gave it that time.
 bool rank_zero_ended_the_job() {
   constexpr timespec kAfterRankZero{.tv_sec = 1, .tv_nsec = 0};
   return refract::Environment::known_rank() != 0 && ::nanosleep(&kAfterRankZero, nullptr) != 0;
@@ -27,16 +28,18 @@ bool rank_zero_ended_the_job() {
 
 int fail(const refract::Environment* environment, int code, const char* text) {
   if (rank_zero_ended_the_job()) std::_Exit(code);
-  fmt::print(stderr, "refract[{}] {}: {}\n", refract::Environment::known_rank(), refract::host_name(), text);
+  fmt::print(stderr, "refract[{}] {}: {}\n", refract::Environment::known_rank(),
+             refract::host_name(), text);
   std::fflush(stderr);
   std::fflush(stdout);
   if (environment && environment->world_size() > 1) refract::Environment::abort(code);
   return code;
 }
 
-// A thread of libgomp that waits spins for milliseconds by default. Where anything else wants the cores (another rank,
-// a compiler, a second job on a laptop) that makes a run ten times slower, and it gains nothing where nothing does. The
-// library reads its setting when it is loaded, so the program starts itself once more with it.
+// A thread of libgomp that waits spins for milliseconds by default. Where anything else wants the
+// cores (another rank, a compiler, a second job on a laptop) that makes a run ten times slower, and
+// it gains nothing where nothing does. The library reads its setting when it is loaded, so the
+// program starts itself once more with it.
 void let_waiting_threads_yield(char** argv) {
   if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
   ::setenv("GOMP_SPINCOUNT", "1000", 1);
@@ -51,29 +54,32 @@ int main(int argc, char** argv) {
   let_waiting_threads_yield(argv);
   std::unique_ptr<refract::Environment> environment;
   try {
-    const refract::CommandLine line = refract::parse_command_line(argc, argv);                  // 1. arguments
+    const refract::CommandLine line = refract::parse_command_line(argc, argv);  // 1. arguments
     const refract::Command* command = refract::find_command(line.command);
     if (line.help || line.command.empty()) {
       fmt::print("{}", refract::usage());
       return line.help ? 0 : 2;
     }
-    if (!command) throw refract::ConfigError("no command '{}'. `refract --help` lists them.", line.command);
+    if (!command)
+      throw refract::ConfigError("no command '{}'. `refract --help` lists them.", line.command);
     refract::set_quiet(line.quiet);
-    if (line.threads > 0) refract::set_thread_count(line.threads);                              // 2. threads
+    if (line.threads > 0) refract::set_thread_count(line.threads);  // 2. threads
     const bool distributed = command->needs_mpi && !line.print_config && !line.dry_run;
-    if (distributed && line.ranks > 1 && !refract::in_launched_world())                         // 3. ranks
+    if (distributed && line.ranks > 1 && !refract::in_launched_world())  // 3. ranks
       return refract::launch(line, argc, argv);
-    if (distributed) {                                                                          // 4. MPI
-      if (refract::in_launched_world()) refract::install_stop_handlers();  // a signal may come during MPI_Init
+    if (distributed) {  // 4. MPI
+      if (refract::in_launched_world())
+        refract::install_stop_handlers();  // a signal may come during MPI_Init
       environment = std::make_unique<refract::Environment>(argc, argv);
     }
     refract::expect_ranks(line, *command, environment ? environment->world_size() : 1);
-    return static_cast<int>(command->run(line));                                                // 5. the command
-  } catch (const refract::Error& error) {                                                       // 6. one line
+    return static_cast<int>(command->run(line));  // 5. the command
+  } catch (const refract::Error& error) {         // 6. one line
     return fail(environment.get(), static_cast<int>(error.code()), error.what());
   } catch (const std::bad_alloc&) {
-    return fail(environment.get(), 4, "not enough memory: see `refract run --dry-run`, lower train.cache_bytes or "
-                                      "store.chunk_rows");
+    return fail(environment.get(), 4,
+                "not enough memory: see `refract run --dry-run`, lower train.cache_bytes or "
+                "store.chunk_rows");
   } catch (const std::exception& error) {
     return fail(environment.get(), 4, error.what());
   }

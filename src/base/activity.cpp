@@ -55,7 +55,10 @@ Activity current_activity() {
   Record& r = record();
   const std::lock_guard lock(r.mutex);
   const double now = monotonic_s();
-  return {.waiting = r.waiting, .what = r.what, .for_s = now - r.since_s, .ticked_ago_s = now - r.ticked_s.load()};
+  return {.waiting = r.waiting,
+          .what = r.what,
+          .for_s = now - r.since_s,
+          .ticked_ago_s = now - r.ticked_s.load()};
 }
 
 Waiting::Waiting(std::string_view what) {
@@ -72,7 +75,9 @@ Waiting::~Waiting() {
   const std::lock_guard lock(r.mutex);
   r.waiting = was_waiting_;
   r.what = std::move(was_);
-  r.since_s = was_waiting_ ? monotonic_s() : was_since_s_;  // what it waited for has come: the outer wait begins anew
+  r.since_s = was_waiting_
+                  ? monotonic_s()
+                  : was_since_s_;  // what it waited for has come: the outer wait begins anew
 }
 
 }  // namespace refract

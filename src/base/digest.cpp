@@ -14,7 +14,9 @@
 
 namespace refract {
 
-std::uint64_t xxh3(std::span<const std::byte> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+std::uint64_t xxh3(std::span<const std::byte> bytes) {
+  return XXH3_64bits(bytes.data(), bytes.size());
+}
 
 struct Xxh3::State {
   XXH3_state_t* xxh = XXH3_createState();
@@ -25,7 +27,9 @@ Xxh3::Xxh3() : state_(std::make_unique<State>()) {}
 Xxh3::~Xxh3() = default;
 Xxh3::Xxh3(Xxh3&&) noexcept = default;
 Xxh3& Xxh3::operator=(Xxh3&&) noexcept = default;
-void Xxh3::add(std::span<const std::byte> bytes) { XXH3_64bits_update(state_->xxh, bytes.data(), bytes.size()); }
+void Xxh3::add(std::span<const std::byte> bytes) {
+  XXH3_64bits_update(state_->xxh, bytes.data(), bytes.size());
+}
 std::uint64_t Xxh3::value() const { return XXH3_64bits_digest(state_->xxh); }
 
 struct Sha256::State {

@@ -13,9 +13,15 @@ struct Row {
   std::string_view name;
   std::size_t bytes;
 };
-constexpr std::array<Row, 9> kTypes{{{DType::f32, "fp32", 4}, {DType::f64, "fp64", 8}, {DType::bf16, "bf16", 2},
-                                     {DType::f16, "fp16", 2}, {DType::u8, "u8", 1}, {DType::u16, "u16", 2},
-                                     {DType::u32, "u32", 4}, {DType::u64, "u64", 8}, {DType::i64, "i64", 8}}};
+constexpr std::array<Row, 9> kTypes{{{DType::f32, "fp32", 4},
+                                     {DType::f64, "fp64", 8},
+                                     {DType::bf16, "bf16", 2},
+                                     {DType::f16, "fp16", 2},
+                                     {DType::u8, "u8", 1},
+                                     {DType::u16, "u16", 2},
+                                     {DType::u32, "u32", 4},
+                                     {DType::u64, "u64", 8},
+                                     {DType::i64, "i64", 8}}};
 
 }  // namespace
 
@@ -47,7 +53,8 @@ float half_to_float(std::uint16_t bits) {
   const std::uint32_t exponent = (bits >> 10) & 0x1Fu;
   std::uint32_t mantissa = bits & 0x3FFu;
   if (exponent == 0x1F) return std::bit_cast<float>(sign | 0x7F800000u | (mantissa << 13));
-  if (exponent != 0) return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
+  if (exponent != 0)
+    return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
   if (mantissa == 0) return std::bit_cast<float>(sign);
   std::uint32_t shift = 0;
   while (!(mantissa & 0x400u)) {  // a subnormal half is a normal float

@@ -18,7 +18,8 @@ namespace {
 
 class Descriptor {
  public:
-  Descriptor(const fs::path& path, int flags, std::string_view doing) : file_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {
+  Descriptor(const fs::path& path, int flags, std::string_view doing)
+      : file_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {
     if (file_ < 0) throw_file_error(doing, path, errno);
   }
   ~Descriptor() {
@@ -42,14 +43,18 @@ void write_all(int file, std::string_view bytes, const fs::path& path) {
   }
 }
 
-fs::path parent_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
+fs::path parent_of(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
 
 }  // namespace
 
 void throw_file_error(std::string_view doing, const fs::path& path, int error_number) {
   if (error_number == ENOSPC || error_number == EDQUOT)
-    throw SystemError("disk full while {} {}: free space, or lower disk.max_bytes or store.chunk_rows, and start "
-                      "again (nothing under a final name was harmed)", doing, path.string());
+    throw SystemError(
+        "disk full while {} {}: free space, or lower disk.max_bytes or store.chunk_rows, and start "
+        "again (nothing under a final name was harmed)",
+        doing, path.string());
   throw SystemError("{} {}: {}", doing, path.string(), std::strerror(error_number));
 }
 
@@ -144,7 +149,8 @@ void AppendLog::append(std::string_view line) {
 }
 
 void AppendLog::truncate(std::uint64_t bytes) {
-  if (::ftruncate(file_, static_cast<off_t>(bytes)) != 0) throw_file_error("truncating", path_, errno);
+  if (::ftruncate(file_, static_cast<off_t>(bytes)) != 0)
+    throw_file_error("truncating", path_, errno);
   ::lseek(file_, 0, SEEK_END);
 }
 

@@ -23,7 +23,8 @@ constexpr double kTerminalInterval_s = 0.2, kLogInterval_s = 15.0;
 }  // namespace
 
 bool on_terminal() {
-  // mpirun gives every rank a terminal of its own, whatever its own output is; only a launcher of ours knows.
+  // mpirun gives every rank a terminal of its own, whatever its own output is; only a launcher of
+  // ours knows.
   if (const char* told = std::getenv("REFRACT_TERMINAL")) return std::string_view(told) == "1";
   for (const char* launcher : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"})
     if (std::getenv(launcher)) return false;
@@ -74,8 +75,13 @@ std::string human_seconds(double seconds) {
 }
 
 Progress::Progress(std::string label, std::uint64_t total, std::string unit, bool quiet)
-    : label_(std::move(label)), unit_(std::move(unit)), total_(total), start_s_(monotonic_s()),
-      drawn_s_(start_s_), quiet_(quiet || g_quiet), terminal_(on_terminal()) {}
+    : label_(std::move(label)),
+      unit_(std::move(unit)),
+      total_(total),
+      start_s_(monotonic_s()),
+      drawn_s_(start_s_),
+      quiet_(quiet || g_quiet),
+      terminal_(on_terminal()) {}
 
 Progress::~Progress() { finish(); }
 
@@ -83,7 +89,8 @@ void Progress::advance(std::uint64_t amount) {
   tick();
   const std::lock_guard lock(g_terminal);
   done_ += amount;
-  if (total_ > 0) done_ = std::min(done_, total_);  // a rank that tells for all may overshoot by a block
+  if (total_ > 0)
+    done_ = std::min(done_, total_);  // a rank that tells for all may overshoot by a block
   const double now = monotonic_s();
   if (now - drawn_s_ < (terminal_ ? kTerminalInterval_s : kLogInterval_s)) return;
   drawn_s_ = now;
@@ -110,15 +117,20 @@ void Progress::draw(bool last) {
   if (total_ > 0 && !last) {
     const double share = std::min(1.0, static_cast<double>(done_) / static_cast<double>(total_));
     const auto filled = static_cast<std::size_t>(share * 24);
-    line += fmt::format(" [{}{}] {:3.0f} %", std::string(filled, '#'), std::string(24 - filled, '.'), share * 100);
+    line += fmt::format(" [{}{}] {:3.0f} %", std::string(filled, '#'),
+                        std::string(24 - filled, '.'), share * 100);
   }
-  line += fmt::format("  {} {}  {}/s", human_count(static_cast<double>(done_)), unit_, human_count(rate));
-  if (last) line += fmt::format("  in {}", human_seconds(elapsed));
+  line += fmt::format("  {} {}  {}/s", human_count(static_cast<double>(done_)), unit_,
+                      human_count(rate));
+  if (last)
+    line += fmt::format("  in {}", human_seconds(elapsed));
   else if (total_ > done_ && rate > 0)
     line += fmt::format("  {} left", human_seconds(static_cast<double>(total_ - done_) / rate));
   if (!note_.empty()) line += "  " + note_;
-  if (terminal_) fmt::print("\r\033[K{}{}", line, last ? "\n" : "");
-  else fmt::print("{}\n", line);
+  if (terminal_)
+    fmt::print("\r\033[K{}{}", line, last ? "\n" : "");
+  else
+    fmt::print("{}\n", line);
   std::fflush(stdout);
 }
 

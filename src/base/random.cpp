@@ -21,7 +21,8 @@ Product multiply(std::uint32_t a, std::uint32_t b) {
 
 // Philox4x32-10 with the counter (index, 0) and the 64-bit key; the first two of its four words.
 std::uint64_t philox(std::uint64_t key, std::uint64_t index) {
-  std::array<std::uint32_t, 4> x{static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), 0, 0};
+  std::array<std::uint32_t, 4> x{static_cast<std::uint32_t>(index),
+                                 static_cast<std::uint32_t>(index >> 32), 0, 0};
   std::uint32_t k0 = static_cast<std::uint32_t>(key), k1 = static_cast<std::uint32_t>(key >> 32);
   for (int round = 0; round < 10; ++round) {
     const Product a = multiply(0xD2511F53u, x[0]), b = multiply(0xCD9E8D57u, x[2]);
@@ -47,7 +48,9 @@ std::uint64_t CounterRng::below(std::uint64_t index, std::uint64_t bound) const 
   return static_cast<std::uint64_t>((static_cast<unsigned __int128>(bits(index)) * bound) >> 64);
 }
 
-double CounterRng::uniform(std::uint64_t index) const { return static_cast<double>(bits(index) >> 11) * 0x1p-53; }
+double CounterRng::uniform(std::uint64_t index) const {
+  return static_cast<double>(bits(index) >> 11) * 0x1p-53;
+}
 
 double CounterRng::normal(std::uint64_t index) const {
   const double u = 1.0 - uniform(2 * index), v = uniform(2 * index + 1);

@@ -28,7 +28,9 @@ Environment::Environment(int& argc, char**& argv) {
   int provided = 0;
   check(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
   if (provided < MPI_THREAD_FUNNELED)
-    throw SystemError("MPI gives thread level {}, MPI_THREAD_FUNNELED is needed: use an MPI built with threads", provided);
+    throw SystemError(
+        "MPI gives thread level {}, MPI_THREAD_FUNNELED is needed: use an MPI built with threads",
+        provided);
   check(MPI_Comm_rank(MPI_COMM_WORLD, &g_rank), "MPI_Comm_rank");
 }
 

@@ -31,7 +31,9 @@ class Loopback final : public CommunicatorBody {
     waiting.pop_front();
     return oldest;
   }
-  [[nodiscard]] std::unique_ptr<CommunicatorBody> split(int, int) override { return make_loopback(); }
+  [[nodiscard]] std::unique_ptr<CommunicatorBody> split(int, int) override {
+    return make_loopback();
+  }
   [[nodiscard]] std::unique_ptr<CommunicatorBody> node_local() override { return make_loopback(); }
   [[nodiscard]] void* native_mpi() const override { return nullptr; }
 

@@ -1,5 +1,5 @@
-// The MPI body. Sums are made from gathered values in rank order: MPI_Allreduce may add in another order on
-// another machine, and these are small.
+// The MPI body. Sums are made from gathered values in rank order: MPI_Allreduce may add in another
+// order on another machine, and these are small.
 #include <mpi.h>
 
 #include <algorithm>
@@ -21,7 +21,8 @@ class MpiCommunicator final : public CommunicatorBody {
     check(MPI_Comm_rank(comm_, &rank_), "MPI_Comm_rank");
     check(MPI_Comm_size(comm_, &size_), "MPI_Comm_size");
   }
-  // The one collective destructor of the house: every rank frees the split it made (as Celerity does).
+  // The one collective destructor of the house: every rank frees the split it made (as Celerity
+  // does).
   ~MpiCommunicator() override {
     int finalized = 0;
     MPI_Finalized(&finalized);
@@ -39,14 +40,16 @@ class MpiCommunicator final : public CommunicatorBody {
     for (std::size_t at = 0; at < bytes.size(); at += kMpiPiece_bytes) {
       const std::size_t piece = std::min(kMpiPiece_bytes, bytes.size() - at);
       MPI_Request request;
-      check(MPI_Ibcast(bytes.data() + at, static_cast<int>(piece), MPI_BYTE, root, comm_, &request), "MPI_Ibcast");
+      check(MPI_Ibcast(bytes.data() + at, static_cast<int>(piece), MPI_BYTE, root, comm_, &request),
+            "MPI_Ibcast");
       wait(request, "MPI_Ibcast");
     }
   }
 
   void all_reduce_sum(std::span<std::uint64_t> values) override {
     MPI_Request request;
-    check(MPI_Iallreduce(MPI_IN_PLACE, values.data(), static_cast<int>(values.size()), MPI_UINT64_T, MPI_SUM, comm_, &request),
+    check(MPI_Iallreduce(MPI_IN_PLACE, values.data(), static_cast<int>(values.size()), MPI_UINT64_T,
+                         MPI_SUM, comm_, &request),
           "MPI_Iallreduce");
     wait(request, "MPI_Iallreduce");
   }
@@ -64,7 +67,8 @@ class MpiCommunicator final : public CommunicatorBody {
 
   [[nodiscard]] std::uint64_t all_reduce_max(std::uint64_t value) override {
     MPI_Request request;
-    check(MPI_Iallreduce(MPI_IN_PLACE, &value, 1, MPI_UINT64_T, MPI_MAX, comm_, &request), "MPI_Iallreduce");
+    check(MPI_Iallreduce(MPI_IN_PLACE, &value, 1, MPI_UINT64_T, MPI_MAX, comm_, &request),
+          "MPI_Iallreduce");
     wait(request, "MPI_Iallreduce");
     return value;
   }
@@ -73,7 +77,8 @@ class MpiCommunicator final : public CommunicatorBody {
     std::vector<std::uint64_t> sizes(static_cast<std::size_t>(size_));
     const std::uint64_t my_size = mine.size();
     MPI_Request request;
-    check(MPI_Iallgather(&my_size, 1, MPI_UINT64_T, sizes.data(), 1, MPI_UINT64_T, comm_, &request), "MPI_Iallgather");
+    check(MPI_Iallgather(&my_size, 1, MPI_UINT64_T, sizes.data(), 1, MPI_UINT64_T, comm_, &request),
+          "MPI_Iallgather");
     wait(request, "MPI_Iallgather");
     std::vector<std::byte> all(std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0}));
     std::size_t at = 0;
@@ -83,8 +88,9 @@ class MpiCommunicator final : public CommunicatorBody {
         starts.push_back(static_cast<int>(at));
         at += size;
       }
-      check(MPI_Iallgatherv(mine.data(), static_cast<int>(mine.size()), MPI_BYTE, all.data(), counts.data(),
-                            starts.data(), MPI_BYTE, comm_, &request), "MPI_Iallgatherv");
+      check(MPI_Iallgatherv(mine.data(), static_cast<int>(mine.size()), MPI_BYTE, all.data(),
+                            counts.data(), starts.data(), MPI_BYTE, comm_, &request),
+            "MPI_Iallgatherv");
       wait(request, "MPI_Iallgatherv");
       return all;
     }
@@ -101,7 +107,9 @@ class MpiCommunicator final : public CommunicatorBody {
     REFRACT_ASSERT(to >= 0 && to < size_, "to={} of {} ranks", to, size_);
     tickets_.send(to, tag, std::move(text));
   }
-  [[nodiscard]] std::optional<Message> try_receive(int tag) override { return tickets_.try_receive(tag); }
+  [[nodiscard]] std::optional<Message> try_receive(int tag) override {
+    return tickets_.try_receive(tag);
+  }
 
   [[nodiscard]] std::unique_ptr<CommunicatorBody> split(int color, int key) override {
     MPI_Comm part = MPI_COMM_NULL;
@@ -111,7 +119,8 @@ class MpiCommunicator final : public CommunicatorBody {
 
   [[nodiscard]] std::unique_ptr<CommunicatorBody> node_local() override {
     MPI_Comm part = MPI_COMM_NULL;
-    check(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &part), "MPI_Comm_split_type");
+    check(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &part),
+          "MPI_Comm_split_type");
     return std::make_unique<MpiCommunicator>(part);
   }
 

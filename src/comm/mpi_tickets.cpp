@@ -13,7 +13,8 @@ MpiTickets::~MpiTickets() {
       const bool asked = MPI_Test(&ticket->request, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS;
       ticket = asked && done ? sent_.erase(ticket) : std::next(ticket);
     }
-  // A ticket that nobody received yet: waiting for it might be for ever, and MPI may still read its text.
+  // A ticket that nobody received yet: waiting for it might be for ever, and MPI may still read its
+  // text.
   static std::list<Sent> unreceived;
   unreceived.splice(unreceived.end(), sent_);
 }
@@ -22,7 +23,8 @@ void MpiTickets::send(int to, int tag, std::string text) {
   forget_delivered();
   Sent& ticket = sent_.emplace_back();
   ticket.text = std::move(text);
-  check(MPI_Isend(ticket.text.data(), static_cast<int>(ticket.text.size()), MPI_BYTE, to, tag, comm_, &ticket.request),
+  check(MPI_Isend(ticket.text.data(), static_cast<int>(ticket.text.size()), MPI_BYTE, to, tag,
+                  comm_, &ticket.request),
         "MPI_Isend");
 }
 
@@ -34,7 +36,8 @@ std::optional<Message> MpiTickets::try_receive(int tag) {
   check(MPI_Improbe(MPI_ANY_SOURCE, tag, comm_, &arrived, &handle, &status), "MPI_Improbe");
   if (!arrived) return std::nullopt;
   check(MPI_Get_count(&status, MPI_BYTE, &size), "MPI_Get_count");
-  Message message{.from = status.MPI_SOURCE, .text = std::string(static_cast<std::size_t>(size), '\0')};
+  Message message{.from = status.MPI_SOURCE,
+                  .text = std::string(static_cast<std::size_t>(size), '\0')};
   check(MPI_Mrecv(message.text.data(), size, MPI_BYTE, &handle, MPI_STATUS_IGNORE), "MPI_Mrecv");
   return message;
 }

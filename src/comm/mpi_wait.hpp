@@ -1,8 +1,9 @@
 #pragma once
-// Waiting without burning a core. A rank may wait long for another's block or step, and ranks may outnumber cores.
-// First it looks without a pause, since ranks at the same step come within microseconds, and a rank that sleeps makes
-// the next one late; but it offers its core at each look. Then it sleeps, an eighth of the time it has waited: so a
-// wait takes at most an eighth longer, and one of milliseconds costs a few per cent of a core.
+// Waiting without burning a core. A rank may wait long for another's block or step, and ranks may
+// outnumber cores. First it looks without a pause, since ranks at the same step come within
+// microseconds, and a rank that sleeps makes the next one late; but it offers its core at each
+// look. Then it sleeps, an eighth of the time it has waited: so a wait takes at most an eighth
+// longer, and one of milliseconds costs a few per cent of a core.
 #include <algorithm>
 #include <chrono>
 #include <optional>

@@ -29,9 +29,12 @@ GpuOfRank gpu_of_this_rank(int device) {
   set_text(gpu.host, host_name());
   std::array<char, 32> bus_id{};
   cudaError_t code = cudaSetDevice(device);
-  if (code == cudaSuccess) code = cudaDeviceGetPCIBusId(bus_id.data(), static_cast<int>(bus_id.size()), device);
-  if (code == cudaSuccess) gpu.bus_id = bus_id;
-  else set_text(gpu.failure, fmt::format("CUDA device {}: {}", device, cudaGetErrorString(code)));
+  if (code == cudaSuccess)
+    code = cudaDeviceGetPCIBusId(bus_id.data(), static_cast<int>(bus_id.size()), device);
+  if (code == cudaSuccess)
+    gpu.bus_id = bus_id;
+  else
+    set_text(gpu.failure, fmt::format("CUDA device {}: {}", device, cudaGetErrorString(code)));
   return gpu;
 }
 
@@ -49,12 +52,14 @@ class NcclExchange final : public Exchange {
     check(root.code, "ncclGetUniqueId");
     check(ncclCommInitRank(&comm_, size_, root.id, rank_), "ncclCommInitRank");
   }
-  // The exception to the rule that no destructor is collective: destroying may wait for the other ranks. After a
-  // failure they may never come, so then it is aborted.
+  // The exception to the rule that no destructor is collective: destroying may wait for the other
+  // ranks. After a failure they may never come, so then it is aborted.
   ~NcclExchange() override {
     if (!comm_) return;
-    if (std::uncaught_exceptions() > exceptions_) ncclCommAbort(comm_);
-    else ncclCommDestroy(comm_);
+    if (std::uncaught_exceptions() > exceptions_)
+      ncclCommAbort(comm_);
+    else
+      ncclCommDestroy(comm_);
   }
   NcclExchange(const NcclExchange&) = delete;
   NcclExchange& operator=(const NcclExchange&) = delete;
@@ -62,38 +67,46 @@ class NcclExchange final : public Exchange {
   void all_reduce_sum(std::span<float> values, Stream& stream) override {
     const cudaStream_t queue = enter(stream);
     if (values.empty()) return;
-    check(ncclAllReduce(values.data(), values.data(), values.size(), ncclFloat, ncclSum, comm_, queue),
+    check(ncclAllReduce(values.data(), values.data(), values.size(), ncclFloat, ncclSum, comm_,
+                        queue),
           "ncclAllReduce");
   }
 
-  void reduce_scatter_sum(std::span<const float> values, std::span<const std::size_t> counts, std::span<float> mine,
-                          Stream& stream) override {
+  void reduce_scatter_sum(std::span<const float> values, std::span<const std::size_t> counts,
+                          std::span<float> mine, Stream& stream) override {
     expect_counts(counts, values.size());
     REFRACT_ASSERT(mine.size() == counts[rank()], "mine {} counts {}", mine.size(), counts[rank()]);
     const cudaStream_t queue = enter(stream);
     if (values.empty()) return;
     if (all_equal(counts)) {
-      check(ncclReduceScatter(values.data(), mine.data(), mine.size(), ncclFloat, ncclSum, comm_, queue),
+      check(ncclReduceScatter(values.data(), mine.data(), mine.size(), ncclFloat, ncclSum, comm_,
+                              queue),
             "ncclReduceScatter");
       return;
     }
-    for_each_part(counts, "grouped ncclReduce", [&](std::size_t start, std::size_t count, int root) {
-      return ncclReduce(values.data() + start, mine.data(), count, ncclFloat, ncclSum, root, comm_, queue);
-    });
+    for_each_part(counts, "grouped ncclReduce",
+                  [&](std::size_t start, std::size_t count, int root) {
+                    return ncclReduce(values.data() + start, mine.data(), count, ncclFloat, ncclSum,
+                                      root, comm_, queue);
+                  });
   }
 
-  void all_gather(std::span<float> all, std::span<const std::size_t> counts, Stream& stream) override {
+  void all_gather(std::span<float> all, std::span<const std::size_t> counts,
+                  Stream& stream) override {
     expect_counts(counts, all.size());
     const cudaStream_t queue = enter(stream);
     if (all.empty()) return;
     if (all_equal(counts)) {  // in place: this rank's part lies where the others will find it
-      check(ncclAllGather(all.data() + rank() * counts[0], all.data(), counts[0], ncclFloat, comm_, queue),
+      check(ncclAllGather(all.data() + rank() * counts[0], all.data(), counts[0], ncclFloat, comm_,
+                          queue),
             "ncclAllGather");
       return;
     }
-    for_each_part(counts, "grouped ncclBroadcast", [&](std::size_t start, std::size_t count, int root) {
-      return ncclBroadcast(all.data() + start, all.data() + start, count, ncclFloat, root, comm_, queue);
-    });
+    for_each_part(counts, "grouped ncclBroadcast",
+                  [&](std::size_t start, std::size_t count, int root) {
+                    return ncclBroadcast(all.data() + start, all.data() + start, count, ncclFloat,
+                                         root, comm_, queue);
+                  });
   }
 
   // A kernel that waits for a lost peer never ends: look at the stream and at NCCL in turn.
@@ -116,14 +129,16 @@ class NcclExchange final : public Exchange {
   }
 
   [[noreturn]] void fail(const char* doing, const std::string& text) {
-    throw SystemError("NCCL failed in {} on rank {} of {} (host {}, CUDA device {}): {}. NCCL_DEBUG=WARN prints "
-                      "NCCL's own account; the run resumes from its last checkpoint.",
-                      doing, rank_, size_, host_name(), device_, one_line(text));
+    throw SystemError(
+        "NCCL failed in {} on rank {} of {} (host {}, CUDA device {}): {}. NCCL_DEBUG=WARN prints "
+        "NCCL's own account; the run resumes from its last checkpoint.",
+        doing, rank_, size_, host_name(), device_, one_line(text));
   }
   void check(ncclResult_t code, const char* doing) {
     if (code == ncclSuccess) return;
     const char* detail = ncclGetLastError(comm_);
-    fail(doing, std::string(ncclGetErrorString(code)) + (detail && *detail ? std::string(" (") + detail + ")" : ""));
+    fail(doing, std::string(ncclGetErrorString(code)) +
+                    (detail && *detail ? std::string(" (") + detail + ")" : ""));
   }
   void expect_no_async_error() {
     ncclResult_t code = ncclSuccess;
@@ -133,20 +148,23 @@ class NcclExchange final : public Exchange {
   void expect_counts(std::span<const std::size_t> counts, std::size_t elements) const {
     const std::size_t sum = std::accumulate(counts.begin(), counts.end(), std::size_t{0});
     REFRACT_ASSERT(counts.size() == static_cast<std::size_t>(size_) && sum == elements,
-                   "{} counts on {} ranks, sum {}, {} elements", counts.size(), size_, sum, elements);
+                   "{} counts on {} ranks, sum {}, {} elements", counts.size(), size_, sum,
+                   elements);
   }
 
   cudaStream_t enter(Stream& stream) {
     if (stream.device() != Device{DeviceKind::cuda, device_})
-      throw SystemError("the exchange on CUDA device {} was given a stream of {} device {}", device_,
-                        stream.device().kind == DeviceKind::cpu ? "CPU" : "CUDA", stream.device().index);
+      throw SystemError("the exchange on CUDA device {} was given a stream of {} device {}",
+                        device_, stream.device().kind == DeviceKind::cpu ? "CPU" : "CUDA",
+                        stream.device().index);
     const cudaError_t code = cudaSetDevice(device_);
     if (code != cudaSuccess) fail("cudaSetDevice", cudaGetErrorString(code));
     expect_no_async_error();
     return static_cast<cudaStream_t>(stream.native());
   }
 
-  // One NCCL call for each rank's part, as one operation. The group is closed whatever happens inside.
+  // One NCCL call for each rank's part, as one operation. The group is closed whatever happens
+  // inside.
   template <typename Call>
   void for_each_part(std::span<const std::size_t> counts, const char* doing, Call&& call) {
     check(ncclGroupStart(), doing);
@@ -170,7 +188,8 @@ class NcclExchange final : public Exchange {
 
 std::unique_ptr<Exchange> collective_make_nccl_exchange(Communicator& communicator, int device) {
   const GpuOfRank mine = gpu_of_this_rank(device);
-  const std::string conflict = gpu_conflict(communicator.all_gather(std::span<const GpuOfRank>(&mine, 1)));
+  const std::string conflict =
+      gpu_conflict(communicator.all_gather(std::span<const GpuOfRank>(&mine, 1)));
   if (!conflict.empty()) throw SystemError(conflict);
   IdFromRoot root;
   if (communicator.rank() == 0) root.code = ncclGetUniqueId(&root.id);

@@ -6,6 +6,7 @@
 
 namespace refract {
 
-[[nodiscard]] std::unique_ptr<Exchange> collective_make_nccl_exchange(Communicator& communicator, int device);
+[[nodiscard]] std::unique_ptr<Exchange> collective_make_nccl_exchange(Communicator& communicator,
+                                                                      int device);
 
 }  // namespace refract

@@ -31,7 +31,9 @@ std::map<int, int> ranks_by_core(std::span<const std::vector<int>> cores) {
   return ranks;
 }
 
-std::string plural(int count, const char* word) { return fmt::format("{} {}{}", count, word, count == 1 ? "" : "s"); }
+std::string plural(int count, const char* word) {
+  return fmt::format("{} {}{}", count, word, count == 1 ? "" : "s");
+}
 
 }  // namespace
 
@@ -43,10 +45,12 @@ int fair_threads(std::span<const std::vector<int>> cores, std::size_t rank) {
 }
 
 std::string Placement::text(int threads) const {
-  const std::string who = fmt::format("{} x {} on {}", plural(ranks, "rank"), plural(threads, "thread"), plural(hosts, "host"));
+  const std::string who = fmt::format("{} x {} on {}", plural(ranks, "rank"),
+                                      plural(threads, "thread"), plural(hosts, "host"));
   const int wanted = local_ranks * threads;
-  return fmt::format("{} ({}{})", who, plural(local_cores, "core") + (hosts > 1 ? " each" : ""),
-                     wanted > local_cores ? fmt::format(", oversubscribed: {} > {}", wanted, local_cores) : "");
+  return fmt::format(
+      "{} ({}{})", who, plural(local_cores, "core") + (hosts > 1 ? " each" : ""),
+      wanted > local_cores ? fmt::format(", oversubscribed: {} > {}", wanted, local_cores) : "");
 }
 
 Placement collective_placement(Communicator& world) {
@@ -63,7 +67,9 @@ Placement collective_placement(Communicator& world) {
   }
   std::uint64_t hosts = host.rank() == 0 ? 1 : 0;
   world.all_reduce_sum(std::span(&hosts, 1));
-  return {.ranks = world.size(), .hosts = static_cast<int>(hosts), .local_ranks = host.size(),
+  return {.ranks = world.size(),
+          .hosts = static_cast<int>(hosts),
+          .local_ranks = host.size(),
           .local_cores = static_cast<int>(ranks_by_core(cores).size()),
           .fair_threads = fair_threads(cores, static_cast<std::size_t>(host.rank()))};
 }

@@ -37,7 +37,12 @@ class Watchdog::Body {
  public:
   Body(int rank, int ranks, fs::path folder, double limit_s)
       : folder_(std::move(folder)), limit_s_(limit_s), beat_s_(std::clamp(limit_s / 10, 0.1, 5.0)) {
-    own_ = {.rank = rank, .host = host_name(), .boot = boot_id(), .pid = ::getpid(), .count = 0, .activity = {}};
+    own_ = {.rank = rank,
+            .host = host_name(),
+            .boot = boot_id(),
+            .pid = ::getpid(),
+            .count = 0,
+            .activity = {}};
     for (int other = 0; other < ranks; ++other)
       if (other != rank) others_.push_back({.rank = other, .beat = {}, .unchanged_s = 0});
     changed_s_.resize(others_.size());
@@ -64,7 +69,8 @@ class Watchdog::Body {
     double last_s = monotonic_s();
     while (!ended_) {
       const double now = monotonic_s();
-      if (now - last_s > beat_s_ + limit_s_ / 2) {  // this process did not run: what it saw before says nothing
+      if (now - last_s >
+          beat_s_ + limit_s_ / 2) {  // this process did not run: what it saw before says nothing
         restart_activity_clocks();
         looking_ = false;
       }
@@ -73,12 +79,14 @@ class Watchdog::Body {
       ++own_.count;
       write_heartbeat(folder_, own_);
       look(now);
-      if (const std::optional<std::string> line = find_hang(own_, others_, limit_s_)) end_process(*line);
+      if (const std::optional<std::string> line = find_hang(own_, others_, limit_s_))
+        end_process(*line);
       wake_.wait_for(lock, std::chrono::duration<double>(beat_s_));
     }
   }
 
-  // At the others, once this rank has waited for long: not before, so that a healthy job reads no files.
+  // At the others, once this rank has waited for long: not before, so that a healthy job reads no
+  // files.
   void look(double now) {
     if (!own_.activity.waiting || own_.activity.for_s < limit_s_) {
       looking_ = false;
@@ -87,7 +95,8 @@ class Watchdog::Body {
     for (std::size_t i = 0; i < others_.size(); ++i) {
       Observed& other = others_[i];
       std::optional<Heartbeat> beat = read_heartbeat(folder_, other.rank);
-      const std::uint64_t before = other.beat ? other.beat->count : 0, count = beat ? beat->count : 0;
+      const std::uint64_t before = other.beat ? other.beat->count : 0,
+                          count = beat ? beat->count : 0;
       if (!looking_ || before != count) changed_s_[i] = now;
       other.unchanged_s = now - changed_s_[i];
       other.beat = std::move(beat);
@@ -95,9 +104,11 @@ class Watchdog::Body {
     looking_ = true;
   }
 
-  // The first to find the rank at fault says so; the others leave it the time, and end if nobody stops them.
+  // The first to find the rank at fault says so; the others leave it the time, and end if nobody
+  // stops them.
   [[noreturn]] void end_process(const std::string& line) {
-    const int claim = ::open((folder_ / "verdict").c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+    const int claim =
+        ::open((folder_ / "verdict").c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
     const bool first = claim >= 0 || errno != EEXIST;
     if (first) {
       fmt::print(stderr, "{}\n", line);

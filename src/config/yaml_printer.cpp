@@ -9,7 +9,8 @@ namespace refract {
 namespace {
 
 std::string quoted(const std::string& text) {
-  const bool plain = !text.empty() && text.find_first_of(":#{}[],&*?|>%@`\"'\n") == std::string::npos &&
+  const bool plain = !text.empty() &&
+                     text.find_first_of(":#{}[],&*?|>%@`\"'\n") == std::string::npos &&
                      text.front() != ' ' && text.back() != ' ' && text.front() != '-';
   if (plain) return text;
   std::string out = "\"";
@@ -23,8 +24,10 @@ std::string quoted(const std::string& text) {
 std::string number(double value) { return fmt::format("{}", value); }
 
 std::string byte_text(Bytes value) {
-  for (const auto& [unit, size] : {std::pair{"GiB", 1ull << 30}, {"MiB", 1ull << 20}, {"KiB", 1ull << 10}})
-    if (value.value >= size && value.value % size == 0) return fmt::format("{}{}", value.value / size, unit);
+  for (const auto& [unit, size] :
+       {std::pair{"GiB", 1ull << 30}, {"MiB", 1ull << 20}, {"KiB", 1ull << 10}})
+    if (value.value >= size && value.value % size == 0)
+      return fmt::format("{}{}", value.value / size, unit);
   return fmt::format("{}", value.value);
 }
 
@@ -36,21 +39,33 @@ std::string list_text(const std::vector<std::string>& values) {
 
 class Printer final : public Fields {
  public:
-  void field(std::string_view key, std::int64_t& value, const FieldInfo&) override { line(key, fmt::format("{}", value)); }
-  void field(std::string_view key, double& value, const FieldInfo&) override { line(key, number(value)); }
-  void field(std::string_view key, bool& value, const FieldInfo&) override { line(key, value ? "true" : "false"); }
-  void field(std::string_view key, std::string& value, const FieldInfo&) override { line(key, quoted(value)); }
-  void field(std::string_view key, Bytes& value, const FieldInfo&) override { line(key, byte_text(value)); }
+  void field(std::string_view key, std::int64_t& value, const FieldInfo&) override {
+    line(key, fmt::format("{}", value));
+  }
+  void field(std::string_view key, double& value, const FieldInfo&) override {
+    line(key, number(value));
+  }
+  void field(std::string_view key, bool& value, const FieldInfo&) override {
+    line(key, value ? "true" : "false");
+  }
+  void field(std::string_view key, std::string& value, const FieldInfo&) override {
+    line(key, quoted(value));
+  }
+  void field(std::string_view key, Bytes& value, const FieldInfo&) override {
+    line(key, byte_text(value));
+  }
   void field(std::string_view key, std::vector<std::string>& value, const FieldInfo&) override {
     line(key, list_text(value));
   }
-  void section(std::string_view key, std::string_view, const std::function<void(Fields&)>& body) override {
+  void section(std::string_view key, std::string_view,
+               const std::function<void(Fields&)>& body) override {
     line(key, "");
     ++depth_;
     body(*this);
     --depth_;
   }
-  void list(std::string_view key, std::string_view, std::size_t size, const std::function<void(std::size_t)>&,
+  void list(std::string_view key, std::string_view, std::size_t size,
+            const std::function<void(std::size_t)>&,
             const std::function<void(Fields&, std::size_t)>& body) override {
     line(key, size == 0 ? "[]" : "");
     for (std::size_t i = 0; i < size; ++i) {
@@ -76,20 +91,32 @@ class Printer final : public Fields {
 
 class Flattener final : public Fields {
  public:
-  void field(std::string_view key, std::int64_t& value, const FieldInfo&) override { add(key, fmt::format("{}", value)); }
-  void field(std::string_view key, double& value, const FieldInfo&) override { add(key, number(value)); }
-  void field(std::string_view key, bool& value, const FieldInfo&) override { add(key, value ? "true" : "false"); }
-  void field(std::string_view key, std::string& value, const FieldInfo&) override { add(key, value); }
-  void field(std::string_view key, Bytes& value, const FieldInfo&) override { add(key, byte_text(value)); }
+  void field(std::string_view key, std::int64_t& value, const FieldInfo&) override {
+    add(key, fmt::format("{}", value));
+  }
+  void field(std::string_view key, double& value, const FieldInfo&) override {
+    add(key, number(value));
+  }
+  void field(std::string_view key, bool& value, const FieldInfo&) override {
+    add(key, value ? "true" : "false");
+  }
+  void field(std::string_view key, std::string& value, const FieldInfo&) override {
+    add(key, value);
+  }
+  void field(std::string_view key, Bytes& value, const FieldInfo&) override {
+    add(key, byte_text(value));
+  }
   void field(std::string_view key, std::vector<std::string>& value, const FieldInfo&) override {
     add(key, list_text(value));
   }
-  void section(std::string_view key, std::string_view, const std::function<void(Fields&)>& body) override {
+  void section(std::string_view key, std::string_view,
+               const std::function<void(Fields&)>& body) override {
     const std::string saved = std::exchange(prefix_, prefix_ + std::string(key) + ".");
     body(*this);
     prefix_ = saved;
   }
-  void list(std::string_view key, std::string_view, std::size_t size, const std::function<void(std::size_t)>&,
+  void list(std::string_view key, std::string_view, std::size_t size,
+            const std::function<void(std::size_t)>&,
             const std::function<void(Fields&, std::size_t)>& body) override {
     const std::string saved = prefix_;
     for (std::size_t i = 0; i < size; ++i) {
@@ -101,7 +128,9 @@ class Flattener final : public Fields {
   std::vector<std::pair<std::string, std::string>> values;
 
  private:
-  void add(std::string_view key, std::string value) { values.emplace_back(prefix_ + std::string(key), std::move(value)); }
+  void add(std::string_view key, std::string value) {
+    values.emplace_back(prefix_ + std::string(key), std::move(value));
+  }
   std::string prefix_;
 };
 
@@ -110,16 +139,24 @@ class Reference final : public Fields {
   void field(std::string_view key, std::int64_t& value, const FieldInfo& info) override {
     line(key, fmt::format("{}", value), info);
   }
-  void field(std::string_view key, double& value, const FieldInfo& info) override { line(key, number(value), info); }
+  void field(std::string_view key, double& value, const FieldInfo& info) override {
+    line(key, number(value), info);
+  }
   void field(std::string_view key, bool& value, const FieldInfo& info) override {
     line(key, value ? "true" : "false", info);
   }
-  void field(std::string_view key, std::string& value, const FieldInfo& info) override { line(key, quoted(value), info); }
-  void field(std::string_view key, Bytes& value, const FieldInfo& info) override { line(key, byte_text(value), info); }
-  void field(std::string_view key, std::vector<std::string>& value, const FieldInfo& info) override {
+  void field(std::string_view key, std::string& value, const FieldInfo& info) override {
+    line(key, quoted(value), info);
+  }
+  void field(std::string_view key, Bytes& value, const FieldInfo& info) override {
+    line(key, byte_text(value), info);
+  }
+  void field(std::string_view key, std::vector<std::string>& value,
+             const FieldInfo& info) override {
     line(key, list_text(value), info);
   }
-  void section(std::string_view key, std::string_view help, const std::function<void(Fields&)>& body) override {
+  void section(std::string_view key, std::string_view help,
+               const std::function<void(Fields&)>& body) override {
     const std::string saved = prefix_;
     text += fmt::format("\n{}{}: {}\n", prefix_, key, help);
     prefix_ += std::string(key) + ".";
@@ -142,12 +179,15 @@ class Reference final : public Fields {
  private:
   void line(std::string_view key, const std::string& value, const FieldInfo& info) {
     std::string range;
-    if (!info.allowed.empty()) range = fmt::format(" ({})", fmt::join(info.allowed, " | "));
+    if (!info.allowed.empty())
+      range = fmt::format(" ({})", fmt::join(info.allowed, " | "));
     else if (std::isfinite(info.at_least) && std::isfinite(info.at_most))
       range = fmt::format(" ({} to {})", info.at_least, info.at_most);
-    else if (std::isfinite(info.at_least)) range = fmt::format(" (at least {})", info.at_least);
+    else if (std::isfinite(info.at_least))
+      range = fmt::format(" (at least {})", info.at_least);
     const std::string unit = info.unit.empty() ? "" : fmt::format(" {}", info.unit);
-    text += fmt::format("  {:<28} [{}{}]{}  {}\n", prefix_ + std::string(key), value, unit, range, info.help);
+    text += fmt::format("  {:<28} [{}{}]{}  {}\n", prefix_ + std::string(key), value, unit, range,
+                        info.help);
   }
   std::string prefix_;
 };

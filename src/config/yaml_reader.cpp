@@ -17,7 +17,9 @@ namespace {
 // Where each key of the last read was given, for messages of checks that come after reading.
 std::map<std::string, std::string, std::less<>> g_origins;
 
-std::string joined(const std::vector<std::string_view>& words) { return fmt::format("{}", fmt::join(words, ", ")); }
+std::string joined(const std::vector<std::string_view>& words) {
+  return fmt::format("{}", fmt::join(words, ", "));
+}
 
 std::vector<std::string> split(std::string_view text, char separator) {
   std::vector<std::string> parts;
@@ -30,20 +32,23 @@ std::vector<std::string> split(std::string_view text, char separator) {
   return parts;
 }
 
-void set_path(YAML::Node node, const std::vector<std::string>& path, std::size_t depth, const YAML::Node& value,
-              const std::string& text) {
+void set_path(YAML::Node node, const std::vector<std::string>& path, std::size_t depth,
+              const YAML::Node& value, const std::string& text) {
   const std::string& key = path[depth];
   const bool last = depth + 1 == path.size();
   if (node.IsSequence()) {
     const bool all = key == "*";
-    const bool number = !key.empty() && std::all_of(key.begin(), key.end(), [](char c) { return c >= '0' && c <= '9'; });
+    const bool number = !key.empty() && std::all_of(key.begin(), key.end(),
+                                                    [](char c) { return c >= '0' && c <= '9'; });
     if (!all && (!number || std::stoul(key) >= node.size()))
-      throw ConfigError("--set {}: '{}' is no entry of the list (it has {}: 0 to {}, or * for all)", text, key,
-                        node.size(), static_cast<long>(node.size()) - 1);
+      throw ConfigError("--set {}: '{}' is no entry of the list (it has {}: 0 to {}, or * for all)",
+                        text, key, node.size(), static_cast<long>(node.size()) - 1);
     for (std::size_t i = 0; i < node.size(); ++i) {
       if (!all && i != std::stoul(key)) continue;
-      if (last) node[i] = YAML::Clone(value);
-      else set_path(node[i], path, depth + 1, value, text);
+      if (last)
+        node[i] = YAML::Clone(value);
+      else
+        set_path(node[i], path, depth + 1, value, text);
     }
     return;
   }
@@ -59,8 +64,12 @@ void set_path(YAML::Node node, const std::vector<std::string>& path, std::size_t
 
 class Reader final : public Fields {
  public:
-  Reader(YAML::Node node, std::string path, std::string origin, const std::vector<std::string>& overrides)
-      : node_(std::move(node)), path_(std::move(path)), origin_(std::move(origin)), overrides_(overrides) {}
+  Reader(YAML::Node node, std::string path, std::string origin,
+         const std::vector<std::string>& overrides)
+      : node_(std::move(node)),
+        path_(std::move(path)),
+        origin_(std::move(origin)),
+        overrides_(overrides) {}
 
   void field(std::string_view key, std::int64_t& value, const FieldInfo& info) override {
     const std::optional<YAML::Node> found = take(key);
@@ -113,8 +122,8 @@ class Reader final : public Fields {
     std::string unit(end);
     std::erase(unit, ' ');
     static const std::map<std::string, double> kUnits{
-        {"", 1},           {"B", 1},           {"KB", 1e3},        {"MB", 1e6},        {"GB", 1e9},       {"TB", 1e12},
-        {"KiB", 0x1p10},   {"MiB", 0x1p20},    {"GiB", 0x1p30},    {"TiB", 0x1p40}};
+        {"", 1},      {"B", 1},        {"KB", 1e3},     {"MB", 1e6},     {"GB", 1e9},
+        {"TB", 1e12}, {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}};
     if (end == text.c_str() || number < 0 || !kUnits.contains(unit))
       wrong(*found, key, "a size: a number and B, KB, MB, GB, TB, KiB, MiB, GiB or TiB");
     value.value = static_cast<std::uint64_t>(number * kUnits.at(unit));
@@ -129,7 +138,8 @@ class Reader final : public Fields {
       value.push_back(item.Scalar());
     }
   }
-  void section(std::string_view key, std::string_view, const std::function<void(Fields&)>& body) override {
+  void section(std::string_view key, std::string_view,
+               const std::function<void(Fields&)>& body) override {
     const std::optional<YAML::Node> found = take(key);
     YAML::Node inner = found ? *found : YAML::Node(YAML::NodeType::Map);
     if (found && !found->IsMap()) wrong(*found, key, "a section (key: value lines below it)");
@@ -137,7 +147,8 @@ class Reader final : public Fields {
     body(reader);
     reader.refuse_unknown();
   }
-  void list(std::string_view key, std::string_view, std::size_t, const std::function<void(std::size_t)>& resize,
+  void list(std::string_view key, std::string_view, std::size_t,
+            const std::function<void(std::size_t)>& resize,
             const std::function<void(Fields&, std::size_t)>& body) override {
     const std::optional<YAML::Node> found = take(key);
     if (!found) return;
@@ -172,7 +183,8 @@ class Reader final : public Fields {
     g_origins[dotted(key)] = where(found, key);
     return found;
   }
-  std::string scalar(const YAML::Node& node, std::string_view key, std::string_view expected) const {
+  std::string scalar(const YAML::Node& node, std::string_view key,
+                     std::string_view expected) const {
     if (!node.IsScalar()) wrong(node, key, expected);
     return node.Scalar();
   }
@@ -187,11 +199,17 @@ class Reader final : public Fields {
     }
     return node.Mark().line >= 0 ? fmt::format("{}:{}", origin_, node.Mark().line + 1) : origin_;
   }
-  [[noreturn]] void wrong(const YAML::Node& node, std::string_view key, std::string_view expected) const {
-    std::string found = node.IsScalar() ? node.Scalar() : node.IsSequence() ? "a list" : node.IsMap() ? "a section" : "nothing";
-    throw ConfigError("{}: {} is '{}'; expected {}", where(node, key), dotted(key), found, expected);
+  [[noreturn]] void wrong(const YAML::Node& node, std::string_view key,
+                          std::string_view expected) const {
+    std::string found = node.IsScalar()     ? node.Scalar()
+                        : node.IsSequence() ? "a list"
+                        : node.IsMap()      ? "a section"
+                                            : "nothing";
+    throw ConfigError("{}: {} is '{}'; expected {}", where(node, key), dotted(key), found,
+                      expected);
   }
-  void check_range(const YAML::Node& node, std::string_view key, double value, const FieldInfo& info) const {
+  void check_range(const YAML::Node& node, std::string_view key, double value,
+                   const FieldInfo& info) const {
     if (value < info.at_least)
       wrong(node, key, fmt::format("a number of at least {}", info.at_least));
     if (value > info.at_most) wrong(node, key, fmt::format("a number of at most {}", info.at_most));
@@ -205,8 +223,8 @@ class Reader final : public Fields {
 
 }  // namespace
 
-void read_yaml_text(const std::string& text, const std::string& origin, const std::vector<std::string>& overrides,
-                    const Description& description) {
+void read_yaml_text(const std::string& text, const std::string& origin,
+                    const std::vector<std::string>& overrides, const Description& description) {
   YAML::Node root;
   try {
     root = YAML::Load(text);
@@ -214,14 +232,15 @@ void read_yaml_text(const std::string& text, const std::string& origin, const st
     throw ConfigError("{}:{}: not YAML: {}", origin, error.mark.line + 1, error.msg);
   }
   if (root.IsNull()) root = YAML::Node(YAML::NodeType::Map);
-  if (!root.IsMap()) throw ConfigError("{}: expected 'key: value' lines, found something else", origin);
+  if (!root.IsMap())
+    throw ConfigError("{}: expected 'key: value' lines, found something else", origin);
   for (const std::string& override_text : overrides) {
     const std::size_t equals = override_text.find('=');
     if (equals == std::string::npos || equals == 0)
       throw ConfigError("--set {}: expected key=value, such as --set saes.0.k=64", override_text);
     try {
-      set_path(root, split(override_text.substr(0, equals), '.'), 0, YAML::Load(override_text.substr(equals + 1)),
-               override_text);
+      set_path(root, split(override_text.substr(0, equals), '.'), 0,
+               YAML::Load(override_text.substr(equals + 1)), override_text);
     } catch (const YAML::Exception& error) {
       throw ConfigError("--set {}: the value is not YAML: {}", override_text, error.msg);
     }
@@ -232,7 +251,8 @@ void read_yaml_text(const std::string& text, const std::string& origin, const st
   reader.refuse_unknown();
 }
 
-void read_yaml(const std::string& file, const std::vector<std::string>& overrides, const Description& description) {
+void read_yaml(const std::string& file, const std::vector<std::string>& overrides,
+               const Description& description) {
   std::string text;
   try {
     text = read_file(file);

@@ -24,23 +24,14 @@ void count(const CleanedRecord& record, const fs::path& file, std::uint64_t numb
   ++counts.records;
   counts.repaired_bytes += record.repaired_bytes;
   switch (record.fate) {
-    case RecordFate::kept:
-      ++counts.kept;
-      break;
-    case RecordFate::redirect:
-      ++counts.redirects;
-      break;
-    case RecordFate::too_short:
-      ++counts.too_short;
-      break;
-    case RecordFate::rejected:
-      ++counts.rejected;
-      break;
+    case RecordFate::kept: ++counts.kept; break;
+    case RecordFate::redirect: ++counts.redirects; break;
+    case RecordFate::too_short: ++counts.too_short; break;
+    case RecordFate::rejected: ++counts.rejected; break;
     case RecordFate::not_json:
       throw DataError(
           "shard {} line {} is not a JSON record: the file is damaged or not JSON lines; remove it "
-          "and "
-          "download it again",
+          "and download it again",
           file.string(), number);
   }
 }

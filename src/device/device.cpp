@@ -20,7 +20,9 @@ constexpr std::size_t kAlignment = 64;
 
 std::byte* allocate_host(std::size_t bytes) {
   void* data = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
-  if (!data) throw SystemError("not enough memory for {} bytes: lower train.cache_bytes or store.chunk_rows", bytes);
+  if (!data)
+    throw SystemError("not enough memory for {} bytes: lower train.cache_bytes or store.chunk_rows",
+                      bytes);
   std::memset(data, 0, bytes);
   return static_cast<std::byte*>(data);
 }
@@ -32,20 +34,25 @@ void cuda::throw_cuda_error(const char* doing, int device, const char* text) {
 }
 
 int cuda_device_count() {
-  if constexpr (has_cuda) return cuda::device_count();
-  else return 0;
+  if constexpr (has_cuda)
+    return cuda::device_count();
+  else
+    return 0;
 }
 
 Stream::Stream(Device device) : device_(device) {
   if (device.kind == DeviceKind::cpu) return;
-  if constexpr (has_cuda) native_ = cuda::create_stream(device.index);
-  else no_cuda();
+  if constexpr (has_cuda)
+    native_ = cuda::create_stream(device.index);
+  else
+    no_cuda();
 }
 Stream::~Stream() {
   if constexpr (has_cuda)
     if (native_) cuda::destroy_stream(device_.index, native_);
 }
-Stream::Stream(Stream&& other) noexcept : device_(other.device_), native_(std::exchange(other.native_, nullptr)) {}
+Stream::Stream(Stream&& other) noexcept
+    : device_(other.device_), native_(std::exchange(other.native_, nullptr)) {}
 Stream& Stream::operator=(Stream&& other) noexcept {
   std::swap(device_, other.device_);
   std::swap(native_, other.native_);
@@ -61,17 +68,23 @@ RawBuffer::RawBuffer(std::size_t bytes, Device device) : bytes_(bytes), device_(
   if (device.kind == DeviceKind::cpu) {
     data_ = allocate_host(bytes);
   } else {
-    if constexpr (has_cuda) data_ = cuda::allocate(bytes, device.index);
-    else no_cuda();
+    if constexpr (has_cuda)
+      data_ = cuda::allocate(bytes, device.index);
+    else
+      no_cuda();
   }
 }
 RawBuffer::~RawBuffer() {
   if (!data_) return;
-  if (device_.kind == DeviceKind::cpu) std::free(data_);
-  else if constexpr (has_cuda) cuda::release(data_, device_.index);
+  if (device_.kind == DeviceKind::cpu)
+    std::free(data_);
+  else if constexpr (has_cuda)
+    cuda::release(data_, device_.index);
 }
 RawBuffer::RawBuffer(RawBuffer&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)), device_(other.device_) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      bytes_(std::exchange(other.bytes_, 0)),
+      device_(other.device_) {}
 RawBuffer& RawBuffer::operator=(RawBuffer&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(bytes_, other.bytes_);
@@ -79,14 +92,16 @@ RawBuffer& RawBuffer::operator=(RawBuffer&& other) noexcept {
   return *this;
 }
 
-void copy_bytes(std::byte* to, Device to_device, const std::byte* from, Device from_device, std::size_t bytes,
-                Stream& stream) {
+void copy_bytes(std::byte* to, Device to_device, const std::byte* from, Device from_device,
+                std::size_t bytes, Stream& stream) {
   if (bytes == 0) return;
   if (to_device.kind == DeviceKind::cpu && from_device.kind == DeviceKind::cpu) {
     std::memcpy(to, from, bytes);
   } else {
-    if constexpr (has_cuda) cuda::copy(to, from, bytes, stream.native());
-    else no_cuda();
+    if constexpr (has_cuda)
+      cuda::copy(to, from, bytes, stream.native());
+    else
+      no_cuda();
   }
 }
 

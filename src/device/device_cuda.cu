@@ -52,7 +52,8 @@ std::byte* allocate(std::size_t bytes, int device) {
   void* data = nullptr;
   check(cudaMalloc(&data, bytes), "cudaMalloc", device);
   check(cudaMemset(data, 0, bytes), "cudaMemset", device);
-  // The zeros are written behind our back, and a Stream does not wait for the default stream: wait here.
+  // The zeros are written behind our back, and a Stream does not wait for the default stream: wait
+  // here.
   check(cudaStreamSynchronize(nullptr), "cudaMemset", device);
   return static_cast<std::byte*>(data);
 }
@@ -63,7 +64,8 @@ void release(std::byte* data, int device) {
 }
 
 void copy(std::byte* to, const std::byte* from, std::size_t bytes, void* stream) {
-  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, static_cast<cudaStream_t>(stream)), "cudaMemcpyAsync", -1);
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, static_cast<cudaStream_t>(stream)),
+        "cudaMemcpyAsync", -1);
 }
 
 }  // namespace refract::cuda

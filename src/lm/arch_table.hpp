@@ -14,14 +14,16 @@ struct Architecture {
   std::string_view model_type;
   // Sizes from config.json alone; digest stays empty.
   ModelInfo (*read_info)(const ModelConfig& config);
-  std::unique_ptr<LanguageModel> (*load)(const ModelConfig& config, const ModelWeights& weights, ModelInfo info);
+  std::unique_ptr<LanguageModel> (*load)(const ModelConfig& config, const ModelWeights& weights,
+                                         ModelInfo info);
 };
 
 [[nodiscard]] std::span<const Architecture> architectures();
 
 namespace gpt2 {
 ModelInfo read_info(const ModelConfig& config);
-std::unique_ptr<LanguageModel> load(const ModelConfig& config, const ModelWeights& weights, ModelInfo info);
+std::unique_ptr<LanguageModel> load(const ModelConfig& config, const ModelWeights& weights,
+                                    ModelInfo info);
 }  // namespace gpt2
 
 }  // namespace refract

@@ -19,9 +19,11 @@ constexpr std::array<SiteName, 5> kSites{{{Site::resid_pre, "hook_resid_pre"},
                                           {Site::mlp_out, "hook_mlp_out"}}};
 
 [[noreturn]] void refuse(std::string_view text) {
-  throw ConfigError("hook '{}' is not a hook point. Write blocks.LAYER.SITE with LAYER from 0 and SITE one of "
-                    "hook_resid_pre, hook_resid_mid, hook_resid_post, hook_attn_out, hook_mlp_out, "
-                    "e.g. blocks.4.hook_resid_post.", text);
+  throw ConfigError(
+      "hook '{}' is not a hook point. Write blocks.LAYER.SITE with LAYER from 0 and SITE one of "
+      "hook_resid_pre, hook_resid_mid, hook_resid_post, hook_attn_out, hook_mlp_out, e.g. "
+      "blocks.4.hook_resid_post.",
+      text);
 }
 
 }  // namespace
@@ -41,9 +43,11 @@ HookPoint parse_hook_point(std::string_view text) {
   if (dot == std::string_view::npos) refuse(text);
   const std::string_view number = rest.substr(0, dot), word = rest.substr(dot + 1);
   HookPoint hook;
-  const auto [end, failure] = std::from_chars(number.data(), number.data() + number.size(), hook.layer);
-  const bool canonical = failure == std::errc{} && end == number.data() + number.size() && hook.layer >= 0 &&
-                         (number.size() == 1 || number.front() != '0') && number.front() != '-';
+  const auto [end, failure] =
+      std::from_chars(number.data(), number.data() + number.size(), hook.layer);
+  const bool canonical = failure == std::errc{} && end == number.data() + number.size() &&
+                         hook.layer >= 0 && (number.size() == 1 || number.front() != '0') &&
+                         number.front() != '-';
   if (!canonical) refuse(text);
   for (const auto& known : kSites) {
     if (known.word != word) continue;

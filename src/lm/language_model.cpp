@@ -15,8 +15,10 @@ const Architecture& architecture_of(const ModelConfig& config) {
     known += known.empty() ? "" : ", ";
     known += row.model_type;
   }
-  config.refuse("model_type", fmt::format("expected one of: {}. Choose a model of such an architecture, or add it "
-                                          "(docs/howto/add-architecture.md).", known));
+  config.refuse("model_type",
+                fmt::format("expected one of: {}. Choose a model of such an architecture, or add "
+                            "it (docs/howto/add-architecture.md).",
+                            known));
 }
 
 }  // namespace

@@ -5,11 +5,14 @@
 
 namespace refract {
 
-ModelConfig::ModelConfig(const std::filesystem::path& folder) : path_(folder / "config.json"), text_(read_file(path_)) {
+ModelConfig::ModelConfig(const std::filesystem::path& folder)
+    : path_(folder / "config.json"), text_(read_file(path_)) {
   values_ = nlohmann::json::parse(text_, nullptr, false);
   if (!values_.is_object()) {
-    throw DataError("{}: not a JSON object. A model folder holds config.json and *.safetensors as on Hugging Face.",
-                    path_.string());
+    throw DataError(
+        "{}: not a JSON object. A model folder holds config.json and *.safetensors as on Hugging "
+        "Face.",
+        path_.string());
   }
 }
 
@@ -26,7 +29,8 @@ void ModelConfig::refuse(std::string_view key, std::string_view what) const {
 std::size_t ModelConfig::size(std::string_view key, std::size_t absent) const {
   const auto* value = find(key);
   if (!value) return absent;
-  if (!value->is_number_unsigned() || value->get<std::size_t>() == 0) refuse(key, "expected a positive integer.");
+  if (!value->is_number_unsigned() || value->get<std::size_t>() == 0)
+    refuse(key, "expected a positive integer.");
   return value->get<std::size_t>();
 }
 

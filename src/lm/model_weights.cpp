@@ -20,9 +20,10 @@ std::set<std::string> shards_of_index(const fs::path& path) {
   }
   std::set<std::string> shards;
   for (const auto& [tensor, shard] : map->items()) {
-    if (!shard.is_string() || fs::path(shard.get<std::string>()).filename() != shard.get<std::string>()) {
-      throw DataError("{}: tensor '{}' is in {}, expected a file name in the same folder.", path.string(), tensor,
-                      shard.dump());
+    if (!shard.is_string() ||
+        fs::path(shard.get<std::string>()).filename() != shard.get<std::string>()) {
+      throw DataError("{}: tensor '{}' is in {}, expected a file name in the same folder.",
+                      path.string(), tensor, shard.dump());
     }
     shards.insert(shard.get<std::string>());
   }
@@ -32,8 +33,10 @@ std::set<std::string> shards_of_index(const fs::path& path) {
 std::set<std::string> weight_files(const fs::path& folder) {
   if (fs::exists(folder / kSingle)) return {std::string(kSingle)};
   if (fs::exists(folder / kIndex)) return shards_of_index(folder / kIndex);
-  throw DataError("{}: neither {} nor {} is there. Fetch the model with `refract download`, or convert its weights "
-                  "to safetensors.", folder.string(), kSingle, kIndex);
+  throw DataError(
+      "{}: neither {} nor {} is there. Fetch the model with `refract download`, or convert its "
+      "weights to safetensors.",
+      folder.string(), kSingle, kIndex);
 }
 
 }  // namespace
@@ -43,7 +46,8 @@ ModelWeights::ModelWeights(const fs::path& folder) : folder_(folder) {
   for (const auto& file : weight_files(folder)) {
     for (const auto& tensor : files_.emplace_back(folder / file).tensors()) {
       if (seen.insert(tensor.name).second) continue;
-      throw DataError("{}: tensor '{}' is in two shards. Fetch the model again.", (folder / file).string(), tensor.name);
+      throw DataError("{}: tensor '{}' is in two shards. Fetch the model again.",
+                      (folder / file).string(), tensor.name);
     }
   }
 }
@@ -66,8 +70,10 @@ const SafetensorsFile* ModelWeights::file_of(std::string_view name) const {
 Tensor<float> ModelWeights::read(std::string_view name, Shape shape) const {
   const auto* file = file_of(name);
   if (!file) {
-    throw DataError("{}: tensor '{}' is missing from the weights. The model is incomplete, or config.json belongs to "
-                    "another one: fetch it again.", folder_.string(), name);
+    throw DataError(
+        "{}: tensor '{}' is missing from the weights. The model is incomplete, or config.json "
+        "belongs to another one: fetch it again.",
+        folder_.string(), name);
   }
   std::vector<std::size_t> axes;
   for (std::size_t i = 0; i < shape.rank(); ++i) axes.push_back(shape[i]);
@@ -76,11 +82,13 @@ Tensor<float> ModelWeights::read(std::string_view name, Shape shape) const {
   return values;
 }
 
-Tensor<float> ModelWeights::read_transposed(std::string_view name, std::size_t rows, std::size_t columns) const {
+Tensor<float> ModelWeights::read_transposed(std::string_view name, std::size_t rows,
+                                            std::size_t columns) const {
   const auto stored = read(name, {rows, columns});
   Tensor<float> transposed({columns, rows});
   for (std::size_t r = 0; r < rows; ++r) {
-    for (std::size_t c = 0; c < columns; ++c) transposed.data()[c * rows + r] = stored.data()[r * columns + c];
+    for (std::size_t c = 0; c < columns; ++c)
+      transposed.data()[c * rows + r] = stored.data()[r * columns + c];
   }
   return transposed;
 }

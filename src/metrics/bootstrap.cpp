@@ -9,7 +9,8 @@
 
 namespace refract {
 
-std::vector<std::uint32_t> bootstrap_counts(std::size_t documents, std::uint64_t seed, std::size_t replicate) {
+std::vector<std::uint32_t> bootstrap_counts(std::size_t documents, std::uint64_t seed,
+                                            std::size_t replicate) {
   const CounterRng rng(Purpose::bootstrap, {seed, replicate});
   std::vector<std::uint32_t> counts(documents, 0);
   for (std::size_t i = 0; i < documents; ++i) ++counts[rng.below(i, documents)];
@@ -18,7 +19,8 @@ std::vector<std::uint32_t> bootstrap_counts(std::size_t documents, std::uint64_t
 
 Interval percentile_interval(std::vector<double> values) {
   std::erase_if(values, [](double value) { return !std::isfinite(value); });
-  if (values.empty()) return {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::quiet_NaN()};
+  if (values.empty())
+    return {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::quiet_NaN()};
   std::sort(values.begin(), values.end());
   const auto at = [&](double share) {
     const double place = share * static_cast<double>(values.size() - 1);
@@ -29,8 +31,9 @@ Interval percentile_interval(std::vector<double> values) {
   return {at(0.025), at(0.975)};
 }
 
-Interval bootstrap_interval(std::size_t documents, std::uint64_t seed, std::size_t replicates,
-                            const std::function<double(std::span<const std::uint32_t>)>& statistic) {
+Interval bootstrap_interval(
+    std::size_t documents, std::uint64_t seed, std::size_t replicates,
+    const std::function<double(std::span<const std::uint32_t>)>& statistic) {
   std::vector<double> values(replicates);
   parallel_for(replicates, [&](std::size_t replicate) {
     values[replicate] = statistic(bootstrap_counts(documents, seed, replicate));

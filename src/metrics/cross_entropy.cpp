@@ -11,9 +11,10 @@ namespace refract {
 
 CrossEntropySums::CrossEntropySums(std::size_t runs) : runs_(runs) {}
 
-void CrossEntropySums::add(std::size_t run, std::span<const float> nll, std::span<const std::uint64_t> documents) {
-  REFRACT_ASSERT(run < runs_ && nll.size() == documents.size(), "run {} nll {} documents {}", run, nll.size(),
-                 documents.size());
+void CrossEntropySums::add(std::size_t run, std::span<const float> nll,
+                           std::span<const std::uint64_t> documents) {
+  REFRACT_ASSERT(run < runs_ && nll.size() == documents.size(), "run {} nll {} documents {}", run,
+                 nll.size(), documents.size());
   for (std::size_t i = 0; i < nll.size(); ++i) {
     if (std::isnan(nll[i])) continue;
     Document& document = documents_[documents[i]];
@@ -23,7 +24,8 @@ void CrossEntropySums::add(std::size_t run, std::span<const float> nll, std::spa
   }
 }
 
-MetricReport CrossEntropySums::report(const Runs& runs, std::uint64_t seed, std::size_t replicates) const {
+MetricReport CrossEntropySums::report(const Runs& runs, std::uint64_t seed,
+                                      std::size_t replicates) const {
   std::vector<const Document*> documents;
   for (const auto& [id, document] : documents_) documents.push_back(&document);
   constexpr std::size_t kValues = 7;
@@ -38,9 +40,12 @@ MetricReport CrossEntropySums::report(const Runs& runs, std::uint64_t seed, std:
       zero += times * nll[runs.zero];
       mean += times * nll[runs.mean];
     }
-    return std::array<double, kValues>{clean / tokens,           spliced / tokens,
-                                       zero / tokens,            mean / tokens,
-                                       (spliced - clean) / tokens, (zero - spliced) / (zero - clean),
+    return std::array<double, kValues>{clean / tokens,
+                                       spliced / tokens,
+                                       zero / tokens,
+                                       mean / tokens,
+                                       (spliced - clean) / tokens,
+                                       (zero - spliced) / (zero - clean),
                                        (mean - spliced) / (mean - clean)};
   };
   std::vector<std::array<double, kValues>> samples(replicates);
@@ -48,8 +53,9 @@ MetricReport CrossEntropySums::report(const Runs& runs, std::uint64_t seed, std:
     samples[replicate] = values_of(bootstrap_counts(documents.size(), seed, replicate));
   });
 
-  constexpr const char* kNames[kValues] = {"ce_clean", "ce_sae",   "ce_zero",           "ce_mean",
-                                           "delta_ce", "ce_recovered_zero", "ce_recovered_mean"};
+  constexpr const char* kNames[kValues] = {"ce_clean",         "ce_sae",   "ce_zero",
+                                           "ce_mean",          "delta_ce", "ce_recovered_zero",
+                                           "ce_recovered_mean"};
   MetricReport report;
   report.documents = documents.size();
   for (const Document* document : documents) report.rows += document->tokens;

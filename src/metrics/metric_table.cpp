@@ -17,10 +17,12 @@ double dead_rate(const MetricTotals& t) { return t.dead / static_cast<double>(t.
 
 constexpr MetricRow kMetrics[] = {
     {"mse", "mean over rows and dimensions of the squared error", mse, false, false},
-    {"squared_error", "mean over rows of the sum over dimensions of the squared error", squared_error, false, false},
+    {"squared_error", "mean over rows of the sum over dimensions of the squared error",
+     squared_error, false, false},
     {"r2", "1 - FVU, against the mean of these rows", r2, false, false},
     {"fvu", "fraction of variance unexplained", fvu, false, false},
-    {"explained_variance", "as r2, but the mean error is forgiven", explained_variance, false, false},
+    {"explained_variance", "as r2, but the mean error is forgiven", explained_variance, false,
+     false},
     {"l0", "mean active features per row", l0, true, false},
     {"density", "l0 / d_sae", density, true, false},
     {"dead_rate", "share of features that fire on none of these rows", dead_rate, true, true},

@@ -28,8 +28,8 @@ void add_row(const MetricRows& rows, std::size_t row, DocumentSums& sums) {
 }
 
 // Documents in order of their id, each drawn counts[i] times (empty: once).
-MetricTotals totals_of(const std::vector<const DocumentSums*>& documents, std::span<const std::uint32_t> counts,
-                       std::size_t d_in, std::size_t d_sae) {
+MetricTotals totals_of(const std::vector<const DocumentSums*>& documents,
+                       std::span<const std::uint32_t> counts, std::size_t d_in, std::size_t d_sae) {
   MetricTotals totals{.d_in = d_in, .d_sae = d_sae};
   std::vector<double> sum_x(d_in, 0.0), sum_e(d_in, 0.0);
   std::vector<std::uint64_t> fired((d_sae + 63) / 64, 0);
@@ -62,17 +62,19 @@ const MetricValue& MetricReport::of(std::string_view name) const {
   throw SystemError("metric \"{}\" was not measured here.", name);
 }
 
-ReconstructionSums::ReconstructionSums(std::size_t d_in, std::size_t d_sae) : d_in_(d_in), d_sae_(d_sae) {}
+ReconstructionSums::ReconstructionSums(std::size_t d_in, std::size_t d_sae)
+    : d_in_(d_in), d_sae_(d_sae) {}
 
 void ReconstructionSums::add(const MetricRows& rows) {
   const std::size_t n = rows.x.axis(0);
   expect_shape(rows.x, "x", {{"n", n}, {"D", d_in_}});
   expect_shape(rows.x_hat, "x_hat", {{"n", n}, {"D", d_in_}});
-  REFRACT_ASSERT(rows.documents.size() == n && rows.included.size() == n, "n {} documents {} included {}", n,
-                 rows.documents.size(), rows.included.size());
+  REFRACT_ASSERT(rows.documents.size() == n && rows.included.size() == n,
+                 "n {} documents {} included {}", n, rows.documents.size(), rows.included.size());
   std::map<std::uint64_t, std::vector<std::uint32_t>> rows_of;
   for (std::size_t row = 0; row < n; ++row)
-    if (rows.included[row] != 0) rows_of[rows.documents[row]].push_back(static_cast<std::uint32_t>(row));
+    if (rows.included[row] != 0)
+      rows_of[rows.documents[row]].push_back(static_cast<std::uint32_t>(row));
   std::vector<std::pair<DocumentSums*, const std::vector<std::uint32_t>*>> work;
   for (const auto& [document, of] : rows_of) {
     DocumentSums& sums = documents_[document];
@@ -87,8 +89,8 @@ void ReconstructionSums::add(const MetricRows& rows) {
 }
 
 void ReconstructionSums::merge(const ReconstructionSums& other) {
-  REFRACT_ASSERT(d_in_ == other.d_in_ && d_sae_ == other.d_sae_, "d_in {} {} d_sae {} {}", d_in_, other.d_in_, d_sae_,
-                 other.d_sae_);
+  REFRACT_ASSERT(d_in_ == other.d_in_ && d_sae_ == other.d_sae_, "d_in {} {} d_sae {} {}", d_in_,
+                 other.d_in_, d_sae_, other.d_sae_);
   for (const auto& [document, theirs] : other.documents_) {
     const auto [at, added] = documents_.try_emplace(document, theirs);
     if (added) continue;
@@ -101,7 +103,8 @@ void ReconstructionSums::merge(const ReconstructionSums& other) {
       ours.sum_x[d] += theirs.sum_x[d];
       ours.sum_e[d] += theirs.sum_e[d];
     }
-    for (std::size_t word = 0; word < ours.fired.size(); ++word) ours.fired[word] |= theirs.fired[word];
+    for (std::size_t word = 0; word < ours.fired.size(); ++word)
+      ours.fired[word] |= theirs.fired[word];
   }
 }
 
@@ -110,7 +113,8 @@ MetricReport ReconstructionSums::report(std::uint64_t seed, std::size_t replicat
   for (const auto& [document, sums] : documents_) documents.push_back(&sums);
   std::vector<MetricTotals> samples(replicates);
   parallel_for(replicates, [&](std::size_t replicate) {
-    samples[replicate] = totals_of(documents, bootstrap_counts(documents.size(), seed, replicate), d_in_, d_sae_);
+    samples[replicate] =
+        totals_of(documents, bootstrap_counts(documents.size(), seed, replicate), d_in_, d_sae_);
   });
   const MetricTotals totals = totals_of(documents, {}, d_in_, d_sae_);
 
@@ -124,7 +128,8 @@ MetricReport ReconstructionSums::report(std::uint64_t seed, std::size_t replicat
     Interval interval = percentile_interval(std::move(values));
     const double value = metric.value(totals);
     if (metric.counts_the_unseen)
-      interval = {std::max(0.0, 2 * value - interval.high), std::max(0.0, 2 * value - interval.low)};
+      interval = {std::max(0.0, 2 * value - interval.high),
+                  std::max(0.0, 2 * value - interval.low)};
     report.values.push_back({std::string(metric.name), value, interval.low, interval.high});
   }
   return report;

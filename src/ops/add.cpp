@@ -14,7 +14,8 @@ constexpr std::size_t kTaskValues = 32768;
 
 void add(TensorView<float> x, TensorView<const float> y, Stream& stream) {
   expect_cpu(stream, "add");
-  if (x.shape() != y.shape()) throw SystemError("add: x has {} elements, y {}: shapes differ", x.size(), y.size());
+  if (x.shape() != y.shape())
+    throw SystemError("add: x has {} elements, y {}: shapes differ", x.size(), y.size());
   const std::size_t size = x.size();
   parallel_for((size + kTaskValues - 1) / kTaskValues, [&](std::size_t task) {
     const std::size_t first = task * kTaskValues, last = std::min(size, first + kTaskValues);

@@ -8,8 +8,8 @@
 namespace refract {
 
 void embed(std::span<const std::uint32_t> ids, std::span<const std::uint32_t> positions,
-           TensorView<const float> token_table, TensorView<const float> position_table, TensorView<float> x,
-           Stream& stream) {
+           TensorView<const float> token_table, TensorView<const float> position_table,
+           TensorView<float> x, Stream& stream) {
   expect_cpu(stream, "embed");
   const std::size_t rows = ids.size(), width = token_table.axis(1);
   expect_shape(x, "x", {{"N", rows}, {"D", width}});

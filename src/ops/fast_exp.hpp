@@ -1,14 +1,17 @@
 #pragma once
-// exp as straight-line arithmetic that the compiler vectorises: Cody-Waite reduction by ln 2, a polynomial of
-// degree 6 (Cephes expf coefficients), scaling through the exponent bits. Relative error below 2e-7 on
-// [-87, 88]; the argument is clamped to it, so that nothing overflows and very negative arguments give 1e-38.
+// exp as straight-line arithmetic that the compiler vectorises: Cody-Waite reduction by ln 2, a
+// polynomial of degree 6 (Cephes expf coefficients), scaling through the exponent bits. Relative
+// error below 2e-7 on
+// [-87, 88]; the argument is clamped to it, so that nothing overflows and very negative arguments
+// give 1e-38.
 #include <bit>
 #include <cstdint>
 
 namespace refract {
 
 inline float fast_exp(float x) {
-  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
+  constexpr float kRound =
+      12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
   x = x < -87.0F ? -87.0F : x;
   x = x > 88.0F ? 88.0F : x;
   const float shifted = x * 1.44269504088896341F + kRound;
@@ -21,7 +24,8 @@ inline float fast_exp(float x) {
   p = p * r + 1.6666665459e-1F;
   p = p * r + 5.0000001201e-1F;
   const float e = p * (r * r) + r + 1.0F;
-  const auto exponent = (std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(kRound) + 127U) << 23;
+  const auto exponent =
+      (std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(kRound) + 127U) << 23;
   return e * std::bit_cast<float>(exponent);
 }
 

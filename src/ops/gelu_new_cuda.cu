@@ -2,10 +2,10 @@
 // x: any shape, f32.
 // A thread owns every (grid size)-th element.
 // 8 bytes moved per element: bound by memory.
-// f32 throughout, the same roundings as the CPU body up to exp: expf, at most 1 ulp off (2 in older toolkits).
-// Deterministic: no element sees another.
-#include <algorithm>
+// f32 throughout, the same roundings as the CPU body up to exp: expf, at most 1 ulp off (2 in older
+// toolkits). Deterministic: no element sees another.
 #include <cuda_runtime.h>
+#include <algorithm>
 
 #include "ops/cuda_bodies.hpp"
 #include "refract/device/cuda_launch.hpp"
@@ -31,7 +31,8 @@ __global__ void gelu_new_values(float* x, std::size_t size) {
 void gelu_new(TensorView<float> x, Stream& stream) {
   if (x.size() == 0) return;
   const auto queue = static_cast<cudaStream_t>(enter(stream));
-  const auto blocks = static_cast<unsigned>(std::min(kMostBlocks, (x.size() + kThreads - 1) / kThreads));
+  const auto blocks =
+      static_cast<unsigned>(std::min(kMostBlocks, (x.size() + kThreads - 1) / kThreads));
   gelu_new_values<<<blocks, kThreads, 0, queue>>>(x.data(), x.size());
   check_launch("gelu_new", stream);
 }

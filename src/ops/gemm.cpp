@@ -9,7 +9,8 @@
 namespace refract {
 namespace {
 
-// One task: rows that stay in the second-level cache, by columns that give a small call enough tasks.
+// One task: rows that stay in the second-level cache, by columns that give a small call enough
+// tasks.
 constexpr std::size_t kTaskRows = 64;
 constexpr std::size_t kTaskTiles = 12;
 
@@ -22,10 +23,13 @@ void PackedMatrix::pack(TensorView<const float> W, TensorView<const float> b, St
   columns_ = W.axis(1);
   if (b.data()) expect_shape(b, "b", {{"N", rows_}});
   const std::size_t tile = gemm_kernel().tile_columns, tiles = tiles_for(rows_);
-  if (const std::size_t size = tiles * columns_ * tile; tiles_.size() != size) tiles_ = Buffer<float>(size);
+  if (const std::size_t size = tiles * columns_ * tile; tiles_.size() != size)
+    tiles_ = Buffer<float>(size);
   if (bias_.size() != rows_) bias_ = Buffer<float>(rows_);
-  if (b.data()) std::copy_n(b.data(), rows_, bias_.data());
-  else std::fill_n(bias_.data(), rows_, 0.0F);
+  if (b.data())
+    std::copy_n(b.data(), rows_, bias_.data());
+  else
+    std::fill_n(bias_.data(), rows_, 0.0F);
   parallel_for(tiles, [&](std::size_t t) {
     const std::size_t first = t * tile;
     pack_tile(W.data() + first * columns_, columns_, 1, std::min(tile, rows_ - first), columns_,
@@ -33,8 +37,8 @@ void PackedMatrix::pack(TensorView<const float> W, TensorView<const float> b, St
   });
 }
 
-void gemm_nt(TensorView<const float> x, const PackedMatrix& W, TensorView<float> y, std::size_t /*first_row*/,
-             Stream& stream) {
+void gemm_nt(TensorView<const float> x, const PackedMatrix& W, TensorView<float> y,
+             std::size_t /*first_row*/, Stream& stream) {
   expect_cpu(stream, "gemm_nt");
   const std::size_t rows = x.axis(0);
   expect_shape(x, "x", {{"M", rows}, {"K", W.columns()}});
@@ -43,17 +47,27 @@ void gemm_nt(TensorView<const float> x, const PackedMatrix& W, TensorView<float>
   const std::size_t row_tasks = (rows + kTaskRows - 1) / kTaskRows;
   const std::size_t column_tasks = (tiles_for(W.rows()) + kTaskTiles - 1) / kTaskTiles;
   parallel_for(row_tasks * column_tasks, [&](std::size_t task) {
-    const std::size_t r = task / column_tasks * kTaskRows, c = task % column_tasks * kTaskTiles * tile;
-    const std::size_t task_rows = std::min(kTaskRows, rows - r), columns = std::min(kTaskTiles * tile, W.rows() - c);
-    multiply_panel({.x = x.data() + r * W.columns(), .ld_x = W.columns(), .rows = task_rows, .depth = W.columns(),
-                    .packed = W.tiles() + c * W.columns(), .tile_depth = W.columns(),
-                    .start = W.bias() + c, .y = y.data() + r * W.rows() + c, .ld_y = W.rows(), .columns = columns});
+    const std::size_t r = task / column_tasks * kTaskRows,
+                      c = task % column_tasks * kTaskTiles * tile;
+    const std::size_t task_rows = std::min(kTaskRows, rows - r),
+                      columns = std::min(kTaskTiles * tile, W.rows() - c);
+    multiply_panel({.x = x.data() + r * W.columns(),
+                    .ld_x = W.columns(),
+                    .rows = task_rows,
+                    .depth = W.columns(),
+                    .packed = W.tiles() + c * W.columns(),
+                    .tile_depth = W.columns(),
+                    .start = W.bias() + c,
+                    .y = y.data() + r * W.rows() + c,
+                    .ld_y = W.rows(),
+                    .columns = columns});
   });
 }
 
 std::string gemm_backend_description() {
   const auto& kernel = gemm_kernel();
-  return fmt::format("refract fp32 {}, tiles of {} x {}", kernel.name, kernel.tile_rows, kernel.tile_columns);
+  return fmt::format("refract fp32 {}, tiles of {} x {}", kernel.name, kernel.tile_rows,
+                     kernel.tile_columns);
 }
 
 }  // namespace refract

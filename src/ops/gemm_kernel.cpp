@@ -1,4 +1,5 @@
-// Compiled with -ffp-contract=fast: here a multiply-add means the fused one (src/ops/CMakeLists.txt).
+// Compiled with -ffp-contract=fast: here a multiply-add means the fused one
+// (src/ops/CMakeLists.txt).
 #include "ops/gemm_kernel.hpp"
 
 #include <algorithm>
@@ -6,13 +7,15 @@
 namespace refract {
 namespace {
 
-// Four rows by three vectors fill twelve of sixteen registers with independent chains, enough to hide the
-// latency of two FMA units.
+// Four rows by three vectors fill twelve of sixteen registers with independent chains, enough to
+// hide the latency of two FMA units.
 constexpr std::size_t kRows = 4, kVectors = 3;
-// A tile's slab of this depth (24 KiB with AVX2) stays in the first-level cache while rows pass over it.
+// A tile's slab of this depth (24 KiB with AVX2) stays in the first-level cache while rows pass
+// over it.
 constexpr std::size_t kDepth = 256;
-// Terms a register sums before it is added to y, part of the numerics. Short chains lose less: the residuals of
-// the demo model come out 1.7 times nearer to fp64 than with 256, for a few per cent of the time.
+// Terms a register sums before it is added to y, part of the numerics. Short chains lose less: the
+// residuals of the demo model come out 1.7 times nearer to fp64 than with 256, for a few per cent
+// of the time.
 constexpr std::size_t kChain = 32;
 static_assert(kDepth % kChain == 0);
 
@@ -26,14 +29,16 @@ struct Base {
 };
 
 template <std::size_t Width>
-[[gnu::always_inline]] inline void add_chain(const float* x, std::size_t ld_x, const float* w, std::size_t depth,
-                                             Base base, float* y, std::size_t ld_y) {
+[[gnu::always_inline]] inline void add_chain(const float* x, std::size_t ld_x, const float* w,
+                                             std::size_t depth, Base base, float* y,
+                                             std::size_t ld_y) {
   using V = Vector<Width>;
   V sums[kRows][kVectors] = {};
   for (std::size_t k = 0; k < depth; ++k) {
     V columns[kVectors];
 #pragma GCC unroll 3
-    for (std::size_t c = 0; c < kVectors; ++c) columns[c] = *reinterpret_cast<const V*>(w + (k * kVectors + c) * Width);
+    for (std::size_t c = 0; c < kVectors; ++c)
+      columns[c] = *reinterpret_cast<const V*>(w + (k * kVectors + c) * Width);
 #pragma GCC unroll 4
     for (std::size_t r = 0; r < kRows; ++r) {
       const float value = x[r * ld_x + k];
@@ -50,8 +55,9 @@ template <std::size_t Width>
 }
 
 template <std::size_t Width>
-[[gnu::always_inline]] inline void multiply_tile(const float* x, std::size_t ld_x, const float* w, std::size_t depth,
-                                                 Base base, float* y, std::size_t ld_y) {
+[[gnu::always_inline]] inline void multiply_tile(const float* x, std::size_t ld_x, const float* w,
+                                                 std::size_t depth, Base base, float* y,
+                                                 std::size_t ld_y) {
   constexpr std::size_t kTile = Width * kVectors;
   // Sums wait in a buffer that stays in the first-level cache; y, which may not, is written once.
   alignas(64) float waiting[kRows * kTile];
@@ -65,9 +71,9 @@ template <std::size_t Width>
 
 // A tile at the lower or right edge: through copies of full size, so that the sums are the same.
 template <std::size_t Width>
-[[gnu::always_inline]] inline void multiply_edge(const float* x, std::size_t ld_x, std::size_t rows, const float* w,
-                                                 std::size_t depth, Base base, float* y, std::size_t ld_y,
-                                                 std::size_t columns) {
+[[gnu::always_inline]] inline void multiply_edge(const float* x, std::size_t ld_x, std::size_t rows,
+                                                 const float* w, std::size_t depth, Base base,
+                                                 float* y, std::size_t ld_y, std::size_t columns) {
   constexpr std::size_t kTile = Width * kVectors;
   float x_copy[kRows * kDepth] = {}, y_copy[kRows * kTile] = {};
   for (std::size_t r = 0; r < rows; ++r) {
@@ -93,8 +99,10 @@ template <std::size_t Width>
         const float* x = p.x + r * p.ld_x + k;
         float* y = p.y + r * p.ld_y + c;
         const Base base = k == 0 ? start : Base{y, p.ld_y};
-        if (rows == kRows && columns == kTile) multiply_tile<Width>(x, p.ld_x, slab, depth, base, y, p.ld_y);
-        else multiply_edge<Width>(x, p.ld_x, rows, slab, depth, base, y, p.ld_y, columns);
+        if (rows == kRows && columns == kTile)
+          multiply_tile<Width>(x, p.ld_x, slab, depth, base, y, p.ld_y);
+        else
+          multiply_edge<Width>(x, p.ld_x, rows, slab, depth, base, y, p.ld_y, columns);
       }
     }
   }
@@ -113,7 +121,8 @@ struct Chosen {
 
 Chosen choose() {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f")) return {{"avx512f", kRows, 16 * kVectors}, multiply_avx512};
+  if (__builtin_cpu_supports("avx512f"))
+    return {{"avx512f", kRows, 16 * kVectors}, multiply_avx512};
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
     return {{"avx2+fma", kRows, 8 * kVectors}, multiply_avx2};
 #endif
@@ -129,11 +138,12 @@ const Chosen& chosen() {
 
 const GemmKernel& gemm_kernel() { return chosen().kernel; }
 
-void pack_tile(const float* from, std::size_t column_stride, std::size_t depth_stride, std::size_t count,
-               std::size_t depth, float* to) {
+void pack_tile(const float* from, std::size_t column_stride, std::size_t depth_stride,
+               std::size_t count, std::size_t depth, float* to) {
   const std::size_t tile = gemm_kernel().tile_columns;
   for (std::size_t k = 0; k < depth; ++k) {
-    for (std::size_t c = 0; c < count; ++c) to[k * tile + c] = from[c * column_stride + k * depth_stride];
+    for (std::size_t c = 0; c < count; ++c)
+      to[k * tile + c] = from[c * column_stride + k * depth_stride];
     std::fill(to + k * tile + count, to + (k + 1) * tile, 0.0F);
   }
 }

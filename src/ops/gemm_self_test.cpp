@@ -17,12 +17,14 @@ struct Case {
   std::size_t depth;
   std::array<std::size_t, 7> fills;
 };
-constexpr std::array<Case, 2> kCases{{{256, {1, 2, 3, 7, 16, 33, 64}}, {97, {1, 4, 5, 13, 31, 48, 63}}}};
+constexpr std::array<Case, 2> kCases{
+    {{256, {1, 2, 3, 7, 16, 33, 64}}, {97, {1, 4, 5, 13, 31, 48, 63}}}};
 
 Tensor<float> random_tensor(Shape shape, std::uint64_t seed) {
   Tensor<float> tensor(shape);
   const CounterRng rng(Purpose::test, {seed});
-  for (std::size_t i = 0; i < tensor.size(); ++i) tensor.data()[i] = static_cast<float>(rng.uniform(i) * 2 - 1);
+  for (std::size_t i = 0; i < tensor.size(); ++i)
+    tensor.data()[i] = static_cast<float>(rng.uniform(i) * 2 - 1);
   return tensor;
 }
 
@@ -40,8 +42,11 @@ class ThreadCountScope {
 class SelfTest {
  public:
   SelfTest(const RowProduct& product, const Case& shape)
-      : product_(product), x_(random_tensor({kRows, shape.depth}, 1)), w_(random_tensor({kColumns, shape.depth}, 2)),
-        expected_({kRows, kColumns}), y_({kRows, kColumns}) {
+      : product_(product),
+        x_(random_tensor({kRows, shape.depth}, 1)),
+        w_(random_tensor({kColumns, shape.depth}, 2)),
+        expected_({kRows, kColumns}),
+        y_({kRows, kColumns}) {
     product_(x_.cview(), w_.cview(), expected_.view(), 0);
   }
 
@@ -49,7 +54,8 @@ class SelfTest {
   void compare_part(std::size_t first, std::size_t fill, GemmSelfTest& result) {
     const auto y = y_.view().rows(0, fill);
     product_(x_.cview().rows(first, fill), w_.cview(), y, first);
-    compare(y, first, fill, fmt::format("multiplied as {} rows from global row {}", fill, first), result);
+    compare(y, first, fill, fmt::format("multiplied as {} rows from global row {}", fill, first),
+            result);
   }
 
   // Rows keep their bytes when all others change.
@@ -70,10 +76,13 @@ class SelfTest {
                GemmSelfTest& result) {
     for (std::size_t i = 0; i < rows; ++i) {
       ++result.rows_compared;
-      if (std::memcmp(y.row(i).data(), expected_.row(first + i).data(), kColumns * sizeof(float)) == 0) continue;
+      if (std::memcmp(y.row(i).data(), expected_.row(first + i).data(), kColumns * sizeof(float)) ==
+          0)
+        continue;
       if (!result.difference.empty()) continue;
-      result.difference = fmt::format("global row {} of [{} x {}] x [{} x {}]^T has other bytes when {}", first + i,
-                                      kRows, x_.axis(1), kColumns, x_.axis(1), how);
+      result.difference =
+          fmt::format("global row {} of [{} x {}] x [{} x {}]^T has other bytes when {}", first + i,
+                      kRows, x_.axis(1), kColumns, x_.axis(1), how);
     }
   }
 
@@ -105,8 +114,8 @@ GemmSelfTest gemm_self_test(const RowProduct& product) {
 
 GemmSelfTest gemm_self_test() {
   Stream stream;
-  return gemm_self_test([&](TensorView<const float> x, TensorView<const float> W, TensorView<float> y,
-                            std::size_t first_row) {
+  return gemm_self_test([&](TensorView<const float> x, TensorView<const float> W,
+                            TensorView<float> y, std::size_t first_row) {
     gemm_nt(x, PackedMatrix(W, {}, stream), y, first_row, stream);
   });
 }

@@ -18,7 +18,8 @@ REFRACT_SIMD_CLONES double sum_of_exp(const float* logits, float largest, std::s
   std::array<double, kLanes> lanes{};
   std::size_t i = 0;
   for (; i + kLanes <= size; i += kLanes) {
-    for (std::size_t j = 0; j < kLanes; ++j) lanes[j] += static_cast<double>(fast_exp(logits[i + j] - largest));
+    for (std::size_t j = 0; j < kLanes; ++j)
+      lanes[j] += static_cast<double>(fast_exp(logits[i + j] - largest));
   }
   for (; i < size; ++i) lanes[i % kLanes] += static_cast<double>(fast_exp(logits[i] - largest));
   double sum = 0;
@@ -28,8 +29,8 @@ REFRACT_SIMD_CLONES double sum_of_exp(const float* logits, float largest, std::s
 
 }  // namespace
 
-void token_nll(TensorView<const float> logits, std::span<const std::uint32_t> targets, std::span<float> nll,
-               Stream& stream) {
+void token_nll(TensorView<const float> logits, std::span<const std::uint32_t> targets,
+               std::span<float> nll, Stream& stream) {
   expect_cpu(stream, "token_nll");
   const std::size_t rows = logits.axis(0), vocab = logits.axis(1);
   REFRACT_ASSERT(targets.size() == rows && nll.size() == rows, "rows {}", rows);
@@ -37,7 +38,8 @@ void token_nll(TensorView<const float> logits, std::span<const std::uint32_t> ta
     const float* row = logits.data() + i * vocab;
     const float largest = *std::max_element(row, row + vocab);
     const double log_sum = std::log(sum_of_exp(row, largest, vocab));
-    nll[i] = static_cast<float>(log_sum + (static_cast<double>(largest) - static_cast<double>(row[targets[i]])));
+    nll[i] = static_cast<float>(
+        log_sum + (static_cast<double>(largest) - static_cast<double>(row[targets[i]])));
   });
 }
 

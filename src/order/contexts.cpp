@@ -21,7 +21,8 @@ BosRule bos_rule_from(const std::string& text) {
   throw ConfigError("tokens.bos is '{}'; allowed: document_start, each_context, none", text);
 }
 
-std::vector<std::uint8_t> keep_documents(std::span<const std::uint64_t> keys, std::span<const std::uint64_t> revisions,
+std::vector<std::uint8_t> keep_documents(std::span<const std::uint64_t> keys,
+                                         std::span<const std::uint64_t> revisions,
                                          std::unordered_set<std::uint64_t>& seen) {
   std::vector<std::uint8_t> keep(keys.size(), 1);
   std::unordered_map<std::uint64_t, std::size_t> best;
@@ -55,9 +56,12 @@ class ContextFiller {
       if (slot_ == 0 && rule_.bos == BosRule::each_context) bos = true;
       const std::uint32_t room = rule_.length - slot_;
       const std::uint32_t lead = bos ? 1 : 0;
-      const auto taken = static_cast<std::uint32_t>(std::min<std::uint64_t>(room - lead, tokens - offset));
-      table_.segments.push_back({.slot = slot_, .document = document,
-                                 .token_offset = static_cast<std::uint32_t>(offset), .length = taken + lead,
+      const auto taken =
+          static_cast<std::uint32_t>(std::min<std::uint64_t>(room - lead, tokens - offset));
+      table_.segments.push_back({.slot = slot_,
+                                 .document = document,
+                                 .token_offset = static_cast<std::uint32_t>(offset),
+                                 .length = taken + lead,
                                  .bos = static_cast<std::uint8_t>(bos)});
       offset += taken;
       slot_ += taken + lead;
@@ -85,13 +89,17 @@ const char* text_of(Packing packing) {
   return packing == Packing::packed ? "packed" : packing == Packing::concat ? "concat" : "document";
 }
 const char* text_of(BosRule bos) {
-  return bos == BosRule::none ? "none" : bos == BosRule::each_context ? "each_context" : "document_start";
+  return bos == BosRule::none           ? "none"
+         : bos == BosRule::each_context ? "each_context"
+                                        : "document_start";
 }
 
 }  // namespace
 
-ContextTableData build_contexts(const ContextRule& rule, std::span<const std::uint64_t> document_token_starts,
-                                std::span<const std::uint8_t> keep, std::span<const std::uint8_t> heldout) {
+ContextTableData build_contexts(const ContextRule& rule,
+                                std::span<const std::uint64_t> document_token_starts,
+                                std::span<const std::uint8_t> keep,
+                                std::span<const std::uint8_t> heldout) {
   ContextTableData table;
   table.context_length = rule.length;
   table.packing = text_of(rule.packing);
@@ -101,7 +109,8 @@ ContextTableData build_contexts(const ContextRule& rule, std::span<const std::ui
     ContextFiller filler(rule, wanted, table);
     for (std::size_t d = 0; d < keep.size(); ++d)
       if (keep[d] && (heldout[d] != 0) == wanted)
-        filler.add(static_cast<std::uint32_t>(d), document_token_starts[d + 1] - document_token_starts[d]);
+        filler.add(static_cast<std::uint32_t>(d),
+                   document_token_starts[d + 1] - document_token_starts[d]);
     filler.close();
   }
   return table;
@@ -109,8 +118,8 @@ ContextTableData build_contexts(const ContextRule& rule, std::span<const std::ui
 
 ContextInput context_input(const ContextTableData& table, std::size_t context,
                            std::span<const std::uint32_t> shard_ids,
-                           std::span<const std::uint64_t> document_token_starts, std::uint32_t ordinal,
-                           std::span<const std::uint8_t> special) {
+                           std::span<const std::uint64_t> document_token_starts,
+                           std::uint32_t ordinal, std::span<const std::uint8_t> special) {
   ContextInput input;
   const std::uint64_t high = std::uint64_t{ordinal} << 32;
   const bool concat = table.packing == "concat";
@@ -124,18 +133,22 @@ ContextInput context_input(const ContextTableData& table, std::size_t context,
     input.slots.excluded[slot] = kExcludedPad;
   }
   for (const Segment& segment : table.of_context(context)) {
-    if (!concat || input.ids.empty()) input.segment_starts.push_back(static_cast<std::uint32_t>(input.ids.size()));
+    if (!concat || input.ids.empty())
+      input.segment_starts.push_back(static_cast<std::uint32_t>(input.ids.size()));
     for (std::uint32_t i = 0; i < segment.length; ++i) {
       const std::uint32_t slot = segment.slot + i;
       const bool bos = segment.bos && i == 0;
       const std::uint32_t at = segment.token_offset + i - segment.bos;
-      const std::uint32_t id = bos ? table.bos_id : shard_ids[document_token_starts[segment.document] + at];
+      const std::uint32_t id =
+          bos ? table.bos_id : shard_ids[document_token_starts[segment.document] + at];
       input.ids.push_back(id);
       input.positions.push_back(concat ? slot : i);
       input.slots.token[slot] = id;
       input.slots.document[slot] = high | segment.document;
       if (!bos) input.slots.document_position[slot] = at;
-      input.slots.excluded[slot] = bos ? kExcludedBos : id < special.size() && special[id] ? kExcludedSpecial : 0;
+      input.slots.excluded[slot] = bos                                  ? kExcludedBos
+                                   : id < special.size() && special[id] ? kExcludedSpecial
+                                                                        : 0;
     }
   }
   input.segment_starts.push_back(static_cast<std::uint32_t>(input.ids.size()));

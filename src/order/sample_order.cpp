@@ -9,25 +9,31 @@ namespace refract {
 
 void check_order_rule(const OrderRule& rule) {
   if (rule.chunk_rows % rule.block_rows != 0)
-    throw ConfigError("store.chunk_rows is {}, no multiple of store.block_rows ({}). Set chunk_rows to {}.",
-                      rule.chunk_rows, rule.block_rows,
-                      std::max<std::uint64_t>(1, rule.chunk_rows / rule.block_rows) * rule.block_rows);
+    throw ConfigError(
+        "store.chunk_rows is {}, no multiple of store.block_rows ({}). Set chunk_rows to {}.",
+        rule.chunk_rows, rule.block_rows,
+        std::max<std::uint64_t>(1, rule.chunk_rows / rule.block_rows) * rule.block_rows);
   const std::uint64_t blocks = rule.blocks();
   if (rule.batch_rows % blocks != 0)
-    throw ConfigError("train.batch_rows is {}, no multiple of the {} blocks of a chunk (store.chunk_rows / "
-                      "store.block_rows). Set batch_rows to {}.",
-                      rule.batch_rows, blocks, std::max<std::uint64_t>(1, rule.batch_rows / blocks) * blocks);
+    throw ConfigError(
+        "train.batch_rows is {}, no multiple of the {} blocks of a chunk (store.chunk_rows / "
+        "store.block_rows). Set batch_rows to {}.",
+        rule.batch_rows, blocks, std::max<std::uint64_t>(1, rule.batch_rows / blocks) * blocks);
   if (rule.block_rows % rule.slice_rows() != 0)
-    throw ConfigError("store.block_rows is {}, no multiple of the {} rows a block gives to a batch (train.batch_rows / "
-                      "blocks). Set block_rows and batch_rows to powers of two.", rule.block_rows, rule.slice_rows());
+    throw ConfigError(
+        "store.block_rows is {}, no multiple of the {} rows a block gives to a batch "
+        "(train.batch_rows / blocks). Set block_rows and batch_rows to powers of two.",
+        rule.block_rows, rule.slice_rows());
 }
 
 SampleOrder::SampleOrder(OrderRule rule, std::uint64_t max_rows)
     : rule_(rule), max_rows_(max_rows / rule.batch_rows * rule.batch_rows) {
   check_order_rule(rule_);
   if (max_rows > 0 && max_rows_ == 0)
-    throw ConfigError("train.tokens is {}, less than one batch of {} rows. Raise train.tokens or lower "
-                      "train.batch_rows.", max_rows, rule_.batch_rows);
+    throw ConfigError(
+        "train.tokens is {}, less than one batch of {} rows. Raise train.tokens or lower "
+        "train.batch_rows.",
+        max_rows, rule_.batch_rows);
 }
 
 void SampleOrder::add_window(std::span<const ContextRef> contexts) {
@@ -39,7 +45,9 @@ void SampleOrder::add_window(std::span<const ContextRef> contexts) {
   }
 }
 
-std::uint64_t SampleOrder::rows() const { return max_rows_ ? std::min(max_rows_, sequence_rows()) : sequence_rows(); }
+std::uint64_t SampleOrder::rows() const {
+  return max_rows_ ? std::min(max_rows_, sequence_rows()) : sequence_rows();
+}
 
 bool SampleOrder::has_chunk(std::uint64_t chunk) const {
   if (complete()) return chunk < chunks();
@@ -61,7 +69,9 @@ std::uint64_t SampleOrder::chunks() const {
   return whole + (rest >= rule_.batch_rows ? 1 : 0);
 }
 
-std::uint64_t SampleOrder::dropped_rows() const { return sequence_rows() - batches_per_pass() * rule_.batch_rows; }
+std::uint64_t SampleOrder::dropped_rows() const {
+  return sequence_rows() - batches_per_pass() * rule_.batch_rows;
+}
 
 std::uint64_t SampleOrder::batches_per_pass() const {
   std::uint64_t batches = 0;
@@ -69,23 +79,28 @@ std::uint64_t SampleOrder::batches_per_pass() const {
   return batches;
 }
 
-std::vector<ContextPart> SampleOrder::block_parts(const ChunkShape& chunk, std::uint64_t block) const {
+std::vector<ContextPart> SampleOrder::block_parts(const ChunkShape& chunk,
+                                                  std::uint64_t block) const {
   std::uint64_t at = chunk.first_row + block * chunk.block_rows;
   const std::uint64_t end = at + chunk.block_rows;
-  REFRACT_ASSERT(end <= sequence_rows(), "block {} of chunk {} ends at row {}", block, chunk.chunk, end);
+  REFRACT_ASSERT(end <= sequence_rows(), "block {} of chunk {} ends at row {}", block, chunk.chunk,
+                 end);
   std::vector<ContextPart> parts;
-  auto i = static_cast<std::size_t>(std::upper_bound(row_ends_.begin(), row_ends_.end(), at) - row_ends_.begin());
+  auto i = static_cast<std::size_t>(std::upper_bound(row_ends_.begin(), row_ends_.end(), at) -
+                                    row_ends_.begin());
   while (at < end) {
     const std::uint64_t start = i == 0 ? 0 : row_ends_[i - 1];
     const std::uint64_t stop = std::min(end, row_ends_[i]);
-    parts.push_back({sequence_[i], static_cast<std::uint32_t>(at - start), static_cast<std::uint32_t>(stop - at)});
+    parts.push_back({sequence_[i], static_cast<std::uint32_t>(at - start),
+                     static_cast<std::uint32_t>(stop - at)});
     at = stop;
     ++i;
   }
   return parts;
 }
 
-std::vector<std::uint32_t> SampleOrder::block_permutation(const ChunkShape& chunk, std::uint64_t block) const {
+std::vector<std::uint32_t> SampleOrder::block_permutation(const ChunkShape& chunk,
+                                                          std::uint64_t block) const {
   return permutation(static_cast<std::uint32_t>(chunk.block_rows),
                      CounterRng(Purpose::block_order, {rule_.store_seed, chunk.chunk, block}));
 }

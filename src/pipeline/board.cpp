@@ -28,15 +28,18 @@ void Board::progressed(const Ticket& ticket, double share) {
 void Board::finished(const Assignment& a, double now_s) {
   const auto found = std::ranges::find(running_, a.ticket, &Running::ticket);
   if (found == running_.end()) return;
-  rank_seconds_[index_of(role_of(a.ticket.work))] += (now_s - found->started_s) * static_cast<double>(found->ranks);
+  rank_seconds_[index_of(role_of(a.ticket.work))] +=
+      (now_s - found->started_s) * static_cast<double>(found->ranks);
   running_.erase(found);
 }
 
 double Board::busy(Role role, double now_s) const {
   double sum = rank_seconds_[index_of(role)];
   for (const Running& running : running_)
-    if (role_of(running.ticket.work) == role) sum += (now_s - running.started_s) * static_cast<double>(running.ranks);
-  const double ranks = static_cast<double>(plan_.ranks_with(role).size()), elapsed = now_s - start_s_;
+    if (role_of(running.ticket.work) == role)
+      sum += (now_s - running.started_s) * static_cast<double>(running.ranks);
+  const double ranks = static_cast<double>(plan_.ranks_with(role).size()),
+               elapsed = now_s - start_s_;
   return ranks > 0 && elapsed > 0 ? std::min(1.0, sum / (ranks * elapsed)) : 0;
 }
 
@@ -49,23 +52,27 @@ std::string Board::line(const PipelineState& s, double now_s) const {
     std::string text;
     for (const Running& running : running_)
       if (role_of(running.ticket.work) == role && (role == Role::extract || role == Role::train))
-        text = running.ticket.work == Ticket::Work::prepare ? " (calibration, held-out rows)"
-                                                            : fmt::format(" ({:.0f} %)", 100 * running.share);
+        text = running.ticket.work == Ticket::Work::prepare
+                   ? " (calibration, held-out rows)"
+                   : fmt::format(" ({:.0f} %)", 100 * running.share);
     return text;
   };
   std::uint64_t extracted = s.visits_done;
   for (const std::uint64_t chunk : s.sealed) extracted = std::max(extracted, chunk + 1);
-  return fmt::format("download {} of {} · tokenize {} of {} · extract {} of {}{} · train {} of {}{} | busy {:.0f} {:.0f} {:.0f} {:.0f} % "
-                     "| bottleneck {}", s.downloaded.size(), s.shards, s.tokenized.size(), s.shards, std::min(extracted, s.chunks),
-                     s.chunks, at_work(Role::extract), s.visits_done, s.visits, at_work(Role::train),
-                     100 * busy(Role::download, now_s), 100 * busy(Role::tokenize, now_s), 100 * busy(Role::extract, now_s),
-                     100 * busy(Role::train, now_s), name(bottleneck(now_s)));
+  return fmt::format(
+      "download {} of {} · tokenize {} of {} · extract {} of {}{} · train {} of {}{} | busy {:.0f} "
+      "{:.0f} {:.0f} {:.0f} % | bottleneck {}",
+      s.downloaded.size(), s.shards, s.tokenized.size(), s.shards, std::min(extracted, s.chunks),
+      s.chunks, at_work(Role::extract), s.visits_done, s.visits, at_work(Role::train),
+      100 * busy(Role::download, now_s), 100 * busy(Role::tokenize, now_s),
+      100 * busy(Role::extract, now_s), 100 * busy(Role::train, now_s), name(bottleneck(now_s)));
 }
 
 std::string Board::summary(double now_s) const {
   std::string text = plan_.split ? "busy:" : "time:";
   for (const Role role : kInOrder)
-    text += fmt::format("{} {} {:.0f} %", role == Role::download ? "" : ",", name(role), 100 * busy(role, now_s));
+    text += fmt::format("{} {} {:.0f} %", role == Role::download ? "" : ",", name(role),
+                        100 * busy(role, now_s));
   return text + fmt::format("; bottleneck {}", name(bottleneck(now_s)));
 }
 
@@ -79,8 +86,10 @@ void BoardDisplay::draw(const Board& board, const PipelineState& state, double n
     return;
   }
   next_s_ = now_s + (terminal_ ? kTerminalInterval_s : kLogInterval_s);
-  if (terminal_) fmt::print("\r\033[K{}", board.line(state, now_s));
-  else fmt::print("{}\n", board.line(state, now_s));
+  if (terminal_)
+    fmt::print("\r\033[K{}", board.line(state, now_s));
+  else
+    fmt::print("{}\n", board.line(state, now_s));
   std::fflush(stdout);
   drawn_ = terminal_;
 }

@@ -1,5 +1,6 @@
 #pragma once
-// What the user sees of a running job: which role works on what, how busy each is, which one the others wait for.
+// What the user sees of a running job: which role works on what, how busy each is, which one the
+// others wait for.
 #include <array>
 #include <map>
 #include <memory>
@@ -19,9 +20,11 @@ class Board {
   void progressed(const Ticket& ticket, double share);
   void finished(const Assignment& assignment, double now_s);
   [[nodiscard]] double busy(Role role, double now_s) const;  // 0..1
-  // split: the busiest role, which the others wait for. fused: the role that takes most of the time.
+  // split: the busiest role, which the others wait for. fused: the role that takes most of the
+  // time.
   [[nodiscard]] Role bottleneck(double now_s) const;
-  // "download 2 of 8 · tokenize 1 of 8 · extract 3 of 7 (45 %) · train 2 of 7 (10 %) | busy 3 9 98 61 % | bottleneck extract"
+  // "download 2 of 8 · tokenize 1 of 8 · extract 3 of 7 (45 %) · train 2 of 7 (10 %) | busy 3 9 98
+  // 61 % | bottleneck extract"
   [[nodiscard]] std::string line(const PipelineState& state, double now_s) const;
   // "time: download 1 %, tokenize 2 %, extract 60 %, train 37 %; bottleneck extract"
   [[nodiscard]] std::string summary(double now_s) const;

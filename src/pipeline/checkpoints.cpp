@@ -26,13 +26,21 @@ std::string folder_name(const TrainingPosition& position, bool complete) {
 }
 
 Json to_json(const ChunkLog& log) {
-  return {{"steps", log.steps}, {"loss", log.loss}, {"mse", log.mse}, {"aux_loss", log.aux_loss}, {"l0", log.l0},
-          {"grad_norm", log.grad_norm}, {"lr", log.lr}, {"dead", log.dead}};
+  return {{"steps", log.steps}, {"loss", log.loss},
+          {"mse", log.mse},     {"aux_loss", log.aux_loss},
+          {"l0", log.l0},       {"grad_norm", log.grad_norm},
+          {"lr", log.lr},       {"dead", log.dead}};
 }
 
 ChunkLog log_from(const Json& json) {
-  return {.steps = json.at("steps"), .loss = json.at("loss"), .mse = json.at("mse"), .aux_loss = json.at("aux_loss"),
-          .l0 = json.at("l0"), .grad_norm = json.at("grad_norm"), .lr = json.at("lr"), .dead = json.at("dead")};
+  return {.steps = json.at("steps"),
+          .loss = json.at("loss"),
+          .mse = json.at("mse"),
+          .aux_loss = json.at("aux_loss"),
+          .l0 = json.at("l0"),
+          .grad_norm = json.at("grad_norm"),
+          .lr = json.at("lr"),
+          .dead = json.at("dead")};
 }
 
 void sync_folder(const fs::path& folder) {
@@ -40,7 +48,8 @@ void sync_folder(const fs::path& folder) {
   sync_path(folder);
 }
 
-// Puts `made` in the place of `final_name`, which may exist: in one step where the file system can exchange names.
+// Puts `made` in the place of `final_name`, which may exist: in one step where the file system can
+// exchange names.
 void replace_folder(const fs::path& made, const fs::path& final_name) {
   if (::renameat2(AT_FDCWD, made.c_str(), AT_FDCWD, final_name.c_str(), RENAME_EXCHANGE) != 0) {
     remove_all_quietly(final_name);
@@ -67,50 +76,63 @@ std::map<std::string, std::string> Checkpoints::saelens_metadata(const TrainedSa
           {"refract_weights_digest", quoted(weights_digest(sae.state.parameters))}};
 }
 
-void Checkpoints::write_folder(std::size_t i, const TrainedSae& sae, const TrainingPosition& position, bool complete,
+void Checkpoints::write_folder(std::size_t i, const TrainedSae& sae,
+                               const TrainingPosition& position, bool complete,
                                const std::string& name) {
   const RunFolder& folder = session_.folder();
-  const fs::path final_name = folder.checkpoints(sae.config.name) / name, made = part_name(final_name);
+  const fs::path final_name = folder.checkpoints(sae.config.name) / name,
+                 made = part_name(final_name);
   remove_all_quietly(made);
   make_folder(made);
   TrainerMetadata metadata;
   metadata.config_digest = session_.training_digest(i);
   metadata.parents = {{"store", position.store_running}};
   std::error_code absent;
-  const std::uint64_t metrics_bytes =
-      fs::exists(folder.metrics(sae.config.name), absent) ? fs::file_size(folder.metrics(sae.config.name)) : 0;
+  const std::uint64_t metrics_bytes = fs::exists(folder.metrics(sae.config.name), absent)
+                                          ? fs::file_size(folder.metrics(sae.config.name))
+                                          : 0;
   metadata.values = {{"visit", std::to_string(position.visit)},
                      {"steps_in_visit", std::to_string(position.steps_in_visit)},
                      {"metrics_bytes", std::to_string(metrics_bytes)},
                      {"chunk_log", to_json(complete ? ChunkLog{} : sae.log).dump()}};
   write_trainer_state(made, sae.state, metadata);
   if (complete)
-    write_saelens_folder(made, sae.variant->export_for_saelens(sae.state.parameters, static_cast<float>(sae.input_scale)),
-                         DType::bf16, saelens_metadata(sae));
+    write_saelens_folder(
+        made,
+        sae.variant->export_for_saelens(sae.state.parameters, static_cast<float>(sae.input_scale)),
+        DType::bf16, saelens_metadata(sae));
   sync_folder(made);
   remove_all_quietly(final_name);
   rename_durably(made, final_name);
-  (void)read_trainer_state(final_name, sae.config, sae.state.parameters.d_in(), metadata.config_digest);
+  (void)read_trainer_state(final_name, sae.config, sae.state.parameters.d_in(),
+                           metadata.config_digest);
 }
 
 void Checkpoints::write_latest(const TrainedSae& sae) {
   const fs::path latest = session_.folder().latest(sae.config.name), made = part_name(latest);
   remove_all_quietly(made);
   make_folder(made);
-  write_saelens_folder(made, sae.variant->export_for_saelens(sae.state.parameters, static_cast<float>(sae.input_scale)),
-                       DType::f32, saelens_metadata(sae));
+  write_saelens_folder(
+      made,
+      sae.variant->export_for_saelens(sae.state.parameters, static_cast<float>(sae.input_scale)),
+      DType::f32, saelens_metadata(sae));
   sync_folder(made);
-  if (fs::exists(latest)) replace_folder(made, latest);
-  else rename_durably(made, latest);
+  if (fs::exists(latest))
+    replace_folder(made, latest);
+  else
+    rename_durably(made, latest);
 }
 
-void Checkpoints::collective_save(const TrainingPosition& position, bool complete, std::vector<TrainedSae>& saes,
-                                  StepRunner& runner) {
+void Checkpoints::collective_save(const TrainingPosition& position, bool complete,
+                                  std::vector<TrainedSae>& saes, StepRunner& runner) {
   for (TrainedSae& sae : saes) runner.collective_gather_moments(sae);
   if (ranks_.rank() == 0) {
     CheckpointRecord record{.visit = complete ? position.visit - 1 : position.visit,
-                            .steps_in_visit = position.steps_in_visit, .complete = complete,
-                            .folder = folder_name(position, complete), .saes = {}, .store = position.store_running};
+                            .steps_in_visit = position.steps_in_visit,
+                            .complete = complete,
+                            .folder = folder_name(position, complete),
+                            .saes = {},
+                            .store = position.store_running};
     for (std::size_t i = 0; i < saes.size(); ++i) {
       write_folder(i, saes[i], position, complete, record.folder);
       record.saes[saes[i].config.name] = weights_digest(saes[i].state.parameters);
@@ -137,22 +159,26 @@ void Checkpoints::prune() {
     for (std::size_t i = 0; i + 2 < complete.size(); ++i) {
       remove_all_quietly(folder / complete[i] / kTrainerState);
       const bool kept = keep == "all" ? true
-                        : keep.starts_with("every ") ? (i + 1) % std::max(1ul, std::stoul(keep.substr(6))) == 0
-                                                     : complete.size() - i <= std::stoul(keep);
+                        : keep.starts_with("every ")
+                            ? (i + 1) % std::max(1ul, std::stoul(keep.substr(6))) == 0
+                            : complete.size() - i <= std::stoul(keep);
       if (!kept)
-        for (const char* file : {"cfg.json", "sae_weights.safetensors"}) remove_all_quietly(folder / complete[i] / file);
+        for (const char* file : {"cfg.json", "sae_weights.safetensors"})
+          remove_all_quietly(folder / complete[i] / file);
     }
   }
 }
 
-bool load_checkpoint(Session& session, const CheckpointRecord& record, std::vector<TrainedSae>& saes,
-                     std::vector<std::uint64_t>& metrics_bytes, std::string& cause) {
+bool load_checkpoint(Session& session, const CheckpointRecord& record,
+                     std::vector<TrainedSae>& saes, std::vector<std::uint64_t>& metrics_bytes,
+                     std::string& cause) {
   metrics_bytes.clear();
   try {
     for (std::size_t i = 0; i < saes.size(); ++i) {
       TrainedSae& sae = saes[i];
       const fs::path folder = session.folder().checkpoints(sae.config.name) / record.folder;
-      TrainerCheckpoint checkpoint = read_trainer_state(folder, sae.config, sae.state.parameters.d_in(), session.training_digest(i));
+      TrainerCheckpoint checkpoint = read_trainer_state(
+          folder, sae.config, sae.state.parameters.d_in(), session.training_digest(i));
       if (checkpoint.metadata.weights_digest != record.saes.at(sae.config.name))
         throw DataError("{}: these are not the weights the ledger names", folder.string());
       sae.state = std::move(checkpoint.state);
@@ -170,12 +196,14 @@ bool load_checkpoint(Session& session, const CheckpointRecord& record, std::vect
 
 std::vector<TrainedSae> load_newest(Session& session, const RunState& state) {
   const RunConfig& config = session.config();
-  std::vector<TrainedSae> saes = make_trained_saes(config.saes, session.calibration(),
-                                                   dead_threshold(config.store.chunk_rows, session.train_rows()));
+  std::vector<TrainedSae> saes =
+      make_trained_saes(config.saes, session.calibration(),
+                        dead_threshold(config.store.chunk_rows, session.train_rows()));
   std::vector<std::uint64_t> metrics_bytes;
   std::string cause = "the ledger names none";
   for (auto record = state.checkpoints.rbegin(); record != state.checkpoints.rend(); ++record)
-    if (record->complete && load_checkpoint(session, *record, saes, metrics_bytes, cause)) return saes;
+    if (record->complete && load_checkpoint(session, *record, saes, metrics_bytes, cause))
+      return saes;
   throw DataError("no checkpoint of {} can be read ({})", session.folder().root.string(), cause);
 }
 
@@ -193,9 +221,12 @@ void Checkpoints::remove_unnamed() {
   }
 }
 
-Checkpoints::Restored Checkpoints::collective_restore(const RunState& state, std::vector<TrainedSae>& saes) {
+Checkpoints::Restored Checkpoints::collective_restore(const RunState& state,
+                                                      std::vector<TrainedSae>& saes) {
   const bool root = ranks_.rank() == 0;
-  Restored restored{.position = {.visit = 0, .steps_in_visit = 0, .store_running = session_.store_digest()}, .withdrawn = {}};
+  Restored restored{
+      .position = {.visit = 0, .steps_in_visit = 0, .store_running = session_.store_digest()},
+      .withdrawn = {}};
   records_ = state.checkpoints;
   while (!records_.empty()) {
     const CheckpointRecord record = records_.back();
@@ -204,7 +235,8 @@ Checkpoints::Restored Checkpoints::collective_restore(const RunState& state, std
     const bool read = load_checkpoint(session_, record, saes, metrics_bytes, cause);
     if (ranks_.all_reduce_max(read ? 0 : 1) == 0) {
       restored.position = {.visit = record.complete ? record.visit + 1 : record.visit,
-                           .steps_in_visit = record.complete ? 0 : record.steps_in_visit, .store_running = record.store};
+                           .steps_in_visit = record.complete ? 0 : record.steps_in_visit,
+                           .store_running = record.store};
       if (root)
         for (std::size_t i = 0; i < saes.size(); ++i)
           AppendLog(session_.folder().metrics(saes[i].config.name)).truncate(metrics_bytes[i]);
@@ -212,16 +244,21 @@ Checkpoints::Restored Checkpoints::collective_restore(const RunState& state, std
         for (const TrainedSae& sae : saes) write_latest(sae);
       break;
     }
-    if (root) warn(fmt::format("checkpoint {} cannot be used ({}); going back to the one before", record.folder, cause));
-    restored.withdrawn.push_back({record, cause.empty() ? "another rank could not read it" : cause});
+    if (root)
+      warn(fmt::format("checkpoint {} cannot be used ({}); going back to the one before",
+                       record.folder, cause));
+    restored.withdrawn.push_back(
+        {record, cause.empty() ? "another rank could not read it" : cause});
     records_.pop_back();
   }
   if (records_.empty() && !state.checkpoints.empty())
-    throw DataError("no checkpoint of {} can be read. Remove {} to train again from the kept chunks.",
-                    session_.folder().root.string(), session_.folder().ledger().string());
+    throw DataError(
+        "no checkpoint of {} can be read. Remove {} to train again from the kept chunks.",
+        session_.folder().root.string(), session_.folder().ledger().string());
   if (root) remove_unnamed();
   if (root && records_.empty())
-    for (const TrainedSae& sae : saes) AppendLog(session_.folder().metrics(sae.config.name)).truncate(0);
+    for (const TrainedSae& sae : saes)
+      AppendLog(session_.folder().metrics(sae.config.name)).truncate(0);
   ranks_.barrier();
   return restored;
 }

@@ -14,9 +14,15 @@ namespace refract {
 
 using Work = Ticket::Work;
 
-Coordinator::Coordinator(Session& session, Communicator& world, RolePlan plan, Ledger& ledger, bool only_corpus)
-    : session_(session), world_(world), plan_(std::move(plan)), ledger_(ledger), board_(plan_, monotonic_s()),
-      display_(!plan_.split), only_corpus_(only_corpus) {
+Coordinator::Coordinator(Session& session, Communicator& world, RolePlan plan, Ledger& ledger,
+                         bool only_corpus)
+    : session_(session),
+      world_(world),
+      plan_(std::move(plan)),
+      ledger_(ledger),
+      board_(plan_, monotonic_s()),
+      display_(!plan_.split),
+      only_corpus_(only_corpus) {
   const RunConfig& config = session_.config();
   state_.shards = session_.shards();
   state_.streams = wanted_rows(config) != 0;
@@ -24,7 +30,8 @@ Coordinator::Coordinator(Session& session, Communicator& world, RolePlan plan, L
   state_.may_evict = config.store.mode == "ring";
   state_.visits_done = ledger_.state().visits_done();
   if (session_.store_exists() && !only_corpus_) open_store();
-  if (!plan_.split) corpus_bar_ = std::make_unique<Progress>("download and tokenize", state_.shards, "shards");
+  if (!plan_.split)
+    corpus_bar_ = std::make_unique<Progress>("download and tokenize", state_.shards, "shards");
 }
 
 void Coordinator::poll() {
@@ -37,10 +44,13 @@ void Coordinator::poll() {
   ended_ = true;
   corpus_bar_.reset();
   display_.clear();
-  for (int rank = 0; rank < world_.size(); ++rank) send(rank, {{"kind", "end"}, {"stopped", stopping_}, {"shards", session_.admitted()}});
+  for (int rank = 0; rank < world_.size(); ++rank)
+    send(rank, {{"kind", "end"}, {"stopped", stopping_}, {"shards", session_.admitted()}});
 }
 
-void Coordinator::send(int rank, const Json& message) { world_.send(rank, kToRank, message.dump()); }
+void Coordinator::send(int rank, const Json& message) {
+  world_.send(rank, kToRank, message.dump());
+}
 
 void Coordinator::stop() {
   stopping_ = true;
@@ -65,8 +75,10 @@ void Coordinator::take(const Message& message) {
 
 void Coordinator::done(int from, const Json& message) {
   const Ticket ticket = ticket_from(message.at("ticket"));
-  const auto running = std::ranges::find(running_, ticket, [](const Running& r) { return r.assignment.ticket; });
-  REFRACT_ASSERT(running != running_.end(), "rank {} finished {} {}, which was not handed out", from, name(ticket.work), ticket.index);
+  const auto running =
+      std::ranges::find(running_, ticket, [](const Running& r) { return r.assignment.ticket; });
+  REFRACT_ASSERT(running != running_.end(), "rank {} finished {} {}, which was not handed out",
+                 from, name(ticket.work), ticket.index);
   if (from == running->assignment.ranks.front()) running->result = message.at("result");
   if (++running->reports < running->assignment.ranks.size()) return;
   const Json result = running->result;
@@ -91,7 +103,8 @@ void Coordinator::apply(const Ticket& ticket, const Json& result) {
     case Work::extract: seal(ticket.index, result); break;
     case Work::restore:
       for (const Json& withdrawn : result.at("withdrawn"))
-        ledger_.withdrawn(checkpoint_record_from(withdrawn.at("record").dump()), withdrawn.at("cause"));
+        ledger_.withdrawn(checkpoint_record_from(withdrawn.at("record").dump()),
+                          withdrawn.at("cause"));
       state_.restored = true;
       break;
     case Work::train:
@@ -110,8 +123,9 @@ void Coordinator::admit() {
   state_.corpus_complete = true;
   corpus_bar_.reset();
   display_.clear();
-  say(fmt::format("corpus: {} shards, {} rows to train on in {} chunk(s), {} {}", session_.admitted(), session_.order().rows(),
-                  session_.order().chunks(), session_.order().dropped_rows(),
+  say(fmt::format("corpus: {} shards, {} rows to train on in {} chunk(s), {} {}",
+                  session_.admitted(), session_.order().rows(), session_.order().chunks(),
+                  session_.order().dropped_rows(),
                   state_.streams ? "left beyond train.tokens" : "dropped (less than a batch)"));
 }
 
@@ -127,15 +141,18 @@ void Coordinator::drop_damaged_chunks() {
   for (const auto& [chunk, record] : state.sealed) {
     const fs::path path = session_.folder().chunk(chunk);
     try {
-      if (ChunkReader(path, {{"store", session_.store_digest()}}).content_digest() == record.digest) continue;
-      warn(fmt::format("{} is not the chunk the ledger names; it will be made again", path.string()));
+      if (ChunkReader(path, {{"store", session_.store_digest()}}).content_digest() == record.digest)
+        continue;
+      warn(fmt::format("{} is not the chunk the ledger names; it will be made again",
+                       path.string()));
     } catch (const DataError& error) {
       warn(fmt::format("{}; it will be made again", error.what()));
     }
     remove_all_quietly(path);
     ledger_.lost(chunk);
   }
-  for (const std::uint64_t chunk : state.evicted) remove_all_quietly(session_.folder().chunk(chunk));
+  for (const std::uint64_t chunk : state.evicted)
+    remove_all_quietly(session_.folder().chunk(chunk));
 }
 
 // What follows from corpus and ledger.
@@ -146,7 +163,8 @@ void Coordinator::refresh() {
   state_.visits = session_.visits();
   state_.chunks_known = state_.corpus_complete ? state_.chunks : state_.rows / state_.chunk_rows;
   if (disk_planned_ || !state_.first_window || only_corpus_) return;
-  const DiskPlan disk = plan_disk(session_.config(), session_.model_info(), session_.corpus_bytes(), state_.chunks, state_.visits);
+  const DiskPlan disk = plan_disk(session_.config(), session_.model_info(), session_.corpus_bytes(),
+                                  state_.chunks, state_.visits);
   check_disk(disk, session_.config());
   state_.chunks_allowed = disk.chunks_allowed;
   disk_planned_ = true;
@@ -158,7 +176,8 @@ void Coordinator::hand_out() {
     refresh();
     std::vector<Assignment> running;
     for (const Running& r : running_) running.push_back(r.assignment);
-    const std::vector<Assignment> fresh = next_assignments(session_.config().pipeline, plan_, state_, running);
+    const std::vector<Assignment> fresh =
+        next_assignments(session_.config().pipeline, plan_, state_, running);
     bool evicted = false;
     for (const Assignment& a : fresh) {
       if (a.ticket.work == Work::evict) {
@@ -171,14 +190,16 @@ void Coordinator::hand_out() {
       running_.push_back({a, 0, {}});
       board_.started(a, monotonic_s());
       for (const int rank : a.ranks)
-        send(rank, {{"kind", "ticket"}, {"ticket", to_json(a.ticket)}, {"shards", session_.admitted()}});
+        send(rank,
+             {{"kind", "ticket"}, {"ticket", to_json(a.ticket)}, {"shards", session_.admitted()}});
     }
     if (!evicted) return;
   }
 }
 
 void Coordinator::seal(std::uint64_t chunk, const Json& result) {
-  ledger_.sealed(chunk, {result.at("digest"), result.at("rows"), fs::file_size(session_.folder().chunk(chunk))});
+  ledger_.sealed(chunk, {result.at("digest"), result.at("rows"),
+                         fs::file_size(session_.folder().chunk(chunk))});
   state_.sealed.insert(chunk);
   write_store_manifest();
   progressed_ = true;
@@ -195,15 +216,23 @@ void Coordinator::evict(std::uint64_t chunk) {
 
 void Coordinator::write_store_manifest() {
   const RunConfig& config = session_.config();
-  StoreManifest manifest{.model_name = model_display_name(config.model), .model_version = session_.model_info().digest,
-                         .files_processed = session_.shard_names(), .hooks = {},
-                         .dtype = dtype_from_name(config.store.dtype), .row_rule = config.rows.take,
-                         .context_length = config.tokens.context, .tokenizer_digest = session_.tokenizer().digest(),
-                         .store_digest = session_.store_digest(), .calibration_digest = session_.calibration_digest(), .chunks = {}, .more = {}};
+  StoreManifest manifest{.model_name = model_display_name(config.model),
+                         .model_version = session_.model_info().digest,
+                         .files_processed = session_.shard_names(),
+                         .hooks = {},
+                         .dtype = dtype_from_name(config.store.dtype),
+                         .row_rule = config.rows.take,
+                         .context_length = config.tokens.context,
+                         .tokenizer_digest = session_.tokenizer().digest(),
+                         .store_digest = session_.store_digest(),
+                         .calibration_digest = session_.calibration_digest(),
+                         .chunks = {},
+                         .more = {}};
   for (const std::string& hook : config.hooks)
     manifest.hooks.push_back({hook, session_.calibration().of(hook).d_in});
   for (const auto& [chunk, record] : ledger_.state().sealed)
-    manifest.chunks.push_back({.chunk = chunk, .rows = record.rows, .bytes = record.bytes, .digest = record.digest});
+    manifest.chunks.push_back(
+        {.chunk = chunk, .rows = record.rows, .bytes = record.bytes, .digest = record.digest});
   manifest.more = {{"packing", config.tokens.packing}, {"bos", config.tokens.bos}};
   write_manifest(session_.folder().manifest(), manifest);
 }

@@ -1,6 +1,6 @@
 #pragma once
-// World rank 0's desk: knows what has happened, writes the ledger, hands out tickets. It does no long work, so it is
-// polled between the blocks and steps of the rank's own tickets.
+// World rank 0's desk: knows what has happened, writes the ledger, hands out tickets. It does no
+// long work, so it is polled between the blocks and steps of the rank's own tickets.
 #include <memory>
 #include <vector>
 
@@ -15,10 +15,12 @@ namespace refract {
 
 class Coordinator {
  public:
-  // The corpus of `session` is open. trains: false when the command ends before training; only_corpus: when it ends
-  // with tokens.
-  Coordinator(Session& session, Communicator& world, RolePlan plan, Ledger& ledger, bool only_corpus);
-  // Takes messages, writes what they say, hands out what can start. Sends `end` to every rank when nothing is left.
+  // The corpus of `session` is open. trains: false when the command ends before training;
+  // only_corpus: when it ends with tokens.
+  Coordinator(Session& session, Communicator& world, RolePlan plan, Ledger& ledger,
+              bool only_corpus);
+  // Takes messages, writes what they say, hands out what can start. Sends `end` to every rank when
+  // nothing is left.
   void poll();
   [[nodiscard]] bool stopped() const { return stopping_; }
   [[nodiscard]] bool progressed() const { return progressed_; }  // anything was made

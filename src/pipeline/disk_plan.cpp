@@ -9,13 +9,17 @@ namespace refract {
 namespace {
 
 ChunkSpec spec_of(const RunConfig& config, const ModelInfo& model, std::uint64_t rows) {
-  ChunkSpec spec{.rows = rows, .block_rows = config.store.block_rows, .dtype = dtype_from_name(config.store.dtype),
-                 .hooks = {}, .parents = {}};
+  ChunkSpec spec{.rows = rows,
+                 .block_rows = config.store.block_rows,
+                 .dtype = dtype_from_name(config.store.dtype),
+                 .hooks = {},
+                 .parents = {}};
   for (const std::string& hook : config.hooks) spec.hooks.push_back({hook, model.d_model});
   return spec;
 }
 
-constexpr std::uint64_t kFeatureBytes = 12'000;  // of features/<name>.h5 and the report, per feature, generous
+constexpr std::uint64_t kFeatureBytes =
+    12'000;  // of features/<name>.h5 and the report, per feature, generous
 
 }  // namespace
 
@@ -25,21 +29,23 @@ std::uint64_t DiskPlan::fixed_bytes() const {
   return sum;
 }
 
-DiskPlan plan_disk(const RunConfig& config, const ModelInfo& model, std::uint64_t corpus_bytes, std::uint64_t chunks,
-                   std::uint64_t visits) {
+DiskPlan plan_disk(const RunConfig& config, const ModelInfo& model, std::uint64_t corpus_bytes,
+                   std::uint64_t chunks, std::uint64_t visits) {
   std::uint64_t states = 0, exports = 0, features = 0;
   for (const SaeConfig& sae : config.saes) {
     const std::uint64_t parameters = 2 * sae.d_sae * model.d_model + sae.d_sae + model.d_model;
-    states += 4 * (3 * 4 * parameters + 8 * sae.d_sae);  // two kept, one within a chunk, one being written
+    states += 4 * (3 * 4 * parameters +
+                   8 * sae.d_sae);  // two kept, one within a chunk, one being written
     exports += visits * 2 * parameters + 2 * 4 * parameters;
     features += sae.d_sae * kFeatureBytes;
   }
   DiskPlan plan;
-  plan.classes = {{"shards and tokens", corpus_bytes},
-                  {"held-out rows", estimated_chunk_bytes(spec_of(config, model, config.heldout.rows))},
-                  {"trainer states", states},
-                  {"SAELens folders", exports},
-                  {"features and report", features}};
+  plan.classes = {
+      {"shards and tokens", corpus_bytes},
+      {"held-out rows", estimated_chunk_bytes(spec_of(config, model, config.heldout.rows))},
+      {"trainer states", states},
+      {"SAELens folders", exports},
+      {"features and report", features}};
   plan.chunk_bytes = estimated_chunk_bytes(spec_of(config, model, config.store.chunk_rows));
   plan.chunks_wanted = chunks;
   const std::uint64_t fixed = plan.fixed_bytes(), quota = config.disk.max_bytes.value;
@@ -50,10 +56,12 @@ DiskPlan plan_disk(const RunConfig& config, const ModelInfo& model, std::uint64_
 void check_disk(const DiskPlan& plan, const RunConfig& config) {
   const std::uint64_t needed = config.store.mode == "keep" ? plan.chunks_wanted : 1;
   if (plan.chunks_allowed >= needed) return;
-  throw ConfigError("{}: disk.max_bytes is {}, but {} are needed: {} for everything else and {} for {} chunk(s) "
-                    "(store.mode {}). Raise disk.max_bytes or lower store.chunk_rows.", where_given("disk.max_bytes"),
-                    human_bytes(config.disk.max_bytes.value), human_bytes(plan.fixed_bytes() + needed * plan.chunk_bytes),
-                    human_bytes(plan.fixed_bytes()), human_bytes(needed * plan.chunk_bytes), needed, config.store.mode);
+  throw ConfigError(
+      "{}: disk.max_bytes is {}, but {} are needed: {} for everything else and {} for {} chunk(s) "
+      "(store.mode {}). Raise disk.max_bytes or lower store.chunk_rows.",
+      where_given("disk.max_bytes"), human_bytes(config.disk.max_bytes.value),
+      human_bytes(plan.fixed_bytes() + needed * plan.chunk_bytes), human_bytes(plan.fixed_bytes()),
+      human_bytes(needed * plan.chunk_bytes), needed, config.store.mode);
 }
 
 }  // namespace refract

@@ -14,16 +14,20 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 CheckpointRecord checkpoint_from(const Json& line) {
-  CheckpointRecord record{.visit = line.at("visit"), .steps_in_visit = line.at("steps_in_visit"),
-                          .complete = line.at("complete"), .folder = line.at("folder"), .saes = {},
+  CheckpointRecord record{.visit = line.at("visit"),
+                          .steps_in_visit = line.at("steps_in_visit"),
+                          .complete = line.at("complete"),
+                          .folder = line.at("folder"),
+                          .saes = {},
                           .store = line.at("store")};
   for (const auto& [sae, digest] : line.at("saes").items()) record.saes[sae] = digest;
   return record;
 }
 
 Json to_json(const CheckpointRecord& record) {
-  return {{"visit", record.visit}, {"steps_in_visit", record.steps_in_visit}, {"complete", record.complete},
-          {"folder", record.folder}, {"saes", record.saes}, {"store", record.store}};
+  return {{"visit", record.visit},       {"steps_in_visit", record.steps_in_visit},
+          {"complete", record.complete}, {"folder", record.folder},
+          {"saes", record.saes},         {"store", record.store}};
 }
 
 void apply_line(const Json& line, RunState& state) {
@@ -43,8 +47,13 @@ void apply_line(const Json& line, RunState& state) {
   } else if (event == "finished") {
     state.finished[line.at("stage")] = line.at("digest");
   } else if (event == "attempt") {
-    state.attempts.push_back({.attempt = line.at("attempt"), .job = line.at("job"), .host = line.at("host"),
-                              .started = line.at("time"), .ended = "", .outcome = "", .ranks = line.at("ranks")});
+    state.attempts.push_back({.attempt = line.at("attempt"),
+                              .job = line.at("job"),
+                              .host = line.at("host"),
+                              .started = line.at("time"),
+                              .ended = "",
+                              .outcome = "",
+                              .ranks = line.at("ranks")});
   } else if (event == "ended") {
     if (!state.attempts.empty()) {
       state.attempts.back().ended = line.at("time");
@@ -64,8 +73,9 @@ void apply_text(std::string_view text, const fs::path& file, RunState& state) {
     try {
       apply_line(Json::parse(text.substr(0, end)), state);
     } catch (const std::exception& error) {
-      throw DataError("{}:{}: not a ledger line ({}). Cut the file before this line to go on from there.",
-                      file.string(), number, error.what());
+      throw DataError(
+          "{}:{}: not a ledger line ({}). Cut the file before this line to go on from there.",
+          file.string(), number, error.what());
     }
     text.remove_prefix(end + 1);
   }
@@ -74,7 +84,9 @@ void apply_text(std::string_view text, const fs::path& file, RunState& state) {
 }  // namespace
 
 std::string to_text(const CheckpointRecord& record) { return to_json(record).dump(); }
-CheckpointRecord checkpoint_record_from(const std::string& text) { return checkpoint_from(Json::parse(text)); }
+CheckpointRecord checkpoint_record_from(const std::string& text) {
+  return checkpoint_from(Json::parse(text));
+}
 
 std::uint64_t RunState::visits_done() const {
   for (auto record = checkpoints.rbegin(); record != checkpoints.rend(); ++record)
@@ -109,10 +121,16 @@ void Ledger::planned(std::uint64_t chunk, std::uint64_t rows) {
   append(Json{{"event", "planned"}, {"chunk", chunk}, {"rows", rows}}.dump());
 }
 void Ledger::sealed(std::uint64_t chunk, const ChunkRecord& record) {
-  append(Json{{"event", "sealed"}, {"chunk", chunk}, {"rows", record.rows}, {"bytes", record.bytes},
-              {"digest", record.digest}}.dump());
+  append(Json{{"event", "sealed"},
+              {"chunk", chunk},
+              {"rows", record.rows},
+              {"bytes", record.bytes},
+              {"digest", record.digest}}
+             .dump());
 }
-void Ledger::evicted(std::uint64_t chunk) { append(Json{{"event", "evicted"}, {"chunk", chunk}}.dump()); }
+void Ledger::evicted(std::uint64_t chunk) {
+  append(Json{{"event", "evicted"}, {"chunk", chunk}}.dump());
+}
 void Ledger::lost(std::uint64_t chunk) { append(Json{{"event", "lost"}, {"chunk", chunk}}.dump()); }
 void Ledger::checkpointed(const CheckpointRecord& record) {
   Json line{{"event", "checkpointed"}};
@@ -126,11 +144,17 @@ void Ledger::finished(const std::string& stage, const std::string& digest) {
   append(Json{{"event", "finished"}, {"stage", stage}, {"digest", digest}}.dump());
 }
 void Ledger::attempt_started(const AttemptRecord& record) {
-  append(Json{{"event", "attempt"}, {"attempt", record.attempt}, {"job", record.job}, {"host", record.host},
-              {"ranks", record.ranks}, {"time", record.started}}.dump());
+  append(Json{{"event", "attempt"},
+              {"attempt", record.attempt},
+              {"job", record.job},
+              {"host", record.host},
+              {"ranks", record.ranks},
+              {"time", record.started}}
+             .dump());
 }
 void Ledger::attempt_ended(std::uint64_t attempt, const std::string& outcome) {
-  append(Json{{"event", "ended"}, {"attempt", attempt}, {"outcome", outcome}, {"time", utc_now()}}.dump());
+  append(Json{{"event", "ended"}, {"attempt", attempt}, {"outcome", outcome}, {"time", utc_now()}}
+             .dump());
 }
 
 }  // namespace refract

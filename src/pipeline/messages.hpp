@@ -1,7 +1,9 @@
 #pragma once
-// What the coordinator and the ranks tell each other: small texts (JSON), since files carry the data.
+// What the coordinator and the ranks tell each other: small texts (JSON), since files carry the
+// data.
 //
-//   rank -> coordinator   done        a ticket is finished (every rank of it says so; its first rank adds the result)
+//   rank -> coordinator   done        a ticket is finished (every rank of it says so; its first
+//   rank adds the result)
 //                         checkpoint  a checkpoint is whole: to be named in the ledger
 //                         progress    share of the running ticket that is done
 //                         stop        this rank got a signal

@@ -27,13 +27,16 @@ Numerics current_numerics(const RunConfig& config, int ranks) {
           .ranks = static_cast<std::uint64_t>(ranks)};
 }
 
-std::string numerics_difference(const Numerics& frozen, const Numerics& now, const RunConfig& config) {
+std::string numerics_difference(const Numerics& frozen, const Numerics& now,
+                                const RunConfig& config) {
   const auto changed = [](const char* what, const auto& was, const auto& is) {
     return was == is ? std::string() : fmt::format("{}: was {}, is now {}", what, was, is);
   };
   std::string text = changed("gemm", frozen.gemm, now.gemm);
-  if (text.empty() && config.train.reduction == "fast") text = changed("ranks", frozen.ranks, now.ranks);
-  if (text.empty() && config.train.reduction == "fast") text = changed("exchange", frozen.exchange, now.exchange);
+  if (text.empty() && config.train.reduction == "fast")
+    text = changed("ranks", frozen.ranks, now.ranks);
+  if (text.empty() && config.train.reduction == "fast")
+    text = changed("exchange", frozen.exchange, now.exchange);
   return text;
 }
 
@@ -42,16 +45,18 @@ FrozenRun read_frozen(const std::filesystem::path& run_yaml) {
   try {
     read_yaml(run_yaml.string(), {}, [&](Fields& f) { describe(f, run); });
   } catch (const ConfigError& error) {
-    throw DataError("{} cannot be read ({}). It is written by refract; give this run another folder.",
-                    run_yaml.string(), error.what());
+    throw DataError(
+        "{} cannot be read ({}). It is written by refract; give this run another folder.",
+        run_yaml.string(), error.what());
   }
   return run;
 }
 
 std::string frozen_text(const RunConfig& config, const Numerics& numerics) {
   FrozenRun run{config, numerics};
-  return fmt::format("# Written by refract {}: the resolved configuration of this run. Not to be edited.\n{}", kVersion,
-                     print_yaml([&](Fields& f) { describe(f, run); }));
+  return fmt::format(
+      "# Written by refract {}: the resolved configuration of this run. Not to be edited.\n{}",
+      kVersion, print_yaml([&](Fields& f) { describe(f, run); }));
 }
 
 }  // namespace refract

@@ -28,7 +28,9 @@ namespace {
 class Attempt {
  public:
   Attempt(const RunConfig& config, Communicator& world, const RunOptions& options)
-      : session_(config, world), world_(world), options_(options),
+      : session_(config, world),
+        world_(world),
+        options_(options),
         roles_(plan_roles(config.pipeline, world.size(), usable_cores())),
         training_ranks_(static_cast<int>(roles_.ranks_with(Role::train).size())) {
     if (options.until == Until::tokenize) drop_role(Role::extract);
@@ -62,10 +64,13 @@ class Attempt {
 };
 
 bool Attempt::already_done() {
-  if (options_.until != Until::report || read_status(session_.folder().status()) != "done") return false;
+  if (options_.until != Until::report || read_status(session_.folder().status()) != "done")
+    return false;
   const RunConfig frozen = read_frozen(session_.folder().run_yaml()).config;
-  if (!first_difference(frozen, config()).empty()) return false;  // reported by freeze_configuration
-  return fs::exists(session_.folder().root / config().report.file) && analysis_settings(frozen) == analysis_settings(config());
+  if (!first_difference(frozen, config()).empty())
+    return false;  // reported by freeze_configuration
+  return fs::exists(session_.folder().root / config().report.file) &&
+         analysis_settings(frozen) == analysis_settings(config());
 }
 
 void Attempt::begin() {
@@ -76,8 +81,13 @@ void Attempt::begin() {
   write_status(session_.folder().status(), fmt::format("running {} {}", job_name(), attempt_));
   freeze_configuration();
   ledger_ = std::make_unique<Ledger>(session_.folder().ledger());
-  ledger_->attempt_started({.attempt = attempt_, .job = job_name(), .host = host_name(), .started = utc_now(),
-                            .ended = "", .outcome = "", .ranks = world_.size()});
+  ledger_->attempt_started({.attempt = attempt_,
+                            .job = job_name(),
+                            .host = host_name(),
+                            .started = utc_now(),
+                            .ended = "",
+                            .outcome = "",
+                            .ranks = world_.size()});
 }
 
 void Attempt::freeze_configuration() {
@@ -87,12 +97,16 @@ void Attempt::freeze_configuration() {
     const FrozenRun frozen = read_frozen(file);
     const std::string difference = first_difference(frozen.config, config());
     if (!difference.empty())
-      throw ConfigError("the run in {} was started with another configuration: {}. Give this one another folder "
-                        "(--set run=...), or go back to the old setting.", session_.folder().root.string(), difference);
+      throw ConfigError(
+          "the run in {} was started with another configuration: {}. Give this one another folder "
+          "(--set run=...), or go back to the old setting.",
+          session_.folder().root.string(), difference);
     const std::string changed = numerics_difference(frozen.numerics, numerics, config());
     if (!changed.empty() && !options_.allow_numerics_change)
-      throw SystemError("the run in {} was computed with other numerics: {}. Its bytes would differ from a run never "
-                        "stopped; --allow-numerics-change goes on all the same.", session_.folder().root.string(), changed);
+      throw SystemError(
+          "the run in {} was computed with other numerics: {}. Its bytes would differ from a run "
+          "never stopped; --allow-numerics-change goes on all the same.",
+          session_.folder().root.string(), changed);
   }
   write_file(file, frozen_text(config(), numerics));
 }
@@ -100,8 +114,10 @@ void Attempt::freeze_configuration() {
 ExitCode Attempt::collective_run() {
   std::uint64_t done = root() && already_done() ? 1 : 0;
   if (world_.all_reduce_max(done)) {
-    if (root()) say(fmt::format("{} is finished; nothing to do. The report is {}", session_.folder().root.string(),
-                                (session_.folder().root / config().report.file).string()));
+    if (root())
+      say(fmt::format("{} is finished; nothing to do. The report is {}",
+                      session_.folder().root.string(),
+                      (session_.folder().root / config().report.file).string()));
     return ExitCode::ok;
   }
   if (root()) begin();
@@ -121,10 +137,13 @@ ExitCode Attempt::collective_run() {
     return ExitCode::resume;
   } catch (const Error& error) {
     try {
-      const std::string status = fmt::format("failed {} {}", static_cast<int>(error.code()), error.what());
+      const std::string status =
+          fmt::format("failed {} {}", static_cast<int>(error.code()), error.what());
       end(status, error.what());
-      if (!root()) write_status(session_.folder().status(), status);  // rank 0 will not live to do it
-    } catch (const Error&) {  // a full disk may refuse the status too; the first error is the one to report
+      if (!root())
+        write_status(session_.folder().status(), status);  // rank 0 will not live to do it
+    } catch (const Error&) {  // a full disk may refuse the status too; the first error is the one
+                              // to report
     }
     throw;
   }
@@ -133,18 +152,21 @@ ExitCode Attempt::collective_run() {
 void Attempt::require_gemm_self_test() {
   const GemmSelfTest self_test = gemm_self_test();
   if (!self_test.passed)
-    throw NumericalError("the GEMM backend ({}) gives a row other bytes depending on the rows beside it: {}. Results "
-                         "would depend on the rank count; use another BLAS or OPENBLAS_CORETYPE.",
-                         gemm_backend_description(), self_test.difference);
+    throw NumericalError(
+        "the GEMM backend ({}) gives a row other bytes depending on the rows beside it: {}. "
+        "Results would depend on the rank count; use another BLAS or OPENBLAS_CORETYPE.",
+        gemm_backend_description(), self_test.difference);
 }
 
 ExitCode Attempt::collective_work() {
-  const Watchdog watchdog =
-      Watchdog::collective_start(world_, session_.folder().root / "alive", config().pipeline.watchdog_s);
+  const Watchdog watchdog = Watchdog::collective_start(world_, session_.folder().root / "alive",
+                                                       config().pipeline.watchdog_s);
   require_gemm_self_test();
   session_.collective_open_corpus();
   std::unique_ptr<Coordinator> coordinator;
-  if (root()) coordinator = std::make_unique<Coordinator>(session_, world_, roles_, *ledger_, options_.until == Until::tokenize);
+  if (root())
+    coordinator = std::make_unique<Coordinator>(session_, world_, roles_, *ledger_,
+                                                options_.until == Until::tokenize);
   Worker worker(session_, world_, roles_, [&] {
     if (!coordinator) return;
     coordinator->poll();
@@ -158,8 +180,10 @@ ExitCode Attempt::collective_work() {
   if (options_.until <= Until::extract) return ExitCode::ok;
   const std::uint64_t wanted = wanted_rows(config());
   if (wanted && session_.order().rows() + config().train.batch_rows <= wanted)
-    throw DataError("the corpus ended after {} rows; train.tokens asked for {}. Everything found was trained on and "
-                    "sealed. Add shards to source.from, or lower train.tokens.", session_.order().rows(), wanted);
+    throw DataError(
+        "the corpus ended after {} rows; train.tokens asked for {}. Everything found was trained "
+        "on and sealed. Add shards to source.from, or lower train.tokens.",
+        session_.order().rows(), wanted);
   return ExitCode::ok;
 }
 
@@ -188,25 +212,35 @@ void collective_verify(const RunConfig& config, Communicator& world) {
   session.collective_open_corpus();
   while (!session.corpus_complete()) (void)session.admit_next_shard();
   session.open_store();
-  BlockComputer computer(session.model(), session.hooks(), session.corpus(), session.sink_thresholds());
+  BlockComputer computer(session.model(), session.hooks(), session.corpus(),
+                         session.sink_thresholds());
   constexpr std::uint64_t kRowsPerFile = 1000;
   VerifyResult result;
   const HeldoutPlan heldout = session.heldout_plan();
   const Parents parents{{"store", session.store_digest()}};
-  verify_chunk(ChunkReader(session.folder().heldout(), parents), [&](std::uint64_t b) { return heldout.blocks.at(b); },
-               session.corpus(), computer, kRowsPerFile, config.store.seed, result);
+  verify_chunk(
+      ChunkReader(session.folder().heldout(), parents),
+      [&](std::uint64_t b) { return heldout.blocks.at(b); }, session.corpus(), computer,
+      kRowsPerFile, config.store.seed, result);
   const RunState state = read_ledger(session.folder().ledger());
   for (const auto& [chunk, record] : state.sealed) {
     const ChunkShape shape = session.order().chunk_shape(chunk);
-    verify_chunk(ChunkReader(session.folder().chunk(chunk), parents),
-                 [&](std::uint64_t b) { return plan_block(session.order(), shape, b, session.corpus(), session.row_rule()); },
-                 session.corpus(), computer, kRowsPerFile, config.store.seed, result);
+    verify_chunk(
+        ChunkReader(session.folder().chunk(chunk), parents),
+        [&](std::uint64_t b) {
+          return plan_block(session.order(), shape, b, session.corpus(), session.row_rule());
+        },
+        session.corpus(), computer, kRowsPerFile, config.store.seed, result);
   }
   if (!result.faults.empty())
-    throw DataError("verification found {} fault(s), the first: {}. Delete that file and run again: it will be rebuilt.",
-                    result.faults.size(), result.faults.front());
-  say(fmt::format("verified: {} row identities, {} block checksums, {} rows recomputed byte for byte in {} file(s)",
-                  result.identities, result.blocks, result.recomputed_rows, state.sealed.size() + 1));
+    throw DataError(
+        "verification found {} fault(s), the first: {}. Delete that file and run again: it will be "
+        "rebuilt.",
+        result.faults.size(), result.faults.front());
+  say(fmt::format(
+      "verified: {} row identities, {} block checksums, {} rows recomputed byte for byte in {} "
+      "file(s)",
+      result.identities, result.blocks, result.recomputed_rows, state.sealed.size() + 1));
 }
 
 }  // namespace refract

@@ -37,12 +37,14 @@ std::string boot_id() {
 bool record_is_live(const fs::path& file, const std::string& record) {
   if (record.empty()) return false;
   const std::size_t pid_at = record.find("pid "), boot_at = record.find("boot ");
-  if (pid_at != std::string::npos && boot_at != std::string::npos && record.substr(boot_at + 5).starts_with(boot_id())) {
+  if (pid_at != std::string::npos && boot_at != std::string::npos &&
+      record.substr(boot_at + 5).starts_with(boot_id())) {
     const long pid = std::strtol(record.c_str() + pid_at + 4, nullptr, 10);
     return ::kill(static_cast<pid_t>(pid), 0) == 0 || errno == EPERM;
   }
   struct stat status {};
-  return ::stat(file.c_str(), &status) == 0 && std::time(nullptr) - status.st_mtime < kMissedHeartbeats_s;
+  return ::stat(file.c_str(), &status) == 0 &&
+         std::time(nullptr) - status.st_mtime < kMissedHeartbeats_s;
 }
 
 }  // namespace
@@ -74,15 +76,20 @@ RunLock::RunLock(const fs::path& file, const std::string& job) : file_(file) {
   lock.l_whence = SEEK_SET;
   const bool locked = ::fcntl(descriptor_, F_SETLK, &lock) == 0;
   const int failure = locked ? 0 : errno;
-  const bool unsupported = failure == ENOLCK || failure == ENOSYS || failure == EOPNOTSUPP || failure == EINVAL;
-  if (!locked && !unsupported && failure != EACCES && failure != EAGAIN) throw_file_error("locking", file, failure);
+  const bool unsupported =
+      failure == ENOLCK || failure == ENOSYS || failure == EOPNOTSUPP || failure == EINVAL;
+  if (!locked && !unsupported && failure != EACCES && failure != EAGAIN)
+    throw_file_error("locking", file, failure);
   if (unsupported ? record_is_live(file, record) : !locked) {
     ::close(descriptor_);
-    throw SystemError("the run folder {} is in use by {}. Wait for it to end, or give this job another folder "
-                      "(--set run=...).", file.parent_path().string(), record.empty() ? "another process" : record);
+    throw SystemError(
+        "the run folder {} is in use by {}. Wait for it to end, or give this job another folder "
+        "(--set run=...).",
+        file.parent_path().string(), record.empty() ? "another process" : record);
   }
   record = fmt::format("host {} pid {} job {} boot {}\n", host_name(), ::getpid(), job, boot_id());
-  if (::ftruncate(descriptor_, 0) != 0 || ::pwrite(descriptor_, record.data(), record.size(), 0) < 0)
+  if (::ftruncate(descriptor_, 0) != 0 ||
+      ::pwrite(descriptor_, record.data(), record.size(), 0) < 0)
     throw_file_error("writing", file, errno);
 }
 
@@ -115,8 +122,8 @@ std::string job_name() {
 std::uint64_t bytes_below(const fs::path& folder) {
   std::uint64_t bytes = 0;
   std::error_code ignored;
-  for (auto entry = fs::recursive_directory_iterator(folder, ignored); entry != fs::recursive_directory_iterator();
-       entry.increment(ignored))
+  for (auto entry = fs::recursive_directory_iterator(folder, ignored);
+       entry != fs::recursive_directory_iterator(); entry.increment(ignored))
     if (entry->is_regular_file(ignored)) bytes += entry->file_size(ignored);
   return bytes;
 }

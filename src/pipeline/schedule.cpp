@@ -56,28 +56,36 @@ const std::set<Role> kAllRoles{Role::download, Role::tokenize, Role::extract, Ro
 
 RolePlan split_by_counts(const PipelineConfig& c, int ranks) {
   RolePlan plan{.split = true, .roles = {}};
-  const std::pair<Role, std::uint32_t> counts[] = {{Role::download, c.download_ranks}, {Role::tokenize, c.tokenize_ranks},
-                                                   {Role::extract, c.extract_ranks}, {Role::train, c.train_ranks}};
+  const std::pair<Role, std::uint32_t> counts[] = {{Role::download, c.download_ranks},
+                                                   {Role::tokenize, c.tokenize_ranks},
+                                                   {Role::extract, c.extract_ranks},
+                                                   {Role::train, c.train_ranks}};
   std::uint64_t sum = 0;
   for (const auto& [role, count] : counts) {
     if (count == 0)
-      throw ConfigError("pipeline.{}_ranks is 0 while others are given. Give all four, or none (then refract chooses).",
-                        name(role));
+      throw ConfigError(
+          "pipeline.{}_ranks is 0 while others are given. Give all four, or none (then refract "
+          "chooses).",
+          name(role));
     sum += count;
     for (std::uint32_t i = 0; i < count; ++i) plan.roles.push_back({role});
   }
   if (sum != static_cast<std::uint64_t>(ranks))
-    throw ConfigError("pipeline: {} download, {} tokenize, {} extract and {} train ranks are {}, but the job has {}. "
-                      "Start it with --ranks {}, or change the counts.", c.download_ranks, c.tokenize_ranks, c.extract_ranks,
-                      c.train_ranks, sum, ranks, sum);
+    throw ConfigError(
+        "pipeline: {} download, {} tokenize, {} extract and {} train ranks are {}, but the job has "
+        "{}. Start it with --ranks {}, or change the counts.",
+        c.download_ranks, c.tokenize_ranks, c.extract_ranks, c.train_ranks, sum, ranks, sum);
   return plan;
 }
 
 RolePlan split_by_choice(int ranks) {
-  if (ranks == 2) return {.split = true, .roles = {{Role::download, Role::tokenize, Role::extract}, {Role::train}}};
+  if (ranks == 2)
+    return {.split = true,
+            .roles = {{Role::download, Role::tokenize, Role::extract}, {Role::train}}};
   RolePlan plan{.split = true, .roles = {{Role::download, Role::tokenize}}};
   const int extractors = (ranks - 1) / 2;
-  for (int r = 1; r < ranks; ++r) plan.roles.push_back({r <= extractors ? Role::extract : Role::train});
+  for (int r = 1; r < ranks; ++r)
+    plan.roles.push_back({r <= extractors ? Role::extract : Role::train});
   return plan;
 }
 
@@ -86,13 +94,20 @@ RolePlan split_by_choice(int ranks) {
 RolePlan plan_roles(const PipelineConfig& config, int ranks, int cores) {
   if (config.layout != "auto" && config.layout != "fused" && config.layout != "split")
     throw ConfigError("pipeline.layout is '{}'; allowed: auto, fused, split", config.layout);
-  const bool counted = config.download_ranks || config.tokenize_ranks || config.extract_ranks || config.train_ranks;
+  const bool counted =
+      config.download_ranks || config.tokenize_ranks || config.extract_ranks || config.train_ranks;
   if (config.layout == "fused" && counted)
-    throw ConfigError("pipeline.layout is fused, where every rank has every role, but numbers of ranks are given. Set "
-                      "pipeline.layout to split, or leave the numbers out.");
-  const bool split = config.layout == "split" || (config.layout == "auto" && (counted || (ranks >= 4 && cores >= ranks)));
-  if (!split) return {.split = false, .roles = std::vector<std::set<Role>>(static_cast<std::size_t>(ranks), kAllRoles)};
-  if (ranks < 2) throw ConfigError("pipeline.layout is split, but the job has one rank. Start it with --ranks 2 or more.");
+    throw ConfigError(
+        "pipeline.layout is fused, where every rank has every role, but numbers of ranks are "
+        "given. Set pipeline.layout to split, or leave the numbers out.");
+  const bool split = config.layout == "split" ||
+                     (config.layout == "auto" && (counted || (ranks >= 4 && cores >= ranks)));
+  if (!split)
+    return {.split = false,
+            .roles = std::vector<std::set<Role>>(static_cast<std::size_t>(ranks), kAllRoles)};
+  if (ranks < 2)
+    throw ConfigError(
+        "pipeline.layout is split, but the job has one rank. Start it with --ranks 2 or more.");
   return counted ? split_by_counts(config, ranks) : split_by_choice(ranks);
 }
 
@@ -109,32 +124,39 @@ namespace {
 bool wants_more_rows(const PipelineConfig& config, const PipelineState& s) {
   if (s.corpus_complete) return false;
   if (!s.streams || !s.first_window) return true;
-  const std::uint64_t extracted = s.sealed.empty() ? s.visits_done : std::max(s.visits_done, *s.sealed.rbegin() + 1);
+  const std::uint64_t extracted =
+      s.sealed.empty() ? s.visits_done : std::max(s.visits_done, *s.sealed.rbegin() + 1);
   return s.rows < (extracted + config.queue_chunks + 1) * s.chunk_rows;
 }
 
 // The lowest shard from `candidates` that is not in `done` and not being worked on.
-std::optional<std::uint64_t> next_shard(std::uint64_t end, const std::set<std::uint64_t>& done, Work work,
-                                        const std::vector<Assignment>& running) {
+std::optional<std::uint64_t> next_shard(std::uint64_t end, const std::set<std::uint64_t>& done,
+                                        Work work, const std::vector<Assignment>& running) {
   for (std::uint64_t shard = 0; shard < end; ++shard) {
     if (done.contains(shard)) continue;
-    const bool taken = std::ranges::any_of(running, [&](const Assignment& a) { return a.ticket == Ticket{work, shard}; });
+    const bool taken = std::ranges::any_of(running, [&](const Assignment& a) {
+      return a.ticket == Ticket{work, shard};
+    });
     if (!taken) return shard;
   }
   return std::nullopt;
 }
 
-std::optional<Ticket> download_ticket(const PipelineConfig& config, const PipelineState& s, const std::vector<Assignment>& running) {
+std::optional<Ticket> download_ticket(const PipelineConfig& config, const PipelineState& s,
+                                      const std::vector<Assignment>& running) {
   if (!wants_more_rows(config, s)) return std::nullopt;
-  const std::uint64_t end = std::min<std::uint64_t>(s.shards, s.tokenized.size() + config.queue_shards);
+  const std::uint64_t end =
+      std::min<std::uint64_t>(s.shards, s.tokenized.size() + config.queue_shards);
   const auto shard = next_shard(end, s.downloaded, Work::download, running);
   return shard ? std::optional(Ticket{Work::download, *shard}) : std::nullopt;
 }
 
-std::optional<Ticket> tokenize_ticket(const PipelineConfig& config, const PipelineState& s, const std::vector<Assignment>& running) {
+std::optional<Ticket> tokenize_ticket(const PipelineConfig& config, const PipelineState& s,
+                                      const std::vector<Assignment>& running) {
   if (!wants_more_rows(config, s)) return std::nullopt;
   const auto shard = next_shard(s.shards, s.tokenized, Work::tokenize, running);
-  return shard && s.downloaded.contains(*shard) ? std::optional(Ticket{Work::tokenize, *shard}) : std::nullopt;
+  return shard && s.downloaded.contains(*shard) ? std::optional(Ticket{Work::tokenize, *shard})
+                                                : std::nullopt;
 }
 
 // A resumed job may hold chunks of a corpus whose shards are not admitted yet.
@@ -144,7 +166,8 @@ bool can_train(const PipelineState& s) {
 }
 
 std::optional<Ticket> train_ticket(const PipelineState& s) {
-  if (s.prepared && !s.restored && (s.streams || s.corpus_complete)) return Ticket{Work::restore, 0};
+  if (s.prepared && !s.restored && (s.streams || s.corpus_complete))
+    return Ticket{Work::restore, 0};
   if (can_train(s)) return Ticket{Work::train, s.visits_done};
   return std::nullopt;
 }
@@ -162,7 +185,8 @@ std::optional<std::uint64_t> missing_chunk(const PipelineState& s, std::uint64_t
   return std::nullopt;
 }
 
-std::optional<Ticket> extract_ticket(const PipelineConfig& config, const RolePlan& plan, const PipelineState& s) {
+std::optional<Ticket> extract_ticket(const PipelineConfig& config, const RolePlan& plan,
+                                     const PipelineState& s) {
   if (!s.prepared) return s.first_window ? std::optional(Ticket{Work::prepare, 0}) : std::nullopt;
   if (!s.streams && !s.corpus_complete) return std::nullopt;
   const bool trains = !plan.ranks_with(Role::train).empty();
@@ -173,14 +197,17 @@ std::optional<Ticket> extract_ticket(const PipelineConfig& config, const RolePla
   if (s.sealed.size() < s.chunks_allowed) return Ticket{Work::extract, *chunk};
   if (const std::optional<std::uint64_t> old = evictable(s)) return Ticket{Work::evict, *old};
   if (trains && !can_train(s) && s.visits_done % s.chunks < s.chunks_known)
-    throw ConfigError("disk.max_bytes leaves no room for chunk {} and nothing may be evicted. Raise disk.max_bytes or "
-                      "lower store.chunk_rows.", *chunk);
+    throw ConfigError(
+        "disk.max_bytes leaves no room for chunk {} and nothing may be evicted. Raise "
+        "disk.max_bytes or lower store.chunk_rows.",
+        *chunk);
   return std::nullopt;  // the quota is full: wait for training
 }
 
 }  // namespace
 
-std::vector<Assignment> next_assignments(const PipelineConfig& config, const RolePlan& plan, const PipelineState& state,
+std::vector<Assignment> next_assignments(const PipelineConfig& config, const RolePlan& plan,
+                                         const PipelineState& state,
                                          const std::vector<Assignment>& running) {
   std::vector<Assignment> all = running;
   std::set<int> taken;
@@ -195,18 +222,24 @@ std::vector<Assignment> next_assignments(const PipelineConfig& config, const Rol
     if (!ticket) return;
     if (ticket->work == Work::evict) return start(*ticket, {});
     const std::vector<int> ranks = plan.ranks_with(role);
-    if (std::ranges::none_of(ranks, [&](int r) { return taken.contains(r); })) start(*ticket, ranks);
-    else taken.insert(ranks.begin(), ranks.end());  // kept free until all are
+    if (std::ranges::none_of(ranks, [&](int r) { return taken.contains(r); }))
+      start(*ticket, ranks);
+    else
+      taken.insert(ranks.begin(), ranks.end());  // kept free until all are
   };
   const auto runs = [&](Role role) {
-    return std::ranges::any_of(running, [&](const Assignment& a) { return role_of(a.ticket.work) == role; });
+    return std::ranges::any_of(running,
+                               [&](const Assignment& a) { return role_of(a.ticket.work) == role; });
   };
-  if (!plan.ranks_with(Role::train).empty() && !runs(Role::train)) collective(Role::train, train_ticket(state));
-  if (!plan.ranks_with(Role::extract).empty() && !runs(Role::extract)) collective(Role::extract, extract_ticket(config, plan, state));
+  if (!plan.ranks_with(Role::train).empty() && !runs(Role::train))
+    collective(Role::train, train_ticket(state));
+  if (!plan.ranks_with(Role::extract).empty() && !runs(Role::extract))
+    collective(Role::extract, extract_ticket(config, plan, state));
   for (const Role role : {Role::tokenize, Role::download})
     for (const int rank : plan.ranks_with(role)) {
       if (taken.contains(rank)) continue;
-      const auto ticket = role == Role::tokenize ? tokenize_ticket(config, state, all) : download_ticket(config, state, all);
+      const auto ticket = role == Role::tokenize ? tokenize_ticket(config, state, all)
+                                                 : download_ticket(config, state, all);
       if (ticket) start(*ticket, {rank});
     }
   return fresh;

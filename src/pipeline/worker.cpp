@@ -26,9 +26,13 @@ Communicator group_of(Communicator& world, const RolePlan& plan, Role role) {
 
 }  // namespace
 
-Worker::Worker(Session& session, Communicator& world, const RolePlan& plan, std::function<void()> desk)
-    : session_(session), world_(world), draws_(!plan.split && world.rank() == 0),
-      extractors_(group_of(world, plan, Role::extract)), trainers_(group_of(world, plan, Role::train)),
+Worker::Worker(Session& session, Communicator& world, const RolePlan& plan,
+               std::function<void()> desk)
+    : session_(session),
+      world_(world),
+      draws_(!plan.split && world.rank() == 0),
+      extractors_(group_of(world, plan, Role::extract)),
+      trainers_(group_of(world, plan, Role::train)),
       desk_(std::move(desk)) {}
 
 bool Worker::collective_work() {
@@ -99,8 +103,10 @@ void Worker::work(const Ticket& ticket) {
 
 Json Worker::result_of(const Ticket& ticket) {
   switch (ticket.work) {
-    case Work::download: return {{"made", session_.download_shard(ticket.index, [&] { breathe(); })}};
-    case Work::tokenize: return {{"made", session_.tokenize_shard(ticket.index, [&] { breathe(); })}};
+    case Work::download:
+      return {{"made", session_.download_shard(ticket.index, [&] { breathe(); })}};
+    case Work::tokenize:
+      return {{"made", session_.tokenize_shard(ticket.index, [&] { breathe(); })}};
     case Work::prepare: return {{"made", session_.collective_prepare_store(extractors_)}};
     case Work::extract: return collective_extract(ticket.index);
     case Work::restore: return collective_restore();
@@ -118,17 +124,22 @@ Json Worker::collective_extract(std::uint64_t chunk) {
   bool made = false;
   // It may have been sealed just before a kill: the ledger did not hear of it.
   const bool exists = extractors_.all_reduce_max(fs::exists(path) ? 0 : 1) == 0;
-  const std::string digest = exists ? ChunkReader(path, spec.parents).content_digest() : collective_write_chunk(spec, shape, made);
+  const std::string digest = exists ? ChunkReader(path, spec.parents).content_digest()
+                                    : collective_write_chunk(spec, shape, made);
   return {{"digest", digest}, {"rows", spec.rows}, {"made", made}, {"stopped", digest.empty()}};
 }
 
 // The chunk's digest; empty when stopped.
-std::string Worker::collective_write_chunk(const ChunkSpec& spec, const ChunkShape& shape, bool& made) {
-  ChunkWriter writer = ChunkWriter::collective_open(session_.folder().chunk(shape.chunk), spec, extractors_);
-  BlockComputer computer(session_.model(), session_.hooks(), session_.corpus(), session_.sink_thresholds());
+std::string Worker::collective_write_chunk(const ChunkSpec& spec, const ChunkShape& shape,
+                                           bool& made) {
+  ChunkWriter writer =
+      ChunkWriter::collective_open(session_.folder().chunk(shape.chunk), spec, extractors_);
+  BlockComputer computer(session_.model(), session_.hooks(), session_.corpus(),
+                         session_.sink_thresholds());
   Stream stream;
   const Share share = share_of(spec.blocks(), extractors_.rank(), extractors_.size());
-  Progress progress(fmt::format("extract {} of {}", shape.chunk + 1, session_.chunks()), shape.rows, "rows", !draws_);
+  Progress progress(fmt::format("extract {} of {}", shape.chunk + 1, session_.chunks()), shape.rows,
+                    "rows", !draws_);
   for (std::uint64_t b = share.first; b < share.first + share.count; ++b) {
     if (!std::ranges::binary_search(writer.good_blocks(), b)) {
       const BlockRows rows = computer.compute(
@@ -157,12 +168,15 @@ Json Worker::collective_restore() {
   if (trainers_.rank() == 0)
     for (const SaeConfig& sae : config.saes) make_folder(session_.folder().checkpoints(sae.name));
   trainers_.barrier();
-  saes_ = make_trained_saes(config.saes, session_.calibration(), dead_threshold(config.store.chunk_rows, session_.train_rows()));
+  saes_ = make_trained_saes(config.saes, session_.calibration(),
+                            dead_threshold(config.store.chunk_rows, session_.train_rows()));
   runner_ = std::make_unique<StepRunner>(config.train, session_.total_steps(), trainers_);
-  checkpoints_ = std::make_unique<Checkpoints>(session_, trainers_, [&](const CheckpointRecord& record) {
-    report("checkpoint", {{"record", Json::parse(to_text(record))}});
-  });
-  Checkpoints::Restored restored = checkpoints_->collective_restore(read_ledger(session_.folder().ledger()), saes_);
+  checkpoints_ =
+      std::make_unique<Checkpoints>(session_, trainers_, [&](const CheckpointRecord& record) {
+        report("checkpoint", {{"record", Json::parse(to_text(record))}});
+      });
+  Checkpoints::Restored restored =
+      checkpoints_->collective_restore(read_ledger(session_.folder().ledger()), saes_);
   position_ = restored.position;
   Json withdrawn = Json::array();
   for (const auto& [record, cause] : restored.withdrawn)
@@ -173,17 +187,19 @@ Json Worker::collective_restore() {
 Json Worker::collective_train(std::uint64_t visit_number) {
   const TrainConfig& train = session_.config().train;
   const ChunkVisit visit = session_.visit(visit_number);
-  const ChunkReader chunk(session_.folder().chunk(visit.shape.chunk), {{"store", session_.store_digest()}});
+  const ChunkReader chunk(session_.folder().chunk(visit.shape.chunk),
+                          {{"store", session_.store_digest()}});
   const std::uint64_t steps = visit.steps(train), from = position_.steps_in_visit;
   if (from == 0)
     for (TrainedSae& sae : saes_) sae.log = {};
-  Progress progress(fmt::format("train {} of {}", visit_number + 1, session_.visits()), (steps - from) * train.batch_rows,
-                    "rows", !draws_);
+  Progress progress(fmt::format("train {} of {}", visit_number + 1, session_.visits()),
+                    (steps - from) * train.batch_rows, "rows", !draws_);
   const double started_s = monotonic_s();
   double saved_s = started_s;
   const auto after_step = [&](std::uint64_t done) {
     progress.advance(train.batch_rows);
-    progress.note(fmt::format("mse {:.3f}", saes_.front().log.mse / static_cast<double>(saes_.front().log.steps)));
+    progress.note(fmt::format(
+        "mse {:.3f}", saes_.front().log.mse / static_cast<double>(saes_.front().log.steps)));
     report_progress({Work::train, visit_number}, trainers_, done, steps);
     breathe();
     const bool due = monotonic_s() - saved_s > session_.config().checkpoint.every_s;
@@ -194,12 +210,13 @@ Json Worker::collective_train(std::uint64_t visit_number) {
     saved_s = monotonic_s();
     return wish < 2;
   };
-  const std::uint64_t done =
-      collective_train_chunk(saes_, chunk, visit, session_.order(), train, from, *runner_, trainers_, after_step);
+  const std::uint64_t done = collective_train_chunk(saes_, chunk, visit, session_.order(), train,
+                                                    from, *runner_, trainers_, after_step);
   progress.finish();
   if (done < steps) return {{"made", true}, {"stopped", true}};
 
-  position_ = {.visit = visit_number + 1, .steps_in_visit = 0,
+  position_ = {.visit = visit_number + 1,
+               .steps_in_visit = 0,
                .store_running = extend_digest(position_.store_running, chunk.content_digest())};
   if (trainers_.rank() == 0) append_metrics(visit_number, steps - from, monotonic_s() - started_s);
   checkpoints_->collective_save(position_, true, saes_, *runner_);
@@ -208,20 +225,24 @@ Json Worker::collective_train(std::uint64_t visit_number) {
 
 void Worker::append_metrics(std::uint64_t visit, std::uint64_t steps, double seconds) {
   for (const TrainedSae& sae : saes_) {
-    AppendLog(session_.folder().metrics(sae.config.name)).append(metrics_line(session_, sae, visit));
+    AppendLog(session_.folder().metrics(sae.config.name))
+        .append(metrics_line(session_, sae, visit));
     AppendLog(session_.folder().timing(sae.config.name))
-        .append(fmt::format(R"({{"chunk":{},"steps":{},"seconds":{:.3f},"rows_per_s":{:.1f}}})", visit, steps, seconds,
-                            static_cast<double>(steps * session_.config().train.batch_rows) / seconds));
+        .append(fmt::format(
+            R"({{"chunk":{},"steps":{},"seconds":{:.3f},"rows_per_s":{:.1f}}})", visit, steps,
+            seconds, static_cast<double>(steps * session_.config().train.batch_rows) / seconds));
   }
 }
 
 // A few times a second, from the first rank of a group, where no bar of its own tells it.
-void Worker::report_progress(const Ticket& ticket, const Communicator& group, std::uint64_t done, std::uint64_t total) {
+void Worker::report_progress(const Ticket& ticket, const Communicator& group, std::uint64_t done,
+                             std::uint64_t total) {
   constexpr double kInterval_s = 0.5;
   const double now = monotonic_s();
   if (draws_ || group.rank() != 0 || now - reported_s_ < kInterval_s) return;
   reported_s_ = now;
-  report("progress", {{"ticket", to_json(ticket)}, {"share", static_cast<double>(done) / static_cast<double>(total)}});
+  report("progress", {{"ticket", to_json(ticket)},
+                      {"share", static_cast<double>(done) / static_cast<double>(total)}});
 }
 
 }  // namespace refract

@@ -14,8 +14,8 @@ namespace refract {
 
 class Worker {
  public:
-  // Collective over the world (the groups of ranks are split from it). desk: what this rank does besides, often and
-  // quickly: on rank 0 it polls the coordinator.
+  // Collective over the world (the groups of ranks are split from it). desk: what this rank does
+  // besides, often and quickly: on rank 0 it polls the coordinator.
   Worker(Session& session, Communicator& world, const RolePlan& plan, std::function<void()> desk);
 
   // Until the coordinator says end. true when the job was stopped by a signal.
@@ -27,7 +27,8 @@ class Worker {
   void breathe();
   void take_messages();
   void report(const char* kind, Json more);
-  void report_progress(const Ticket& ticket, const Communicator& group, std::uint64_t done, std::uint64_t total);
+  void report_progress(const Ticket& ticket, const Communicator& group, std::uint64_t done,
+                       std::uint64_t total);
   void work(const Ticket& ticket);
   Json result_of(const Ticket& ticket);
   Json collective_extract(std::uint64_t chunk);

@@ -29,7 +29,8 @@ std::vector<std::size_t> shape_of(const TensorView<float>& view) {
 std::vector<std::pair<std::string, TensorView<float>>> stored_names(const SaeState& state) {
   std::vector<std::pair<std::string, TensorView<float>>> all;
   const auto add = [&](const char* prefix, const SaeParameters& parameters) {
-    for (const auto& [tensor_name, view] : named_tensors(parameters)) all.emplace_back(prefix + tensor_name, view);
+    for (const auto& [tensor_name, view] : named_tensors(parameters))
+      all.emplace_back(prefix + tensor_name, view);
   };
   add("", state.parameters);
   add("m.", state.m);
@@ -41,11 +42,15 @@ Json read_state_json(const fs::path& folder) {
   const fs::path path = folder / kStateFile;
   Json json = Json::parse(read_file(path), nullptr, false);
   if (json.is_discarded() || !json.is_object())
-    throw DataError("{} is not JSON: the checkpoint is damaged. Delete this folder to resume from the one before.",
-                    path.string());
+    throw DataError(
+        "{} is not JSON: the checkpoint is damaged. Delete this folder to resume from the one "
+        "before.",
+        path.string());
   if (json.value("schema", "") != kSchema || json.value("version", 0) != kSchemaVersion)
-    throw DataError("{} has schema \"{}\" version {}; expected \"{}\" version {}. Use the refract that wrote it.",
-                    path.string(), json.value("schema", ""), json.value("version", 0), kSchema, kSchemaVersion);
+    throw DataError(
+        "{} has schema \"{}\" version {}; expected \"{}\" version {}. Use the refract that wrote "
+        "it.",
+        path.string(), json.value("schema", ""), json.value("version", 0), kSchema, kSchemaVersion);
   return json;
 }
 
@@ -54,8 +59,10 @@ T field(const Json& json, const char* key, const fs::path& folder) {
   try {
     return json.at(key).get<T>();
   } catch (const Json::exception&) {
-    throw DataError("{} has no valid field \"{}\": the checkpoint is damaged. Delete this folder to resume from the "
-                    "one before.", (folder / kStateFile).string(), key);
+    throw DataError(
+        "{} has no valid field \"{}\": the checkpoint is damaged. Delete this folder to resume "
+        "from the one before.",
+        (folder / kStateFile).string(), key);
   }
 }
 
@@ -107,17 +114,20 @@ void write_trainer_state(const fs::path& folder, const SaeState& state, TrainerM
   write_file(folder / kStateFile, json.dump(1) + "\n");
 }
 
-TrainerMetadata read_trainer_metadata(const fs::path& folder) { return metadata_of(read_state_json(folder), folder); }
+TrainerMetadata read_trainer_metadata(const fs::path& folder) {
+  return metadata_of(read_state_json(folder), folder);
+}
 
-TrainerCheckpoint read_trainer_state(const fs::path& folder, const SaeConfig& config, std::size_t d_in,
-                                     const std::string& config_digest) {
+TrainerCheckpoint read_trainer_state(const fs::path& folder, const SaeConfig& config,
+                                     std::size_t d_in, const std::string& config_digest) {
   const Json json = read_state_json(folder);
   TrainerCheckpoint out;
   out.metadata = metadata_of(json, folder);
   if (out.metadata.config_digest != config_digest)
-    throw DataError("{}: config_digest is {}, expected {}: the checkpoint was trained with other settings of SAE \"{}\". "
-                    "Restore those settings or choose another run directory.",
-                    (folder / kStateFile).string(), out.metadata.config_digest, config_digest, config.name);
+    throw DataError(
+        "{}: config_digest is {}, expected {}: the checkpoint was trained with other settings of "
+        "SAE \"{}\". Restore those settings or choose another run directory.",
+        (folder / kStateFile).string(), out.metadata.config_digest, config_digest, config.name);
   const SafetensorsFile file(folder / kWeightsFile);
   const bool threshold = file.find("threshold") != nullptr;
   out.state.parameters = make_parameters(config.d_sae, d_in, threshold);
@@ -131,9 +141,10 @@ TrainerCheckpoint read_trainer_state(const fs::path& folder, const SaeConfig& co
   out.state.scalars = field<std::map<std::string, double>>(json, "scalars", folder);
   const std::string found = weights_digest(out.state.parameters);
   if (found != out.metadata.weights_digest)
-    throw DataError("{}: weights digest is {}, but state.json says {}: the checkpoint is damaged. Delete this folder to "
-                    "resume from the one before.",
-                    (folder / kWeightsFile).string(), found, out.metadata.weights_digest);
+    throw DataError(
+        "{}: weights digest is {}, but state.json says {}: the checkpoint is damaged. Delete this "
+        "folder to resume from the one before.",
+        (folder / kWeightsFile).string(), found, out.metadata.weights_digest);
   return out;
 }
 

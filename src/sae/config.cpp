@@ -9,18 +9,23 @@ namespace refract {
 
 void check(const SaeConfig& config, std::string_view where) {
   if (config.name.empty() || config.name.find_first_of("/\\ ") != std::string::npos)
-    throw ConfigError("{}.name is \"{}\"; expected a folder name without spaces and slashes.", where, config.name);
-  if (config.d_sae == 0) throw ConfigError("{}.d_sae is 0. Give the number of features, e.g. 4096.", where);
+    throw ConfigError("{}.name is \"{}\"; expected a folder name without spaces and slashes.",
+                      where, config.name);
+  if (config.d_sae == 0)
+    throw ConfigError("{}.d_sae is 0. Give the number of features, e.g. 4096.", where);
   if (!(config.aux.coefficient >= 0) || !std::isfinite(config.aux.coefficient))
-    throw ConfigError("{}.aux.coefficient is {}; expected 0 (off) or a positive number, e.g. 0.03125.", where,
-                      config.aux.coefficient);
+    throw ConfigError(
+        "{}.aux.coefficient is {}; expected 0 (off) or a positive number, e.g. 0.03125.", where,
+        config.aux.coefficient);
   variant_row(config).check(config, where);
 }
 
 void check_k(const SaeConfig& config, std::string_view where) {
-  if (config.k == 0) throw ConfigError("{}.k is 0. Give the number of active features per row, e.g. 32.", where);
+  if (config.k == 0)
+    throw ConfigError("{}.k is 0. Give the number of active features per row, e.g. 32.", where);
   if (config.k > config.d_sae)
-    throw ConfigError("{}.k is {} but d_sae is {}. Lower k or raise d_sae.", where, config.k, config.d_sae);
+    throw ConfigError("{}.k is {} but d_sae is {}. Lower k or raise d_sae.", where, config.k,
+                      config.d_sae);
 }
 
 void check(const OptimizerConfig& config, std::string_view where) {
@@ -28,11 +33,14 @@ void check(const OptimizerConfig& config, std::string_view where) {
   if (!(config.lr > 0) || !std::isfinite(config.lr))
     throw ConfigError("{}.lr is {}; expected a positive number, e.g. 1e-3.", where, config.lr);
   if (!share(config.warmup) || !share(config.decay) || config.warmup + config.decay > 1)
-    throw ConfigError("{}.warmup is {} and decay is {}; expected shares of all steps that sum to at most 1.", where,
-                      config.warmup, config.decay);
+    throw ConfigError(
+        "{}.warmup is {} and decay is {}; expected shares of all steps that sum to at most 1.",
+        where, config.warmup, config.decay);
   if (!(config.beta1 >= 0 && config.beta1 < 1) || !(config.beta2 >= 0 && config.beta2 < 1))
-    throw ConfigError("{}.beta1 is {} and beta2 is {}; expected numbers in [0, 1).", where, config.beta1, config.beta2);
-  if (!(config.epsilon > 0)) throw ConfigError("{}.epsilon is {}; expected a positive number.", where, config.epsilon);
+    throw ConfigError("{}.beta1 is {} and beta2 is {}; expected numbers in [0, 1).", where,
+                      config.beta1, config.beta2);
+  if (!(config.epsilon > 0))
+    throw ConfigError("{}.epsilon is {}; expected a positive number.", where, config.epsilon);
 }
 
 }  // namespace refract

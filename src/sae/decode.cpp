@@ -10,11 +10,13 @@ constexpr std::size_t kRowsPerItem = 64;
 }  // namespace
 
 void decode(const SaeParameters& parameters, const SparseActs& acts, TensorView<float> x_hat) {
-  const std::size_t rows = acts.row_starts.empty() ? 0 : acts.row_starts.size() - 1, d_in = parameters.d_in();
+  const std::size_t rows = acts.row_starts.empty() ? 0 : acts.row_starts.size() - 1,
+                    d_in = parameters.d_in();
   expect_shape(x_hat, "x_hat", {{"n", rows}, {"D", d_in}});
   parallel_for((rows + kRowsPerItem - 1) / kRowsPerItem, [&](std::size_t panel) {
     std::vector<const float*> directions;
-    for (std::size_t row = panel * kRowsPerItem; row < std::min(rows, (panel + 1) * kRowsPerItem); ++row) {
+    for (std::size_t row = panel * kRowsPerItem; row < std::min(rows, (panel + 1) * kRowsPerItem);
+         ++row) {
       const std::size_t first = acts.row_starts[row], count = acts.row_starts[row + 1] - first;
       directions.resize(count);
       for (std::size_t j = 0; j < count; ++j)

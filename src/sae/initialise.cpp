@@ -22,14 +22,16 @@ SaeParameters initial_parameters(const SaeConfig& config, const Variant& variant
       squared += direction[d] * direction[d];
     }
     float* decoder = made.W_dec.data() + f * d_in;
-    for (std::size_t d = 0; d < d_in; ++d) decoder[d] = static_cast<float>(direction[d] / std::sqrt(squared));
+    for (std::size_t d = 0; d < d_in; ++d)
+      decoder[d] = static_cast<float>(direction[d] / std::sqrt(squared));
     std::copy_n(decoder, d_in, made.W_enc.data() + f * d_in);
   });
   std::copy(scaled_median.begin(), scaled_median.end(), made.b_dec.data());
   return made;
 }
 
-SaeState initial_state(const SaeConfig& config, const Variant& variant, std::span<const float> scaled_median) {
+SaeState initial_state(const SaeConfig& config, const Variant& variant,
+                       std::span<const float> scaled_median) {
   const bool threshold = variant.has_threshold();
   SaeState state;
   state.parameters = initial_parameters(config, variant, scaled_median);

@@ -11,11 +11,12 @@ Tensor<float> copy(const Tensor<float>& from) {
 }
 }  // namespace
 
-std::vector<std::pair<std::string, TensorView<float>>> named_tensors(const SaeParameters& parameters) {
+std::vector<std::pair<std::string, TensorView<float>>> named_tensors(
+    const SaeParameters& parameters) {
   std::vector<std::pair<std::string, TensorView<float>>> all{{"W_enc", parameters.W_enc.view()},
-                                                            {"b_enc", parameters.b_enc.view()},
-                                                            {"W_dec", parameters.W_dec.view()},
-                                                            {"b_dec", parameters.b_dec.view()}};
+                                                             {"b_enc", parameters.b_enc.view()},
+                                                             {"W_dec", parameters.W_dec.view()},
+                                                             {"b_dec", parameters.b_dec.view()}};
   if (parameters.threshold.size() != 0) all.emplace_back("threshold", parameters.threshold.view());
   return all;
 }

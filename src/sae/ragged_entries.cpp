@@ -29,7 +29,8 @@ void RaggedEntries::compress_gradients(float factor, float offset, std::vector<f
   pre_grads.clear();
   for (std::size_t i = 0; i < rows(); ++i) {
     const RowView entries = row(i);
-    for (std::size_t j = 0; j < entries.count; ++j) pre_grads.push_back(factor * entries.dots[j] + offset);
+    for (std::size_t j = 0; j < entries.count; ++j)
+      pre_grads.push_back(factor * entries.dots[j] + offset);
   }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
-// (feature, value, gradient) entries of rows, any number for each row: memory follows what is there. Rows are filled
-// panel by panel (panel_encoder.hpp), a panel by one thread, its rows in order.
+// (feature, value, gradient) entries of rows, any number for each row: memory follows what is
+// there. Rows are filled panel by panel (panel_encoder.hpp), a panel by one thread, its rows in
+// order.
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -26,7 +27,8 @@ class RaggedEntries {
   [[nodiscard]] RowView row(std::size_t row) {
     Panel& panel = panels_[row / kPanelRows];
     const std::size_t at = starts_[row];
-    return {counts_[row], panel.features.data() + at, panel.values.data() + at, panel.dots.data() + at};
+    return {counts_[row], panel.features.data() + at, panel.values.data() + at,
+            panel.dots.data() + at};
   }
   void compress(SparseActs& acts);
   // factor * dots + offset, in the order of compress().
@@ -38,8 +40,8 @@ class RaggedEntries {
     std::vector<float> values, dots;
   };
   std::vector<Panel> panels_;
-  std::vector<std::size_t> starts_;     // [n], in the row's panel
-  std::vector<std::uint32_t> counts_;   // [n]
+  std::vector<std::size_t> starts_;    // [n], in the row's panel
+  std::vector<std::uint32_t> counts_;  // [n]
 };
 
 }  // namespace refract

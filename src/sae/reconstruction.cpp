@@ -13,14 +13,19 @@ void shape_like(Tensor<float>& tensor, std::size_t rows, std::size_t d_in) {
 void add_decoded(const SaeParameters& p, const RowView& entries, PanelMemory& memory, float* sum) {
   const std::size_t d_in = p.d_in();
   memory.rows.resize(entries.count);
-  for (std::size_t j = 0; j < entries.count; ++j) memory.rows[j] = p.W_dec.data() + entries.features[j] * d_in;
+  for (std::size_t j = 0; j < entries.count; ++j)
+    memory.rows[j] = p.W_dec.data() + entries.features[j] * d_in;
   add_scaled_rows(memory.rows.data(), entries.values, entries.count, d_in, sum);
 }
 
 }  // namespace
 
-Reconstruction::Reconstruction(std::size_t d_in, std::size_t d_sae, const AuxConfig& aux, std::uint64_t dead_after_rows)
-    : d_in_(d_in), d_sae_(d_sae), aux_k_(aux.k != 0 ? aux.k : d_in / 2), aux_coefficient_(aux.coefficient),
+Reconstruction::Reconstruction(std::size_t d_in, std::size_t d_sae, const AuxConfig& aux,
+                               std::uint64_t dead_after_rows)
+    : d_in_(d_in),
+      d_sae_(d_sae),
+      aux_k_(aux.k != 0 ? aux.k : d_in / 2),
+      aux_coefficient_(aux.coefficient),
       dead_after_rows_(dead_after_rows) {}
 
 void Reconstruction::begin(const SaeState& state, std::size_t n, ReconstructionScratch& own) const {
@@ -39,8 +44,9 @@ void Reconstruction::select_aux(std::span<const float> pre, std::size_t row, Pan
   memory.dead_pre.resize(own.dead.size());
   for (std::size_t i = 0; i < own.dead.size(); ++i) memory.dead_pre[i] = pre[own.dead[i]];
   std::uint32_t* features = own.aux.row_features(row);
-  const std::size_t count = select_top(memory.dead_pre, own.aux.capacity, -std::numeric_limits<float>::infinity(),
-                                       memory.select, features);
+  const std::size_t count =
+      select_top(memory.dead_pre, own.aux.capacity, -std::numeric_limits<float>::infinity(),
+                 memory.select, features);
   own.aux.counts[row] = static_cast<std::uint32_t>(count);
   for (std::size_t j = 0; j < count; ++j) {
     own.aux.row_values(row)[j] = memory.dead_pre[features[j]];
@@ -48,13 +54,15 @@ void Reconstruction::select_aux(std::span<const float> pre, std::size_t row, Pan
   }
 }
 
-void Reconstruction::decode_row(const SaeParameters& p, std::span<const float> x, std::size_t row, const RowView& entries,
-                                PanelMemory& memory, ReconstructionScratch& own) const {
+void Reconstruction::decode_row(const SaeParameters& p, std::span<const float> x, std::size_t row,
+                                const RowView& entries, PanelMemory& memory,
+                                ReconstructionScratch& own) const {
   float* error = own.error.data() + row * d_in_;
   std::copy_n(p.b_dec.data(), d_in_, error);
   add_decoded(p, entries, memory, error);
   subtract(x.data(), error, d_in_, error);
-  for (std::size_t j = 0; j < entries.count; ++j) entries.dots[j] = dot(error, memory.rows[j], d_in_);
+  for (std::size_t j = 0; j < entries.count; ++j)
+    entries.dots[j] = dot(error, memory.rows[j], d_in_);
 }
 
 void Reconstruction::decode_aux(const SaeParameters& p, std::size_t row, PanelMemory& memory,
@@ -65,7 +73,8 @@ void Reconstruction::decode_aux(const SaeParameters& p, std::size_t row, PanelMe
   std::fill_n(error, d_in_, 0.0F);
   add_decoded(p, entries, memory, error);
   subtract(error, own.error.data() + row * d_in_, d_in_, error);
-  for (std::size_t j = 0; j < entries.count; ++j) entries.dots[j] = dot(error, memory.rows[j], d_in_);
+  for (std::size_t j = 0; j < entries.count; ++j)
+    entries.dots[j] = dot(error, memory.rows[j], d_in_);
 }
 
 Reconstruction::Means Reconstruction::means_of(const GlobalStats& stats) const {
@@ -89,14 +98,17 @@ double Reconstruction::aux_weight(const Means& means) const {
   return means.residual_variance > 0 ? aux_coefficient_ / means.residual_variance : 0;
 }
 
-void Reconstruction::fill_term(const Batch& batch, const Tensor<float>& error, float factor, GradientTerm& term) const {
+void Reconstruction::fill_term(const Batch& batch, const Tensor<float>& error, float factor,
+                               GradientTerm& term) const {
   const std::size_t n = batch.x.axis(0);
   shape_like(term.v, n, d_in_);
   parallel_for((n + kPanelRows - 1) / kPanelRows, [&](std::size_t panel) {
     for (std::size_t row = panel * kPanelRows; row < std::min(n, (panel + 1) * kPanelRows); ++row) {
       float* v = term.v.data() + row * d_in_;
-      if (batch.included[row] != 0) scale(error.data() + row * d_in_, factor, d_in_, v);
-      else std::fill_n(v, d_in_, 0.0F);
+      if (batch.included[row] != 0)
+        scale(error.data() + row * d_in_, factor, d_in_, v);
+      else
+        std::fill_n(v, d_in_, 0.0F);
     }
   });
   term.threshold_grads.clear();
@@ -104,10 +116,12 @@ void Reconstruction::fill_term(const Batch& batch, const Tensor<float>& error, f
 
 void Reconstruction::decoder_bias_gradient(const GlobalStats& stats, std::span<double> out) const {
   const auto rows = static_cast<double>(stats.counts[d_sae_]);
-  for (std::size_t d = 0; d < d_in_; ++d) out[d] = rows > 0 ? -2 * stats.sums[kErrorSum + d] / rows : 0;
+  for (std::size_t d = 0; d < d_in_; ++d)
+    out[d] = rows > 0 ? -2 * stats.sums[kErrorSum + d] / rows : 0;
 }
 
-void Reconstruction::finish(SaeState& state, const Batch& batch, const GlobalStats& stats, StepLog& log) const {
+void Reconstruction::finish(SaeState& state, const Batch& batch, const GlobalStats& stats,
+                            StepLog& log) const {
   const std::uint64_t included = stats.counts[d_sae_];
   for (std::size_t f = 0; f < d_sae_; ++f) {
     if (batch.first_pass) state.age[f] += included;
@@ -120,15 +134,19 @@ void Reconstruction::finish(SaeState& state, const Batch& batch, const GlobalSta
   log.loss = log.mse + log.aux_loss;
   log.l0 = means.active;
   log.dead = static_cast<std::uint64_t>(
-      std::count_if(state.age.begin(), state.age.end(), [&](std::uint64_t age) { return age >= dead_after_rows_; }));
+      std::count_if(state.age.begin(), state.age.end(),
+                    [&](std::uint64_t age) { return age >= dead_after_rows_; }));
 }
 
-SaeExport export_common(const std::string& architecture, const SaeParameters& p, float input_scale) {
+SaeExport export_common(const std::string& architecture, const SaeParameters& p,
+                        float input_scale) {
   const std::size_t d_in = p.d_in(), d_sae = p.d_sae();
   SaeExport out{architecture, d_in, d_sae, {}, {}};
-  Tensor<float> W_enc(Shape{d_in, d_sae}), b_enc(Shape{d_sae}), W_dec(Shape{d_sae, d_in}), b_dec(Shape{d_in});
+  Tensor<float> W_enc(Shape{d_in, d_sae}), b_enc(Shape{d_sae}), W_dec(Shape{d_sae, d_in}),
+      b_dec(Shape{d_in});
   for (std::size_t f = 0; f < d_sae; ++f)
-    for (std::size_t d = 0; d < d_in; ++d) W_enc.data()[d * d_sae + f] = p.W_enc.data()[f * d_in + d];
+    for (std::size_t d = 0; d < d_in; ++d)
+      W_enc.data()[d * d_sae + f] = p.W_enc.data()[f * d_in + d];
   std::copy_n(p.W_dec.data(), d_sae * d_in, W_dec.data());
   for (std::size_t f = 0; f < d_sae; ++f) b_enc.data()[f] = p.b_enc.data()[f] / input_scale;
   for (std::size_t d = 0; d < d_in; ++d) b_dec.data()[d] = p.b_dec.data()[d] / input_scale;

@@ -24,10 +24,14 @@ struct RowEntries {
   std::vector<float> dots;              // [n, capacity]: row error . W_dec[feature]
 
   void reset(std::size_t rows, std::size_t row_capacity);
-  [[nodiscard]] std::uint32_t* row_features(std::size_t row) { return features.data() + row * capacity; }
+  [[nodiscard]] std::uint32_t* row_features(std::size_t row) {
+    return features.data() + row * capacity;
+  }
   [[nodiscard]] float* row_values(std::size_t row) { return values.data() + row * capacity; }
   [[nodiscard]] float* row_dots(std::size_t row) { return dots.data() + row * capacity; }
-  [[nodiscard]] RowView row(std::size_t row) { return {counts[row], row_features(row), row_values(row), row_dots(row)}; }
+  [[nodiscard]] RowView row(std::size_t row) {
+    return {counts[row], row_features(row), row_values(row), row_dots(row)};
+  }
   // Compressed rows of the entries, and factor * dots + offset in the same order.
   void compress(SparseActs& acts) const;
   void compress_gradients(float factor, float offset, std::vector<float>& pre_grads) const;

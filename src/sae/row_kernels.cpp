@@ -16,13 +16,15 @@ Sum add_lanes(Sum* lanes) {
 }  // namespace
 
 REFRACT_SIMD_CLONES
-void add_scaled_rows(const float* const* rows, const float* scales, std::size_t count, std::size_t d_in, float* y) {
+void add_scaled_rows(const float* const* rows, const float* scales, std::size_t count,
+                     std::size_t d_in, float* y) {
   std::size_t i = 0;
   for (; i + 4 <= count; i += 4) {
     const float *r0 = rows[i], *r1 = rows[i + 1], *r2 = rows[i + 2], *r3 = rows[i + 3];
     const float a0 = scales[i], a1 = scales[i + 1], a2 = scales[i + 2], a3 = scales[i + 3];
 #pragma GCC ivdep
-    for (std::size_t d = 0; d < d_in; ++d) y[d] = (((y[d] + a0 * r0[d]) + a1 * r1[d]) + a2 * r2[d]) + a3 * r3[d];
+    for (std::size_t d = 0; d < d_in; ++d)
+      y[d] = (((y[d] + a0 * r0[d]) + a1 * r1[d]) + a2 * r2[d]) + a3 * r3[d];
   }
   for (; i < count; ++i) {
     const float* r = rows[i];
@@ -33,8 +35,8 @@ void add_scaled_rows(const float* const* rows, const float* scales, std::size_t 
 }
 
 REFRACT_SIMD_CLONES
-void add_scaled_centred_rows(const float* const* rows, const float* scales, std::size_t count, const float* offset,
-                             std::size_t d_in, float* y) {
+void add_scaled_centred_rows(const float* const* rows, const float* scales, std::size_t count,
+                             const float* offset, std::size_t d_in, float* y) {
   std::size_t i = 0;
   for (; i + 4 <= count; i += 4) {
     const float *r0 = rows[i], *r1 = rows[i + 1], *r2 = rows[i + 2], *r3 = rows[i + 3];
@@ -84,7 +86,8 @@ void group_maxima(const float* values, std::size_t blocks, std::size_t depth, fl
   for (std::size_t b = 0; b < blocks; ++b) {
     const float* block = values + b * depth * kMaximaLanes;
     float lanes[kMaximaLanes];
-    for (std::size_t l = 0; l < kMaximaLanes; ++l) lanes[l] = -std::numeric_limits<float>::infinity();
+    for (std::size_t l = 0; l < kMaximaLanes; ++l)
+      lanes[l] = -std::numeric_limits<float>::infinity();
     for (std::size_t j = 0; j < depth; ++j)
       for (std::size_t l = 0; l < kMaximaLanes; ++l) {
         const float value = block[j * kMaximaLanes + l];

@@ -11,8 +11,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// The format as of this SAELens release; without the key its loader takes the file for an old one and drops the
-// metadata.
+// The format as of this SAELens release; without the key its loader takes the file for an old one
+// and drops the metadata.
 constexpr const char* kSaeLensVersion = "6.18.0";
 
 Json parse(const std::string& key, const std::string& text) {
@@ -29,8 +29,8 @@ std::vector<std::size_t> shape_of(const Tensor<float>& tensor) {
 
 }  // namespace
 
-void write_saelens_folder(const std::filesystem::path& folder, const SaeExport& exported, DType dtype,
-                          const std::map<std::string, std::string>& metadata) {
+void write_saelens_folder(const std::filesystem::path& folder, const SaeExport& exported,
+                          DType dtype, const std::map<std::string, std::string>& metadata) {
   if (dtype != DType::f32 && dtype != DType::bf16)
     throw ConfigError("SAELens export dtype is {}; expected fp32 or bf16.", name(dtype));
   Json cfg;
@@ -54,7 +54,8 @@ void write_saelens_folder(const std::filesystem::path& folder, const SaeExport& 
       stored.push_back(stored_tensor<float>(tensor_name, dtype, shape_of(values), values.span()));
     } else {
       to_bf16(values.span(), rounded.emplace_back(values.size()));
-      stored.push_back(stored_tensor<BFloat16>(tensor_name, dtype, shape_of(values), rounded.back()));
+      stored.push_back(
+          stored_tensor<BFloat16>(tensor_name, dtype, shape_of(values), rounded.back()));
     }
   }
   write_safetensors(folder / "sae_weights.safetensors", stored);

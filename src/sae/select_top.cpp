@@ -27,15 +27,16 @@ float bound_from_groups(std::span<const float> values, std::size_t k, SelectScra
 }
 
 // Keeps the k best of the ascending candidates, in order; returns the k-th largest value.
-float keep_best(std::span<const float> values, std::size_t k, SelectScratch& scratch, std::size_t count,
-                std::uint32_t* indices) {
+float keep_best(std::span<const float> values, std::size_t k, SelectScratch& scratch,
+                std::size_t count, std::uint32_t* indices) {
   scratch.ranked.resize(count);
   for (std::size_t i = 0; i < count; ++i) scratch.ranked[i] = values[scratch.candidates[i]];
   const auto kth = scratch.ranked.begin() + static_cast<std::ptrdiff_t>(k - 1);
   std::nth_element(scratch.ranked.begin(), kth, scratch.ranked.end(), std::greater<>());
   const float least = *kth;
-  std::size_t ties = k - static_cast<std::size_t>(std::count_if(scratch.ranked.begin(), kth,
-                                                                [&](float value) { return value > least; }));
+  std::size_t ties =
+      k - static_cast<std::size_t>(std::count_if(scratch.ranked.begin(), kth,
+                                                 [&](float value) { return value > least; }));
   std::size_t kept = 0;
   for (std::size_t i = 0; i < count; ++i) {
     const float value = values[scratch.candidates[i]];
@@ -48,8 +49,8 @@ float keep_best(std::span<const float> values, std::size_t k, SelectScratch& scr
 
 }  // namespace
 
-std::size_t select_top(std::span<const float> values, std::size_t k, float floor, SelectScratch& scratch,
-                       std::uint32_t* indices) {
+std::size_t select_top(std::span<const float> values, std::size_t k, float floor,
+                       SelectScratch& scratch, std::uint32_t* indices) {
   const std::size_t n = values.size();
   if (k == 0 || n == 0) return 0;
   scratch.candidates.resize(std::max(scratch.candidates.size(), n + 1));

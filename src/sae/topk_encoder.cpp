@@ -13,14 +13,17 @@ namespace {
 class CpuTopkEncoder final : public TopkEncoderBody {
  public:
   void pack(const SaeParameters& parameters, Stream&) override { encoder_.pack(parameters); }
-  void encode(const SaeParameters& parameters, TensorView<const float> x, const TopkRows& rows, Stream&) override {
+  void encode(const SaeParameters& parameters, TensorView<const float> x, const TopkRows& rows,
+              Stream&) override {
     const std::size_t k = rows.features.axis(1);
-    encoder_.run(parameters, x, {}, [&](std::size_t row, std::span<const float> pre, PanelMemory& memory) {
-      std::uint32_t* features = rows.features.row(row).data();
-      const std::size_t count = select_top(pre, k, 0.0F, memory.select, features);
-      rows.counts.data()[row] = static_cast<std::uint32_t>(count);
-      for (std::size_t j = 0; j < count; ++j) rows.values.row(row)[j] = pre[features[j]];
-    });
+    encoder_.run(parameters, x, {},
+                 [&](std::size_t row, std::span<const float> pre, PanelMemory& memory) {
+                   std::uint32_t* features = rows.features.row(row).data();
+                   const std::size_t count = select_top(pre, k, 0.0F, memory.select, features);
+                   rows.counts.data()[row] = static_cast<std::uint32_t>(count);
+                   for (std::size_t j = 0; j < count; ++j)
+                     rows.values.row(row)[j] = pre[features[j]];
+                 });
   }
 
  private:
@@ -30,7 +33,9 @@ class CpuTopkEncoder final : public TopkEncoderBody {
 std::unique_ptr<TopkEncoderBody> make_body(Device device) {
   if (device.kind == DeviceKind::cpu) return std::make_unique<CpuTopkEncoder>();
   if constexpr (has_cuda) return make_cuda_topk_encoder(device);
-  throw NotBuilt("TopkEncoder has no CUDA body in this build: configure where nvcc is found, or run on the CPU");
+  throw NotBuilt(
+      "TopkEncoder has no CUDA body in this build: configure where nvcc is found, or run on the "
+      "CPU");
 }
 
 void expect_device(Device found, Device expected, const char* what) {
@@ -50,8 +55,8 @@ void TopkEncoder::pack(const SaeParameters& parameters, Stream& stream) {
   body_->pack(parameters, stream);
 }
 
-void TopkEncoder::encode(const SaeParameters& parameters, TensorView<const float> x, const TopkRows& rows,
-                         Stream& stream) {
+void TopkEncoder::encode(const SaeParameters& parameters, TensorView<const float> x,
+                         const TopkRows& rows, Stream& stream) {
   const std::size_t n = x.axis(0), k = rows.features.axis(1);
   expect_shape(x, "x", {{"n", n}, {"D", parameters.d_in()}});
   expect_shape(rows.features, "features", {{"n", n}, {"k", k}});

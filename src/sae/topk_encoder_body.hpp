@@ -10,8 +10,8 @@ class TopkEncoderBody {
  public:
   virtual ~TopkEncoderBody() = default;
   virtual void pack(const SaeParameters& parameters, Stream& stream) = 0;
-  virtual void encode(const SaeParameters& parameters, TensorView<const float> x, const TopkRows& rows,
-                      Stream& stream) = 0;
+  virtual void encode(const SaeParameters& parameters, TensorView<const float> x,
+                      const TopkRows& rows, Stream& stream) = 0;
 };
 
 // Called only where has_cuda holds.

@@ -1,14 +1,15 @@
-// pre = (x - b_dec) W_enc^T + b_enc; of each row the k largest pre > 0, ascending, ties to the lower feature.
-// x [n, D], W_enc [F, D], pre [P, F]: P rows at a time, always P, so that cuBLAS takes the same kernel for any n.
-// centre: a thread owns elements of x; 8 bytes moved per element. Rows behind the last are zeros.
-// product: cuBLAS, fp32 multiplied and added in fp32 (pedantic: no TF32, no emulation).
-// select: a block owns a row, a thread every kThreads-th feature; reads pre four times, from L2 after the first.
-// Deterministic: the sums are cuBLAS's with one stream and its own workspace, the selection counts integers only.
+// pre = (x - b_dec) W_enc^T + b_enc; of each row the k largest pre > 0, ascending, ties to the
+// lower feature. x [n, D], W_enc [F, D], pre [P, F]: P rows at a time, always P, so that cuBLAS
+// takes the same kernel for any n. centre: a thread owns elements of x; 8 bytes moved per element.
+// Rows behind the last are zeros. product: cuBLAS, fp32 multiplied and added in fp32 (pedantic: no
+// TF32, no emulation). select: a block owns a row, a thread every kThreads-th feature; reads pre
+// four times, from L2 after the first. Deterministic: the sums are cuBLAS's with one stream and its
+// own workspace, the selection counts integers only.
 #include <cublas_v2.h>
 
 #include <algorithm>
-#include <cub/block/block_scan.cuh>
 #include <cstdint>
+#include <cub/block/block_scan.cuh>
 
 #include "refract/device/cuda_launch.hpp"
 #include "sae/topk_encoder_body.hpp"
@@ -17,21 +18,24 @@ namespace refract {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kBins = 2048;                     // of a histogram: 11 bits of the key
+constexpr int kBins = 2048;  // of a histogram: 11 bits of the key
 constexpr int kBinsPerThread = kBins / kThreads;
-constexpr std::size_t kCublasWorkspace_bytes = std::size_t{32} << 20;  // what cuBLAS advises for Hopper
+constexpr std::size_t kCublasWorkspace_bytes = std::size_t{32}
+                                               << 20;  // what cuBLAS advises for Hopper
 constexpr std::size_t kPre_bytes = std::size_t{256} << 20;
 using Scan = cub::BlockScan<unsigned, kThreads>;
 
 // centred [rows, D], of which the first `filled` have an x.
-__global__ void centre(const float* x, const float* b_dec, float* centred, std::size_t d_in, std::size_t filled,
-                       std::size_t rows) {
+__global__ void centre(const float* x, const float* b_dec, float* centred, std::size_t d_in,
+                       std::size_t filled, std::size_t rows) {
   const std::size_t stride = std::size_t{gridDim.x} * blockDim.x;
-  for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < rows * d_in; i += stride)
+  for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < rows * d_in;
+       i += stride)
     centred[i] = i < filled * d_in ? x[i] - b_dec[i % d_in] : 0.0F;
 }
 
-// Bits of a positive float are ordered as its value. What is not positive, and NaN, is never selected: 0.
+// Bits of a positive float are ordered as its value. What is not positive, and NaN, is never
+// selected: 0.
 __device__ unsigned key_of(float pre) { return pre > 0.0F ? __float_as_uint(pre) : 0U; }
 
 struct Row {
@@ -41,8 +45,8 @@ struct Row {
   __device__ float pre(unsigned f) const { return product[f] + b_enc[f]; }
 };
 
-// What the passes over the row share: `prefix` are the leading bits of the k-th largest key known so far, `wanted`
-// how many of the keys with that prefix belong to the k.
+// What the passes over the row share: `prefix` are the leading bits of the k-th largest key known
+// so far, `wanted` how many of the keys with that prefix belong to the k.
 struct Search {
   unsigned prefix, wanted, candidates;
 };
@@ -64,7 +68,8 @@ __device__ void narrow(const Row& row, unsigned mask, int shift, unsigned* bins,
   for (int b = highest; b > highest - kBinsPerThread; --b) own += bins[b];
   Scan(scan).ExclusiveSum(own, above, total);
   if (threadIdx.x == 0) search.candidates = total;
-  for (int b = highest; b > highest - kBinsPerThread; --b) {  // at most one thread and bin holds the wanted-th key
+  for (int b = highest; b > highest - kBinsPerThread;
+       --b) {  // at most one thread and bin holds the wanted-th key
     if (above < wanted && wanted <= above + bins[b]) {
       search.prefix = prefix | (static_cast<unsigned>(b) << shift);
       search.wanted = wanted - above;
@@ -74,9 +79,10 @@ __device__ void narrow(const Row& row, unsigned mask, int shift, unsigned* bins,
   __syncthreads();
 }
 
-// Writes, in ascending order, the features with a key above `least`, and the first `ties` of those equal to it.
-__device__ void gather(const Row& row, unsigned least, unsigned ties, std::uint32_t* features, float* values,
-                       std::uint32_t* count, Scan::TempStorage& scan) {
+// Writes, in ascending order, the features with a key above `least`, and the first `ties` of those
+// equal to it.
+__device__ void gather(const Row& row, unsigned least, unsigned ties, std::uint32_t* features,
+                       float* values, std::uint32_t* count, Scan::TempStorage& scan) {
   unsigned above_before = 0, equal_before = 0;  // in the tiles so far; the same in all threads
   for (unsigned first = 0; first < row.size; first += kThreads) {
     const unsigned f = first + threadIdx.x;
@@ -100,8 +106,8 @@ __device__ void gather(const Row& row, unsigned least, unsigned ties, std::uint3
 }
 
 __global__ void __launch_bounds__(kThreads)
-select(const float* product, const float* b_enc, unsigned d_sae, unsigned k, std::uint32_t* features, float* values,
-       std::uint32_t* counts) {
+    select(const float* product, const float* b_enc, unsigned d_sae, unsigned k,
+           std::uint32_t* features, float* values, std::uint32_t* counts) {
   __shared__ unsigned bins[kBins];
   __shared__ Search search;
   __shared__ Scan::TempStorage scan;
@@ -109,20 +115,24 @@ select(const float* product, const float* b_enc, unsigned d_sae, unsigned k, std
   const Row row{product + r * d_sae, b_enc, d_sae};
   if (threadIdx.x == 0) search = {0, k, 0};
   __syncthreads();
-  // Positive floats have 31 bits: 11 + 10 + 10. The later passes see one known bit again, which changes nothing.
+  // Positive floats have 31 bits: 11 + 10 + 10. The later passes see one known bit again, which
+  // changes nothing.
   narrow(row, 0U, 20, bins, search, scan);
   const bool all = search.candidates <= k;  // nothing to choose: key 0 is below all of them
   if (!all) {
     narrow(row, 0x7FFU << 20, 10, bins, search, scan);
     narrow(row, 0x1FFFFFU << 10, 0, bins, search, scan);
   }
-  gather(row, all ? 0U : search.prefix, all ? 0U : search.wanted, features + r * k, values + r * k, counts + r, scan);
+  gather(row, all ? 0U : search.prefix, all ? 0U : search.wanted, features + r * k, values + r * k,
+         counts + r, scan);
 }
 
 class CudaTopkEncoder final : public TopkEncoderBody {
  public:
-  explicit CudaTopkEncoder(Device device) : device_(device), workspace_(kCublasWorkspace_bytes, device) {
-    check(cublasCreate(&handle_), "cublasCreate");  // on the device that allocating the workspace made current
+  explicit CudaTopkEncoder(Device device)
+      : device_(device), workspace_(kCublasWorkspace_bytes, device) {
+    check(cublasCreate(&handle_),
+          "cublasCreate");  // on the device that allocating the workspace made current
   }
   ~CudaTopkEncoder() override {
     if (handle_) cublasDestroy(handle_);
@@ -140,15 +150,18 @@ class CudaTopkEncoder final : public TopkEncoderBody {
     check(cublasSetWorkspace(handle_, workspace_.data(), workspace_.bytes()), "cublasSetWorkspace");
     check(cublasSetMathMode(handle_, CUBLAS_PEDANTIC_MATH), "cublasSetMathMode");
     for (std::size_t first = 0; first < n; first += panel)
-      encode_panel(parameters, x.rows(first, std::min(panel, n - first)), first, rows, stream, queue);
+      encode_panel(parameters, x.rows(first, std::min(panel, n - first)), first, rows, stream,
+                   queue);
   }
 
  private:
   // Rows of a panel: a function of F alone.
   std::size_t fit(const SaeParameters& parameters) {
     const std::size_t d_in = parameters.d_in(), d_sae = parameters.d_sae();
-    const std::size_t rows = std::clamp<std::size_t>(kPre_bytes / sizeof(float) / d_sae / 64 * 64, 64, 4096);
-    if (product_.shape() != Shape{rows, d_sae}) product_ = Tensor<float>(Shape{rows, d_sae}, device_);
+    const std::size_t rows =
+        std::clamp<std::size_t>(kPre_bytes / sizeof(float) / d_sae / 64 * 64, 64, 4096);
+    if (product_.shape() != Shape{rows, d_sae})
+      product_ = Tensor<float>(Shape{rows, d_sae}, device_);
     if (centred_.shape() != Shape{rows, d_in}) centred_ = Tensor<float>(Shape{rows, d_in}, device_);
     return rows;
   }
@@ -156,24 +169,29 @@ class CudaTopkEncoder final : public TopkEncoderBody {
   void encode_panel(const SaeParameters& parameters, TensorView<const float> x, std::size_t first,
                     const TopkRows& rows, Stream& stream, cudaStream_t queue) {
     const std::size_t panel = product_.axis(0), filled = x.axis(0), k = rows.features.axis(1);
-    const int d_in = static_cast<int>(parameters.d_in()), d_sae = static_cast<int>(parameters.d_sae());
-    const auto blocks = static_cast<unsigned>(std::min<std::size_t>(4096, (panel * parameters.d_in() + 255) / 256));
-    centre<<<blocks, 256, 0, queue>>>(x.data(), parameters.b_dec.data(), centred_.data(), parameters.d_in(), filled,
-                                      panel);
+    const int d_in = static_cast<int>(parameters.d_in()),
+              d_sae = static_cast<int>(parameters.d_sae());
+    const auto blocks =
+        static_cast<unsigned>(std::min<std::size_t>(4096, (panel * parameters.d_in() + 255) / 256));
+    centre<<<blocks, 256, 0, queue>>>(x.data(), parameters.b_dec.data(), centred_.data(),
+                                      parameters.d_in(), filled, panel);
     cuda::check_launch("centre", stream);
     // Column-major, as cuBLAS sees our rows: product^T [F, P] = W_enc [F, D] . centred^T [D, P].
     const float one = 1, zero = 0;
     check(cublasSgemm(handle_, CUBLAS_OP_T, CUBLAS_OP_N, d_sae, static_cast<int>(panel), d_in, &one,
-                      parameters.W_enc.data(), d_in, centred_.data(), d_in, &zero, product_.data(), d_sae),
+                      parameters.W_enc.data(), d_in, centred_.data(), d_in, &zero, product_.data(),
+                      d_sae),
           "cublasSgemm");
     select<<<static_cast<unsigned>(filled), kThreads, 0, queue>>>(
-        product_.data(), parameters.b_enc.data(), static_cast<unsigned>(d_sae), static_cast<unsigned>(k),
-        rows.features.data() + first * k, rows.values.data() + first * k, rows.counts.data() + first);
+        product_.data(), parameters.b_enc.data(), static_cast<unsigned>(d_sae),
+        static_cast<unsigned>(k), rows.features.data() + first * k, rows.values.data() + first * k,
+        rows.counts.data() + first);
     cuda::check_launch("select", stream);
   }
 
   void check(cublasStatus_t code, const char* doing) const {
-    if (code != CUBLAS_STATUS_SUCCESS) cuda::throw_cuda_error(doing, device_.index, cublasGetStatusString(code));
+    if (code != CUBLAS_STATUS_SUCCESS)
+      cuda::throw_cuda_error(doing, device_.index, cublasGetStatusString(code));
   }
 
   Device device_;

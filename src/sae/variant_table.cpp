@@ -22,11 +22,12 @@ std::vector<std::string_view> variant_names() {
 const VariantRow& variant_row(const SaeConfig& config) {
   for (const VariantRow& row : kVariants)
     if (row.name == config.variant) return row;
-  throw ConfigError("SAE \"{}\" has variant \"{}\"; known variants: {}.", config.name, config.variant,
-                    fmt::join(variant_names(), ", "));
+  throw ConfigError("SAE \"{}\" has variant \"{}\"; known variants: {}.", config.name,
+                    config.variant, fmt::join(variant_names(), ", "));
 }
 
-std::unique_ptr<Variant> make_variant(const SaeConfig& config, std::size_t d_in, std::uint64_t dead_after_rows) {
+std::unique_ptr<Variant> make_variant(const SaeConfig& config, std::size_t d_in,
+                                      std::uint64_t dead_after_rows) {
   check(config, "SAE " + config.name);
   return variant_row(config).make(config, d_in, dead_after_rows);
 }

@@ -11,14 +11,19 @@ namespace refract {
 
 struct VariantRow {
   std::string_view name;
-  std::unique_ptr<Variant> (*make)(const SaeConfig& config, std::size_t d_in, std::uint64_t dead_after_rows);
+  std::unique_ptr<Variant> (*make)(const SaeConfig& config, std::size_t d_in,
+                                   std::uint64_t dead_after_rows);
   void (*check)(const SaeConfig& config, std::string_view where);  // its own settings; ConfigError
 };
-[[nodiscard]] const VariantRow& variant_row(const SaeConfig& config);  // ConfigError lists the known ones
+[[nodiscard]] const VariantRow& variant_row(
+    const SaeConfig& config);  // ConfigError lists the known ones
 
-std::unique_ptr<Variant> make_topk(const SaeConfig& config, std::size_t d_in, std::uint64_t dead_after_rows);
-std::unique_ptr<Variant> make_batchtopk(const SaeConfig& config, std::size_t d_in, std::uint64_t dead_after_rows);
-std::unique_ptr<Variant> make_relu(const SaeConfig& config, std::size_t d_in, std::uint64_t dead_after_rows);
+std::unique_ptr<Variant> make_topk(const SaeConfig& config, std::size_t d_in,
+                                   std::uint64_t dead_after_rows);
+std::unique_ptr<Variant> make_batchtopk(const SaeConfig& config, std::size_t d_in,
+                                        std::uint64_t dead_after_rows);
+std::unique_ptr<Variant> make_relu(const SaeConfig& config, std::size_t d_in,
+                                   std::uint64_t dead_after_rows);
 
 void check_k(const SaeConfig& config, std::string_view where);  // 1 .. d_sae
 void check_batchtopk(const SaeConfig& config, std::string_view where);

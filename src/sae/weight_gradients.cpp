@@ -15,13 +15,15 @@ constexpr std::size_t kFeaturesPerItem = 16;
 void expect_range(const SaeParameters& parameters, const FeatureGradients& gradients) {
   const std::size_t last = gradients.first + gradients.count;
   // A rank may own no panel at all, behind the last.
-  REFRACT_ASSERT((gradients.count == 0 || gradients.first % kPanelFeatures == 0) && last <= parameters.d_sae(), "first {} count {} d_sae {}",
-                 gradients.first, gradients.count, parameters.d_sae());
+  REFRACT_ASSERT(
+      (gradients.count == 0 || gradients.first % kPanelFeatures == 0) && last <= parameters.d_sae(),
+      "first {} count {} d_sae {}", gradients.first, gradients.count, parameters.d_sae());
 }
 
 }  // namespace
 
-FeatureGradients make_feature_gradients(const SaeParameters& parameters, std::size_t first, std::size_t count) {
+FeatureGradients make_feature_gradients(const SaeParameters& parameters, std::size_t first,
+                                        std::size_t count) {
   const std::size_t d_in = parameters.d_in();
   FeatureGradients made;
   made.first = first;
@@ -33,14 +35,16 @@ FeatureGradients make_feature_gradients(const SaeParameters& parameters, std::si
   return made;
 }
 
-void WeightGradients::gather(const SaeParameters& parameters, TensorView<const float> x, const RowGradients& rows) {
+void WeightGradients::gather(const SaeParameters& parameters, TensorView<const float> x,
+                             const RowGradients& rows) {
   x_ = x;
   rows_ = &rows;
   const std::size_t n = x.axis(0), d_sae = parameters.d_sae();
   terms_.resize(rows.terms.size());
   parallel_for(terms_.size(), [&](std::size_t t) {
     const GradientTerm& from = rows.terms[t];
-    REFRACT_ASSERT(from.acts.row_starts.size() == n + 1, "row_starts {} rows {}", from.acts.row_starts.size(), n);
+    REFRACT_ASSERT(from.acts.row_starts.size() == n + 1, "row_starts {} rows {}",
+                   from.acts.row_starts.size(), n);
     Term& to = terms_[t];
     to.starts.assign(d_sae + 2, 0);
     for (const std::uint32_t feature : from.acts.features) ++to.starts[feature + 2];
@@ -49,10 +53,11 @@ void WeightGradients::gather(const SaeParameters& parameters, TensorView<const f
     const bool threshold = !from.threshold_grads.empty();
     for (std::size_t row = 0; row < n; ++row)
       for (std::uint64_t j = from.acts.row_starts[row]; j < from.acts.row_starts[row + 1]; ++j)
-        // starts[f + 1] is where feature f's next entry goes; after the last one it is where f + 1 starts.
-        to.entries[to.starts[from.acts.features[j] + 1]++] = {static_cast<std::uint32_t>(row), from.acts.values[j],
-                                                              from.pre_grads[j],
-                                                              threshold ? from.threshold_grads[j] : 0.0F};
+        // starts[f + 1] is where feature f's next entry goes; after the last one it is where f + 1
+        // starts.
+        to.entries[to.starts[from.acts.features[j] + 1]++] = {
+            static_cast<std::uint32_t>(row), from.acts.values[j], from.pre_grads[j],
+            threshold ? from.threshold_grads[j] : 0.0F};
   });
 }
 
@@ -62,13 +67,15 @@ void WeightGradients::accumulate(const SaeParameters& parameters, FeatureGradien
   parallel_for((out.count + kFeaturesPerItem - 1) / kFeaturesPerItem, [&](std::size_t item) {
     std::vector<const float*> x_rows, v_rows;
     std::vector<float> values, pre_grads;
-    for (std::size_t i = item * kFeaturesPerItem; i < std::min(out.count, (item + 1) * kFeaturesPerItem); ++i) {
+    for (std::size_t i = item * kFeaturesPerItem;
+         i < std::min(out.count, (item + 1) * kFeaturesPerItem); ++i) {
       float *dW_enc = out.dW_enc.data() + i * d_in, *dW_dec = out.dW_dec.data() + i * d_in;
       float db_enc = 0, dthreshold = 0;
       std::fill_n(dW_enc, d_in, 0.0F);
       std::fill_n(dW_dec, d_in, 0.0F);
       for (std::size_t t = 0; t < terms_.size(); ++t) {
-        const std::size_t begin = terms_[t].starts[out.first + i], end = terms_[t].starts[out.first + i + 1];
+        const std::size_t begin = terms_[t].starts[out.first + i],
+                          end = terms_[t].starts[out.first + i + 1];
         const std::size_t count = end - begin;
         x_rows.resize(count), v_rows.resize(count), values.resize(count), pre_grads.resize(count);
         for (std::size_t j = 0; j < count; ++j) {
@@ -81,7 +88,8 @@ void WeightGradients::accumulate(const SaeParameters& parameters, FeatureGradien
           dthreshold += entry.threshold_grad;
         }
         add_scaled_rows(v_rows.data(), values.data(), count, d_in, dW_dec);
-        add_scaled_centred_rows(x_rows.data(), pre_grads.data(), count, parameters.b_dec.data(), d_in, dW_enc);
+        add_scaled_centred_rows(x_rows.data(), pre_grads.data(), count, parameters.b_dec.data(),
+                                d_in, dW_enc);
       }
       out.db_enc.data()[i] = db_enc;
       if (out.dthreshold.size() != 0) out.dthreshold.data()[i] = dthreshold;
@@ -89,9 +97,11 @@ void WeightGradients::accumulate(const SaeParameters& parameters, FeatureGradien
   });
 }
 
-void finish_gradients(const SaeParameters& parameters, FeatureGradients& gradients, PanelSums& sums) {
+void finish_gradients(const SaeParameters& parameters, FeatureGradients& gradients,
+                      PanelSums& sums) {
   expect_range(parameters, gradients);
-  const std::size_t d_in = parameters.d_in(), panels = (gradients.count + kPanelFeatures - 1) / kPanelFeatures;
+  const std::size_t d_in = parameters.d_in(),
+                    panels = (gradients.count + kPanelFeatures - 1) / kPanelFeatures;
   sums.squared_norm.assign(panels, 0.0);
   sums.db_dec.assign(panels * d_in, 0.0);
   parallel_for(panels, [&](std::size_t panel) {
@@ -104,14 +114,16 @@ void finish_gradients(const SaeParameters& parameters, FeatureGradients& gradien
       // Movement along a unit row only changes its length, which is set back after the update.
       const float along = -dot(dW_dec, direction, d_in);
       add_scaled_rows(&direction, &along, 1, d_in, dW_dec);
-      // An entry at its bound that a descent would push below it does not move, so it has no slope either: neither
-      // the norm that clips all gradients nor the moments may see one.
+      // An entry at its bound that a descent would push below it does not move, so it has no slope
+      // either: neither the norm that clips all gradients nor the moments may see one.
       if (parameters.non_negative_decoder)
         for (std::size_t d = 0; d < d_in; ++d)
           if (direction[d] == 0 && dW_dec[d] > 0) dW_dec[d] = 0;
       const double db_enc = static_cast<double>(gradients.db_enc.data()[i]);
-      squared += squared_norm(dW_dec, d_in) + squared_norm(gradients.dW_enc.data() + i * d_in, d_in) + db_enc * db_enc;
-      if (gradients.dthreshold.size() != 0) squared += squared_norm(gradients.dthreshold.data() + i, 1);
+      squared += squared_norm(dW_dec, d_in) +
+                 squared_norm(gradients.dW_enc.data() + i * d_in, d_in) + db_enc * db_enc;
+      if (gradients.dthreshold.size() != 0)
+        squared += squared_norm(gradients.dthreshold.data() + i, 1);
       const float* encoder = parameters.W_enc.data() + (gradients.first + i) * d_in;
       for (std::size_t d = 0; d < d_in; ++d) db_dec[d] -= db_enc * static_cast<double>(encoder[d]);
     }

@@ -9,11 +9,12 @@
 
 namespace refract {
 
-// body(item, memory of the worker); `memory` grows to one entry per thread and is kept by the caller. Results
-// must not depend on which worker took an item.
+// body(item, memory of the worker); `memory` grows to one entry per thread and is kept by the
+// caller. Results must not depend on which worker took an item.
 template <typename Memory, typename Body>
 void for_each_item(std::size_t items, std::vector<Memory>& memory, Body&& body) {
-  const std::size_t workers = std::min(items, static_cast<std::size_t>(std::max(1, thread_count())));
+  const std::size_t workers =
+      std::min(items, static_cast<std::size_t>(std::max(1, thread_count())));
   if (memory.size() < workers) memory.resize(workers);
   std::atomic<std::size_t> next{0};
   parallel_for(workers, [&](std::size_t worker) {

@@ -7,20 +7,22 @@
 
 namespace refract {
 
-BlockPlan plan_block(const SampleOrder& order, const ChunkShape& chunk, std::uint64_t block, TokenCorpus& corpus,
-                     const RowRule& rule) {
+BlockPlan plan_block(const SampleOrder& order, const ChunkShape& chunk, std::uint64_t block,
+                     TokenCorpus& corpus, const RowRule& rule) {
   BlockPlan plan;
   std::vector<BlockPlan::Row> sequence;
   for (const ContextPart& part : order.block_parts(chunk, block)) {
     const ContextTableData& table = corpus.contexts(part.context.shard);
-    const std::vector<std::uint32_t> slots =
-        select_slots(rule, table, part.context.context, part.context.key(), order.rule().store_seed);
+    const std::vector<std::uint32_t> slots = select_slots(
+        rule, table, part.context.context, part.context.key(), order.rule().store_seed);
     const auto index = static_cast<std::uint32_t>(plan.contexts.size());
     plan.contexts.push_back(part.context.key());
-    for (std::uint32_t i = 0; i < part.count; ++i) sequence.push_back({index, slots[part.first + i]});
+    for (std::uint32_t i = 0; i < part.count; ++i)
+      sequence.push_back({index, slots[part.first + i]});
   }
   plan.rows.reserve(sequence.size());
-  for (const std::uint32_t i : order.block_permutation(chunk, block)) plan.rows.push_back(sequence[i]);
+  for (const std::uint32_t i : order.block_permutation(chunk, block))
+    plan.rows.push_back(sequence[i]);
   return plan;
 }
 
@@ -41,7 +43,8 @@ struct Copy {
 // Of each context: which of its slots the block's rows are.
 std::vector<std::vector<Copy>> copies_of_contexts(const BlockPlan& plan) {
   std::vector<std::vector<Copy>> wanted(plan.contexts.size());
-  for (std::uint32_t r = 0; r < plan.rows.size(); ++r) wanted[plan.rows[r].context].push_back({plan.rows[r].slot, r});
+  for (std::uint32_t r = 0; r < plan.rows.size(); ++r)
+    wanted[plan.rows[r].context].push_back({plan.rows[r].slot, r});
   return wanted;
 }
 
@@ -52,27 +55,33 @@ struct Call {
 };
 
 // Contexts from `first` on. The block's last context ends the last call.
-std::vector<Call> make_calls(const std::vector<ContextInput>& inputs, const std::vector<std::vector<Copy>>& wanted, std::size_t first) {
+std::vector<Call> make_calls(const std::vector<ContextInput>& inputs,
+                             const std::vector<std::vector<Copy>>& wanted, std::size_t first) {
   std::vector<Call> calls;
   for (std::size_t c = first; c < inputs.size(); ++c) {
-    if (calls.empty() || calls.back().ids.size() + inputs[c].ids.size() > kForwardTokens) calls.emplace_back();
+    if (calls.empty() || calls.back().ids.size() + inputs[c].ids.size() > kForwardTokens)
+      calls.emplace_back();
     Call& call = calls.back();
     const auto base = static_cast<std::uint32_t>(call.ids.size());
-    // Slots are filled from the front without holes, so a slot is also the token's index in the context.
+    // Slots are filled from the front without holes, so a slot is also the token's index in the
+    // context.
     for (const Copy& copy : wanted[c])
       if (copy.token < inputs[c].ids.size()) call.copies.push_back({base + copy.token, copy.row});
     call.ids.insert(call.ids.end(), inputs[c].ids.begin(), inputs[c].ids.end());
-    call.positions.insert(call.positions.end(), inputs[c].positions.begin(), inputs[c].positions.end());
+    call.positions.insert(call.positions.end(), inputs[c].positions.begin(),
+                          inputs[c].positions.end());
     for (std::size_t s = 0; s + 1 < inputs[c].segment_starts.size(); ++s)
       call.segment_starts.push_back(base + inputs[c].segment_starts[s]);
   }
-  for (Call& call : calls) call.segment_starts.push_back(static_cast<std::uint32_t>(call.ids.size()));
+  for (Call& call : calls)
+    call.segment_starts.push_back(static_cast<std::uint32_t>(call.ids.size()));
   return calls;
 }
 
 class Capture final : public Tap {
  public:
-  Capture(const std::vector<HookPoint>& hooks, std::vector<Tensor<float>>& out) : hooks_(hooks), out_(out) {}
+  Capture(const std::vector<HookPoint>& hooks, std::vector<Tensor<float>>& out)
+      : hooks_(hooks), out_(out) {}
   // The call's last keep_tokens tokens are also kept whole, in kept[hook].
   void set_call(const Call& call, std::size_t keep_tokens, std::vector<Tensor<float>>* kept) {
     call_ = &call;
@@ -86,7 +95,8 @@ class Capture final : public Tap {
         std::ranges::copy(values.row(copy.token), out_[h].row(copy.row).begin());
       if (!kept_) continue;
       (*kept_)[h] = Tensor<float>(Shape{keep_tokens_, values.axis(1)});
-      std::ranges::copy(values.rows(values.axis(0) - keep_tokens_, keep_tokens_).span(), (*kept_)[h].data());
+      std::ranges::copy(values.rows(values.axis(0) - keep_tokens_, keep_tokens_).span(),
+                        (*kept_)[h].data());
     }
   }
 
@@ -106,9 +116,12 @@ double norm_of(std::span<const float> row) {
 
 }  // namespace
 
-BlockComputer::BlockComputer(const LanguageModel& model, std::vector<HookPoint> hooks, TokenCorpus& corpus,
-                             std::vector<double> sink_thresholds)
-    : model_(model), hooks_(std::move(hooks)), corpus_(corpus), sink_thresholds_(std::move(sink_thresholds)) {
+BlockComputer::BlockComputer(const LanguageModel& model, std::vector<HookPoint> hooks,
+                             TokenCorpus& corpus, std::vector<double> sink_thresholds)
+    : model_(model),
+      hooks_(std::move(hooks)),
+      corpus_(corpus),
+      sink_thresholds_(std::move(sink_thresholds)) {
   for (const HookPoint hook : hooks_) model_.require(hook);
 }
 
@@ -116,18 +129,21 @@ BlockRows BlockComputer::compute(const BlockPlan& plan, Stream& stream) {
   std::vector<ContextInput> inputs;
   for (const std::uint64_t key : plan.contexts) inputs.push_back(corpus_.input(key));
   BlockRows out;
-  for (const BlockPlan::Row& row : plan.rows) out.identity.append(inputs[row.context].slots, row.slot);
+  for (const BlockPlan::Row& row : plan.rows)
+    out.identity.append(inputs[row.context].slots, row.slot);
   int last_layer = 0;
   for (const HookPoint hook : hooks_) {
     out.activations.emplace_back(Shape{plan.rows.size(), model_.info().d_model});
     last_layer = std::max(last_layer, hook.layer);
   }
   const std::vector<std::vector<Copy>> wanted = copies_of_contexts(plan);
-  const bool known = !plan.contexts.empty() && last_context_ == plan.contexts.front() && !last_values_.empty();
+  const bool known =
+      !plan.contexts.empty() && last_context_ == plan.contexts.front() && !last_values_.empty();
   for (std::size_t h = 0; known && h < hooks_.size(); ++h)
     for (const Copy& copy : wanted.front())
       if (copy.token < last_values_[h].axis(0))
-        std::ranges::copy(last_values_[h].cview().row(copy.token), out.activations[h].row(copy.row).begin());
+        std::ranges::copy(last_values_[h].cview().row(copy.token),
+                          out.activations[h].row(copy.row).begin());
   Capture capture(hooks_, out.activations);
   const std::vector<Call> calls = make_calls(inputs, wanted, known ? 1 : 0);
   if (!calls.empty()) {

@@ -23,7 +23,8 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
-// sum over rows of weight(r) * x[r], in panels of fixed size added in index order: the same for any thread count.
+// sum over rows of weight(r) * x[r], in panels of fixed size added in index order: the same for any
+// thread count.
 std::vector<double> weighted_sum(TensorView<const float> x, const std::vector<std::uint32_t>& rows,
                                  const std::vector<double>& weights) {
   constexpr std::size_t kPanel = 1024;
@@ -42,7 +43,8 @@ std::vector<double> weighted_sum(TensorView<const float> x, const std::vector<st
 }
 
 // Weiszfeld's iteration from the mean; stops when the point moves less than 1e-6 of its spread.
-std::vector<float> geometric_median(TensorView<const float> x, const std::vector<std::uint32_t>& rows,
+std::vector<float> geometric_median(TensorView<const float> x,
+                                    const std::vector<std::uint32_t>& rows,
                                     const std::vector<float>& mean) {
   const std::size_t d = x.axis(1);
   std::vector<float> point = mean;
@@ -51,7 +53,8 @@ std::vector<float> geometric_median(TensorView<const float> x, const std::vector
     parallel_for(rows.size(), [&](std::size_t i) {
       const std::span<const float> row = x.row(rows[i]);
       double square = 0;
-      for (std::size_t j = 0; j < d; ++j) square += (static_cast<double>(row[j]) - point[j]) * (row[j] - point[j]);
+      for (std::size_t j = 0; j < d; ++j)
+        square += (static_cast<double>(row[j]) - point[j]) * (row[j] - point[j]);
       weights[i] = 1.0 / std::max(std::sqrt(square), 1e-12);
     });
     double total = 0, moved = 0, mean_distance = 0;
@@ -99,23 +102,27 @@ std::vector<double> covariance(TensorView<const float> x, const std::vector<std:
 
 }  // namespace
 
-HookCalibration measure_hook(TensorView<const float> x, std::span<const std::uint8_t> special, double sink_ratio,
-                             const std::string& input_scale) {
+HookCalibration measure_hook(TensorView<const float> x, std::span<const std::uint8_t> special,
+                             double sink_ratio, const std::string& input_scale) {
   const std::size_t n = x.axis(0), d = x.axis(1);
   std::vector<double> norms(n), kept_norms;
   parallel_for(n, [&](std::size_t i) { norms[i] = norm_of(x.row(i)); });
   for (std::size_t i = 0; i < n; ++i)
     if (!special[i]) kept_norms.push_back(norms[i]);
   if (kept_norms.empty())
-    throw DataError("calibration found no ordinary row (only BOS, padding or special tokens): check rows.take");
+    throw DataError(
+        "calibration found no ordinary row (only BOS, padding or special tokens): check rows.take");
   HookCalibration out;
   out.d_in = d;
   out.median_norm = median(kept_norms);
   out.sink_threshold = sink_ratio * out.median_norm;
   std::vector<std::uint32_t> rows;
   for (std::size_t i = 0; i < n; ++i) {
-    if (!std::isfinite(norms[i])) throw NumericalError("the model gave a value that is not finite, in row {} of the calibration", i);
-    if (!special[i] && norms[i] <= out.sink_threshold) rows.push_back(static_cast<std::uint32_t>(i));
+    if (!std::isfinite(norms[i]))
+      throw NumericalError(
+          "the model gave a value that is not finite, in row {} of the calibration", i);
+    if (!special[i] && norms[i] <= out.sink_threshold)
+      rows.push_back(static_cast<std::uint32_t>(i));
   }
   out.rows = rows.size();
   double norm_sum = 0;
@@ -123,12 +130,14 @@ HookCalibration measure_hook(TensorView<const float> x, std::span<const std::uin
   out.mean_norm = norm_sum / static_cast<double>(rows.size());
   out.input_scale = input_scale == "none" ? 1.0 : std::sqrt(static_cast<double>(d)) / out.mean_norm;
   const std::vector<double> sum = weighted_sum(x, rows, std::vector<double>(rows.size(), 1.0));
-  for (const double value : sum) out.mean.push_back(static_cast<float>(value / static_cast<double>(rows.size())));
+  for (const double value : sum)
+    out.mean.push_back(static_cast<float>(value / static_cast<double>(rows.size())));
   out.geometric_median = geometric_median(x, rows, out.mean);
   out.covariance = covariance(x, rows, out.mean);
   out.int8_scales.assign(d, 0.0F);
   for (const std::uint32_t r : rows)
-    for (std::size_t j = 0; j < d; ++j) out.int8_scales[j] = std::max(out.int8_scales[j], std::abs(x.row(r)[j]) / 127.0F);
+    for (std::size_t j = 0; j < d; ++j)
+      out.int8_scales[j] = std::max(out.int8_scales[j], std::abs(x.row(r)[j]) / 127.0F);
   return out;
 }
 
@@ -143,24 +152,30 @@ struct CalibrationPlan {
 
 // Contexts in a drawn order until the next would exceed the rows or tokens allowed.
 CalibrationPlan plan_calibration(const CalibrationConfig& config, TokenCorpus& corpus,
-                                 std::span<const ContextRef> first_window, const RowRule& rule, std::uint64_t store_seed) {
+                                 std::span<const ContextRef> first_window, const RowRule& rule,
+                                 std::uint64_t store_seed) {
   CalibrationPlan plan;
   for (const std::uint32_t i : permutation(static_cast<std::uint32_t>(first_window.size()),
                                            CounterRng(Purpose::calibration, {store_seed}))) {
     const ContextRef& context = first_window[i];
     const ContextTableData& table = corpus.contexts(context.shard);
-    if (plan.rows + context.rows > config.rows || plan.tokens + table.context_length > config.max_tokens) break;
-    if (plan.parts.empty() || plan.parts.back().contexts.size() == kContextsPerPart) plan.parts.emplace_back();
+    if (plan.rows + context.rows > config.rows ||
+        plan.tokens + table.context_length > config.max_tokens)
+      break;
+    if (plan.parts.empty() || plan.parts.back().contexts.size() == kContextsPerPart)
+      plan.parts.emplace_back();
     BlockPlan& part = plan.parts.back();
-    for (const std::uint32_t slot : select_slots(rule, table, context.context, context.key(), store_seed))
+    for (const std::uint32_t slot :
+         select_slots(rule, table, context.context, context.key(), store_seed))
       part.rows.push_back({static_cast<std::uint32_t>(part.contexts.size()), slot});
     part.contexts.push_back(context.key());
     plan.rows += context.rows;
     plan.tokens += table.context_length;
   }
   if (plan.rows == 0)
-    throw ConfigError("calibration.rows ({}) and calibration.max_tokens ({}) allow not one context: raise them",
-                      config.rows, config.max_tokens);
+    throw ConfigError(
+        "calibration.rows ({}) and calibration.max_tokens ({}) allow not one context: raise them",
+        config.rows, config.max_tokens);
   return plan;
 }
 
@@ -168,8 +183,9 @@ CalibrationPlan plan_calibration(const CalibrationConfig& config, TokenCorpus& c
 
 CalibrationData collective_calibrate(const CalibrationConfig& config, const LanguageModel& model,
                                      const std::vector<HookPoint>& hooks, TokenCorpus& corpus,
-                                     std::span<const ContextRef> first_window, const RowRule& rule, double sink_ratio,
-                                     const std::string& input_scale, std::uint64_t store_seed, Communicator& ranks) {
+                                     std::span<const ContextRef> first_window, const RowRule& rule,
+                                     double sink_ratio, const std::string& input_scale,
+                                     std::uint64_t store_seed, Communicator& ranks) {
   const CalibrationPlan plan = plan_calibration(config, corpus, first_window, rule, store_seed);
   const bool root = ranks.rank() == 0;
   const std::size_t d = model.info().d_model;
@@ -179,23 +195,27 @@ CalibrationData collective_calibrate(const CalibrationConfig& config, const Lang
   std::vector<std::uint8_t> special;
   Progress progress("calibrate", plan.rows, "rows", !root);
   // A round: each rank computes one part, the root takes them in rank order, which is their order.
-  const auto size = static_cast<std::size_t>(ranks.size()), rank = static_cast<std::size_t>(ranks.rank());
+  const auto size = static_cast<std::size_t>(ranks.size()),
+             rank = static_cast<std::size_t>(ranks.rank());
   for (std::size_t first = 0; first < plan.parts.size(); first += size) {
     BlockRows mine;
     if (first + rank < plan.parts.size()) mine = computer.compute(plan.parts[first + rank], stream);
     mine.activations.resize(hooks.size());
     for (std::size_t h = 0; h < hooks.size(); ++h) {
-      const std::vector<float> round = ranks.all_gather(std::span<const float>(mine.activations[h].span()));
+      const std::vector<float> round =
+          ranks.all_gather(std::span<const float>(mine.activations[h].span()));
       if (root) x[h].insert(x[h].end(), round.begin(), round.end());
     }
-    const std::vector<std::uint8_t> excluded = ranks.all_gather(std::span<const std::uint8_t>(mine.identity.excluded));
+    const std::vector<std::uint8_t> excluded =
+        ranks.all_gather(std::span<const std::uint8_t>(mine.identity.excluded));
     special.insert(special.end(), excluded.begin(), excluded.end());
     progress.advance(excluded.size());
   }
   progress.finish();
   CalibrationData data;
   for (std::size_t h = 0; root && h < hooks.size(); ++h) {
-    HookCalibration hook = measure_hook(TensorView<const float>(x[h].data(), Shape{plan.rows, d}), special, sink_ratio, input_scale);
+    HookCalibration hook = measure_hook(TensorView<const float>(x[h].data(), Shape{plan.rows, d}),
+                                        special, sink_ratio, input_scale);
     hook.hook = name(hooks[h]);
     hook.tokens = plan.tokens;
     data.hooks.push_back(std::move(hook));

@@ -71,15 +71,20 @@ DownloadPlan plan_download(const SourceConfig& source, const std::filesystem::pa
 std::string to_text(const DownloadPlan& plan) {
   ordered_json shards = ordered_json::array();
   for (const ShardRef& shard : plan.shards)
-    shards.push_back({{"name", shard.name}, {"url", shard.url}, {"bytes", shard.bytes}, {"sha256", shard.sha256}});
-  return ordered_json{{"digest", plan.digest}, {"folder", plan.folder.string()}, {"shards", shards}}.dump();
+    shards.push_back({{"name", shard.name},
+                      {"url", shard.url},
+                      {"bytes", shard.bytes},
+                      {"sha256", shard.sha256}});
+  return ordered_json{{"digest", plan.digest}, {"folder", plan.folder.string()}, {"shards", shards}}
+      .dump();
 }
 
 DownloadPlan download_plan_from_text(const std::string& text) {
   const auto json = ordered_json::parse(text);
   DownloadPlan plan{json.at("digest"), json.at("folder").get<std::string>(), {}};
   for (const auto& shard : json.at("shards"))
-    plan.shards.push_back({shard.at("name"), shard.at("url"), shard.at("bytes"), shard.at("sha256")});
+    plan.shards.push_back(
+        {shard.at("name"), shard.at("url"), shard.at("bytes"), shard.at("sha256")});
   return plan;
 }
 
@@ -108,7 +113,8 @@ FetchOutcome fetch_shard(const DownloadPlan& plan, std::size_t i, Verify verify,
 
 void write_index(const DownloadPlan& plan) {
   ordered_json shards = ordered_json::array();
-  for (const ShardRef& shard : plan.shards) shards.push_back(to_json(fetched_shard(plan.folder, shard.name)));
+  for (const ShardRef& shard : plan.shards)
+    shards.push_back(to_json(fetched_shard(plan.folder, shard.name)));
   const ordered_json index = {
       {"schema", "shards"}, {"version", 1}, {"digest", plan.digest}, {"shards", shards}};
   const std::string text = index.dump(1) + "\n";

@@ -31,7 +31,8 @@ std::uint64_t rows_to_use(const ChunkReader& heldout, std::uint64_t max_rows) {
 }
 
 template <typename Use>
-void for_each_piece(const ChunkReader& heldout, const std::string& hook, std::uint64_t max_rows, Use&& use) {
+void for_each_piece(const ChunkReader& heldout, const std::string& hook, std::uint64_t max_rows,
+                    Use&& use) {
   const std::size_t column = heldout.hook_index(hook);
   const std::size_t d_in = heldout.spec().hooks[column].d_in;
   const std::uint64_t rows = rows_to_use(heldout, max_rows);
@@ -48,8 +49,8 @@ void for_each_piece(const ChunkReader& heldout, const std::string& hook, std::ui
 }
 
 // x_hat [n, D] of raw rows, in raw units.
-void reconstruct(const EvaluatedSae& sae, TensorView<const float> x, bool training_mode, SparseActs& acts,
-                 TensorView<float> x_hat) {
+void reconstruct(const EvaluatedSae& sae, TensorView<const float> x, bool training_mode,
+                 SparseActs& acts, TensorView<float> x_hat) {
   const auto scale = static_cast<float>(sae.input_scale);
   Tensor<float> scaled(x.shape());
   parallel_for(x.axis(0), [&](std::size_t row) {
@@ -72,16 +73,17 @@ MetricReport evaluate_mode(const EvaluatedSae& sae, const ChunkReader& heldout, 
   for_each_piece(heldout, sae.config->hook, max_rows, [&](const HeldoutPiece& piece) {
     Tensor<float> x_hat(piece.x.shape());
     reconstruct(sae, piece.x.cview(), training_mode, acts, x_hat.view());
-    sums.add({piece.x.cview(), x_hat.cview(), acts.row_starts, acts.features, piece.documents, piece.included});
+    sums.add({piece.x.cview(), x_hat.cview(), acts.row_starts, acts.features, piece.documents,
+              piece.included});
   });
   return sums.report(seed);
 }
 
-MetricReport evaluate_pca(const EvaluatedSae& sae, const ChunkReader& heldout, const HookCalibration& calibration,
-                          std::uint64_t seed, double l0) {
+MetricReport evaluate_pca(const EvaluatedSae& sae, const ChunkReader& heldout,
+                          const HookCalibration& calibration, std::uint64_t seed, double l0) {
   const std::size_t d_in = sae.parameters->d_in();
-  const Tensor<float> components =
-      principal_components(calibration.covariance, d_in, std::min(active_features(*sae.config, l0), d_in));
+  const Tensor<float> components = principal_components(
+      calibration.covariance, d_in, std::min(active_features(*sae.config, l0), d_in));
   ReconstructionSums sums(d_in, 0);
   for_each_piece(heldout, sae.config->hook, 0, [&](const HeldoutPiece& piece) {
     Tensor<float> x_hat(piece.x.shape());
@@ -96,8 +98,8 @@ enum class Splice { none, sae, zero, mean };
 
 class SpliceTap final : public Tap {
  public:
-  SpliceTap(HookPoint hook, Splice splice, const EvaluatedSae* sae, const HookCalibration& calibration,
-            std::span<const std::uint8_t> excluded)
+  SpliceTap(HookPoint hook, Splice splice, const EvaluatedSae* sae,
+            const HookCalibration& calibration, std::span<const std::uint8_t> excluded)
       : hook_(hook), splice_(splice), sae_(sae), calibration_(calibration), excluded_(excluded) {}
 
   void at(HookPoint hook, TensorView<float> values) override {
@@ -120,7 +122,8 @@ class SpliceTap final : public Tap {
  private:
   [[nodiscard]] bool is_sink(std::span<const float> row) const {
     double squared = 0;
-    for (const float value : row) squared += static_cast<double>(value) * static_cast<double>(value);
+    for (const float value : row)
+      squared += static_cast<double>(value) * static_cast<double>(value);
     return std::sqrt(squared) > calibration_.sink_threshold;
   }
 
@@ -145,12 +148,15 @@ struct ForwardBatch {
       segment_starts.push_back(offset + context.segment_starts[i]);
     // Padding stands at the end of a context's slots and is not run.
     const auto slots = static_cast<std::ptrdiff_t>(context.ids.size());
-    excluded.insert(excluded.end(), context.slots.excluded.begin(), context.slots.excluded.begin() + slots);
-    documents.insert(documents.end(), context.slots.document.begin(), context.slots.document.begin() + slots);
+    excluded.insert(excluded.end(), context.slots.excluded.begin(),
+                    context.slots.excluded.begin() + slots);
+    documents.insert(documents.end(), context.slots.document.begin(),
+                     context.slots.document.begin() + slots);
   }
 };
 
-std::vector<ForwardBatch> heldout_batches(TokenCorpus& corpus, const ChunkReader& heldout, std::uint64_t tokens) {
+std::vector<ForwardBatch> heldout_batches(TokenCorpus& corpus, const ChunkReader& heldout,
+                                          std::uint64_t tokens) {
   constexpr std::size_t kTokensPerCall = 4096;
   std::vector<ForwardBatch> batches;
   std::vector<std::uint64_t> used;
@@ -164,7 +170,8 @@ std::vector<ForwardBatch> heldout_batches(TokenCorpus& corpus, const ChunkReader
       if (total != 0 && total + context.ids.size() > tokens) return batches;
       used.push_back(key);
       total += context.ids.size();
-      if (batches.empty() || batches.back().ids.size() + context.ids.size() > kTokensPerCall) batches.emplace_back();
+      if (batches.empty() || batches.back().ids.size() + context.ids.size() > kTokensPerCall)
+        batches.emplace_back();
       batches.back().append(context);
     }
   }
@@ -190,7 +197,8 @@ void check(const EvaluateConfig& config) {
     if (baseline != "pca" && baseline != "random")
       throw ConfigError("evaluate.baselines has \"{}\"; known baselines: pca, random.", baseline);
   if (config.ce && config.ce_tokens == 0)
-    throw ConfigError("evaluate.ce_tokens is 0. Give a number of tokens, e.g. 16384, or set evaluate.ce: false.");
+    throw ConfigError(
+        "evaluate.ce_tokens is 0. Give a number of tokens, e.g. 16384, or set evaluate.ce: false.");
 }
 
 MetricReport evaluate_rows(const EvaluatedSae& sae, const ChunkReader& heldout, std::uint64_t seed,
@@ -198,8 +206,10 @@ MetricReport evaluate_rows(const EvaluatedSae& sae, const ChunkReader& heldout, 
   return evaluate_mode(sae, heldout, seed, max_rows, false);
 }
 
-std::optional<MetricReport> evaluate_rows_in_training_mode(const EvaluatedSae& sae, const ChunkReader& heldout,
-                                                           std::uint64_t seed, std::uint64_t max_rows) {
+std::optional<MetricReport> evaluate_rows_in_training_mode(const EvaluatedSae& sae,
+                                                           const ChunkReader& heldout,
+                                                           std::uint64_t seed,
+                                                           std::uint64_t max_rows) {
   if (!sae.variant->has_training_mode()) return std::nullopt;
   return evaluate_mode(sae, heldout, seed, max_rows, true);
 }
@@ -208,7 +218,8 @@ std::size_t active_features(const SaeConfig& config, double l0) {
   return config.k != 0 ? config.k : static_cast<std::size_t>(std::max(1.0, std::round(l0)));
 }
 
-RandomControl random_control(const EvaluatedSae& sae, const HookCalibration& calibration, double l0) {
+RandomControl random_control(const EvaluatedSae& sae, const HookCalibration& calibration,
+                             double l0) {
   RandomControl control;
   control.config = *sae.config;
   control.config.variant = "topk";
@@ -216,14 +227,16 @@ RandomControl random_control(const EvaluatedSae& sae, const HookCalibration& cal
   control.variant = make_variant(control.config, sae.parameters->d_in(), 1);
   std::vector<float> median(calibration.geometric_median);
   for (float& value : median) value *= static_cast<float>(sae.input_scale);
-  control.parameters = initial_parameters(control.config, *control.variant, median, Purpose::random_control);
+  control.parameters =
+      initial_parameters(control.config, *control.variant, median, Purpose::random_control);
   return control;
 }
 
-std::vector<MetricReport> evaluate_cross_entropy(std::span<const EvaluatedSae> saes, const LanguageModel& model,
-                                                 TokenCorpus& corpus, const ChunkReader& heldout,
-                                                 const HookCalibration& calibration, std::uint64_t tokens,
-                                                 std::uint64_t seed) {
+std::vector<MetricReport> evaluate_cross_entropy(std::span<const EvaluatedSae> saes,
+                                                 const LanguageModel& model, TokenCorpus& corpus,
+                                                 const ChunkReader& heldout,
+                                                 const HookCalibration& calibration,
+                                                 std::uint64_t tokens, std::uint64_t seed) {
   const HookPoint hook = parse_hook_point(calibration.hook);
   Stream stream;
   // Runs: clean, zero, mean, then one for each SAE.
@@ -246,17 +259,22 @@ std::vector<MetricReport> evaluate_cross_entropy(std::span<const EvaluatedSae> s
   return reports;
 }
 
-std::vector<SaeEvaluation> evaluate(const EvaluateConfig& config, std::span<const EvaluatedSae> saes,
-                                    const ChunkReader& heldout, const CalibrationData& calibration,
-                                    const LanguageModel& model, TokenCorpus& corpus) {
+std::vector<SaeEvaluation> evaluate(const EvaluateConfig& config,
+                                    std::span<const EvaluatedSae> saes, const ChunkReader& heldout,
+                                    const CalibrationData& calibration, const LanguageModel& model,
+                                    TokenCorpus& corpus) {
   check(config);
   std::vector<SaeEvaluation> out;
   std::map<std::string, std::vector<std::size_t>> of_hook;
   for (std::size_t i = 0; i < saes.size(); ++i) {
     const EvaluatedSae& sae = saes[i];
     of_hook[sae.config->hook].push_back(i);
-    SaeEvaluation one{sae.config->name, sae.config->hook, evaluate_rows(sae, heldout, config.seed),
-                      evaluate_rows_in_training_mode(sae, heldout, config.seed), {}, std::nullopt};
+    SaeEvaluation one{sae.config->name,
+                      sae.config->hook,
+                      evaluate_rows(sae, heldout, config.seed),
+                      evaluate_rows_in_training_mode(sae, heldout, config.seed),
+                      {},
+                      std::nullopt};
     const double l0 = one.inference.of("l0").value;
     for (const std::string& baseline : config.baselines) {
       const HookCalibration& hook = calibration.of(sae.config->hook);
@@ -264,8 +282,9 @@ std::vector<SaeEvaluation> evaluate(const EvaluateConfig& config, std::span<cons
         one.baselines[baseline] = evaluate_pca(sae, heldout, hook, config.seed, l0);
       } else {
         const RandomControl control = random_control(sae, hook, l0);
-        one.baselines[baseline] = evaluate_rows({&control.config, control.variant.get(), &control.parameters, sae.input_scale},
-                                                heldout, config.seed);
+        one.baselines[baseline] = evaluate_rows(
+            {&control.config, control.variant.get(), &control.parameters, sae.input_scale}, heldout,
+            config.seed);
       }
     }
     out.push_back(std::move(one));
@@ -274,9 +293,10 @@ std::vector<SaeEvaluation> evaluate(const EvaluateConfig& config, std::span<cons
   for (const auto& [hook, indices] : of_hook) {
     std::vector<EvaluatedSae> group;
     for (const std::size_t i : indices) group.push_back(saes[i]);
-    std::vector<MetricReport> reports = evaluate_cross_entropy(group, model, corpus, heldout, calibration.of(hook),
-                                                               config.ce_tokens, config.seed);
-    for (std::size_t i = 0; i < indices.size(); ++i) out[indices[i]].cross_entropy = std::move(reports[i]);
+    std::vector<MetricReport> reports = evaluate_cross_entropy(
+        group, model, corpus, heldout, calibration.of(hook), config.ce_tokens, config.seed);
+    for (std::size_t i = 0; i < indices.size(); ++i)
+      out[indices[i]].cross_entropy = std::move(reports[i]);
   }
   return out;
 }

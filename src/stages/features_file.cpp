@@ -7,8 +7,9 @@
 #include "refract/stages/features.hpp"
 #include "refract/store/table_file.hpp"
 
-// Schema "features", version 1. Per feature: columns of length F. Keywords, examples, neighbours and the tokens
-// of an example's window are lists: <list>/starts holds where each owner's begins, as in compressed rows.
+// Schema "features", version 1. Per feature: columns of length F. Keywords, examples, neighbours
+// and the tokens of an example's window are lists: <list>/starts holds where each owner's begins,
+// as in compressed rows.
 namespace refract {
 namespace {
 
@@ -24,16 +25,18 @@ std::vector<T> column(const auto& items, Member member) {
 
 template <typename Item>
 std::vector<std::uint64_t> starts_of(const std::vector<FeatureFacts>& features,
-                                     std::vector<Item> FeatureFacts::* list) {
+                                     std::vector<Item> FeatureFacts::*list) {
   std::vector<std::uint64_t> starts{0};
   for (const FeatureFacts& f : features) starts.push_back(starts.back() + (f.*list).size());
   return starts;
 }
 
 template <typename Item>
-std::vector<Item> concatenated(const std::vector<FeatureFacts>& features, std::vector<Item> FeatureFacts::* list) {
+std::vector<Item> concatenated(const std::vector<FeatureFacts>& features,
+                               std::vector<Item> FeatureFacts::*list) {
   std::vector<Item> items;
-  for (const FeatureFacts& f : features) items.insert(items.end(), (f.*list).begin(), (f.*list).end());
+  for (const FeatureFacts& f : features)
+    items.insert(items.end(), (f.*list).begin(), (f.*list).end());
   return items;
 }
 
@@ -78,17 +81,24 @@ std::string control_prefix(std::uint64_t i) { return "control" + std::to_string(
 void add_facts(TableWriter& writer, Columns& columns, const std::vector<FeatureFacts>& features) {
   using F = FeatureFacts;
   columns.add("density", column<float>(features, [](const F& f) { return f.density; }), "F");
-  columns.add("density_heldout", column<float>(features, [](const F& f) { return f.density_heldout; }), "F");
-  columns.add("max_activation", column<float>(features, [](const F& f) { return f.max_activation; }), "F");
+  columns.add("density_heldout",
+              column<float>(features, [](const F& f) { return f.density_heldout; }), "F");
+  columns.add("max_activation",
+              column<float>(features, [](const F& f) { return f.max_activation; }), "F");
   columns.add("auroc", column<float>(features, [](const F& f) { return f.auroc; }), "F");
-  columns.add("token_share", column<float>(features, [](const F& f) { return f.token_share; }), "F");
-  columns.add("firing_windows", column<std::uint32_t>(features, [](const F& f) { return f.firing_windows; }), "F");
-  columns.add("firing_documents", column<std::uint32_t>(features, [](const F& f) { return f.firing_documents; }),
+  columns.add("token_share", column<float>(features, [](const F& f) { return f.token_share; }),
               "F");
+  columns.add("firing_windows",
+              column<std::uint32_t>(features, [](const F& f) { return f.firing_windows; }), "F");
+  columns.add("firing_documents",
+              column<std::uint32_t>(features, [](const F& f) { return f.firing_documents; }), "F");
   columns.add("scored", column<std::uint8_t>(features, [](const F& f) { return f.scored; }), "F");
-  columns.add("readable", column<std::uint8_t>(features, [](const F& f) { return f.readable; }), "F");
-  columns.add("single_token", column<std::uint8_t>(features, [](const F& f) { return f.single_token; }), "F");
-  writer.add_strings("frequent_token", column<std::string>(features, [](const F& f) { return f.frequent_token; }),
+  columns.add("readable", column<std::uint8_t>(features, [](const F& f) { return f.readable; }),
+              "F");
+  columns.add("single_token",
+              column<std::uint8_t>(features, [](const F& f) { return f.single_token; }), "F");
+  writer.add_strings("frequent_token",
+                     column<std::string>(features, [](const F& f) { return f.frequent_token; }),
                      "F");
 }
 
@@ -97,35 +107,48 @@ void add_lists(TableWriter& writer, Columns& columns, const std::vector<FeatureF
   using N = FeatureNeighbour;
   const auto keywords = concatenated(features, &FeatureFacts::keywords);
   columns.add("keywords/starts", starts_of(features, &FeatureFacts::keywords), "F+1");
-  writer.add_strings("keywords/word", column<std::string>(keywords, [](const K& k) { return k.word; }), "keywords");
-  columns.add("keywords/log_odds", column<float>(keywords, [](const K& k) { return k.log_odds; }), "keywords");
+  writer.add_strings("keywords/word",
+                     column<std::string>(keywords, [](const K& k) { return k.word; }), "keywords");
+  columns.add("keywords/log_odds", column<float>(keywords, [](const K& k) { return k.log_odds; }),
+              "keywords");
   const auto neighbours = concatenated(features, &FeatureFacts::neighbours);
   columns.add("neighbours/starts", starts_of(features, &FeatureFacts::neighbours), "F+1");
-  columns.add("neighbours/feature", column<std::uint32_t>(neighbours, [](const N& n) { return n.feature; }),
+  columns.add("neighbours/feature",
+              column<std::uint32_t>(neighbours, [](const N& n) { return n.feature; }),
               "neighbours");
-  columns.add("neighbours/cosine", column<float>(neighbours, [](const N& n) { return n.cosine; }), "neighbours");
+  columns.add("neighbours/cosine", column<float>(neighbours, [](const N& n) { return n.cosine; }),
+              "neighbours");
 }
 
-void add_examples(TableWriter& writer, Columns& columns, const std::vector<FeatureFacts>& features) {
+void add_examples(TableWriter& writer, Columns& columns,
+                  const std::vector<FeatureFacts>& features) {
   using E = FeatureExample;
   const auto examples = concatenated(features, &FeatureFacts::examples);
   columns.add("examples/starts", starts_of(features, &FeatureFacts::examples), "F+1");
-  columns.add("examples/context", column<std::uint64_t>(examples, [](const E& e) { return e.row.context; }),
+  columns.add("examples/context",
+              column<std::uint64_t>(examples, [](const E& e) { return e.row.context; }),
               "examples");
-  columns.add("examples/position", column<std::uint32_t>(examples, [](const E& e) { return e.row.position; }),
+  columns.add("examples/position",
+              column<std::uint32_t>(examples, [](const E& e) { return e.row.position; }),
               "examples");
-  columns.add("examples/token", column<std::uint32_t>(examples, [](const E& e) { return e.row.token; }),
-              "examples");
-  columns.add("examples/document", column<std::uint64_t>(examples, [](const E& e) { return e.row.document; }),
+  columns.add("examples/token",
+              column<std::uint32_t>(examples, [](const E& e) { return e.row.token; }), "examples");
+  columns.add("examples/document",
+              column<std::uint64_t>(examples, [](const E& e) { return e.row.document; }),
               "examples");
   columns.add("examples/document_position",
-              column<std::uint32_t>(examples, [](const E& e) { return e.row.document_position; }), "examples");
-  columns.add("examples/activation", column<float>(examples, [](const E& e) { return e.activation; }), "examples");
-  columns.add("examples/center", column<std::uint32_t>(examples, [](const E& e) { return e.center; }), "examples");
-  writer.add_strings("examples/title", column<std::string>(examples, [](const E& e) { return e.title; }),
-                     "examples");
-  writer.add_strings("examples/url", column<std::string>(examples, [](const E& e) { return e.url; }), "examples");
-  writer.add_strings("examples/text", column<std::string>(examples, [](const E& e) { return e.text; }), "examples");
+              column<std::uint32_t>(examples, [](const E& e) { return e.row.document_position; }),
+              "examples");
+  columns.add("examples/activation",
+              column<float>(examples, [](const E& e) { return e.activation; }), "examples");
+  columns.add("examples/center",
+              column<std::uint32_t>(examples, [](const E& e) { return e.center; }), "examples");
+  writer.add_strings("examples/title",
+                     column<std::string>(examples, [](const E& e) { return e.title; }), "examples");
+  writer.add_strings("examples/url",
+                     column<std::string>(examples, [](const E& e) { return e.url; }), "examples");
+  writer.add_strings("examples/text",
+                     column<std::string>(examples, [](const E& e) { return e.text; }), "examples");
   std::vector<std::uint64_t> starts{0};
   std::vector<std::uint32_t> ends;
   std::vector<float> activations;
@@ -140,13 +163,14 @@ void add_examples(TableWriter& writer, Columns& columns, const std::vector<Featu
 }
 
 [[noreturn]] void bad_list(const TableFile& file, const std::string& name) {
-  throw DataError("{}: the list {} does not fit its starts. Remove the file and run refract probe again.",
-                  file.path().string(), name);
+  throw DataError(
+      "{}: the list {} does not fit its starts. Remove the file and run refract probe again.",
+      file.path().string(), name);
 }
 
 // starts[owners + 1] ascending, ending at the length of the list.
-std::vector<std::uint64_t> read_starts(const TableFile& file, const std::string& name, std::size_t owners,
-                                       std::size_t items) {
+std::vector<std::uint64_t> read_starts(const TableFile& file, const std::string& name,
+                                       std::size_t owners, std::size_t items) {
   auto starts = file.read<std::uint64_t>(name);
   if (starts.size() != owners + 1 || starts.front() != 0 || starts.back() != items ||
       !std::is_sorted(starts.begin(), starts.end()))
@@ -214,7 +238,8 @@ void read_windows(const TableFile& file, std::vector<FeatureExample>& examples) 
   const auto activations = read_column<float>(file, "examples/windows/activation", ends.size());
   const auto starts = read_starts(file, "examples/windows/starts", examples.size(), ends.size());
   for (std::size_t i = 0; i < examples.size(); ++i) {
-    const auto from = static_cast<std::ptrdiff_t>(starts[i]), to = static_cast<std::ptrdiff_t>(starts[i + 1]);
+    const auto from = static_cast<std::ptrdiff_t>(starts[i]),
+               to = static_cast<std::ptrdiff_t>(starts[i + 1]);
     FeatureExample& e = examples[i];
     e.token_ends.assign(ends.begin() + from, ends.begin() + to);
     e.activations.assign(activations.begin() + from, activations.begin() + to);
@@ -241,13 +266,22 @@ void read_examples(const TableFile& file, std::vector<FeatureFacts>& features) {
   const auto starts = read_starts(file, "examples/starts", features.size(), n);
   std::vector<FeatureExample> examples(n);
   for (std::size_t i = 0; i < n; ++i)
-    examples[i] = {.row = {.context = context[i], .document = document[i], .position = position[i],
-                           .document_position = document_position[i], .token = token[i]},
-                   .activation = activation[i], .title = std::move(title[i]), .url = std::move(url[i]),
-                   .text = std::move(text[i]), .center = center[i], .token_ends = {}, .activations = {}};
+    examples[i] = {.row = {.context = context[i],
+                           .document = document[i],
+                           .position = position[i],
+                           .document_position = document_position[i],
+                           .token = token[i]},
+                   .activation = activation[i],
+                   .title = std::move(title[i]),
+                   .url = std::move(url[i]),
+                   .text = std::move(text[i]),
+                   .center = center[i],
+                   .token_ends = {},
+                   .activations = {}};
   read_windows(file, examples);
   for (std::size_t f = 0; f < features.size(); ++f)
-    for (auto i = starts[f]; i < starts[f + 1]; ++i) features[f].examples.push_back(std::move(examples[i]));
+    for (auto i = starts[f]; i < starts[f + 1]; ++i)
+      features[f].examples.push_back(std::move(examples[i]));
 }
 
 TableFile open_features(const std::filesystem::path& path) {
@@ -256,9 +290,13 @@ TableFile open_features(const std::filesystem::path& path) {
 
 }  // namespace
 
-void write_features(const std::filesystem::path& path, const FeatureAtlas& atlas, const std::string& parent) {
-  TableWriter writer(path, {.schema = "features", .version = kVersion, .stage = "probe",
-                            .parents = {{"weights", parent}}, .software_version = {}});
+void write_features(const std::filesystem::path& path, const FeatureAtlas& atlas,
+                    const std::string& parent) {
+  TableWriter writer(path, {.schema = "features",
+                            .version = kVersion,
+                            .stage = "probe",
+                            .parents = {{"weights", parent}},
+                            .software_version = {}});
   Columns columns(writer);
   writer.attribute("sae", atlas.name);
   writer.attribute("hook", atlas.hook);
@@ -268,7 +306,8 @@ void write_features(const std::filesystem::path& path, const FeatureAtlas& atlas
   writer.attribute("heldout_documents", atlas.heldout_documents);
   add_counts(writer, "count", atlas.count);
   writer.attribute("controls", std::uint64_t{atlas.controls.size()});
-  for (std::size_t i = 0; i < atlas.controls.size(); ++i) add_counts(writer, control_prefix(i), atlas.controls[i]);
+  for (std::size_t i = 0; i < atlas.controls.size(); ++i)
+    add_counts(writer, control_prefix(i), atlas.controls[i]);
   add_facts(writer, columns, atlas.features);
   add_lists(writer, columns, atlas.features);
   add_examples(writer, columns, atlas.features);

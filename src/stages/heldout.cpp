@@ -17,10 +17,11 @@ struct DocumentRows {
   std::vector<Slot> slots;
 };
 
-std::vector<DocumentRows> heldout_documents(TokenCorpus& corpus, std::uint32_t window_shards, const RowRule& rule,
-                                            std::uint64_t store_seed) {
+std::vector<DocumentRows> heldout_documents(TokenCorpus& corpus, std::uint32_t window_shards,
+                                            const RowRule& rule, std::uint64_t store_seed) {
   std::map<std::uint64_t, DocumentRows> documents;
-  for (std::uint32_t shard = 0; shard < std::min<std::size_t>(window_shards, corpus.shards()); ++shard) {
+  for (std::uint32_t shard = 0; shard < std::min<std::size_t>(window_shards, corpus.shards());
+       ++shard) {
     const ContextTableData& table = corpus.contexts(shard);
     const std::vector<std::uint64_t>& keys = corpus.tokens(shard).document_keys();
     for (std::uint32_t c = 0; c < table.contexts(); ++c) {
@@ -52,8 +53,9 @@ bool is_heldout(std::uint64_t document_key, double share) {
   return static_cast<double>(document_key >> 11) * 0x1p-53 < share;
 }
 
-HeldoutPlan plan_heldout(const HeldoutConfig& config, TokenCorpus& corpus, std::uint32_t window_shards,
-                         const RowRule& rule, std::uint64_t store_seed, std::uint64_t block_rows) {
+HeldoutPlan plan_heldout(const HeldoutConfig& config, TokenCorpus& corpus,
+                         std::uint32_t window_shards, const RowRule& rule, std::uint64_t store_seed,
+                         std::uint64_t block_rows) {
   HeldoutPlan plan;
   std::unordered_set<std::uint64_t> contexts;
   std::vector<DocumentRows> documents = heldout_documents(corpus, window_shards, rule, store_seed);
@@ -67,16 +69,19 @@ HeldoutPlan plan_heldout(const HeldoutConfig& config, TokenCorpus& corpus, std::
     ++plan.documents;
   }
   plan.unused_documents = documents.size() - plan.documents;
-  // In corpus order, so that a context shared by several documents is run once and not once for each.
+  // In corpus order, so that a context shared by several documents is run once and not once for
+  // each.
   documents.resize(plan.documents);
   std::ranges::sort(documents, {}, &DocumentRows::document);
   std::vector<DocumentRows::Slot> rows;
-  for (const DocumentRows& document : documents) rows.insert(rows.end(), document.slots.begin(), document.slots.end());
+  for (const DocumentRows& document : documents)
+    rows.insert(rows.end(), document.slots.begin(), document.slots.end());
   for (std::size_t first = 0; first < rows.size(); first += block_rows) {
     BlockPlan block;
     std::unordered_map<std::uint64_t, std::uint32_t> index;
     for (std::size_t i = first; i < std::min<std::size_t>(rows.size(), first + block_rows); ++i) {
-      const auto [entry, fresh] = index.try_emplace(rows[i].context, static_cast<std::uint32_t>(block.contexts.size()));
+      const auto [entry, fresh] =
+          index.try_emplace(rows[i].context, static_cast<std::uint32_t>(block.contexts.size()));
       if (fresh) block.contexts.push_back(rows[i].context);
       block.rows.push_back({entry->second, rows[i].slot});
     }

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::uint32_t kExampleRadius = 20;  // tokens shown on either side of a firing token
 constexpr std::size_t kNeighbours = 5;
-constexpr std::size_t kPanelFeatures = 32;    // features that share one scratch
+constexpr std::size_t kPanelFeatures = 32;  // features that share one scratch
 
 struct Measured {
   Readability readability;
@@ -20,8 +20,8 @@ struct Measured {
   float max_activation = 0;
 };
 
-TopExamples collect(std::span<const TextRow> rows, const FeatureActs& acts, std::size_t feature, float above,
-                    std::size_t limit, std::size_t per_document) {
+TopExamples collect(std::span<const TextRow> rows, const FeatureActs& acts, std::size_t feature,
+                    float above, std::size_t limit, std::size_t per_document) {
   TopExamples top(limit, per_document);
   const auto fired = acts.rows_of(feature);
   const auto values = acts.values_of(feature);
@@ -41,12 +41,14 @@ std::vector<Measured> measure_all(const ProbeCorpus& corpus, const FeatureActs& 
     for (std::size_t f = panel * kPanelFeatures; f < end; ++f) {
       if (training.rows_of(f).empty()) continue;
       const auto strongest =
-          collect(corpus.training(), training, f, 0, rules.keyword_windows, rules.per_document).sorted();
+          collect(corpus.training(), training, f, 0, rules.keyword_windows, rules.per_document)
+              .sorted();
       Measured& m = measured[f];
       m.max_activation = strongest.front().activation;
       const auto threshold = static_cast<float>(rules.firing_share_of_maximum) * m.max_activation;
       const auto firing =
-          collect(corpus.heldout(), heldout, f, threshold, rules.firing_windows, rules.per_document).sorted();
+          collect(corpus.heldout(), heldout, f, threshold, rules.firing_windows, rules.per_document)
+              .sorted();
       m.readability = measure(strongest, firing, scratch);
       const std::size_t shown = std::min<std::size_t>(strongest.size(), corpus.config().examples);
       m.examples.assign(strongest.begin(), strongest.begin() + static_cast<std::ptrdiff_t>(shown));
@@ -85,19 +87,26 @@ std::string token_text(const ProbeCorpus& corpus, const TextRow& row) {
 float activation_at(const FeatureActs& acts, std::size_t feature, std::uint32_t row) {
   const auto rows = acts.rows_of(feature);
   const auto found = std::lower_bound(rows.begin(), rows.end(), row);
-  return found != rows.end() && *found == row ? acts.values_of(feature)[static_cast<std::size_t>(found - rows.begin())]
-                                              : 0.0F;
+  return found != rows.end() && *found == row
+             ? acts.values_of(feature)[static_cast<std::size_t>(found - rows.begin())]
+             : 0.0F;
 }
 
-FeatureExample with_text(const ProbeCorpus& corpus, const FeatureActs& training, std::size_t feature,
-                         const Example& example) {
+FeatureExample with_text(const ProbeCorpus& corpus, const FeatureActs& training,
+                         std::size_t feature, const Example& example) {
   const ProbeDocument& document = corpus.document(example.row.document);
   const std::uint32_t center = example.row.document_position;
   const std::uint32_t low = center > kExampleRadius ? center - kExampleRadius : 0;
-  const auto end = std::min<std::size_t>(std::size_t{center} + kExampleRadius + 1, document.tokens.size());
+  const auto end =
+      std::min<std::size_t>(std::size_t{center} + kExampleRadius + 1, document.tokens.size());
   const std::size_t begin = character_end(document.text, document.tokens[low].begin);
-  FeatureExample shown{.row = example.row, .activation = example.activation, .title = document.title,
-                       .url = document.url, .text = {}, .center = center - low, .token_ends = {},
+  FeatureExample shown{.row = example.row,
+                       .activation = example.activation,
+                       .title = document.title,
+                       .url = document.url,
+                       .text = {},
+                       .center = center - low,
+                       .token_ends = {},
                        .activations = {}};
   std::size_t at = begin;
   for (std::size_t t = low; t < end; ++t) {
@@ -111,11 +120,12 @@ FeatureExample with_text(const ProbeCorpus& corpus, const FeatureActs& training,
   return shown;
 }
 
-FeatureFacts facts_of(const ProbeCorpus& corpus, const FeatureActs& training, const FeatureActs& heldout,
-                      std::size_t feature, const Measured& measured) {
+FeatureFacts facts_of(const ProbeCorpus& corpus, const FeatureActs& training,
+                      const FeatureActs& heldout, std::size_t feature, const Measured& measured) {
   const Readability& r = measured.readability;
   const auto share = [](std::size_t part, std::uint64_t whole) {
-    return whole ? static_cast<float>(static_cast<double>(part) / static_cast<double>(whole)) : 0.0F;
+    return whole ? static_cast<float>(static_cast<double>(part) / static_cast<double>(whole))
+                 : 0.0F;
   };
   FeatureFacts facts;
   facts.density = share(training.rows_of(feature).size(), training.included_rows);
@@ -131,7 +141,8 @@ FeatureFacts facts_of(const ProbeCorpus& corpus, const FeatureActs& training, co
   facts.single_token = r.single_token;
   facts.frequent_token = token_text(corpus, r.frequent_row);
   for (const Keyword& keyword : r.keywords)
-    facts.keywords.push_back({corpus.words().word(keyword.word), static_cast<float>(keyword.log_odds)});
+    facts.keywords.push_back(
+        {corpus.words().word(keyword.word), static_cast<float>(keyword.log_odds)});
   for (const Example& example : measured.examples)
     facts.examples.push_back(with_text(corpus, training, feature, example));
   return facts;
@@ -144,17 +155,23 @@ FeatureAtlas probe(const ProbeCorpus& corpus, const ProbeTarget& target) {
   const FeatureActs heldout = scan(corpus.heldout_pieces(), target);
   const auto measured = measure_all(corpus, training, heldout, target.features);
 
-  FeatureAtlas atlas{.name = target.name, .hook = target.hook, .training_rows = training.included_rows,
-                     .training_documents = corpus.training_documents(), .heldout_rows = heldout.included_rows,
-                     .heldout_documents = corpus.heldout_documents(), .count = tally("sae", measured),
-                     .controls = {}, .features = {}};
+  FeatureAtlas atlas{.name = target.name,
+                     .hook = target.hook,
+                     .training_rows = training.included_rows,
+                     .training_documents = corpus.training_documents(),
+                     .heldout_rows = heldout.included_rows,
+                     .heldout_documents = corpus.heldout_documents(),
+                     .count = tally("sae", measured),
+                     .controls = {},
+                     .features = {}};
   atlas.features.resize(target.features);
   parallel_for(target.features, [&](std::size_t f) {
     atlas.features[f] = facts_of(corpus, training, heldout, f, measured[f]);
   });
   if (target.parameters) {
     auto nearest = nearest_features(*target.parameters, kNeighbours);
-    for (std::size_t f = 0; f < target.features; ++f) atlas.features[f].neighbours = std::move(nearest[f]);
+    for (std::size_t f = 0; f < target.features; ++f)
+      atlas.features[f].neighbours = std::move(nearest[f]);
   }
   return atlas;
 }

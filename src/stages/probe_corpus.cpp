@@ -15,14 +15,18 @@ using Piece = ProbeCorpus::Piece;
 void add_rows(const Piece& piece, std::vector<TextRow>& rows) {
   const RowIdentity id = piece.chunk->read_identity(piece.first, piece.rows);
   for (std::size_t i = 0; i < id.size(); ++i)
-    rows.push_back({.context = id.context[i], .document = id.document[i], .position = id.position[i],
-                    .document_position = id.excluded[i] ? kNoDocumentPosition : id.document_position[i],
-                    .token = id.token[i]});
+    rows.push_back(
+        {.context = id.context[i],
+         .document = id.document[i],
+         .position = id.position[i],
+         .document_position = id.excluded[i] ? kNoDocumentPosition : id.document_position[i],
+         .token = id.token[i]});
 }
 
-// The first whole blocks of every chunk, in proportion to its rows: a chunk mixes its windows' contexts, so its
-// beginning is a sample of all of it.
-std::vector<Piece> spread_pieces(const std::vector<std::filesystem::path>& chunks, std::uint64_t tokens) {
+// The first whole blocks of every chunk, in proportion to its rows: a chunk mixes its windows'
+// contexts, so its beginning is a sample of all of it.
+std::vector<Piece> spread_pieces(const std::vector<std::filesystem::path>& chunks,
+                                 std::uint64_t tokens) {
   std::vector<Piece> pieces;
   std::uint64_t total = 0, at = 0;
   for (const auto& path : chunks) {
@@ -33,10 +37,12 @@ std::vector<Piece> spread_pieces(const std::vector<std::filesystem::path>& chunk
   for (Piece& piece : pieces) {
     const std::uint64_t rows = piece.chunk->rows();
     const std::uint64_t block_rows = piece.chunk->spec().block_rows;
-    const auto share = static_cast<std::uint64_t>(static_cast<double>(left_tokens) * static_cast<double>(rows) /
-                                                  static_cast<double>(left_rows));
-    const std::uint64_t blocks = share < block_rows ? std::min<std::uint64_t>(1, left_tokens / block_rows)
-                                                    : share / block_rows;
+    const auto share =
+        static_cast<std::uint64_t>(static_cast<double>(left_tokens) * static_cast<double>(rows) /
+                                   static_cast<double>(left_rows));
+    const std::uint64_t blocks = share < block_rows
+                                     ? std::min<std::uint64_t>(1, left_tokens / block_rows)
+                                     : share / block_rows;
     piece.rows = tokens >= total ? rows : std::min(rows, blocks * block_rows);
     piece.at = std::exchange(at, at + piece.rows);
     left_tokens -= std::min(left_tokens, piece.rows);
@@ -57,18 +63,21 @@ ProbeDocument load_document(const TokenShard& shard, std::uint64_t index) {
   ProbeDocument document{shard.title(index), shard.url(index), shard.document_text(index), {}, {}};
   const DocumentTokens tokens = shard.document_tokens(index);
   document.tokens.reserve(tokens.ids.size());
-  for (std::size_t t = 0; t < tokens.ids.size(); ++t) document.tokens.push_back({tokens.begin[t], tokens.end[t]});
+  for (std::size_t t = 0; t < tokens.ids.size(); ++t)
+    document.tokens.push_back({tokens.begin[t], tokens.end[t]});
   document.training_row.assign(tokens.ids.size(), kNoRow);
   return document;
 }
 
 // Where a row stands in its document.
-std::uint32_t& place_of(const TextRow& row, std::unordered_map<std::uint64_t, ProbeDocument>& documents) {
+std::uint32_t& place_of(const TextRow& row,
+                        std::unordered_map<std::uint64_t, ProbeDocument>& documents) {
   ProbeDocument& document = documents.at(row.document);
   if (row.document_position >= document.tokens.size())
-    throw DataError("a stored row is token {} of \"{}\", which has {} tokens. The store and the token shards do not "
-                    "belong together: run refract probe --verify.",
-                    row.document_position, document.title, document.tokens.size());
+    throw DataError(
+        "a stored row is token {} of \"{}\", which has {} tokens. The store and the token shards "
+        "do not belong together: run refract probe --verify.",
+        row.document_position, document.title, document.tokens.size());
   return document.training_row[row.document_position];
 }
 
@@ -81,14 +90,16 @@ ProbeCorpus::ProbeCorpus(const ProbeSources& sources, const ProbeConfig& config)
   heldout_pieces_.push_back({heldout, 0, heldout->rows(), 0});
   add_rows(heldout_pieces_.front(), heldout_);
   if (training_.empty())
-    throw DataError("probe has no training rows: {} retained chunks, probe.tokens {}. Raise probe.tokens above "
-                    "store.block_rows, or keep chunks (store.mode: keep).",
-                    sources.chunks.size(), config.tokens);
+    throw DataError(
+        "probe has no training rows: {} retained chunks, probe.tokens {}. Raise probe.tokens above "
+        "store.block_rows, or keep chunks (store.mode: keep).",
+        sources.chunks.size(), config.tokens);
   add_documents(sources);
   draw_negatives(sources.seed, ReadabilityRules{}.negative_windows);
 }
 
-// One shard is open at a time, in order; documents in order of their ids, so words are numbered the same always.
+// One shard is open at a time, in order; documents in order of their ids, so words are numbered the
+// same always.
 void ProbeCorpus::add_documents(const ProbeSources& sources) {
   const std::set<std::uint64_t> training = documents_of(training_);
   std::set<std::uint64_t> all = documents_of(heldout_);
@@ -100,9 +111,10 @@ void ProbeCorpus::add_documents(const ProbeSources& sources) {
   for (const std::uint64_t id : all) {
     const std::uint64_t ordinal = id >> 32;
     if (ordinal >= sources.shards.size())
-      throw DataError("a stored row is of shard {}, but there are {} token shards. The store was extracted from "
-                      "another corpus: use its source settings.",
-                      ordinal, sources.shards.size());
+      throw DataError(
+          "a stored row is of shard {}, but there are {} token shards. The store was extracted "
+          "from another corpus: use its source settings.",
+          ordinal, sources.shards.size());
     if (ordinal != open_ordinal) {
       shard = std::make_unique<TokenShard>(sources.shards[ordinal]);
       open_ordinal = ordinal;

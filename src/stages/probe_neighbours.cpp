@@ -38,11 +38,13 @@ bool nearer(const FeatureNeighbour& a, const FeatureNeighbour& b) {
 
 }  // namespace
 
-std::vector<std::vector<FeatureNeighbour>> nearest_features(const SaeParameters& parameters, std::size_t count) {
+std::vector<std::vector<FeatureNeighbour>> nearest_features(const SaeParameters& parameters,
+                                                            std::size_t count) {
   const std::size_t F = parameters.d_sae(), D = parameters.d_in();
   const std::vector<float> unit = unit_rows(parameters.W_dec.cview());
   std::vector<std::vector<FeatureNeighbour>> nearest(F);
-  constexpr std::size_t kPanel = 16;  // features that share one pass over the dictionary while it is in cache
+  constexpr std::size_t kPanel =
+      16;  // features that share one pass over the dictionary while it is in cache
   parallel_for((F + kPanel - 1) / kPanel, [&](std::size_t panel) {
     const std::size_t begin = panel * kPanel, end = std::min(F, begin + kPanel);
     for (std::uint32_t g = 0; g < F; ++g)

@@ -8,9 +8,9 @@
 
 namespace refract {
 
-// For each feature the `count` features of largest cosine (signed), itself left out; ties to the lower feature.
-// Features whose decoder row is zero have none and are nobody's.
-[[nodiscard]] std::vector<std::vector<FeatureNeighbour>> nearest_features(const SaeParameters& parameters,
-                                                                          std::size_t count);
+// For each feature the `count` features of largest cosine (signed), itself left out; ties to the
+// lower feature. Features whose decoder row is zero have none and are nobody's.
+[[nodiscard]] std::vector<std::vector<FeatureNeighbour>> nearest_features(
+    const SaeParameters& parameters, std::size_t count);
 
 }  // namespace refract

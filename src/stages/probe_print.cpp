@@ -19,7 +19,8 @@ std::string printable(std::string_view text) {
   }
   // C1 controls (U+0080..U+009F) are two bytes in UTF-8: C2 80..9F.
   for (std::size_t i = 0; i + 1 < line.size(); ++i)
-    if (static_cast<unsigned char>(line[i]) == 0xC2u && static_cast<unsigned char>(line[i + 1]) < 0xA0u)
+    if (static_cast<unsigned char>(line[i]) == 0xC2u &&
+        static_cast<unsigned char>(line[i + 1]) < 0xA0u)
       line.replace(i, 2, " ");
   return line;
 }
@@ -28,7 +29,9 @@ std::string marked(const std::string& text, float strength, bool color) {
   if (!(strength > 0)) return text;
   if (!color) return "[" + text + "]";
   // Dim, plain and bold amber of the 256-colour table.
-  const char* style = strength > 0.66F ? "\x1b[1;38;5;214m" : strength > 0.33F ? "\x1b[38;5;214m" : "\x1b[38;5;180m";
+  const char* style = strength > 0.66F   ? "\x1b[1;38;5;214m"
+                      : strength > 0.33F ? "\x1b[38;5;214m"
+                                         : "\x1b[38;5;180m";
   return style + text + "\x1b[0m";
 }
 
@@ -53,9 +56,12 @@ std::string joined_keywords(const FeatureFacts& facts, std::size_t limit) {
 
 std::string verdict(const FeatureFacts& f) {
   if (!f.alive()) return "never fires on the rows read";
-  if (!f.scored) return fmt::format("not scored: fires in {} held-out documents", f.firing_documents);
+  if (!f.scored)
+    return fmt::format("not scored: fires in {} held-out documents", f.firing_documents);
   return fmt::format("{}: AUROC {:.2f} on {} held-out windows of {} documents",
-                     f.readable ? "readable" : f.single_token ? "single token" : "not readable",
+                     f.readable       ? "readable"
+                     : f.single_token ? "single token"
+                                      : "not readable",
                      static_cast<double>(f.auroc), f.firing_windows, f.firing_documents);
 }
 
@@ -63,21 +69,25 @@ std::string verdict(const FeatureFacts& f) {
 
 std::string describe_feature(const FeatureAtlas& atlas, std::size_t feature, bool color) {
   if (feature >= atlas.features.size())
-    throw ConfigError("feature {} does not exist: SAE {} has features 0 to {}. Give --feature one of them.", feature,
-                      atlas.name, atlas.features.size() - 1);
+    throw ConfigError(
+        "feature {} does not exist: SAE {} has features 0 to {}. Give --feature one of them.",
+        feature, atlas.name, atlas.features.size() - 1);
   const FeatureFacts& f = atlas.features[feature];
-  std::string page = fmt::format("{} feature {}  {}\n  {}\n", atlas.name, feature, atlas.hook, joined_keywords(f, 12));
+  std::string page = fmt::format("{} feature {}  {}\n  {}\n", atlas.name, feature, atlas.hook,
+                                 joined_keywords(f, 12));
   page += fmt::format("  {}\n", verdict(f));
   if (!f.alive()) return page;
-  page += fmt::format("  fires on {:.3f} % of tokens, at most {:.3g}; {:.0f} % of firing tokens are \"{}\"\n",
-                      100 * static_cast<double>(f.density), static_cast<double>(f.max_activation),
-                      100 * static_cast<double>(f.token_share), printable(f.frequent_token));
+  page += fmt::format(
+      "  fires on {:.3f} % of tokens, at most {:.3g}; {:.0f} % of firing tokens are \"{}\"\n",
+      100 * static_cast<double>(f.density), static_cast<double>(f.max_activation),
+      100 * static_cast<double>(f.token_share), printable(f.frequent_token));
   for (const FeatureNeighbour& n : f.neighbours)
-    page += fmt::format("  near {:>6}  cosine {:+.2f}  {}\n", n.feature, static_cast<double>(n.cosine),
-                        joined_keywords(atlas.features.at(n.feature), 5));
+    page +=
+        fmt::format("  near {:>6}  cosine {:+.2f}  {}\n", n.feature, static_cast<double>(n.cosine),
+                    joined_keywords(atlas.features.at(n.feature), 5));
   for (const FeatureExample& e : f.examples)
-    page += fmt::format("\n{:8.3f}  {}\n          {}\n", static_cast<double>(e.activation), printable(e.title),
-                        line_of(e, f.max_activation, color));
+    page += fmt::format("\n{:8.3f}  {}\n          {}\n", static_cast<double>(e.activation),
+                        printable(e.title), line_of(e, f.max_activation, color));
   return page;
 }
 
@@ -88,13 +98,14 @@ std::string describe_best(const FeatureAtlas& atlas, std::size_t limit) {
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
     return atlas.features[a].auroc > atlas.features[b].auroc;
   });
-  std::string page = fmt::format("{}: {} of {} features can be read", atlas.name, atlas.count.readable,
-                                 atlas.count.features);
+  std::string page = fmt::format("{}: {} of {} features can be read", atlas.name,
+                                 atlas.count.readable, atlas.count.features);
   for (const ReadableCount& control : atlas.controls)
     page += fmt::format("; {}: {} of {}", control.name, control.readable, control.features);
   page += "\n";
   for (std::size_t i = 0; i < std::min(limit, order.size()); ++i)
-    page += fmt::format("  {:>6}  AUROC {:.2f}  {}\n", order[i], static_cast<double>(atlas.features[order[i]].auroc),
+    page += fmt::format("  {:>6}  AUROC {:.2f}  {}\n", order[i],
+                        static_cast<double>(atlas.features[order[i]].auroc),
                         joined_keywords(atlas.features[order[i]], 8));
   return page;
 }

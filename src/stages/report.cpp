@@ -9,7 +9,8 @@ namespace refract {
 namespace {
 
 std::string base64(std::string_view bytes) {
-  constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  constexpr std::string_view kAlphabet =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string text;
   for (std::size_t i = 0; i < bytes.size(); i += 3) {
     std::uint32_t group = 0;
@@ -43,7 +44,8 @@ std::string make_report(const ReportInput& input) {
   page += "<meta name=\"color-scheme\" content=\"light dark\">\n";
   page += "<meta name=\"referrer\" content=\"no-referrer\">\n";
   page += "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src " +
-          hash_source(style) + "; script-src " + hash_source(script) + "; base-uri 'none'; form-action 'none'\">\n";
+          hash_source(style) + "; script-src " + hash_source(script) +
+          "; base-uri 'none'; form-action 'none'\">\n";
   page += "<title>refract report</title>\n<style>" + style + "</style>\n</head>\n<body>\n";
   page += report_body();
   page += data_element("report-data", embeddable(report_data(input)));

@@ -15,9 +15,10 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::size_t kKeywordsShown = 12;       // of readable features; the table has the first of the others
+constexpr std::size_t kKeywordsShown =
+    12;  // of readable features; the table has the first of the others
 constexpr std::size_t kKeywordsOfOthers = 6;
-constexpr std::size_t kExamplesOfOthers = 4;     // of features that are not readable
+constexpr std::size_t kExamplesOfOthers = 4;  // of features that are not readable
 constexpr int kDigits = 4;
 
 // Four significant digits: what a reader can use, and a third of the bytes.
@@ -43,8 +44,8 @@ class Documents {
   Json list_ = Json::array();
 };
 
-// Text in runs: a string, followed by its strength 1..255 where the feature fires on it. Silent tokens share a
-// run. "c" is the position in the list of the token the example was chosen for.
+// Text in runs: a string, followed by its strength 1..255 where the feature fires on it. Silent
+// tokens share a run. "c" is the position in the list of the token the example was chosen for.
 Json example_data(const FeatureExample& example, float maximum, Documents& documents) {
   Json runs = Json::array();
   std::string silent;
@@ -67,22 +68,26 @@ Json example_data(const FeatureExample& example, float maximum, Documents& docum
     runs.push_back(std::clamp(static_cast<int>(std::lround(255 * activation / maximum)), 1, 255));
   }
   flush();
-  return {{"a", number(example.activation)}, {"d", documents.index(example.title, example.url)}, {"c", center},
+  return {{"a", number(example.activation)},
+          {"d", documents.index(example.title, example.url)},
+          {"c", center},
           {"r", std::move(runs)}};
 }
 
 Json count_data(const ReadableCount& count) {
-  return {{"name", count.name},       {"features", count.features},       {"alive", count.alive},
-          {"scored", count.scored},   {"readable", count.readable},       {"predictable", count.predictable},
+  return {{"name", count.name},          {"features", count.features},
+          {"alive", count.alive},        {"scored", count.scored},
+          {"readable", count.readable},  {"predictable", count.predictable},
           {"single", count.single_token}};
 }
 
 // Columns of the feature table, [F] each.
 Json table_data(const FeatureAtlas& atlas) {
-  Json table = {{"density", Json::array()}, {"max", Json::array()},   {"auroc", Json::array()},
-                {"share", Json::array()},   {"token", Json::array()}, {"flags", Json::array()},
-                {"windows", Json::array()}, {"documents", Json::array()}, {"keywords", Json::array()},
-                {"near", Json::array()}};
+  Json table = {{"density", Json::array()},  {"max", Json::array()},
+                {"auroc", Json::array()},    {"share", Json::array()},
+                {"token", Json::array()},    {"flags", Json::array()},
+                {"windows", Json::array()},  {"documents", Json::array()},
+                {"keywords", Json::array()}, {"near", Json::array()}};
   for (const FeatureFacts& f : atlas.features) {
     table["density"].push_back(number(static_cast<double>(f.density)));
     table["max"].push_back(number(static_cast<double>(f.max_activation)));
@@ -94,7 +99,8 @@ Json table_data(const FeatureAtlas& atlas) {
     table["windows"].push_back(f.firing_windows);
     table["documents"].push_back(f.firing_documents);
     std::string keywords;
-    const std::size_t shown = std::min(f.keywords.size(), f.readable ? kKeywordsShown : kKeywordsOfOthers);
+    const std::size_t shown =
+        std::min(f.keywords.size(), f.readable ? kKeywordsShown : kKeywordsOfOthers);
     for (std::size_t i = 0; i < shown; ++i) keywords += (i ? " " : "") + f.keywords[i].word;
     table["keywords"].push_back(keywords);
     Json near = Json::array();
@@ -115,7 +121,8 @@ std::vector<std::size_t> by_merit(const FeatureAtlas& atlas) {
     const FeatureFacts& facts = atlas.features[f];
     return (facts.readable ? 2.0F : 0.0F) + (facts.scored ? facts.auroc : -1.0F);
   };
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return merit(a) > merit(b); });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return merit(a) > merit(b); });
   return order;
 }
 
@@ -126,7 +133,8 @@ Json features_data(const FeatureAtlas& atlas, std::uint64_t budget_bytes, Docume
     const FeatureFacts& facts = atlas.features[f];
     if (!facts.alive()) continue;
     Json list = Json::array();
-    const std::size_t shown = std::min(facts.examples.size(), facts.readable ? facts.examples.size() : kExamplesOfOthers);
+    const std::size_t shown =
+        std::min(facts.examples.size(), facts.readable ? facts.examples.size() : kExamplesOfOthers);
     for (std::size_t i = 0; i < shown; ++i)
       list.push_back(example_data(facts.examples[i], facts.max_activation, documents));
     spent += list.dump(-1, ' ', false, Json::error_handler_t::replace).size();
@@ -152,14 +160,16 @@ Json metrics_data(const std::filesystem::path& path) {
     if (line.empty()) continue;
     const Json values = Json::parse(line, nullptr, false);
     if (!values.is_object())
-      throw DataError("{}:{} is not a JSON object. The file was changed or cut; resume the run to repair it.",
-                      path.string(), line_number);
+      throw DataError(
+          "{}:{} is not a JSON object. The file was changed or cut; resume the run to repair it.",
+          path.string(), line_number);
     Json point = Json::object();
     for (const auto& [key, value] : values.items())
       if (value.is_number()) point[key] = number(value.template get<double>());
     const auto chunk = values.find("chunk");
     const bool has_chunk = chunk != values.end() && chunk->is_number();
-    points[has_chunk ? chunk->get<std::int64_t>() : static_cast<std::int64_t>(line_number)] = std::move(point);
+    points[has_chunk ? chunk->get<std::int64_t>() : static_cast<std::int64_t>(line_number)] =
+        std::move(point);
   }
   Json list = Json::array();
   for (auto& [chunk, point] : points) list.push_back(std::move(point));
@@ -175,12 +185,16 @@ Json pairs_data(const std::vector<std::pair<std::string, std::string>>& pairs) {
 Json tables_data(const std::vector<ReportTable>& tables) {
   Json list = Json::array();
   for (const ReportTable& table : tables)
-    list.push_back({{"title", table.title}, {"note", table.note}, {"columns", table.columns}, {"rows", table.rows}});
+    list.push_back({{"title", table.title},
+                    {"note", table.note},
+                    {"columns", table.columns},
+                    {"rows", table.rows}});
   return list;
 }
 
 void replace_all(std::string& text, std::string_view from, std::string_view to) {
-  for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
+  for (std::size_t at = text.find(from); at != std::string::npos;
+       at = text.find(from, at + to.size()))
     text.replace(at, from.size(), to);
 }
 
@@ -192,7 +206,9 @@ Json report_data(const ReportInput& input) {
   std::uint64_t left_bytes = input.example_bytes;
   for (std::size_t i = 0; i < input.saes.size(); ++i) {
     const ReportSae& sae = input.saes[i];
-    Json data = {{"name", sae.name}, {"hook", sae.hook}, {"facts", pairs_data(sae.facts)},
+    Json data = {{"name", sae.name},
+                 {"hook", sae.hook},
+                 {"facts", pairs_data(sae.facts)},
                  {"metrics", metrics_data(sae.metrics)}};
     if (!sae.features.empty() && std::filesystem::exists(sae.features)) {
       const std::uint64_t share = left_bytes / (input.saes.size() - i);
@@ -204,8 +220,9 @@ Json report_data(const ReportInput& input) {
     }
     saes.push_back(std::move(data));
   }
-  return {{"title", input.title},       {"header", pairs_data(input.header)}, {"licence", input.licence},
-          {"saes", std::move(saes)},    {"documents", documents.list()},      {"tables", tables_data(input.tables)}};
+  return {{"title", input.title},          {"header", pairs_data(input.header)},
+          {"licence", input.licence},      {"saes", std::move(saes)},
+          {"documents", documents.list()}, {"tables", tables_data(input.tables)}};
 }
 
 Json history_data(const ReportInput& input) { return tables_data(input.history); }
@@ -215,8 +232,10 @@ std::string embeddable(const Json& data) {
   std::string safe;
   safe.reserve(text.size());
   for (const char c : text) {
-    if (c == '<') safe += "\\u003c";
-    else safe.push_back(c);
+    if (c == '<')
+      safe += "\\u003c";
+    else
+      safe.push_back(c);
   }
   replace_all(safe, "\xE2\x80\xA8", "\\u2028");
   replace_all(safe, "\xE2\x80\xA9", "\\u2029");

@@ -11,7 +11,8 @@ namespace refract {
 [[nodiscard]] nlohmann::ordered_json report_data(const ReportInput& input);
 // The only part that may differ between equal runs.
 [[nodiscard]] nlohmann::ordered_json history_data(const ReportInput& input);
-// JSON text that is safe inside a script element: no '<', no U+2028 or U+2029, ill-formed UTF-8 replaced.
+// JSON text that is safe inside a script element: no '<', no U+2028 or U+2029, ill-formed UTF-8
+// replaced.
 [[nodiscard]] std::string embeddable(const nlohmann::ordered_json& data);
 
 }  // namespace refract

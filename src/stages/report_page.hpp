@@ -1,5 +1,6 @@
 #pragma once
-// The fixed parts of report.html. Everything a run says enters as data and is shown through textContent.
+// The fixed parts of report.html. Everything a run says enters as data and is shown through
+// textContent.
 #include <string_view>
 
 namespace refract {

@@ -11,7 +11,8 @@ TokenCorpus::TokenCorpus(std::vector<std::uint8_t> special_ids, std::size_t open
 void TokenCorpus::add_shard(CorpusShard shard) { shards_.push_back(std::move(shard)); }
 
 TokenCorpus::Open& TokenCorpus::open(std::uint32_t shard) {
-  const auto found = std::find_if(recent_.begin(), recent_.end(), [&](const auto& entry) { return entry.first == shard; });
+  const auto found = std::find_if(recent_.begin(), recent_.end(),
+                                  [&](const auto& entry) { return entry.first == shard; });
   if (found != recent_.end()) {
     recent_.splice(recent_.begin(), recent_, found);
     return recent_.front().second;
@@ -25,8 +26,8 @@ TokenCorpus::Open& TokenCorpus::open(std::uint32_t shard) {
 ContextInput TokenCorpus::input(std::uint64_t key) {
   const auto shard = static_cast<std::uint32_t>(key >> 32);
   Open& entry = open(shard);
-  return context_input(entry.contexts, key & 0xFFFFFFFFu, entry.tokens.ids(), entry.tokens.document_token_starts(),
-                       shard, special_);
+  return context_input(entry.contexts, key & 0xFFFFFFFFu, entry.tokens.ids(),
+                       entry.tokens.document_token_starts(), shard, special_);
 }
 
 }  // namespace refract

@@ -9,13 +9,19 @@
 namespace refract {
 namespace {
 
-// This rank's blocks of a chunk at one hook, scaled, with the rows that take part marked. Kept in memory for all
-// passes when it fits train.cache_bytes, else each slice is read when its batch comes.
+// This rank's blocks of a chunk at one hook, scaled, with the rows that take part marked. Kept in
+// memory for all passes when it fits train.cache_bytes, else each slice is read when its batch
+// comes.
 class HookRowsOfRank {
  public:
-  HookRowsOfRank(const ChunkReader& chunk, const std::string& hook, double scale, Share rows, std::uint64_t cache_bytes)
-      : chunk_(chunk), hook_(chunk.hook_index(hook)), d_(chunk.spec().hooks[hook_].d_in),
-        scale_(static_cast<float>(scale)), rows_(rows), cached_(rows.count * d_ * sizeof(float) <= cache_bytes) {
+  HookRowsOfRank(const ChunkReader& chunk, const std::string& hook, double scale, Share rows,
+                 std::uint64_t cache_bytes)
+      : chunk_(chunk),
+        hook_(chunk.hook_index(hook)),
+        d_(chunk.spec().hooks[hook_].d_in),
+        scale_(static_cast<float>(scale)),
+        rows_(rows),
+        cached_(rows.count * d_ * sizeof(float) <= cache_bytes) {
     const std::vector<std::uint8_t> excluded = chunk.read_excluded(hook_, rows.first, rows.count);
     included_.resize(excluded.size());
     for (std::size_t i = 0; i < excluded.size(); ++i) included_[i] = excluded[i] ? 0 : 1;
@@ -23,7 +29,8 @@ class HookRowsOfRank {
     cache_ = Tensor<float>(Shape{rows.count, d_});
     constexpr std::uint64_t kPieceRows = 4096;  // at least 1 MiB from d_in = 128 on
     parallel_for((rows.count + kPieceRows - 1) / kPieceRows, [&](std::size_t piece) {
-      const std::uint64_t first = piece * kPieceRows, count = std::min(kPieceRows, rows.count - first);
+      const std::uint64_t first = piece * kPieceRows,
+                          count = std::min(kPieceRows, rows.count - first);
       read(first, count, cache_.data() + first * d_);
     });
   }
@@ -32,8 +39,10 @@ class HookRowsOfRank {
   // Rows [first, first + count) of this rank's part.
   void copy(std::uint64_t first, std::uint64_t count, float* x, std::uint8_t* included) const {
     std::copy_n(included_.data() + first, count, included);
-    if (cached_) std::copy_n(cache_.data() + first * d_, count * d_, x);
-    else read(first, count, x);
+    if (cached_)
+      std::copy_n(cache_.data() + first * d_, count * d_, x);
+    else
+      read(first, count, x);
   }
 
  private:
@@ -54,8 +63,9 @@ class HookRowsOfRank {
 
 }  // namespace
 
-std::uint64_t collective_train_chunk(std::vector<TrainedSae>& saes, const ChunkReader& chunk, const ChunkVisit& visit,
-                                     const SampleOrder& order, const TrainConfig& config, std::uint64_t from,
+std::uint64_t collective_train_chunk(std::vector<TrainedSae>& saes, const ChunkReader& chunk,
+                                     const ChunkVisit& visit, const SampleOrder& order,
+                                     const TrainConfig& config, std::uint64_t from,
                                      StepRunner& runner, Communicator& ranks,
                                      const std::function<bool(std::uint64_t)>& after_step) {
   const std::uint64_t slice_rows = order.rule().slice_rows();
@@ -68,7 +78,8 @@ std::uint64_t collective_train_chunk(std::vector<TrainedSae>& saes, const ChunkR
                         config.cache_bytes / std::max<std::size_t>(1, chunk.spec().hooks.size()));
 
   std::map<std::string, Tensor<float>> x;
-  for (const auto& [hook, part] : hooks) x.emplace(hook, Tensor<float>(Shape{blocks.count * slice_rows, part.d_in()}));
+  for (const auto& [hook, part] : hooks)
+    x.emplace(hook, Tensor<float>(Shape{blocks.count * slice_rows, part.d_in()}));
   std::map<std::string, std::vector<std::uint8_t>> included;
 
   std::uint64_t done = from;
@@ -84,7 +95,8 @@ std::uint64_t collective_train_chunk(std::vector<TrainedSae>& saes, const ChunkR
         flags.resize(to.axis(0));
         parallel_for(blocks.count, [&](std::size_t b) {
           const std::uint64_t row = b * visit.shape.block_rows + slices[b][i] * slice_rows;
-          part.copy(row, slice_rows, to.data() + b * slice_rows * part.d_in(), flags.data() + b * slice_rows);
+          part.copy(row, slice_rows, to.data() + b * slice_rows * part.d_in(),
+                    flags.data() + b * slice_rows);
         });
       }
       for (TrainedSae& sae : saes) {

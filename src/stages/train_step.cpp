@@ -3,10 +3,12 @@
 // ordered, 2 ranks, dictionary of panels p0 p1 | p2 p3 (64 features each):
 //   r0 rows a, r1 rows b  --all-gather rows-->  both hold a b in row order
 //   r0 sums p0 p1 over a b, r1 sums p2 p3 over a b
-//   all_reduce: gradients are gathered, both update p0..p3;  sharded: each updates its own, weights are gathered
+//   all_reduce: gradients are gathered, both update p0..p3;  sharded: each updates its own, weights
+//   are gathered
 // fast:
 //   r0 sums p0..p3 over a, r1 over b
-//   all_reduce: sums are added everywhere;  sharded: the owner gets the sum of its panels, weights are gathered
+//   all_reduce: sums are added everywhere;  sharded: the owner gets the sum of its panels, weights
+//   are gathered
 #include <algorithm>
 #include <cmath>
 
@@ -41,7 +43,8 @@ Tensor<float> gathered(Communicator& ranks, TensorView<const float> mine, std::s
   return out;
 }
 
-GradientTerm collective_gather_term(Communicator& ranks, const GradientTerm& mine, std::size_t rows) {
+GradientTerm collective_gather_term(Communicator& ranks, const GradientTerm& mine,
+                                    std::size_t rows) {
   GradientTerm all;
   all.v = gathered(ranks, mine.v.cview(), rows);
   std::vector<std::uint64_t> counts;
@@ -74,7 +77,8 @@ std::uint64_t dead_threshold(std::uint64_t chunk_rows, std::uint64_t train_rows)
   return std::max(2 * chunk_rows, std::min<std::uint64_t>(10'000'000, train_rows / 10));
 }
 
-std::vector<TrainedSae> make_trained_saes(const std::vector<SaeConfig>& saes, const CalibrationData& calibration,
+std::vector<TrainedSae> make_trained_saes(const std::vector<SaeConfig>& saes,
+                                          const CalibrationData& calibration,
                                           std::uint64_t dead_after_rows) {
   std::vector<TrainedSae> out;
   for (const SaeConfig& config : saes) {
@@ -93,7 +97,10 @@ std::vector<TrainedSae> make_trained_saes(const std::vector<SaeConfig>& saes, co
 }
 
 StepRunner::StepRunner(const TrainConfig& config, std::uint64_t total_steps, Communicator& ranks)
-    : config_(config), total_steps_(total_steps), ranks_(ranks), exchange_(make_exchange(ranks)),
+    : config_(config),
+      total_steps_(total_steps),
+      ranks_(ranks),
+      exchange_(make_exchange(ranks)),
       sharded_(config.exchange == "sharded") {}
 
 std::vector<std::size_t> StepRunner::features_of_ranks(std::size_t d_sae) const {
@@ -107,8 +114,9 @@ std::vector<std::size_t> StepRunner::features_of_ranks(std::size_t d_sae) const 
   return counts;
 }
 
-void StepRunner::collective_ordered_gradients(TrainedSae& sae, const Batch& batch, RowGradients& rows,
-                                              FeatureGradients& own, PanelSums& sums) {
+void StepRunner::collective_ordered_gradients(TrainedSae& sae, const Batch& batch,
+                                              RowGradients& rows, FeatureGradients& own,
+                                              PanelSums& sums) {
   WeightGradients gradients;
   if (ranks_.size() == 1) {
     gradients.gather(sae.state.parameters, batch.x, rows);
@@ -116,7 +124,8 @@ void StepRunner::collective_ordered_gradients(TrainedSae& sae, const Batch& batc
   } else {
     const Tensor<float> x = gathered(ranks_, batch.x, batch.rows);
     RowGradients all;
-    for (const GradientTerm& term : rows.terms) all.terms.push_back(collective_gather_term(ranks_, term, batch.rows));
+    for (const GradientTerm& term : rows.terms)
+      all.terms.push_back(collective_gather_term(ranks_, term, batch.rows));
     gradients.gather(sae.state.parameters, x.cview(), all);
     gradients.accumulate(sae.state.parameters, own);
   }
@@ -182,12 +191,14 @@ StepLog StepRunner::collective_step(TrainedSae& sae, const Batch& batch) {
   const std::vector<std::size_t> shares = features_of_ranks(features);
   std::size_t first = 0;
   for (int r = 0; r < ranks_.rank(); ++r) first += shares[static_cast<std::size_t>(r)];
-  FeatureGradients own =
-      make_feature_gradients(state.parameters, first, shares[static_cast<std::size_t>(ranks_.rank())]);
+  FeatureGradients own = make_feature_gradients(state.parameters, first,
+                                                shares[static_cast<std::size_t>(ranks_.rank())]);
   PanelSums mine;
   // On one rank the two are the same sums; the exchange is the identity.
-  if (config_.reduction == "ordered" || ranks_.size() == 1) collective_ordered_gradients(sae, batch, rows, own, mine);
-  else collective_fast_gradients(sae, batch, rows, own, mine);
+  if (config_.reduction == "ordered" || ranks_.size() == 1)
+    collective_ordered_gradients(sae, batch, rows, own, mine);
+  else
+    collective_fast_gradients(sae, batch, rows, own, mine);
 
   const PanelSums panels{gathered(ranks_, mine.squared_norm), gathered(ranks_, mine.db_dec)};
   std::vector<double> decoder_part(state.parameters.d_in());
@@ -195,8 +206,10 @@ StepLog StepRunner::collective_step(TrainedSae& sae, const Batch& batch) {
   const BiasGradient bias = bias_gradient(decoder_part, panels);
   const double norm = std::sqrt(bias.squared_norm);
   if (!std::isfinite(norm))
-    throw NumericalError("SAE '{}': the gradient is not finite at step {}. Lower train.optimizer.lr, or look at the "
-                         "activations of {} with `refract describe`.", sae.config.name, state.step, sae.config.hook);
+    throw NumericalError(
+        "SAE '{}': the gradient is not finite at step {}. Lower train.optimizer.lr, or look at the "
+        "activations of {} with `refract describe`.",
+        sae.config.name, state.step, sae.config.hook);
 
   const AdamStep adam{.config = config_.optimizer,
                       .lr = learning_rate(config_.optimizer, state.step, total_steps_),

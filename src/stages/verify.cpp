@@ -17,8 +17,10 @@ std::int64_t differing_row(const RowIdentity& stored, const RowIdentity& expecte
   return -1;
 }
 
-void compare_activations(const ChunkReader& chunk, std::uint64_t block, const BlockRows& rows, VerifyResult& result) {
-  const std::uint64_t first = block * chunk.spec().block_rows, count = chunk.spec().rows_of_block(block);
+void compare_activations(const ChunkReader& chunk, std::uint64_t block, const BlockRows& rows,
+                         VerifyResult& result) {
+  const std::uint64_t first = block * chunk.spec().block_rows,
+                      count = chunk.spec().rows_of_block(block);
   for (std::size_t h = 0; h < chunk.spec().hooks.size(); ++h) {
     const std::size_t d = chunk.spec().hooks[h].d_in;
     std::vector<float> stored(count * d);
@@ -27,15 +29,18 @@ void compare_activations(const ChunkReader& chunk, std::uint64_t block, const Bl
       float expected = rows.activations[h].span()[i];
       if (chunk.spec().dtype == DType::bf16) expected = to_float(to_bf16(expected));
       if (std::memcmp(&stored[i], &expected, sizeof expected) == 0) continue;
-      result.faults.push_back(fmt::format("{}: row {} of {} is not what the model gives for its context (value {} is "
-                                          "{}, recomputed {})", chunk.path().string(), first + i / d,
-                                          chunk.spec().hooks[h].name, i % d, stored[i], expected));
+      result.faults.push_back(
+          fmt::format("{}: row {} of {} is not what the model gives for its context (value {} is "
+                      "{}, recomputed {})",
+                      chunk.path().string(), first + i / d, chunk.spec().hooks[h].name, i % d,
+                      stored[i], expected));
       return;
     }
     std::vector<std::uint8_t> excluded(count);
     chunk.read_hook_excluded(h, first, count, excluded);
     if (excluded != rows.sinks[h])
-      result.faults.push_back(fmt::format("{}: sink flags of block {} differ", chunk.path().string(), block));
+      result.faults.push_back(
+          fmt::format("{}: sink flags of block {} differ", chunk.path().string(), block));
   }
   result.recomputed_rows += count;
 }
@@ -43,23 +48,28 @@ void compare_activations(const ChunkReader& chunk, std::uint64_t block, const Bl
 }  // namespace
 
 void verify_chunk(const ChunkReader& chunk, const std::function<BlockPlan(std::uint64_t)>& plan_of,
-                  TokenCorpus& corpus, BlockComputer& computer, std::uint64_t rows, std::uint64_t seed,
-                  VerifyResult& result) {
+                  TokenCorpus& corpus, BlockComputer& computer, std::uint64_t rows,
+                  std::uint64_t seed, VerifyResult& result) {
   for (const std::uint64_t bad : chunk.bad_blocks())
-    result.faults.push_back(fmt::format("{}: the checksum of block {} does not match its bytes", chunk.path().string(), bad));
+    result.faults.push_back(fmt::format("{}: the checksum of block {} does not match its bytes",
+                                        chunk.path().string(), bad));
   for (std::uint64_t block = 0; block < chunk.blocks(); ++block) {
-    const std::uint64_t first = block * chunk.spec().block_rows, count = chunk.spec().rows_of_block(block);
-    const std::int64_t row = differing_row(chunk.read_identity(first, count), identity_of(plan_of(block), corpus));
+    const std::uint64_t first = block * chunk.spec().block_rows,
+                        count = chunk.spec().rows_of_block(block);
+    const std::int64_t row =
+        differing_row(chunk.read_identity(first, count), identity_of(plan_of(block), corpus));
     if (row >= 0)
-      result.faults.push_back(fmt::format("{}: the identity of row {} is not the planned one", chunk.path().string(),
+      result.faults.push_back(fmt::format("{}: the identity of row {} is not the planned one",
+                                          chunk.path().string(),
                                           first + static_cast<std::uint64_t>(row)));
     result.identities += count;
     ++result.blocks;
   }
   Stream stream;
   std::uint64_t done = 0;
-  for (const std::uint32_t block : permutation(static_cast<std::uint32_t>(chunk.blocks()),
-                                               CounterRng(Purpose::random_rows, {seed, chunk.spec().chunk, 7}))) {
+  for (const std::uint32_t block :
+       permutation(static_cast<std::uint32_t>(chunk.blocks()),
+                   CounterRng(Purpose::random_rows, {seed, chunk.spec().chunk, 7}))) {
     if (done >= rows) break;
     compare_activations(chunk, block, computer.compute(plan_of(block), stream), result);
     done += chunk.spec().rows_of_block(block);

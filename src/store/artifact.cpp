@@ -9,8 +9,7 @@ namespace {
                                 std::string_view expected, const std::filesystem::path& path) {
   throw DataError(
       "{} does not fit: {} is {}, expected {}. It was made for other settings or inputs; give "
-      "another run "
-      "or data folder, or delete it and the stage that wrote it makes it again",
+      "another run or data folder, or delete it and the stage that wrote it makes it again",
       path.string(), field, found, expected);
 }
 

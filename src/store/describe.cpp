@@ -53,8 +53,7 @@ std::string describe_artifact(const fs::path& path) {
     throw DataError("{} does not exist: give the path of an artifact", path.string());
   throw DataError(
       "{} is neither an HDF5 file nor a .safetensors file: describe takes a token shard, context "
-      "table, "
-      "chunk, calibration, features or weights file",
+      "table, chunk, calibration, features or weights file",
       path.string());
 }
 

@@ -24,8 +24,8 @@ bool says_disk_full(const std::string& text) {
 
 // The file may be whole; this machine could not read it.
 bool says_machine_failed(const std::string& text) {
-  for (const char* cause : {"Too many open files", "Permission denied", "Input/output error", "Stale file handle",
-                            "Cannot allocate memory"})
+  for (const char* cause : {"Too many open files", "Permission denied", "Input/output error",
+                            "Stale file handle", "Cannot allocate memory"})
     if (text.find(cause) != std::string::npos) return true;
   return false;
 }
@@ -43,8 +43,9 @@ H5Handle creation_properties(hid_t kind) {
 void h5_begin() {
   static const bool begun = [] {
     ::setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);
-    // After a close that failed (disk full) the library's exit handler closes the file a second time and crashes;
-    // every handle of ours is closed by its owner, so nothing is left for that handler.
+    // After a close that failed (disk full) the library's exit handler closes the file a second
+    // time and crashes; every handle of ours is closed by its owner, so nothing is left for that
+    // handler.
     H5dont_atexit();
     H5open();
     H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
@@ -72,7 +73,8 @@ hid_t h5_check(hid_t result, std::string_view doing, const fs::path& path) {
 hid_t h5_check_read(hid_t result, std::string_view doing, const fs::path& path) {
   if (result >= 0) return result;
   const std::string text = h5_error_text();
-  if (says_machine_failed(text)) throw SystemError("cannot read {}: {} failed ({})", path.string(), doing, text);
+  if (says_machine_failed(text))
+    throw SystemError("cannot read {}: {} failed ({})", path.string(), doing, text);
   throw_damaged(path, fmt::format("{} failed ({})", doing, text));
 }
 
@@ -85,23 +87,15 @@ void throw_damaged(const fs::path& path, std::string_view what) {
 
 H5Handle h5_type(DType dtype) {
   switch (dtype) {
-    case DType::f32:
-      return {H5Tcopy(H5T_IEEE_F32LE), H5Tclose};
-    case DType::f64:
-      return {H5Tcopy(H5T_IEEE_F64LE), H5Tclose};
-    case DType::u8:
-      return {H5Tcopy(H5T_STD_U8LE), H5Tclose};
-    case DType::u16:
-      return {H5Tcopy(H5T_STD_U16LE), H5Tclose};
-    case DType::u32:
-      return {H5Tcopy(H5T_STD_U32LE), H5Tclose};
-    case DType::u64:
-      return {H5Tcopy(H5T_STD_U64LE), H5Tclose};
-    case DType::i64:
-      return {H5Tcopy(H5T_STD_I64LE), H5Tclose};
+    case DType::f32: return {H5Tcopy(H5T_IEEE_F32LE), H5Tclose};
+    case DType::f64: return {H5Tcopy(H5T_IEEE_F64LE), H5Tclose};
+    case DType::u8: return {H5Tcopy(H5T_STD_U8LE), H5Tclose};
+    case DType::u16: return {H5Tcopy(H5T_STD_U16LE), H5Tclose};
+    case DType::u32: return {H5Tcopy(H5T_STD_U32LE), H5Tclose};
+    case DType::u64: return {H5Tcopy(H5T_STD_U64LE), H5Tclose};
+    case DType::i64: return {H5Tcopy(H5T_STD_I64LE), H5Tclose};
     case DType::bf16:
-    case DType::f16:
-      break;
+    case DType::f16: break;
   }
   // Sixteen-bit floats are described by their fields: HDF5 before 1.14.4 has no name for either,
   // and h5py shows such a dataset as the next wider float it knows.

@@ -28,16 +28,29 @@ struct DTypeWord {
   std::string_view word;
   std::size_t bytes;
 };
-constexpr std::array<DTypeWord, 15> kWords{{{"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8},
-                                            {"I32", 4}, {"I16", 2}, {"I8", 1}, {"U64", 8}, {"U32", 4},
-                                            {"U16", 2}, {"U8", 1}, {"BOOL", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1}}};
+constexpr std::array<DTypeWord, 15> kWords{{{"F64", 8},
+                                            {"F32", 4},
+                                            {"F16", 2},
+                                            {"BF16", 2},
+                                            {"I64", 8},
+                                            {"I32", 4},
+                                            {"I16", 2},
+                                            {"I8", 1},
+                                            {"U64", 8},
+                                            {"U32", 4},
+                                            {"U16", 2},
+                                            {"U8", 1},
+                                            {"BOOL", 1},
+                                            {"F8_E4M3", 1},
+                                            {"F8_E5M2", 1}}};
 
 std::size_t element_bytes(std::string_view word, const fs::path& path, std::string_view tensor) {
   for (const auto& known : kWords) {
     if (known.word == word) return known.bytes;
   }
-  throw DataError("{}: tensor '{}' has the unknown dtype '{}'. Save the model again as F32, BF16 or F16.",
-                  path.string(), tensor, word);
+  throw DataError(
+      "{}: tensor '{}' has the unknown dtype '{}'. Save the model again as F32, BF16 or F16.",
+      path.string(), tensor, word);
 }
 
 // shape product times element size, or a DataError when it does not fit 64 bits.
@@ -45,8 +58,9 @@ std::uint64_t byte_count(const StoredTensor& tensor, std::size_t element, const 
   std::uint64_t total = element;
   for (const std::size_t axis : tensor.shape) {
     if (axis != 0 && total > std::numeric_limits<std::uint64_t>::max() / axis) {
-      throw DataError("{}: the shape of tensor '{}' overflows. The file is damaged: fetch it again.", path.string(),
-                      tensor.name);
+      throw DataError(
+          "{}: the shape of tensor '{}' overflows. The file is damaged: fetch it again.",
+          path.string(), tensor.name);
     }
     total *= axis;
   }
@@ -60,20 +74,25 @@ struct Placed {
 
 nlohmann::json parse_header(std::string_view text, const fs::path& path) {
   std::set<std::string> seen;
-  const auto refuse_duplicates = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& value) {
-    if (event == nlohmann::json::parse_event_t::key && depth == 1 && !seen.insert(value.get<std::string>()).second) {
-      throw DataError("{}: tensor '{}' is listed twice in the header. The file is damaged: fetch it again.",
-                      path.string(), value.get<std::string>());
+  const auto refuse_duplicates = [&](int depth, nlohmann::json::parse_event_t event,
+                                     nlohmann::json& value) {
+    if (event == nlohmann::json::parse_event_t::key && depth == 1 &&
+        !seen.insert(value.get<std::string>()).second) {
+      throw DataError(
+          "{}: tensor '{}' is listed twice in the header. The file is damaged: fetch it again.",
+          path.string(), value.get<std::string>());
     }
     return true;
   };
   try {
     auto header = nlohmann::json::parse(text, refuse_duplicates);
-    if (!header.is_object()) throw DataError("{}: the safetensors header is not a JSON object.", path.string());
+    if (!header.is_object())
+      throw DataError("{}: the safetensors header is not a JSON object.", path.string());
     return header;
   } catch (const nlohmann::json::exception& error) {
-    throw DataError("{}: the safetensors header is not valid JSON ({}). The file is damaged: fetch it again.",
-                    path.string(), error.what());
+    throw DataError(
+        "{}: the safetensors header is not valid JSON ({}). The file is damaged: fetch it again.",
+        path.string(), error.what());
   }
 }
 
@@ -83,43 +102,53 @@ Placed parse_entry(const std::string& name, const nlohmann::json& entry, const f
     placed.tensor.name = name;
     placed.tensor.dtype = entry.at("dtype").get<std::string>();
     for (const auto& axis : entry.at("shape")) {
-      if (!axis.is_number_unsigned()) throw DataError("{}: tensor '{}' has a negative axis.", path.string(), name);
+      if (!axis.is_number_unsigned())
+        throw DataError("{}: tensor '{}' has a negative axis.", path.string(), name);
       placed.tensor.shape.push_back(axis.get<std::size_t>());
     }
     const auto& offsets = entry.at("data_offsets");
-    if (offsets.size() != 2 || !offsets[0].is_number_unsigned() || !offsets[1].is_number_unsigned()) {
+    if (offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
+        !offsets[1].is_number_unsigned()) {
       throw DataError("{}: tensor '{}' has no two data_offsets.", path.string(), name);
     }
     placed.begin = offsets[0].get<std::uint64_t>();
     placed.end = offsets[1].get<std::uint64_t>();
     return placed;
   } catch (const nlohmann::json::exception& error) {
-    throw DataError("{}: the header entry of tensor '{}' is not dtype, shape, data_offsets ({}).", path.string(), name,
-                    error.what());
+    throw DataError("{}: the header entry of tensor '{}' is not dtype, shape, data_offsets ({}).",
+                    path.string(), name, error.what());
   }
 }
 
 // The tensors must tile the data part exactly, each with the size its shape and dtype say.
-void expect_exact_tiling(std::vector<Placed>& placed, std::uint64_t data_bytes, const fs::path& path) {
+void expect_exact_tiling(std::vector<Placed>& placed, std::uint64_t data_bytes,
+                         const fs::path& path) {
   std::sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) {
     return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
   });
   std::uint64_t next = 0;
   for (const auto& [tensor, begin, end] : placed) {
-    const std::uint64_t expected = byte_count(tensor, element_bytes(tensor.dtype, path, tensor.name), path);
+    const std::uint64_t expected =
+        byte_count(tensor, element_bytes(tensor.dtype, path, tensor.name), path);
     if (end < begin || end - begin != expected) {
-      throw DataError("{}: tensor '{}' occupies {} to {} but its shape and dtype {} need {} bytes. Fetch it again.",
-                      path.string(), tensor.name, begin, end, tensor.dtype, expected);
+      throw DataError(
+          "{}: tensor '{}' occupies {} to {} but its shape and dtype {} need {} bytes. Fetch it "
+          "again.",
+          path.string(), tensor.name, begin, end, tensor.dtype, expected);
     }
     if (begin != next) {
-      throw DataError("{}: tensor '{}' begins at byte {} of the data, expected {} ({}). Fetch the file again.",
-                      path.string(), tensor.name, begin, next, begin < next ? "tensors overlap" : "there is a hole");
+      throw DataError(
+          "{}: tensor '{}' begins at byte {} of the data, expected {} ({}). Fetch the file again.",
+          path.string(), tensor.name, begin, next,
+          begin < next ? "tensors overlap" : "there is a hole");
     }
     next = end;
   }
   if (next != data_bytes) {
-    throw DataError("{}: the header describes {} bytes of tensors, the file holds {} ({}). Fetch it again.",
-                    path.string(), next, data_bytes, next > data_bytes ? "truncated" : "it has bytes at the end");
+    throw DataError(
+        "{}: the header describes {} bytes of tensors, the file holds {} ({}). Fetch it again.",
+        path.string(), next, data_bytes,
+        next > data_bytes ? "truncated" : "it has bytes at the end");
   }
 }
 
@@ -156,18 +185,20 @@ class OutputFile {
   int file_;
 };
 
-std::vector<const StoredTensor*> in_layout_order(std::span<const StoredTensor> tensors, const fs::path& path) {
+std::vector<const StoredTensor*> in_layout_order(std::span<const StoredTensor> tensors,
+                                                 const fs::path& path) {
   std::vector<const StoredTensor*> order;
   std::set<std::string_view> names;
   for (const auto& tensor : tensors) {
     const std::size_t element = element_bytes(tensor.dtype, path, tensor.name);
     REFRACT_ASSERT(names.insert(tensor.name).second, "tensor '{}' given twice", tensor.name);
-    REFRACT_ASSERT(byte_count(tensor, element, path) == tensor.bytes.size(), "tensor '{}' has {} bytes", tensor.name,
-                   tensor.bytes.size());
+    REFRACT_ASSERT(byte_count(tensor, element, path) == tensor.bytes.size(),
+                   "tensor '{}' has {} bytes", tensor.name, tensor.bytes.size());
     order.push_back(&tensor);
   }
   std::sort(order.begin(), order.end(), [&](const StoredTensor* a, const StoredTensor* b) {
-    const std::size_t a_bytes = element_bytes(a->dtype, path, a->name), b_bytes = element_bytes(b->dtype, path, b->name);
+    const std::size_t a_bytes = element_bytes(a->dtype, path, a->name),
+                      b_bytes = element_bytes(b->dtype, path, b->name);
     return a_bytes != b_bytes ? a_bytes > b_bytes : a->name < b->name;
   });
   return order;
@@ -178,15 +209,18 @@ std::vector<const StoredTensor*> in_layout_order(std::span<const StoredTensor> t
 SafetensorsFile::SafetensorsFile(const fs::path& path) : path_(path), file_(path) {
   const auto bytes = file_.bytes();
   if (bytes.size() < kLengthBytes) {
-    throw DataError("{}: {} bytes are too few for a safetensors file. Fetch it again.", path.string(), bytes.size());
+    throw DataError("{}: {} bytes are too few for a safetensors file. Fetch it again.",
+                    path.string(), bytes.size());
   }
   std::uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, bytes.data(), kLengthBytes);
   if (header_bytes > kMaxHeaderBytes || header_bytes > bytes.size() - kLengthBytes) {
-    throw DataError("{}: the header length {} does not fit a file of {} bytes: truncated, or not safetensors.",
-                    path.string(), header_bytes, bytes.size());
+    throw DataError(
+        "{}: the header length {} does not fit a file of {} bytes: truncated, or not safetensors.",
+        path.string(), header_bytes, bytes.size());
   }
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, header_bytes);
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + kLengthBytes,
+                              header_bytes);
   const auto header = parse_header(text, path);
   const auto data = bytes.subspan(kLengthBytes + header_bytes);
 
@@ -210,22 +244,27 @@ SafetensorsFile::SafetensorsFile(const fs::path& path) : path_(path), file_(path
 }
 
 const StoredTensor* SafetensorsFile::find(std::string_view name) const {
-  const auto found = std::lower_bound(tensors_.begin(), tensors_.end(), name,
-                                      [](const StoredTensor& tensor, std::string_view key) { return tensor.name < key; });
+  const auto found = std::lower_bound(
+      tensors_.begin(), tensors_.end(), name,
+      [](const StoredTensor& tensor, std::string_view key) { return tensor.name < key; });
   return found != tensors_.end() && found->name == name ? &*found : nullptr;
 }
 
 const StoredTensor& SafetensorsFile::at(std::string_view name) const {
   if (const auto* tensor = find(name)) return *tensor;
-  throw DataError("{}: tensor '{}' is missing; the file holds {} tensors. Fetch the file again, or check that it is "
-                  "the kind of file that is expected here.", path_.string(), name, tensors_.size());
+  throw DataError(
+      "{}: tensor '{}' is missing; the file holds {} tensors. Fetch the file again, or check that "
+      "it is the kind of file that is expected here.",
+      path_.string(), name, tensors_.size());
 }
 
-const StoredTensor& SafetensorsFile::at(std::string_view name, const std::vector<std::size_t>& shape) const {
+const StoredTensor& SafetensorsFile::at(std::string_view name,
+                                        const std::vector<std::size_t>& shape) const {
   const auto& tensor = at(name);
   if (tensor.shape != shape) {
     throw DataError("{}: tensor '{}' has shape [{}], expected [{}].", path_.string(), name,
-                    fmt::to_string(fmt::join(tensor.shape, ", ")), fmt::to_string(fmt::join(shape, ", ")));
+                    fmt::to_string(fmt::join(tensor.shape, ", ")),
+                    fmt::to_string(fmt::join(shape, ", ")));
   }
   return tensor;
 }
@@ -238,7 +277,8 @@ std::size_t element_count(const StoredTensor& tensor) {
 
 void read_f32(const StoredTensor& tensor, std::span<float> to) {
   const std::size_t count = element_count(tensor);
-  REFRACT_ASSERT(to.size() == count, "tensor '{}' has {} elements, destination {}", tensor.name, count, to.size());
+  REFRACT_ASSERT(to.size() == count, "tensor '{}' has {} elements, destination {}", tensor.name,
+                 count, to.size());
   // memcpy element by element: the data part need not be aligned.
   const auto convert = [&]<typename Stored>(Stored, auto&& widen) {
     for (std::size_t i = 0; i < count; ++i) {
@@ -256,7 +296,8 @@ void read_f32(const StoredTensor& tensor, std::span<float> to) {
   } else if (tensor.dtype == "F64") {
     convert(double{}, [](double value) { return static_cast<float>(value); });
   } else {
-    throw DataError("tensor '{}' has dtype {}, expected F32, BF16, F16 or F64.", tensor.name, tensor.dtype);
+    throw DataError("tensor '{}' has dtype {}, expected F32, BF16, F16 or F64.", tensor.name,
+                    tensor.dtype);
   }
 }
 
@@ -267,7 +308,8 @@ std::vector<float> read_f32(const StoredTensor& tensor) {
 }
 
 std::vector<std::uint64_t> read_u64(const StoredTensor& tensor) {
-  if (tensor.dtype != "U64") throw DataError("tensor '{}' has dtype {}, expected U64.", tensor.name, tensor.dtype);
+  if (tensor.dtype != "U64")
+    throw DataError("tensor '{}' has dtype {}, expected U64.", tensor.name, tensor.dtype);
   std::vector<std::uint64_t> values(element_count(tensor));
   if (!values.empty()) std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
   return values;

@@ -49,8 +49,9 @@ void expect_consistent(const TokenShardData& data) {
   REFRACT_ASSERT(data.document_token_starts.size() == documents + 1 &&
                      data.document_token_starts.back() == tokens,
                  "{} documents, {} starts", documents, data.document_token_starts.size());
-  REFRACT_ASSERT(data.document_key.size() == documents && data.revision.size() == documents && data.title.size() == documents &&
-                     data.url.size() == documents && data.links.size() == documents,
+  REFRACT_ASSERT(data.document_key.size() == documents && data.revision.size() == documents &&
+                     data.title.size() == documents && data.url.size() == documents &&
+                     data.links.size() == documents,
                  "document columns differ in length ({} documents)", documents);
   REFRACT_ASSERT(!data.keep_text || data.text.size() == documents, "{} texts for {} documents",
                  data.text.size(), documents);

@@ -120,8 +120,7 @@ void BpeModel::check_alphabet(const nlohmann::json& block) const {
     if (occurs_in_utf8 && byte_id_[byte] == kNoToken)
       throw DataError(
           "tokenizer.json: unk_token or byte_fallback is set and byte 0x{:02X} has no token; only "
-          "a "
-          "vocabulary with all bytes is supported then",
+          "a vocabulary with all bytes is supported then",
           byte);
   }
 }

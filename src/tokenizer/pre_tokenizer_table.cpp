@@ -28,8 +28,7 @@ std::unique_ptr<PreTokenizer> make_pre_tokenizer(const nlohmann::json& block) {
   }
   throw DataError(
       "tokenizer.json asks for the pre-tokenizer '{}', known: {}. Use a model whose tokenizer has "
-      "one "
-      "of these, or add a row to src/tokenizer/pre_tokenizer_table.cpp",
+      "one of these, or add a row to src/tokenizer/pre_tokenizer_table.cpp",
       type, fmt::join(known, ", "));
 }
 

@@ -4,6 +4,8 @@
 namespace refract::unicode {
 namespace {
 
+// clang-format off
+
 // \p{L}: 141028 code points
 constexpr Range kLettersData[] = {
     {0x41, 0x5A}, {0x61, 0x7A}, {0xAA, 0xAA}, {0xB5, 0xB5}, {0xBA, 0xBA}, {0xC0, 0xD6},
@@ -370,6 +372,7 @@ constexpr Range kWordCharactersData[] = {
     {0x30000, 0x3134A}, {0x31350, 0x323AF}, {0xE0100, 0xE01EF},
 };
 
+// clang-format on
 }  // namespace
 
 const std::span<const Range> kLetters{kLettersData};

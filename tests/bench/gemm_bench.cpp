@@ -1,4 +1,5 @@
-// The dense product alone, and the machine's fused multiply-adds: the roof over everything else here.
+// The dense product alone, and the machine's fused multiply-adds: the roof over everything else
+// here.
 #include <vector>
 
 #include "bench/support.hpp"
@@ -9,7 +10,8 @@ namespace refract {
 namespace {
 
 void gemm(benchmark::State& state) {
-  const auto M = static_cast<std::size_t>(state.range(0)), K = static_cast<std::size_t>(state.range(1)),
+  const auto M = static_cast<std::size_t>(state.range(0)),
+             K = static_cast<std::size_t>(state.range(1)),
              N = static_cast<std::size_t>(state.range(2));
   Tensor<float> x(Shape{M, K}), W(Shape{N, K}), y(Shape{M, N});
   bench::fill(x.span(), 1);
@@ -22,7 +24,12 @@ void gemm(benchmark::State& state) {
   }
   bench::report(state, static_cast<double>(M), 2.0 * static_cast<double>(M * N * K), 0);
 }
-BENCHMARK(gemm)->Args({4096, 256, 4096})->Args({4096, 256, 1024})->Args({4096, 768, 3072})->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(gemm)
+    ->Args({4096, 256, 4096})
+    ->Args({4096, 256, 1024})
+    ->Args({4096, 768, 3072})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
 
 // Independent chains of multiply-adds in registers, on every thread.
 [[gnu::target("avx2,fma")]] float chains(std::size_t rounds) {

@@ -1,4 +1,5 @@
-// Forward of the demo's model, to the demo's hook and through all layers: 16 contexts of 256 tokens.
+// Forward of the demo's model, to the demo's hook and through all layers: 16 contexts of 256
+// tokens.
 #include <numeric>
 
 #include "bench/support.hpp"

@@ -1,4 +1,5 @@
-// Writing a chunk block by block, each synced, as extraction does; and the same bytes to a plain file.
+// Writing a chunk block by block, each synced, as extraction does; and the same bytes to a plain
+// file.
 #include <unistd.h>
 
 #include <fstream>
@@ -13,7 +14,9 @@ namespace {
 
 constexpr std::uint64_t kRows = 32768, kBlock = 1024, kWidth = 256;
 
-std::filesystem::path scratch() { return std::filesystem::temp_directory_path() / ("refract-bench-" + std::to_string(::getpid())); }
+std::filesystem::path scratch() {
+  return std::filesystem::temp_directory_path() / ("refract-bench-" + std::to_string(::getpid()));
+}
 
 void write_chunk(benchmark::State& state) {
   const std::filesystem::path folder = scratch();
@@ -23,10 +26,17 @@ void write_chunk(benchmark::State& state) {
   bench::fill(x.span(), 4);
   RowIdentity slots;
   slots.context.assign(kBlock, 1), slots.position.assign(kBlock, 2), slots.token.assign(kBlock, 3);
-  slots.document.assign(kBlock, 4), slots.document_position.assign(kBlock, 5), slots.excluded.assign(kBlock, 0);
+  slots.document.assign(kBlock, 4), slots.document_position.assign(kBlock, 5),
+      slots.excluded.assign(kBlock, 0);
   const std::vector<std::uint8_t> sinks(kBlock, 0);
-  const ChunkSpec spec{.chunk = 0, .permuted = true, .rows = kRows, .block_rows = kBlock, .dtype = DType::bf16,
-                       .hooks = {{"blocks.0.hook_resid_post", kWidth}}, .stage = "bench", .parents = {}};
+  const ChunkSpec spec{.chunk = 0,
+                       .permuted = true,
+                       .rows = kRows,
+                       .block_rows = kBlock,
+                       .dtype = DType::bf16,
+                       .hooks = {{"blocks.0.hook_resid_post", kWidth}},
+                       .stage = "bench",
+                       .parents = {}};
   for (auto _ : state) {
     ChunkWriter writer = ChunkWriter::collective_open(folder / "chunk.h5", spec, self);
     for (std::uint64_t b = 0; b < kRows / kBlock; ++b) {
@@ -47,7 +57,8 @@ void write_plain_file(benchmark::State& state) {
   const std::vector<char> block(kBlock * (kWidth * 2 + 31), 'x');
   for (auto _ : state) {
     std::ofstream file(folder / "plain", std::ios::binary);
-    for (std::uint64_t b = 0; b < kRows / kBlock; ++b) file.write(block.data(), static_cast<std::streamsize>(block.size()));
+    for (std::uint64_t b = 0; b < kRows / kBlock; ++b)
+      file.write(block.data(), static_cast<std::streamsize>(block.size()));
     file.close();
     ::sync();
     std::filesystem::remove(folder / "plain");

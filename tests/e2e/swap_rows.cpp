@@ -1,5 +1,6 @@
-// swap_rows identity|activations CHUNK ROW ROW: exchanges what two rows of a sealed chunk say, and writes the
-// file anew with checksums that agree. Only recomputing the rows can find it (SPEC section 7).
+// swap_rows identity|activations CHUNK ROW ROW: exchanges what two rows of a sealed chunk say, and
+// writes the file anew with checksums that agree. Only recomputing the rows can find it (SPEC
+// section 7).
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>

@@ -1,4 +1,5 @@
-// Values are small integers, whose fp32 sums are exact in any order, so every body must give the same bytes.
+// Values are small integers, whose fp32 sums are exact in any order, so every body must give the
+// same bytes.
 #include "support/exchange_suite.hpp"
 
 #include <gtest/gtest.h>
@@ -17,8 +18,12 @@ using test::world;
 std::size_t ranks() { return static_cast<std::size_t>(world().size()); }
 std::size_t me() { return static_cast<std::size_t>(world().rank()); }
 
-float value(std::size_t rank, std::size_t i) { return static_cast<float>((rank + 1) * (i % 1000 + 1)); }
-float sum_over_ranks(std::size_t i) { return static_cast<float>(ranks() * (ranks() + 1) / 2 * (i % 1000 + 1)); }
+float value(std::size_t rank, std::size_t i) {
+  return static_cast<float>((rank + 1) * (i % 1000 + 1));
+}
+float sum_over_ranks(std::size_t i) {
+  return static_cast<float>(ranks() * (ranks() + 1) / 2 * (i % 1000 + 1));
+}
 
 std::vector<float> values_of(std::size_t rank, std::size_t size) {
   std::vector<float> values(size);
@@ -30,7 +35,8 @@ std::size_t sum(const std::vector<std::size_t>& counts) {
   return std::accumulate(counts.begin(), counts.end(), std::size_t{0});
 }
 std::size_t start_of(std::size_t rank, const std::vector<std::size_t>& counts) {
-  return std::accumulate(counts.begin(), counts.begin() + static_cast<std::ptrdiff_t>(rank), std::size_t{0});
+  return std::accumulate(counts.begin(), counts.begin() + static_cast<std::ptrdiff_t>(rank),
+                         std::size_t{0});
 }
 
 // Equal shares; none equal; rank 0 and the last without any.
@@ -56,15 +62,17 @@ class Exchanges : public testing::Test {
 
   Buffer<float> upload(const std::vector<float>& values) {
     Buffer<float> buffer(values.size(), device_);
-    copy_bytes(reinterpret_cast<std::byte*>(buffer.data()), device_, reinterpret_cast<const std::byte*>(values.data()),
-               {}, values.size() * sizeof(float), stream_);
+    copy_bytes(reinterpret_cast<std::byte*>(buffer.data()), device_,
+               reinterpret_cast<const std::byte*>(values.data()), {}, values.size() * sizeof(float),
+               stream_);
     return buffer;
   }
   std::vector<float> download(const Buffer<float>& buffer) {
     std::vector<float> values(buffer.size());
     exchange_->synchronize(stream_);
-    copy_bytes(reinterpret_cast<std::byte*>(values.data()), {}, reinterpret_cast<const std::byte*>(buffer.data()),
-               device_, values.size() * sizeof(float), stream_);
+    copy_bytes(reinterpret_cast<std::byte*>(values.data()), {},
+               reinterpret_cast<const std::byte*>(buffer.data()), device_,
+               values.size() * sizeof(float), stream_);
     stream_.synchronize();
     return values;
   }
@@ -82,7 +90,8 @@ TEST_F(Exchanges, sum_every_element_to_all_ranks) {
     exchange_->all_reduce_sum(buffer.span(), stream_);
 
     const std::vector<float> found = download(buffer);
-    for (std::size_t i = 0; i < size; ++i, ++compared) ASSERT_EQ(found[i], sum_over_ranks(i)) << i << " of " << size;
+    for (std::size_t i = 0; i < size; ++i, ++compared)
+      ASSERT_EQ(found[i], sum_over_ranks(i)) << i << " of " << size;
   }
   EXPECT_EQ(compared, 101'031U);
 }
@@ -97,7 +106,8 @@ TEST_F(Exchanges, give_each_rank_the_sums_of_its_share_however_unequal) {
 
     const std::vector<float> found = download(mine);
     const std::size_t start = start_of(me(), counts);
-    for (std::size_t i = 0; i < found.size(); ++i, ++compared) ASSERT_EQ(found[i], sum_over_ranks(start + i)) << i;
+    for (std::size_t i = 0; i < found.size(); ++i, ++compared)
+      ASSERT_EQ(found[i], sum_over_ranks(start + i)) << i;
   }
   EXPECT_GE(compared, 258U);
 }
@@ -124,7 +134,8 @@ TEST_F(Exchanges, gather_the_parts_in_rank_order_however_unequal) {
 
     const std::vector<float> found = download(buffer);
     for (std::size_t r = 0, at = 0; r < ranks(); ++r)
-      for (std::size_t i = 0; i < counts[r]; ++i, ++at, ++compared) ASSERT_EQ(found[at], value(r, i)) << r << " " << i;
+      for (std::size_t i = 0; i < counts[r]; ++i, ++at, ++compared)
+        ASSERT_EQ(found[at], value(r, i)) << r << " " << i;
   }
   EXPECT_GE(compared, 257U * ranks());
 }
@@ -138,8 +149,8 @@ TEST_F(Exchanges, do_what_is_queued_on_one_stream_in_order) {
 
   exchange_->all_reduce_sum(whole.span(), stream_);
   exchange_->reduce_scatter_sum(halves.span(), counts, sums.span(), stream_);
-  copy_bytes(reinterpret_cast<std::byte*>(mine.data()), device_, reinterpret_cast<const std::byte*>(sums.data()),
-             device_, mine.size_bytes(), stream_);
+  copy_bytes(reinterpret_cast<std::byte*>(mine.data()), device_,
+             reinterpret_cast<const std::byte*>(sums.data()), device_, mine.size_bytes(), stream_);
   exchange_->all_gather(halves.span(), counts, stream_);
 
   EXPECT_EQ(download(halves), download(whole));
@@ -153,7 +164,8 @@ TEST_F(Exchanges, take_empty_buffers) {
   exchange_->all_gather({}, counts, stream_);
   exchange_->synchronize(stream_);
 
-  EXPECT_EQ(world().all_reduce_max(me()), ranks() - 1);  // every rank came this far, and they still hear each other
+  EXPECT_EQ(world().all_reduce_max(me()),
+            ranks() - 1);  // every rank came this far, and they still hear each other
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 #pragma once
-// One suite for every body of Exchange: exchange_suite.cpp holds the cases; who links it says where its buffers
-// live, and test::world() says between which ranks.
+// One suite for every body of Exchange: exchange_suite.cpp holds the cases; who links it says where
+// its buffers live, and test::world() says between which ranks.
 #include <string>
 
 #include "refract/device/device.hpp"

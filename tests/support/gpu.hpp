@@ -1,5 +1,6 @@
 #pragma once
-// What the gpu tests share: the fixture that skips without a device, and copies to and from device 0.
+// What the gpu tests share: the fixture that skips without a device, and copies to and from device
+// 0.
 #include <gtest/gtest.h>
 
 #include <vector>
@@ -20,16 +21,18 @@ class OnGpu : public testing::Test {
   template <typename T>
   Tensor<T> upload(const Tensor<T>& host) {
     Tensor<T> out(host.shape(), gpu);
-    copy_bytes(reinterpret_cast<std::byte*>(out.data()), gpu, reinterpret_cast<const std::byte*>(host.data()), {},
-               host.size() * sizeof(T), stream);
+    copy_bytes(reinterpret_cast<std::byte*>(out.data()), gpu,
+               reinterpret_cast<const std::byte*>(host.data()), {}, host.size() * sizeof(T),
+               stream);
     stream.synchronize();
     return out;
   }
   template <typename T>
   Tensor<T> download(const Tensor<T>& there) {
     Tensor<T> out(there.shape());
-    copy_bytes(reinterpret_cast<std::byte*>(out.data()), {}, reinterpret_cast<const std::byte*>(there.data()), gpu,
-               there.size() * sizeof(T), stream);
+    copy_bytes(reinterpret_cast<std::byte*>(out.data()), {},
+               reinterpret_cast<const std::byte*>(there.data()), gpu, there.size() * sizeof(T),
+               stream);
     stream.synchronize();
     return out;
   }

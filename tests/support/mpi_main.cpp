@@ -1,5 +1,5 @@
-// main() of the tests that run on several ranks. Rank 0 prints as GoogleTest does; the others print only
-// what failed, with their rank. The program fails on every rank when a case failed on any.
+// main() of the tests that run on several ranks. Rank 0 prints as GoogleTest does; the others print
+// only what failed, with their rank. The program fails on every rank when a case failed on any.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -16,8 +16,9 @@ class RankPrinter : public testing::EmptyTestEventListener {
   explicit RankPrinter(int rank) : rank_(rank) {}
   void OnTestPartResult(const testing::TestPartResult& result) override {
     if (!result.failed()) return;
-    std::fprintf(stderr, "rank %d: %s:%d\n%s\n", rank_, result.file_name() ? result.file_name() : "?",
-                 result.line_number(), result.message());
+    std::fprintf(stderr, "rank %d: %s:%d\n%s\n", rank_,
+                 result.file_name() ? result.file_name() : "?", result.line_number(),
+                 result.message());
   }
 
  private:

@@ -1,7 +1,7 @@
 #pragma once
-// GPT-2 in fp64, one token at a time and one loop per formula: the oracle of the language-model tests. It
-// shares nothing with src/lm but the file reader. `mutation` plants one classic error, to show that the gate
-// catches it.
+// GPT-2 in fp64, one token at a time and one loop per formula: the oracle of the language-model
+// tests. It shares nothing with src/lm but the file reader. `mutation` plants one classic error, to
+// show that the gate catches it.
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
@@ -24,7 +24,8 @@ class NaiveGpt2 {
   using Vec = std::vector<double>;
 
   explicit NaiveGpt2(const std::filesystem::path& folder)
-      : config_(nlohmann::json::parse(read_file(folder / "config.json"))), file_(folder / "model.safetensors") {
+      : config_(nlohmann::json::parse(read_file(folder / "config.json"))),
+        file_(folder / "model.safetensors") {
     for (const auto& tensor : file_.tensors()) {
       std::string name = tensor.name;
       if (name.starts_with("transformer.")) name = name.substr(12);
@@ -45,8 +46,8 @@ class NaiveGpt2 {
 
   struct Trace {
     std::vector<std::vector<Vec>> attn_out, resid_mid, mlp_out, resid_post;  // [L][T][D]
-    std::vector<Vec> embedding;                                             // [T][D]
-    Vec nll;                                                                // [T - 1]
+    std::vector<Vec> embedding;                                              // [T][D]
+    Vec nll;                                                                 // [T - 1]
   };
 
   // One segment: ids[i] at position i.
@@ -76,7 +77,8 @@ class NaiveGpt2 {
       trace.mlp_out.push_back(mlp);
       trace.resid_post.push_back(x);
     }
-    for (std::size_t t = 0; t + 1 < length; ++t) trace.nll.push_back(nll(norm(x[t], "ln_f"), ids[t + 1]));
+    for (std::size_t t = 0; t + 1 < length; ++t)
+      trace.nll.push_back(nll(norm(x[t], "ln_f"), ids[t + 1]));
     return trace;
   }
 
@@ -95,11 +97,13 @@ class NaiveGpt2 {
   Vec norm(const Vec& x, const std::string& name) const {
     double mean = 0, variance = 0;
     for (const double value : x) mean += value / static_cast<double>(x.size());
-    for (const double value : x) variance += (value - mean) * (value - mean) / static_cast<double>(x.size());
+    for (const double value : x)
+      variance += (value - mean) * (value - mean) / static_cast<double>(x.size());
     const double eps = mutation == Mutation::eps ? eps_ * 2 : eps_;
     Vec y(x.size());
     const Vec &weight = at(name + ".weight"), &bias = at(name + ".bias");
-    for (std::size_t i = 0; i < x.size(); ++i) y[i] = (x[i] - mean) / std::sqrt(variance + eps) * weight[i] + bias[i];
+    for (std::size_t i = 0; i < x.size(); ++i)
+      y[i] = (x[i] - mean) / std::sqrt(variance + eps) * weight[i] + bias[i];
     return y;
   }
 
@@ -108,7 +112,8 @@ class NaiveGpt2 {
     Vec y = at(name + ".bias");
     const bool wrong_way = mutation == Mutation::not_transposed && x.size() == y.size();
     for (std::size_t i = 0; i < x.size(); ++i)
-      for (std::size_t o = 0; o < y.size(); ++o) y[o] += x[i] * (wrong_way ? w[o * x.size() + i] : w[i * y.size() + o]);
+      for (std::size_t o = 0; o < y.size(); ++o)
+        y[o] += x[i] * (wrong_way ? w[o * x.size() + i] : w[i * y.size() + o]);
     return y;
   }
 
@@ -117,7 +122,8 @@ class NaiveGpt2 {
     return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
   }
 
-  std::vector<Vec> attention(const std::vector<Vec>& x, const std::string& h, std::size_t layer) const {
+  std::vector<Vec> attention(const std::vector<Vec>& x, const std::string& h,
+                             std::size_t layer) const {
     std::vector<Vec> qkv, out;
     for (const auto& row : x) qkv.push_back(conv1d(norm(row, h + "ln_1"), h + "attn.c_attn"));
     const std::size_t width = d_ / heads_;
@@ -126,16 +132,19 @@ class NaiveGpt2 {
     for (std::size_t t = 0; t < x.size(); ++t) {
       Vec mixed(d_);
       for (std::size_t head = 0; head < heads_; ++head) {
-        const std::size_t first = mutation == Mutation::one_key_short && t >= 8 ? 1 : 0, q = head * width;
+        const std::size_t first = mutation == Mutation::one_key_short && t >= 8 ? 1 : 0,
+                          q = head * width;
         Vec p(t + 1);
         double largest = -1e300, sum = 0;
         for (std::size_t j = first; j <= t; ++j) {
-          for (std::size_t i = 0; i < width; ++i) p[j] += qkv[t][q + i] * qkv[j][d_ + q + i] * scale;
+          for (std::size_t i = 0; i < width; ++i)
+            p[j] += qkv[t][q + i] * qkv[j][d_ + q + i] * scale;
           largest = std::max(largest, p[j]);
         }
         for (std::size_t j = first; j <= t; ++j) sum += p[j] = std::exp(p[j] - largest);
         for (std::size_t j = first; j <= t; ++j)
-          for (std::size_t i = 0; i < width; ++i) mixed[q + i] += p[j] / sum * qkv[j][2 * d_ + q + i];
+          for (std::size_t i = 0; i < width; ++i)
+            mixed[q + i] += p[j] / sum * qkv[j][2 * d_ + q + i];
       }
       out.push_back(conv1d(mixed, h + "attn.c_proj"));
     }

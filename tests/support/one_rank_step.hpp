@@ -1,5 +1,6 @@
 #pragma once
-// One optimisation step on one rank: the sequence of include/refract/sae/variant.hpp without any exchange.
+// One optimisation step on one rank: the sequence of include/refract/sae/variant.hpp without any
+// exchange.
 #include <cmath>
 #include <span>
 #include <vector>
@@ -36,8 +37,8 @@ inline std::vector<GlobalStats> measure_all(const Variant& variant, const SaeSta
   return global;
 }
 
-inline StepGradients step_gradients(const Variant& variant, const SaeState& state, const Batch& batch,
-                                    std::vector<GlobalStats>& global) {
+inline StepGradients step_gradients(const Variant& variant, const SaeState& state,
+                                    const Batch& batch, std::vector<GlobalStats>& global) {
   std::vector<std::unique_ptr<StepScratch>> scratch;
   global = measure_all(variant, state, {&batch, 1}, scratch);
   RowGradients rows;

@@ -1,5 +1,6 @@
 #pragma once
-// Small GPT-2 folders with seeded weights. The scale is small enough for the epsilon of the norms to show.
+// Small GPT-2 folders with seeded weights. The scale is small enough for the epsilon of the norms
+// to show.
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -15,7 +16,7 @@ namespace refract::test {
 
 struct TinyGpt2 {
   std::size_t d = 24, layers = 3, heads = 3, vocab = 50, positions = 160, inner = 40;
-  std::string prefix;                      // "" or "transformer."
+  std::string prefix;  // "" or "transformer."
   nlohmann::json config_changes = nlohmann::json::object();
   // Edits the tensors before they are written: rename, drop, reshape, add.
   struct Values {
@@ -27,9 +28,11 @@ struct TinyGpt2 {
 
   void write(const std::filesystem::path& folder) const {
     make_folder(folder);
-    nlohmann::json config{{"model_type", "gpt2"}, {"n_embd", d}, {"n_layer", layers}, {"n_head", heads},
-                          {"vocab_size", vocab}, {"n_positions", positions}, {"n_inner", inner},
-                          {"activation_function", "gelu_new"}, {"bos_token_id", 49}, {"eos_token_id", 49}};
+    nlohmann::json config{{"model_type", "gpt2"}, {"n_embd", d},
+                          {"n_layer", layers},    {"n_head", heads},
+                          {"vocab_size", vocab},  {"n_positions", positions},
+                          {"n_inner", inner},     {"activation_function", "gelu_new"},
+                          {"bos_token_id", 49},   {"eos_token_id", 49}};
     config.update(config_changes);
     write_file(folder / "config.json", config.dump());
 
@@ -40,11 +43,14 @@ struct TinyGpt2 {
     std::size_t next = 0;
     for (const auto& [name, values] : tensors) {
       const std::size_t file = next++ % shards;
-      files[file].push_back(stored_tensor<float>(prefix + name, DType::f32, values.shape, values.data));
+      files[file].push_back(
+          stored_tensor<float>(prefix + name, DType::f32, values.shape, values.data));
       map[prefix + name] = shard_name(file);
     }
     for (std::size_t i = 0; i < shards; ++i) write_safetensors(folder / shard_name(i), files[i]);
-    if (shards > 1) write_file(folder / "model.safetensors.index.json", nlohmann::json{{"weight_map", map}}.dump());
+    if (shards > 1)
+      write_file(folder / "model.safetensors.index.json",
+                 nlohmann::json{{"weight_map", map}}.dump());
   }
 
  private:
@@ -55,12 +61,14 @@ struct TinyGpt2 {
   std::map<std::string, Values> make_tensors() const {
     std::map<std::string, Values> tensors;
     std::uint64_t seed = 0;
-    const auto put = [&](const std::string& name, std::vector<std::size_t> shape, double scale, double mean = 0) {
+    const auto put = [&](const std::string& name, std::vector<std::size_t> shape, double scale,
+                         double mean = 0) {
       std::size_t size = 1;
       for (const std::size_t axis : shape) size *= axis;
       Values values{std::move(shape), std::vector<float>(size)};
       const CounterRng rng(Purpose::test, {++seed});
-      for (std::size_t i = 0; i < size; ++i) values.data[i] = static_cast<float>(mean + scale * rng.normal(i));
+      for (std::size_t i = 0; i < size; ++i)
+        values.data[i] = static_cast<float>(mean + scale * rng.normal(i));
       tensors[name] = std::move(values);
     };
     put("wte.weight", {vocab, d}, 0.1);

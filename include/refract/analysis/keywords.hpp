@@ -1,13 +1,15 @@
 #pragma once
-// Keywords by log-odds with an informative Dirichlet prior (Monroe, Colaresi, Quinn 2008, "Fightin' Words",
-// equations 15, 20 and 22). Foreground: the words of a feature's windows. Background: the words of the corpus.
+// Keywords by log-odds with an informative Dirichlet prior (Monroe, Colaresi, Quinn 2008, "Fightin'
+// Words", equations 15, 20 and 22). Foreground: the words of a feature's windows. Background: the
+// words of the corpus.
 //
-//   a_w   = prior_words · p_w,  p_w the word's share of the background: what we expect before looking
-//   delta = log((y_w + a_w) / (n + a_0 - y_w - a_w)) - log((Y_w + a_w) / (N + a_0 - Y_w - a_w))
-//   z     = delta / sqrt(1 / (y_w + a_w) + 1 / (Y_w + a_w))
+//   a_w   = prior_words · p_w,  p_w the word's share of the background: what we expect before
+//   looking delta = log((y_w + a_w) / (n + a_0 - y_w - a_w)) - log((Y_w + a_w) / (N + a_0 - Y_w -
+//   a_w)) z     = delta / sqrt(1 / (y_w + a_w) + 1 / (Y_w + a_w))
 //
-// Ranked by z, which grows with evidence and not with rarity. A word seen in too few windows or documents is no
-// keyword whatever its z: a name that one article repeats says nothing about a feature.
+// Ranked by z, which grows with evidence and not with rarity. A word seen in too few windows or
+// documents is no keyword whatever its z: a name that one article repeats says nothing about a
+// feature.
 #include <cstdint>
 #include <span>
 #include <vector>

@@ -19,14 +19,17 @@ struct Example {
   float activation = 0;
 };
 
-// Stronger first; equal activations in row order (context, position). A total order over distinct rows.
+// Stronger first; equal activations in row order (context, position). A total order over distinct
+// rows.
 [[nodiscard]] bool stronger(const Example& a, const Example& b);
 
-// Keeps the `limit` strongest examples with at most `per_document` of one document: exactly those a sort of
-// everything seen would select, whatever the order of arrival, so collectors of parts of a corpus merge.
+// Keeps the `limit` strongest examples with at most `per_document` of one document: exactly those a
+// sort of everything seen would select, whatever the order of arrival, so collectors of parts of a
+// corpus merge.
 class TopExamples {
  public:
-  TopExamples(std::size_t limit, std::size_t per_document) : limit_(limit), per_document_(per_document) {}
+  TopExamples(std::size_t limit, std::size_t per_document)
+      : limit_(limit), per_document_(per_document) {}
   void add(const Example& example);
   void merge(const TopExamples& other);
   [[nodiscard]] std::vector<Example> sorted() const;  // strongest first

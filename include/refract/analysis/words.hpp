@@ -1,11 +1,12 @@
 #pragma once
 // Words of cleaned text, and the words of a window of tokens.
 //
-// A word is a maximal run of letters (Unicode alphabetic characters and the marks that follow them), lower
-// case. One apostrophe (' or U+2019) between two letters belongs to the word and is stored as '; a trailing
-// possessive 's is dropped, so "Darwin's" counts as "darwin". Digits, punctuation and ill-formed bytes end a
-// word. A token belongs to every word its byte span overlaps, so the pieces "chem" and "istry" both stand for
-// "chemistry", and a window that begins inside a word holds the whole word.
+// A word is a maximal run of letters (Unicode alphabetic characters and the marks that follow
+// them), lower case. One apostrophe (' or U+2019) between two letters belongs to the word and is
+// stored as '; a trailing possessive 's is dropped, so "Darwin's" counts as "darwin". Digits,
+// punctuation and ill-formed bytes end a word. A token belongs to every word its byte span
+// overlaps, so the pieces "chem" and "istry" both stand for "chemistry", and a window that begins
+// inside a word holds the whole word.
 #include <cstdint>
 #include <span>
 #include <string>
@@ -30,8 +31,11 @@ class WordCorpus {
  public:
   // `tokens` are the byte spans of the document's tokens, ascending. A document is added once.
   void add(std::uint64_t document, std::string_view text, std::span<const ByteSpan> tokens);
-  [[nodiscard]] bool contains(std::uint64_t document) const { return documents_.contains(document); }
-  // Word ids, in text order, of tokens [token - radius, token + radius] of the document, clipped to it.
+  [[nodiscard]] bool contains(std::uint64_t document) const {
+    return documents_.contains(document);
+  }
+  // Word ids, in text order, of tokens [token - radius, token + radius] of the document, clipped to
+  // it.
   [[nodiscard]] std::span<const std::uint32_t> window(std::uint64_t document, std::uint32_t token,
                                                       std::uint32_t radius) const;
   [[nodiscard]] std::span<const std::uint32_t> words_of(std::uint64_t document) const;

@@ -1,6 +1,7 @@
 #pragma once
-// What this process is doing now, for a watchdog (comm/watchdog.hpp): it works or it waits, and it ticks as long as
-// it gets on. One record per process, since a rank has one main thread; marks cost nothing where nobody watches.
+// What this process is doing now, for a watchdog (comm/watchdog.hpp): it works or it waits, and it
+// ticks as long as it gets on. One record per process, since a rank has one main thread; marks cost
+// nothing where nobody watches.
 #include <string>
 #include <string_view>
 
@@ -16,7 +17,8 @@ struct Activity {
 void working(std::string_view what);  // "extract block 17"; also a tick
 void waiting(std::string_view what);  // "a ticket"; again for the same: the wait goes on
 void tick();                          // from any thread; Progress and parallel_for do it too
-void restart_activity_clocks();       // after the whole process was stopped: its clocks ran on, it did not
+void restart_activity_clocks();  // after the whole process was stopped: its clocks ran on, it did
+                                 // not
 [[nodiscard]] Activity current_activity();
 
 // Waits until its end, then goes back to what was before.

@@ -1,6 +1,6 @@
 #pragma once
-// The kinds of failure that end a run, one exit code each (DESIGN section 3). A message says what, found,
-// expected, where it was given, and what to do. Programmer errors use REFRACT_ASSERT.
+// The kinds of failure that end a run, one exit code each (DESIGN section 3). A message says what,
+// found, expected, where it was given, and what to do. Programmer errors use REFRACT_ASSERT.
 #include <fmt/format.h>
 
 #include <stdexcept>
@@ -9,7 +9,15 @@
 
 namespace refract {
 
-enum class ExitCode { ok = 0, config = 2, data = 3, system = 4, not_built = 5, numerical = 6, resume = 85 };
+enum class ExitCode {
+  ok = 0,
+  config = 2,
+  data = 3,
+  system = 4,
+  not_built = 5,
+  numerical = 6,
+  resume = 85
+};
 
 class Error : public std::runtime_error {
  public:
@@ -42,8 +50,8 @@ using StopRequested = ErrorOf<ExitCode::resume>;      // a signal asked for a ch
 }  // namespace refract
 
 // Usage: REFRACT_ASSERT(a < b, "a={} b={}", a, b);
-#define REFRACT_ASSERT(expression, ...)                                                             \
-  do {                                                                                              \
-    if (!(expression)) [[unlikely]]                                                                 \
-      ::refract::assertion_failed(#expression, __FILE__, __LINE__, ::fmt::format("" __VA_ARGS__));  \
+#define REFRACT_ASSERT(expression, ...)                                                            \
+  do {                                                                                             \
+    if (!(expression)) [[unlikely]]                                                                \
+      ::refract::assertion_failed(#expression, __FILE__, __LINE__, ::fmt::format("" __VA_ARGS__)); \
   } while (false)

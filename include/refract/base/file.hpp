@@ -1,6 +1,7 @@
 #pragma once
-// Files that are whole under their final name: written under a temporary name beside it, synced, renamed.
-// A full disk, a missing folder, a short write throw SystemError naming the path and what to do.
+// Files that are whole under their final name: written under a temporary name beside it, synced,
+// renamed. A full disk, a missing folder, a short write throw SystemError naming the path and what
+// to do.
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -13,15 +14,19 @@ namespace refract {
 
 namespace fs = std::filesystem;
 
-[[nodiscard]] std::string read_file(const fs::path& path);  // throws DataError when it cannot be read
-void write_file(const fs::path& path, std::string_view bytes);  // temporary name, fsync, rename, fsync folder
-void sync_path(const fs::path& path);                           // fsync a file or a folder
-void rename_durably(const fs::path& from, const fs::path& to);  // rename + fsync of the parent; replaces a file
+[[nodiscard]] std::string read_file(
+    const fs::path& path);  // throws DataError when it cannot be read
+void write_file(const fs::path& path,
+                std::string_view bytes);  // temporary name, fsync, rename, fsync folder
+void sync_path(const fs::path& path);     // fsync a file or a folder
+void rename_durably(const fs::path& from,
+                    const fs::path& to);  // rename + fsync of the parent; replaces a file
 // The temporary twin of a final name: "<name>.part" beside it.
 [[nodiscard]] fs::path part_name(const fs::path& final_name);
 void make_folder(const fs::path& folder);  // with parents; SystemError names the reason
 void remove_all_quietly(const fs::path& path);
-// Throws SystemError("disk full ...") when errno says so, else a SystemError with the system's text.
+// Throws SystemError("disk full ...") when errno says so, else a SystemError with the system's
+// text.
 [[noreturn]] void throw_file_error(std::string_view doing, const fs::path& path, int error_number);
 
 // A local file that lives only in the address space: mapped read-only.
@@ -38,8 +43,8 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
-// An append-only log of lines (ledger, metrics): each line is written whole and synced; a torn last line, left
-// by a kill, is cut when the log is opened.
+// An append-only log of lines (ledger, metrics): each line is written whole and synced; a torn last
+// line, left by a kill, is cut when the log is opened.
 class AppendLog {
  public:
   explicit AppendLog(fs::path path);

@@ -1,6 +1,6 @@
 #pragma once
-// Loops over independent items with OpenMP threads. An item never sees which thread ran it, so results do not
-// depend on the thread count. The first exception is carried out of the loop.
+// Loops over independent items with OpenMP threads. An item never sees which thread ran it, so
+// results do not depend on the thread count. The first exception is carried out of the loop.
 #include <cstddef>
 #include <exception>
 

@@ -1,5 +1,6 @@
 #pragma once
-// Live progress: a bar with rate and time left on a terminal, a plain line at intervals in a log file.
+// Live progress: a bar with rate and time left on a terminal, a plain line at intervals in a log
+// file.
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -8,14 +9,15 @@ namespace refract {
 
 class Progress {
  public:
-  // total 0: unknown. unit e.g. "tokens", "docs". Quiet progress prints nothing (ranks other than 0, tests).
+  // total 0: unknown. unit e.g. "tokens", "docs". Quiet progress prints nothing (ranks other than
+  // 0, tests).
   Progress(std::string label, std::uint64_t total, std::string unit, bool quiet = false);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
   void advance(std::uint64_t amount);  // thread-safe; draws at most a few times a second
   void note(std::string_view text);    // shown behind the bar
-  void finish();                       // the final line, with the mean rate; also called by the destructor
+  void finish();  // the final line, with the mean rate; also called by the destructor
 
  private:
   void draw(bool last);
@@ -25,14 +27,15 @@ class Progress {
   bool quiet_, terminal_, finished_ = false;
 };
 
-// Whether stdout is a terminal that a person watches. REFRACT_TERMINAL=0|1 decides where a launcher stands between.
+// Whether stdout is a terminal that a person watches. REFRACT_TERMINAL=0|1 decides where a launcher
+// stands between.
 [[nodiscard]] bool on_terminal();
 void say(std::string_view line);   // one line of information on stdout
 void warn(std::string_view line);  // one line on stderr, prefixed "refract: warning:"
 void set_quiet(bool quiet);        // silences say() and Progress (not warn)
 [[nodiscard]] double monotonic_s();
-[[nodiscard]] std::string human_bytes(std::uint64_t bytes);   // "1.5 GiB"
-[[nodiscard]] std::string human_count(double count);          // "1.05 M"
-[[nodiscard]] std::string human_seconds(double seconds);      // "1 h 05 min"
+[[nodiscard]] std::string human_bytes(std::uint64_t bytes);  // "1.5 GiB"
+[[nodiscard]] std::string human_count(double count);         // "1.05 M"
+[[nodiscard]] std::string human_seconds(double seconds);     // "1 h 05 min"
 
 }  // namespace refract

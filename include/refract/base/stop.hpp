@@ -1,5 +1,6 @@
 #pragma once
-// A signal (USR1, TERM, INT) asks for a checkpoint at the next safe point. The handler only sets a flag.
+// A signal (USR1, TERM, INT) asks for a checkpoint at the next safe point. The handler only sets a
+// flag.
 namespace refract {
 
 void install_stop_handlers();

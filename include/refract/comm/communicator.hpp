@@ -1,6 +1,7 @@
 #pragma once
-// Host values between ranks, finished on return. Bodies: MPI, and Loopback (one process, one rank). Move-only,
-// passed by reference. Every method here but rank(), size() and the tickets is collective.
+// Host values between ranks, finished on return. Bodies: MPI, and Loopback (one process, one rank).
+// Move-only, passed by reference. Every method here but rank(), size() and the tickets is
+// collective.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -32,10 +33,12 @@ class Communicator {
   [[nodiscard]] int size() const;
   void barrier();
   template <typename T>
-  void broadcast(std::span<T> values, int root) { broadcast_bytes(std::as_writable_bytes(values), root); }
+  void broadcast(std::span<T> values, int root) {
+    broadcast_bytes(std::as_writable_bytes(values), root);
+  }
   void broadcast_string(std::string& text, int root);
-  // Element-wise sums, the same on every rank; ranks are added in rank order (ordered fp sums are built on
-  // all_gather instead).
+  // Element-wise sums, the same on every rank; ranks are added in rank order (ordered fp sums are
+  // built on all_gather instead).
   void all_reduce_sum(std::span<std::uint64_t> values);
   void all_reduce_sum(std::span<double> values);
   [[nodiscard]] std::uint64_t all_reduce_max(std::uint64_t value);
@@ -47,10 +50,11 @@ class Communicator {
     std::copy(bytes.begin(), bytes.end(), reinterpret_cast<std::byte*>(all.data()));
     return all;
   }
-  // Tickets: small messages from one rank to one rank, itself included. send() keeps a copy and returns at once;
-  // try_receive() takes the oldest message with this tag that has arrived, from any rank, or nothing. Messages
-  // with one tag from one rank arrive in the order they were sent. Nothing here bounds how many are under way:
-  // the sender counts credits. Tickets of one communicator are not heard in another.
+  // Tickets: small messages from one rank to one rank, itself included. send() keeps a copy and
+  // returns at once; try_receive() takes the oldest message with this tag that has arrived, from
+  // any rank, or nothing. Messages with one tag from one rank arrive in the order they were sent.
+  // Nothing here bounds how many are under way: the sender counts credits. Tickets of one
+  // communicator are not heard in another.
   void send(int to, int tag, std::string text);
   [[nodiscard]] std::optional<Message> try_receive(int tag);
   [[nodiscard]] Communicator split(int color, int key);

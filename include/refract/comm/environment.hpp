@@ -1,6 +1,6 @@
 #pragma once
-// MPI for the life of the program. Where no launcher started us and none is needed, MPI is still initialised
-// (a world of one), so that parallel HDF5 works the same; `download` never comes here.
+// MPI for the life of the program. Where no launcher started us and none is needed, MPI is still
+// initialised (a world of one), so that parallel HDF5 works the same; `download` never comes here.
 #include "refract/comm/communicator.hpp"
 
 namespace refract {

@@ -1,5 +1,6 @@
 #pragma once
-// Which ranks share a host and its cores, and how many threads each may have so that none oversubscribes by accident.
+// Which ranks share a host and its cores, and how many threads each may have so that none
+// oversubscribes by accident.
 #include <span>
 #include <string>
 #include <vector>
@@ -8,8 +9,9 @@
 
 namespace refract {
 
-// cores[r]: the cores rank r may run on, by number, of the ranks of one host. A core that several ranks may use is
-// theirs in equal parts; a rank has a thread for every whole core that is its own, at least one.
+// cores[r]: the cores rank r may run on, by number, of the ranks of one host. A core that several
+// ranks may use is theirs in equal parts; a rank has a thread for every whole core that is its own,
+// at least one.
 [[nodiscard]] int fair_threads(std::span<const std::vector<int>> cores, std::size_t rank);
 
 struct Placement {

@@ -1,9 +1,10 @@
 #pragma once
-// Each setting is described once: a struct's describe() names its fields to a visitor, and the same description
-// reads YAML, prints the resolved configuration and prints the settings reference.
+// Each setting is described once: a struct's describe() names its fields to a visitor, and the same
+// description reads YAML, prints the resolved configuration and prints the settings reference.
 //
 //   void describe(Fields& f, StoreConfig& c) {
-//     f.field("chunk_rows", c.chunk_rows, {.help = "rows of one chunk", .unit = "rows", .at_least = 1});
+//     f.field("chunk_rows", c.chunk_rows, {.help = "rows of one chunk", .unit = "rows", .at_least =
+//     1});
 //   }
 #include <cstdint>
 #include <functional>
@@ -37,17 +38,20 @@ class Fields {
   virtual void field(std::string_view key, bool& value, const FieldInfo& info) = 0;
   virtual void field(std::string_view key, std::string& value, const FieldInfo& info) = 0;
   virtual void field(std::string_view key, Bytes& value, const FieldInfo& info) = 0;
-  virtual void field(std::string_view key, std::vector<std::string>& value, const FieldInfo& info) = 0;
+  virtual void field(std::string_view key, std::vector<std::string>& value,
+                     const FieldInfo& info) = 0;
   // A nested section: body describes its fields.
-  virtual void section(std::string_view key, std::string_view help, const std::function<void(Fields&)>& body) = 0;
-  // A list of structs: resize(n) makes n entries, body describes entry i. `size` is the present length.
+  virtual void section(std::string_view key, std::string_view help,
+                       const std::function<void(Fields&)>& body) = 0;
+  // A list of structs: resize(n) makes n entries, body describes entry i. `size` is the present
+  // length.
   virtual void list(std::string_view key, std::string_view help, std::size_t size,
                     const std::function<void(std::size_t)>& resize,
                     const std::function<void(Fields&, std::size_t)>& body) = 0;
 
   template <typename T>
-    requires(std::is_unsigned_v<T> && !std::is_same_v<T, bool>)
-  void field(std::string_view key, T& value, FieldInfo info) {
+  requires(std::is_unsigned_v<T> && !std::is_same_v<T, bool>) void field(std::string_view key,
+                                                                         T& value, FieldInfo info) {
     auto wide = static_cast<std::int64_t>(value);
     if (info.at_least < 0) info.at_least = 0;
     field(key, wide, info);
@@ -62,20 +66,26 @@ class Fields {
 
 using Description = std::function<void(Fields&)>;
 
-// Reads a YAML file strictly: an unknown key, a wrong type, a value out of range give one ConfigError with
-// file, line, found, allowed. `overrides` are "a.b=c", "saes.0.k=64" or "saes.*.k=64", applied before reading.
-// A scalar written as a map of one entry ({nth_last: 3}) reads as the string "nth_last: 3".
-void read_yaml(const std::string& file, const std::vector<std::string>& overrides, const Description& description);
+// Reads a YAML file strictly: an unknown key, a wrong type, a value out of range give one
+// ConfigError with file, line, found, allowed. `overrides` are "a.b=c", "saes.0.k=64" or
+// "saes.*.k=64", applied before reading. A scalar written as a map of one entry ({nth_last: 3})
+// reads as the string "nth_last: 3".
+void read_yaml(const std::string& file, const std::vector<std::string>& overrides,
+               const Description& description);
 // The same from text; `origin` stands for the file's name in messages.
-void read_yaml_text(const std::string& text, const std::string& origin, const std::vector<std::string>& overrides,
-                    const Description& description);
+void read_yaml_text(const std::string& text, const std::string& origin,
+                    const std::vector<std::string>& overrides, const Description& description);
 
-// Where a key was given: "configs/x.yaml:14", "--set saes.0.k", or "default". Valid for the last read.
+// Where a key was given: "configs/x.yaml:14", "--set saes.0.k", or "default". Valid for the last
+// read.
 [[nodiscard]] std::string where_given(std::string_view dotted_key);
 
-[[nodiscard]] std::string print_yaml(const Description& description);      // resolved values, with every default
-[[nodiscard]] std::string print_reference(const Description& description);  // key, default, unit, range, help
+[[nodiscard]] std::string print_yaml(
+    const Description& description);  // resolved values, with every default
+[[nodiscard]] std::string print_reference(
+    const Description& description);  // key, default, unit, range, help
 // Every setting as (dotted key, value), in order: for comparing configurations and for digests.
-[[nodiscard]] std::vector<std::pair<std::string, std::string>> flatten(const Description& description);
+[[nodiscard]] std::vector<std::pair<std::string, std::string>> flatten(
+    const Description& description);
 
 }  // namespace refract

@@ -1,5 +1,6 @@
 #pragma once
-// Where memory lives and where work is queued. The CPU is a first-class device: its Stream runs work at once.
+// Where memory lives and where work is queued. The CPU is a first-class device: its Stream runs
+// work at once.
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -24,7 +25,7 @@ class Stream {
   Stream(Stream&& other) noexcept;
   Stream& operator=(Stream&& other) noexcept;
   [[nodiscard]] Device device() const { return device_; }
-  void synchronize();                                  // returns when all queued work has finished
+  void synchronize();  // returns when all queued work has finished
   [[nodiscard]] void* native() const { return native_; }  // cudaStream_t on CUDA, else null
 
  private:
@@ -32,8 +33,8 @@ class Stream {
   void* native_ = nullptr;
 };
 
-// Owns bytes on a device; 64-byte aligned on the CPU, zeroed on allocation. Throws SystemError when there is
-// not enough memory, NotBuilt for CUDA without CUDA.
+// Owns bytes on a device; 64-byte aligned on the CPU, zeroed on allocation. Throws SystemError when
+// there is not enough memory, NotBuilt for CUDA without CUDA.
 class RawBuffer {
  public:
   RawBuffer() = default;
@@ -52,18 +53,21 @@ class RawBuffer {
 };
 
 // Copies between any two devices, in stream order.
-void copy_bytes(std::byte* to, Device to_device, const std::byte* from, Device from_device, std::size_t bytes,
-                Stream& stream);
+void copy_bytes(std::byte* to, Device to_device, const std::byte* from, Device from_device,
+                std::size_t bytes, Stream& stream);
 
 template <typename T>
 class Buffer {
  public:
   Buffer() = default;
-  explicit Buffer(std::size_t size, Device device = {}) : raw_(size * sizeof(T), device), size_(size) {}
+  explicit Buffer(std::size_t size, Device device = {})
+      : raw_(size * sizeof(T), device), size_(size) {}
   [[nodiscard]] T* data() const { return reinterpret_cast<T*>(raw_.data()); }
   [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] Device device() const { return raw_.device(); }
-  [[nodiscard]] std::span<T> span() const { return {data(), size_}; }  // only meaningful to read on the CPU
+  [[nodiscard]] std::span<T> span() const {
+    return {data(), size_};
+  }  // only meaningful to read on the CPU
 
  private:
   RawBuffer raw_;

@@ -14,6 +14,7 @@ struct HookPoint {
 };
 
 [[nodiscard]] std::string name(HookPoint hook);
-[[nodiscard]] HookPoint parse_hook_point(std::string_view text);  // ConfigError names the allowed forms
+[[nodiscard]] HookPoint parse_hook_point(
+    std::string_view text);  // ConfigError names the allowed forms
 
 }  // namespace refract

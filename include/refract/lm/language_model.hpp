@@ -1,5 +1,6 @@
 #pragma once
-// A decoder-only language model run forward, with taps. The model knows tensors and taps, not who listens.
+// A decoder-only language model run forward, with taps. The model knows tensors and taps, not who
+// listens.
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -16,20 +17,21 @@ struct ModelInfo {
   std::string family;  // config.json model_type, e.g. "gpt2"
   std::size_t layers = 0, d_model = 0, heads = 0, vocab = 0, max_positions = 0;
   std::int64_t bos_id = -1, eos_id = -1;  // -1: none
-  std::string digest;                     // sha256 of config.json and of the weights file(s), short form
+  std::string digest;  // sha256 of config.json and of the weights file(s), short form
   std::uint64_t parameter_bytes = 0;
 };
 
-// N tokens in S segments. Attention is causal inside a segment and never crosses one; positions are given, so
-// the caller decides whether they restart (packed, document) or run on (concat: one segment per context).
+// N tokens in S segments. Attention is causal inside a segment and never crosses one; positions are
+// given, so the caller decides whether they restart (packed, document) or run on (concat: one
+// segment per context).
 struct PackedTokens {
   std::span<const std::uint32_t> ids;             // [N]
   std::span<const std::uint32_t> positions;       // [N]
   std::span<const std::uint32_t> segment_starts;  // [S + 1], first 0, last N
 };
 
-// Called at each hook point in forward order. A tap that reads leaves `values` alone; a tap that edits
-// (steering, splicing an SAE in) writes into it and the model goes on with what it finds.
+// Called at each hook point in forward order. A tap that reads leaves `values` alone; a tap that
+// edits (steering, splicing an SAE in) writes into it and the model goes on with what it finds.
 class Tap {
  public:
   virtual ~Tap() = default;
@@ -42,18 +44,21 @@ class LanguageModel {
   [[nodiscard]] virtual const ModelInfo& info() const = 0;
   // Throws ConfigError listing what exists when the model has no such hook point.
   virtual void require(HookPoint hook) const = 0;
-  // Runs blocks 0..last_layer (inclusive), never the unembedding. The result of a token depends only on its
-  // own segment's ids and positions and on its place in the call's panels (ops/gemm.hpp), so equal calls give
-  // equal bytes for any number of threads.
-  virtual void forward(const PackedTokens& tokens, int last_layer, Tap& tap, Stream& stream) const = 0;
-  // Runs the whole model; nll[i] = -log p(ids[i+1] | ...) for the tokens that have a successor in their
-  // segment, NaN for the last of each segment. nll [N] f32.
-  virtual void next_token_nll(const PackedTokens& tokens, Tap& tap, std::span<float> nll, Stream& stream) const = 0;
+  // Runs blocks 0..last_layer (inclusive), never the unembedding. The result of a token depends
+  // only on its own segment's ids and positions and on its place in the call's panels
+  // (ops/gemm.hpp), so equal calls give equal bytes for any number of threads.
+  virtual void forward(const PackedTokens& tokens, int last_layer, Tap& tap,
+                       Stream& stream) const = 0;
+  // Runs the whole model; nll[i] = -log p(ids[i+1] | ...) for the tokens that have a successor in
+  // their segment, NaN for the last of each segment. nll [N] f32.
+  virtual void next_token_nll(const PackedTokens& tokens, Tap& tap, std::span<float> nll,
+                              Stream& stream) const = 0;
 };
 
-// Opens a Hugging Face model folder (config.json, *.safetensors). Throws DataError naming the file and the
-// field: missing, unreadable, truncated, unknown architecture, tensor of another shape.
-[[nodiscard]] std::unique_ptr<LanguageModel> load_language_model(const std::filesystem::path& folder);
+// Opens a Hugging Face model folder (config.json, *.safetensors). Throws DataError naming the file
+// and the field: missing, unreadable, truncated, unknown architecture, tensor of another shape.
+[[nodiscard]] std::unique_ptr<LanguageModel> load_language_model(
+    const std::filesystem::path& folder);
 // Reads config.json and sizes only.
 [[nodiscard]] ModelInfo read_model_info(const std::filesystem::path& folder);
 

@@ -11,13 +11,15 @@ struct Interval {
   double low = 0, high = 0;
 };
 
-// How often each of `documents` documents is drawn in sample `replicate`: a function of (seed, replicate) alone.
+// How often each of `documents` documents is drawn in sample `replicate`: a function of (seed,
+// replicate) alone.
 [[nodiscard]] std::vector<std::uint32_t> bootstrap_counts(std::size_t documents, std::uint64_t seed,
                                                           std::size_t replicate);
 // The 2.5 % and 97.5 % points of the replicates' values; values that are not finite are left out.
 [[nodiscard]] Interval percentile_interval(std::vector<double> values);
 // statistic(counts) over `replicates` samples of the documents.
-[[nodiscard]] Interval bootstrap_interval(std::size_t documents, std::uint64_t seed, std::size_t replicates,
-                                          const std::function<double(std::span<const std::uint32_t>)>& statistic);
+[[nodiscard]] Interval bootstrap_interval(
+    std::size_t documents, std::uint64_t seed, std::size_t replicates,
+    const std::function<double(std::span<const std::uint32_t>)>& statistic);
 
 }  // namespace refract

@@ -9,7 +9,8 @@
 
 namespace refract {
 
-// Sums of next-token negative log-likelihood for each document, of the clean model and of its spliced runs.
+// Sums of next-token negative log-likelihood for each document, of the clean model and of its
+// spliced runs.
 class CrossEntropySums {
  public:
   explicit CrossEntropySums(std::size_t runs);
@@ -19,9 +20,11 @@ class CrossEntropySums {
   struct Runs {
     std::size_t clean, spliced, zero, mean;
   };
-  // ce_clean, ce_sae, ce_zero, ce_mean; delta_ce = ce_sae - ce_clean; ce_recovered_zero and ce_recovered_mean
-  // = (ce_ablated - ce_sae) / (ce_ablated - ce_clean). `rows` of the report are tokens.
-  [[nodiscard]] MetricReport report(const Runs& runs, std::uint64_t seed, std::size_t replicates = 1000) const;
+  // ce_clean, ce_sae, ce_zero, ce_mean; delta_ce = ce_sae - ce_clean; ce_recovered_zero and
+  // ce_recovered_mean = (ce_ablated - ce_sae) / (ce_ablated - ce_clean). `rows` of the report are
+  // tokens.
+  [[nodiscard]] MetricReport report(const Runs& runs, std::uint64_t seed,
+                                    std::size_t replicates = 1000) const;
 
  private:
   struct Document {

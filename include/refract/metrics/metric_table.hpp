@@ -19,8 +19,9 @@ struct MetricRow {
   std::string_view name, meaning;
   double (*value)(const MetricTotals&);
   bool needs_features;
-  // A resample holds only two thirds of the documents, so a count of what was never seen is biased upwards in it:
-  // such a metric's interval is reflected at the value (basic bootstrap) and cut at 0.
+  // A resample holds only two thirds of the documents, so a count of what was never seen is biased
+  // upwards in it: such a metric's interval is reflected at the value (basic bootstrap) and cut at
+  // 0.
   bool counts_the_unseen;
 };
 

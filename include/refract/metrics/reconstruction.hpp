@@ -1,6 +1,7 @@
 #pragma once
-// How well and how sparsely x is reconstructed, from fp64 sums kept for each document, so that a bootstrap over
-// documents gives the interval of every number: rows of one document are not independent.
+// How well and how sparsely x is reconstructed, from fp64 sums kept for each document, so that a
+// bootstrap over documents gives the interval of every number: rows of one document are not
+// independent.
 #include <cstdint>
 #include <map>
 #include <span>
@@ -11,20 +12,21 @@
 
 namespace refract {
 
-// n rows and what an SAE made of them. Entries row_starts[i] .. row_starts[i+1] are the active features of row i.
+// n rows and what an SAE made of them. Entries row_starts[i] .. row_starts[i+1] are the active
+// features of row i.
 struct MetricRows {
-  TensorView<const float> x, x_hat;          // [n, D]
+  TensorView<const float> x, x_hat;           // [n, D]
   std::span<const std::uint64_t> row_starts;  // [n + 1]; empty without features (PCA)
   std::span<const std::uint32_t> features;
-  std::span<const std::uint64_t> documents;   // [n]
-  std::span<const std::uint8_t> included;     // [n]; 0 = the row takes part in nothing
+  std::span<const std::uint64_t> documents;  // [n]
+  std::span<const std::uint8_t> included;    // [n]; 0 = the row takes part in nothing
 };
 
 struct DocumentSums {
   std::uint64_t rows = 0;
   double squared_error = 0, squared_norm = 0, active = 0;
-  std::vector<double> sum_x, sum_e;   // [D]
-  std::vector<std::uint64_t> fired;   // bit f: feature f fired
+  std::vector<double> sum_x, sum_e;  // [D]
+  std::vector<std::uint64_t> fired;  // bit f: feature f fired
 };
 
 struct MetricValue {
@@ -34,19 +36,23 @@ struct MetricValue {
 struct MetricReport {
   std::uint64_t rows = 0, documents = 0;
   std::vector<MetricValue> values;  // in the order of metric_table.hpp
-  [[nodiscard]] const MetricValue& of(std::string_view name) const;  // SystemError when there is none
+  [[nodiscard]] const MetricValue& of(
+      std::string_view name) const;  // SystemError when there is none
 };
 
-// Memory: documents x (2 D x 8 B + F / 8 B). Sums of a document are added in the order its rows are given, so
-// bytes do not depend on threads; the same document on two ranks merges in rank order.
+// Memory: documents x (2 D x 8 B + F / 8 B). Sums of a document are added in the order its rows are
+// given, so bytes do not depend on threads; the same document on two ranks merges in rank order.
 class ReconstructionSums {
  public:
   ReconstructionSums(std::size_t d_in, std::size_t d_sae);
   void add(const MetricRows& rows);
   void merge(const ReconstructionSums& other);
-  // Every metric of the table, with `replicates` bootstrap samples of the documents. d_sae 0: no sparsity metrics.
+  // Every metric of the table, with `replicates` bootstrap samples of the documents. d_sae 0: no
+  // sparsity metrics.
   [[nodiscard]] MetricReport report(std::uint64_t seed, std::size_t replicates = 1000) const;
-  [[nodiscard]] const std::map<std::uint64_t, DocumentSums>& documents() const { return documents_; }
+  [[nodiscard]] const std::map<std::uint64_t, DocumentSums>& documents() const {
+    return documents_;
+  }
 
  private:
   std::size_t d_in_, d_sae_;

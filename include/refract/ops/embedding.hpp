@@ -6,10 +6,10 @@
 
 namespace refract {
 
-// x[i] = token_table[ids[i]] + position_table[positions[i]].   ids, positions [N] on the host, in range (the
-// caller has checked); tables [V, D], [P, D] f32; x [N, D] f32.
+// x[i] = token_table[ids[i]] + position_table[positions[i]].   ids, positions [N] on the host, in
+// range (the caller has checked); tables [V, D], [P, D] f32; x [N, D] f32.
 void embed(std::span<const std::uint32_t> ids, std::span<const std::uint32_t> positions,
-           TensorView<const float> token_table, TensorView<const float> position_table, TensorView<float> x,
-           Stream& stream);
+           TensorView<const float> token_table, TensorView<const float> position_table,
+           TensorView<float> x, Stream& stream);
 
 }  // namespace refract

@@ -1,12 +1,12 @@
 #pragma once
 // Dense fp32 products whose rows do not depend on what else is in the call.
 //
-// A BLAS chooses its kernel by the number of rows, so a row's last bits change with the batch around it, and
-// it repacks W in every call (SPEC 6). Here every element of y is the bias plus chains of 32 fused
-// multiply-adds in ascending k, added in turn, and W is packed once. So a row's bytes are a function of that
-// row and W alone: the same for any batch, number of ranks and number of threads, and for AVX2 and AVX-512. A
-// machine without FMA rounds twice per term: other bytes, same independence. gemm_self_test proves it at
-// start-up.
+// A BLAS chooses its kernel by the number of rows, so a row's last bits change with the batch
+// around it, and it repacks W in every call (SPEC 6). Here every element of y is the bias plus
+// chains of 32 fused multiply-adds in ascending k, added in turn, and W is packed once. So a row's
+// bytes are a function of that row and W alone: the same for any batch, number of ranks and number
+// of threads, and for AVX2 and AVX-512. A machine without FMA rounds twice per term: other bytes,
+// same independence. gemm_self_test proves it at start-up.
 #include <cstddef>
 #include <functional>
 #include <string>
@@ -20,7 +20,9 @@ class PackedMatrix {
  public:
   PackedMatrix() = default;
   // b may be an empty view: zeros.
-  PackedMatrix(TensorView<const float> W, TensorView<const float> b, Stream& stream) { pack(W, b, stream); }
+  PackedMatrix(TensorView<const float> W, TensorView<const float> b, Stream& stream) {
+    pack(W, b, stream);
+  }
   void pack(TensorView<const float> W, TensorView<const float> b, Stream& stream);
 
   [[nodiscard]] std::size_t rows() const { return rows_; }        // N
@@ -35,23 +37,24 @@ class PackedMatrix {
   Buffer<float> bias_;   // [N]
 };
 
-// y = x W^T + b.   x [M, K], W [N, K], y [M, N]; all f32 on the stream's device. y must not overlap x. M may
-// be 0. Row i of x is row first_row + i of the global batch; a backend that computes in panels aligns them to
-// the global row, the CPU kernel needs no alignment.
-void gemm_nt(TensorView<const float> x, const PackedMatrix& W, TensorView<float> y, std::size_t first_row,
-             Stream& stream);
+// y = x W^T + b.   x [M, K], W [N, K], y [M, N]; all f32 on the stream's device. y must not overlap
+// x. M may be 0. Row i of x is row first_row + i of the global batch; a backend that computes in
+// panels aligns them to the global row, the CPU kernel needs no alignment.
+void gemm_nt(TensorView<const float> x, const PackedMatrix& W, TensorView<float> y,
+             std::size_t first_row, Stream& stream);
 
 // y = x W^T by any means, for the self-test: row i of x is row first_row + i of the global batch.
-using RowProduct = std::function<void(TensorView<const float> x, TensorView<const float> W, TensorView<float> y,
-                                      std::size_t first_row)>;
+using RowProduct = std::function<void(TensorView<const float> x, TensorView<const float> W,
+                                      TensorView<float> y, std::size_t first_row)>;
 
 struct GemmSelfTest {
   bool passed = false;
   std::size_t rows_compared = 0;
   std::string difference;  // the first difference in words; empty when passed
 };
-// Checks by bytes that a row of the product is independent of the other rows' contents, of how many rows are
-// multiplied with it (1..64, at several offsets) and of the number of threads. Takes well under a second.
+// Checks by bytes that a row of the product is independent of the other rows' contents, of how many
+// rows are multiplied with it (1..64, at several offsets) and of the number of threads. Takes well
+// under a second.
 [[nodiscard]] GemmSelfTest gemm_self_test();
 [[nodiscard]] GemmSelfTest gemm_self_test(const RowProduct& product);
 

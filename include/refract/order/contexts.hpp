@@ -1,6 +1,6 @@
 #pragma once
-// How documents become contexts (SPEC 1), and how a context becomes model input. Pure functions of the token
-// shard's tables, so every rank builds the same.
+// How documents become contexts (SPEC 1), and how a context becomes model input. Pure functions of
+// the token shard's tables, so every rank builds the same.
 #include <cstdint>
 #include <span>
 #include <string>
@@ -24,15 +24,16 @@ struct ContextRule {
   std::uint32_t bos_id = 0;
 };
 
-// Which documents of a shard are left after duplicates are removed: within the shard the highest revision wins
-// (ties: the first), across shards the lowest shard. `keys` are document keys: of (project, page id), or of the text.
-// `seen` holds the keys of the shards before and takes this shard's.
+// Which documents of a shard are left after duplicates are removed: within the shard the highest
+// revision wins (ties: the first), across shards the lowest shard. `keys` are document keys: of
+// (project, page id), or of the text. `seen` holds the keys of the shards before and takes this
+// shard's.
 [[nodiscard]] std::vector<std::uint8_t> keep_documents(std::span<const std::uint64_t> keys,
                                                        std::span<const std::uint64_t> revisions,
                                                        std::unordered_set<std::uint64_t>& seen);
 
-// One shard's contexts: first those of training documents, in document order, then those of held-out ones. No
-// context mixes the two; the last of each kind is padded.
+// One shard's contexts: first those of training documents, in document order, then those of
+// held-out ones. No context mixes the two; the last of each kind is padded.
 [[nodiscard]] ContextTableData build_contexts(const ContextRule& rule,
                                               std::span<const std::uint64_t> document_token_starts,
                                               std::span<const std::uint8_t> keep,
@@ -41,13 +42,15 @@ struct ContextRule {
 // The model input of one context and the identity of each of its T slots.
 struct ContextInput {
   std::vector<std::uint32_t> ids, positions;  // [slots without padding]
-  std::vector<std::uint32_t> segment_starts;  // attention segments: documents (packed, document), or one (concat)
-  RowIdentity slots;                          // [T], padding included
+  std::vector<std::uint32_t>
+      segment_starts;  // attention segments: documents (packed, document), or one (concat)
+  RowIdentity slots;   // [T], padding included
 };
 // special[id] != 0 marks special tokens. `ordinal` is the shard's place in the corpus.
 [[nodiscard]] ContextInput context_input(const ContextTableData& table, std::size_t context,
                                          std::span<const std::uint32_t> shard_ids,
                                          std::span<const std::uint64_t> document_token_starts,
-                                         std::uint32_t ordinal, std::span<const std::uint8_t> special);
+                                         std::uint32_t ordinal,
+                                         std::span<const std::uint8_t> special);
 
 }  // namespace refract

@@ -1,6 +1,6 @@
 #pragma once
-// Which slots of a context become rows: all | last | nth_last: n | middle | random: n, per document segment in
-// packed and document, per context in concat (SPEC 1).
+// Which slots of a context become rows: all | last | nth_last: n | middle | random: n, per document
+// segment in packed and document, per context in concat (SPEC 1).
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -16,10 +16,12 @@ struct RowRule {
 
 [[nodiscard]] RowRule parse_row_rule(const std::string& text);  // ConfigError lists the forms
 
-// Selected slots of a context, ascending. `all` takes every slot, padding included; the other rules never take
-// padding or a BOS. `context_key` and `seed` fix the draw of `random`.
-[[nodiscard]] std::vector<std::uint32_t> select_slots(const RowRule& rule, const ContextTableData& table,
-                                                      std::size_t context, std::uint64_t context_key,
+// Selected slots of a context, ascending. `all` takes every slot, padding included; the other rules
+// never take padding or a BOS. `context_key` and `seed` fix the draw of `random`.
+[[nodiscard]] std::vector<std::uint32_t> select_slots(const RowRule& rule,
+                                                      const ContextTableData& table,
+                                                      std::size_t context,
+                                                      std::uint64_t context_key,
                                                       std::uint64_t seed);
 
 }  // namespace refract

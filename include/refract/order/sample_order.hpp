@@ -1,6 +1,6 @@
 #pragma once
-// The order of samples (SPEC 2): window -> permuted contexts -> one row sequence -> chunks -> blocks -> slices ->
-// batches. A function of the seeds alone; ranks and sizes come in as numbers.
+// The order of samples (SPEC 2): window -> permuted contexts -> one row sequence -> chunks ->
+// blocks -> slices -> batches. A function of the seeds alone; ranks and sizes come in as numbers.
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -33,7 +33,7 @@ struct ChunkShape {
   std::uint64_t first_row = 0;  // in the corpus' row sequence
   std::uint64_t rows = 0;       // 0: nothing left worth a batch
   std::uint64_t block_rows = 0;
-  std::uint64_t batches = 0;    // of one pass
+  std::uint64_t batches = 0;  // of one pass
   bool last = false;
 };
 
@@ -47,22 +47,29 @@ class SampleOrder {
 
   [[nodiscard]] const OrderRule& rule() const { return rule_; }
   [[nodiscard]] std::uint64_t rows() const;  // known so far, within max_rows
-  [[nodiscard]] bool complete() const { return complete_ || (max_rows_ && sequence_rows() >= max_rows_); }
-  [[nodiscard]] bool has_chunk(std::uint64_t chunk) const;       // its rows are known
+  [[nodiscard]] bool complete() const {
+    return complete_ || (max_rows_ && sequence_rows() >= max_rows_);
+  }
+  [[nodiscard]] bool has_chunk(std::uint64_t chunk) const;  // its rows are known
   [[nodiscard]] ChunkShape chunk_shape(std::uint64_t chunk) const;
-  [[nodiscard]] std::uint64_t chunks() const;                    // once complete
-  [[nodiscard]] std::uint64_t dropped_rows() const;              // less than a batch, at the end; once complete
-  [[nodiscard]] std::uint64_t batches_per_pass() const;          // over all chunks; once complete
+  [[nodiscard]] std::uint64_t chunks() const;        // once complete
+  [[nodiscard]] std::uint64_t dropped_rows() const;  // less than a batch, at the end; once complete
+  [[nodiscard]] std::uint64_t batches_per_pass() const;  // over all chunks; once complete
 
-  // The rows of a block before its permutation, and the permutation: stored row i is sequence row order[i].
-  [[nodiscard]] std::vector<ContextPart> block_parts(const ChunkShape& chunk, std::uint64_t block) const;
-  [[nodiscard]] std::vector<std::uint32_t> block_permutation(const ChunkShape& chunk, std::uint64_t block) const;
+  // The rows of a block before its permutation, and the permutation: stored row i is sequence row
+  // order[i].
+  [[nodiscard]] std::vector<ContextPart> block_parts(const ChunkShape& chunk,
+                                                     std::uint64_t block) const;
+  [[nodiscard]] std::vector<std::uint32_t> block_permutation(const ChunkShape& chunk,
+                                                             std::uint64_t block) const;
   // slice_order[i] is the slice of this block that batch i takes in this pass.
   [[nodiscard]] std::vector<std::uint32_t> slice_order(const ChunkShape& chunk, std::uint64_t block,
                                                        std::uint64_t pass) const;
 
  private:
-  [[nodiscard]] std::uint64_t sequence_rows() const { return row_ends_.empty() ? 0 : row_ends_.back(); }
+  [[nodiscard]] std::uint64_t sequence_rows() const {
+    return row_ends_.empty() ? 0 : row_ends_.back();
+  }
   OrderRule rule_;
   std::uint64_t max_rows_;
   std::uint64_t windows_ = 0;
@@ -71,7 +78,8 @@ class SampleOrder {
   std::vector<std::uint64_t> row_ends_;  // running end of each context in the row sequence
 };
 
-// Contiguous share of `items` for a rank: [first, first + count). The first (items % size) ranks get one more.
+// Contiguous share of `items` for a rank: [first, first + count). The first (items % size) ranks
+// get one more.
 struct Share {
   std::uint64_t first = 0, count = 0;
 };

@@ -1,6 +1,6 @@
 #pragma once
-// What a run keeps on disk, by class, and how many chunks the quota allows: from settings and corpus alone, so
-// that eviction is the same after a resume and for any number of ranks.
+// What a run keeps on disk, by class, and how many chunks the quota allows: from settings and
+// corpus alone, so that eviction is the same after a resume and for any number of ranks.
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -12,7 +12,8 @@
 namespace refract {
 
 struct DiskPlan {
-  std::vector<std::pair<std::string, std::uint64_t>> classes;  // all but chunks, bytes at their peak
+  std::vector<std::pair<std::string, std::uint64_t>>
+      classes;  // all but chunks, bytes at their peak
   std::uint64_t chunk_bytes = 0;
   std::uint64_t chunks_wanted = 0;   // if nothing were evicted
   std::uint64_t chunks_allowed = 0;  // by disk.max_bytes
@@ -20,8 +21,9 @@ struct DiskPlan {
 };
 
 // corpus_bytes: shards and tokens; rows: to train on; visits: checkpoints to come.
-[[nodiscard]] DiskPlan plan_disk(const RunConfig& config, const ModelInfo& model, std::uint64_t corpus_bytes,
-                                 std::uint64_t chunks, std::uint64_t visits);
+[[nodiscard]] DiskPlan plan_disk(const RunConfig& config, const ModelInfo& model,
+                                 std::uint64_t corpus_bytes, std::uint64_t chunks,
+                                 std::uint64_t visits);
 // ConfigError with the sum when not even one chunk fits (or, in keep, not all).
 void check_disk(const DiskPlan& plan, const RunConfig& config);
 

@@ -1,6 +1,6 @@
 #pragma once
-// The ledger is the truth of a run: state changes only, one JSON line each, written by world rank 0 and synced
-// before anyone is told. What is not in it has not happened.
+// The ledger is the truth of a run: state changes only, one JSON line each, written by world rank 0
+// and synced before anyone is told. What is not in it has not happened.
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -13,15 +13,15 @@
 
 namespace refract {
 
-// A checkpoint that names every SAE of the run. visit counts chunks trained (with corpus_passes > 1 a chunk is
-// visited again); steps_in_visit < all of them is a checkpoint within the chunk.
+// A checkpoint that names every SAE of the run. visit counts chunks trained (with corpus_passes > 1
+// a chunk is visited again); steps_in_visit < all of them is a checkpoint within the chunk.
 struct CheckpointRecord {
   std::uint64_t visit = 0;
   std::uint64_t steps_in_visit = 0;
-  bool complete = true;                          // the visit's last step is included
-  std::string folder;                            // name under saes/<name>/checkpoints/
-  std::map<std::string, std::string> saes;       // name -> digest of the fp32 master weights
-  std::string store;                             // running digest of the store as trained so far
+  bool complete = true;                     // the visit's last step is included
+  std::string folder;                       // name under saes/<name>/checkpoints/
+  std::map<std::string, std::string> saes;  // name -> digest of the fp32 master weights
+  std::string store;                        // running digest of the store as trained so far
 };
 
 // One JSON object; as in the ledger's line and in messages between ranks.
@@ -43,9 +43,10 @@ struct AttemptRecord {
 struct RunState {
   std::map<std::uint64_t, ChunkRecord> sealed;  // chunk -> record, evicted ones removed
   std::set<std::uint64_t> evicted;
-  std::vector<CheckpointRecord> checkpoints;    // oldest first
+  std::vector<CheckpointRecord> checkpoints;  // oldest first
   std::vector<AttemptRecord> attempts;
-  std::map<std::string, std::string> finished;  // stage (evaluate, probe, report) -> digest it finished with
+  std::map<std::string, std::string>
+      finished;  // stage (evaluate, probe, report) -> digest it finished with
 
   // Visits whose complete checkpoint is in the ledger.
   [[nodiscard]] std::uint64_t visits_done() const;
@@ -53,7 +54,8 @@ struct RunState {
 
 class Ledger {
  public:
-  explicit Ledger(const std::filesystem::path& file);  // reads what is there; DataError names a damaged line
+  explicit Ledger(
+      const std::filesystem::path& file);  // reads what is there; DataError names a damaged line
   [[nodiscard]] const RunState& state() const { return state_; }
 
   void planned(std::uint64_t chunk, std::uint64_t rows);

@@ -15,9 +15,10 @@ struct Numerics {
 };
 
 [[nodiscard]] Numerics current_numerics(const RunConfig& config, int ranks);
-// The first thing that would change bytes, as "gemm: was ..., is now ...", or empty. Under `ordered` ranks and
-// exchange may change.
-[[nodiscard]] std::string numerics_difference(const Numerics& frozen, const Numerics& now, const RunConfig& config);
+// The first thing that would change bytes, as "gemm: was ..., is now ...", or empty. Under
+// `ordered` ranks and exchange may change.
+[[nodiscard]] std::string numerics_difference(const Numerics& frozen, const Numerics& now,
+                                              const RunConfig& config);
 
 struct FrozenRun {
   RunConfig config;

@@ -1,5 +1,6 @@
 #pragma once
-// What joins the stages in one MPI job: the scheduler's loop, the ledger, resume, the analysis at the end.
+// What joins the stages in one MPI job: the scheduler's loop, the ledger, resume, the analysis at
+// the end.
 #include <cstdint>
 #include <string>
 
@@ -14,18 +15,20 @@ enum class Until { tokenize, extract, train, evaluate, probe, report };
 
 struct RunOptions {
   Until until = Until::report;
-  bool allow_numerics_change = false;  // go on although library, instruction set or rank count changed
+  bool allow_numerics_change =
+      false;  // go on although library, instruction set or rank count changed
 };
 
-// Collective. Returns ok, or resume (85) when a signal asked for a stop and a checkpoint was written. Everything
-// else is thrown. A finished run is left untouched.
-[[nodiscard]] ExitCode collective_run(const RunConfig& config, Communicator& world, const RunOptions& options);
+// Collective. Returns ok, or resume (85) when a signal asked for a stop and a checkpoint was
+// written. Everything else is thrown. A finished run is left untouched.
+[[nodiscard]] ExitCode collective_run(const RunConfig& config, Communicator& world,
+                                      const RunOptions& options);
 
 // `probe --verify` (SPEC 7): prints what agreed; DataError when anything does not.
 void collective_verify(const RunConfig& config, Communicator& world);
 
-// The plan of a run for any number of ranks: roles, order, steps, disk per class, memory per rank. Reads the
-// configuration, the model's config.json and file sizes; writes nothing.
+// The plan of a run for any number of ranks: roles, order, steps, disk per class, memory per rank.
+// Reads the configuration, the model's config.json and file sizes; writes nothing.
 [[nodiscard]] std::string dry_run(const RunConfig& config, int ranks);
 
 }  // namespace refract

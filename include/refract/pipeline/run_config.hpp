@@ -1,5 +1,6 @@
 #pragma once
-// One YAML file for every command (DESIGN section 7), read strictly, checked as a whole before anything runs.
+// One YAML file for every command (DESIGN section 7), read strictly, checked as a whole before
+// anything runs.
 #include <filesystem>
 #include <string>
 #include <utility>
@@ -65,19 +66,23 @@ struct RunConfig {
 
 void describe(Fields& f, RunConfig& config);
 
-// Reads, applies --set, checks every combination that can be known without the model and the corpus.
-[[nodiscard]] RunConfig load_run_config(const std::string& file, const std::vector<std::string>& overrides);
+// Reads, applies --set, checks every combination that can be known without the model and the
+// corpus.
+[[nodiscard]] RunConfig load_run_config(const std::string& file,
+                                        const std::vector<std::string>& overrides);
 [[nodiscard]] RunConfig run_config_from_text(const std::string& text, const std::string& origin);
 
 [[nodiscard]] std::string to_yaml(const RunConfig& config);
-[[nodiscard]] std::string settings_reference(const std::string& section);  // empty: all; ConfigError if unknown
+[[nodiscard]] std::string settings_reference(
+    const std::string& section);  // empty: all; ConfigError if unknown
 
 [[nodiscard]] OrderRule order_rule(const RunConfig& config);
 [[nodiscard]] std::uint64_t wanted_rows(const RunConfig& config);  // train.tokens; 0 = all
 [[nodiscard]] std::filesystem::path model_folder(const RunConfig& config);
 
 using Settings = std::vector<std::pair<std::string, std::string>>;
-// The settings that change the activation store, the SAEs, or the analysis; never paths, quotas or layout.
+// The settings that change the activation store, the SAEs, or the analysis; never paths, quotas or
+// layout.
 [[nodiscard]] Settings store_settings(const RunConfig& config);
 [[nodiscard]] Settings training_settings(const RunConfig& config, std::size_t sae);
 [[nodiscard]] Settings analysis_settings(const RunConfig& config);

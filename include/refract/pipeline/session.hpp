@@ -1,7 +1,8 @@
 #pragma once
-// What every part of one run shares: configuration, folders, model, tokenised corpus, order of samples,
-// calibration. Parts are opened when first needed and are the same on every rank; corpus and order grow while shards
-// are admitted, and a rank knows as many of them as its last ticket told it.
+// What every part of one run shares: configuration, folders, model, tokenised corpus, order of
+// samples, calibration. Parts are opened when first needed and are the same on every rank; corpus
+// and order grow while shards are admitted, and a rank knows as many of them as its last ticket
+// told it.
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -34,37 +35,44 @@ class Session {
   [[nodiscard]] const LanguageModel& model();
   [[nodiscard]] const Tokenizer& tokenizer();
 
-  // Collective over the world: what the corpus consists of. Rank 0 lists the shards, the others hear of them.
+  // Collective over the world: what the corpus consists of. Rank 0 lists the shards, the others
+  // hear of them.
   void collective_open_corpus();
   [[nodiscard]] std::uint64_t shards() const { return tokenize_plan_.shards.size(); }
-  // Work of one rank on one shard; whole files that exist are left alone. tick() is called while it goes on.
-  // true when anything was made.
+  // Work of one rank on one shard; whole files that exist are left alone. tick() is called while it
+  // goes on. true when anything was made.
   bool download_shard(std::uint64_t shard, const std::function<void()>& tick);
   bool tokenize_shard(std::uint64_t shard, const std::function<void()>& tick);
-  // World rank 0, for tokenized shards in order: duplicates, held-out membership and contexts, written beside the
-  // tokens; then as admit_shards. true when anything was made.
+  // World rank 0, for tokenized shards in order: duplicates, held-out membership and contexts,
+  // written beside the tokens; then as admit_shards. true when anything was made.
   bool admit_next_shard();
-  // The first `shards` shards have contexts: takes up those not yet known, so that corpus() and order() grow.
+  // The first `shards` shards have contexts: takes up those not yet known, so that corpus() and
+  // order() grow.
   void admit_shards(std::uint64_t shards);
   [[nodiscard]] std::uint64_t admitted() const { return corpus_->shards(); }
   [[nodiscard]] bool corpus_complete() const { return order_->complete(); }
-  [[nodiscard]] bool first_window_known() const { return order_->complete() || !first_window_.empty(); }
+  [[nodiscard]] bool first_window_known() const {
+    return order_->complete() || !first_window_.empty();
+  }
   void end_download();  // world rank 0, after the last shard: the index of what was fetched
   [[nodiscard]] TokenCorpus& corpus() { return *corpus_; }
   [[nodiscard]] const SampleOrder& order() const { return *order_; }
   [[nodiscard]] const std::string& tokens_digest() const { return tokenize_plan_.digest; }
-  // Bytes of shards and tokens that the run keeps on disk; estimated from the first window while the corpus streams,
-  // so that it is the same whenever it is asked for.
+  // Bytes of shards and tokens that the run keeps on disk; estimated from the first window while
+  // the corpus streams, so that it is the same whenever it is asked for.
   [[nodiscard]] std::uint64_t corpus_bytes() const;
   [[nodiscard]] std::vector<std::string> shard_names() const;  // of admitted shards
 
-  // Calibration and held-out rows: made once by the ranks that extract, then read by all. true when anything was made.
+  // Calibration and held-out rows: made once by the ranks that extract, then read by all. true when
+  // anything was made.
   bool collective_prepare_store(Communicator& ranks);
   void open_store();  // reads the calibration; it exists
   [[nodiscard]] bool store_is_open() const { return !store_digest_.empty(); }
   [[nodiscard]] bool store_exists() const;
   [[nodiscard]] const CalibrationData& calibration() const { return calibration_.data; }
-  [[nodiscard]] const std::string& calibration_digest() const { return calibration_.content_digest; }
+  [[nodiscard]] const std::string& calibration_digest() const {
+    return calibration_.content_digest;
+  }
   [[nodiscard]] const std::string& store_digest() const { return store_digest_; }
   [[nodiscard]] std::vector<double> sink_thresholds() const;
   [[nodiscard]] HeldoutPlan heldout_plan();
@@ -76,7 +84,8 @@ class Session {
   [[nodiscard]] std::uint64_t total_steps() const;
   [[nodiscard]] ChunkVisit visit(std::uint64_t visit) const;
   [[nodiscard]] ChunkSpec chunk_spec(const ChunkShape& shape) const;
-  [[nodiscard]] std::string training_digest(std::size_t sae) const;  // what a checkpoint of it must carry
+  [[nodiscard]] std::string training_digest(
+      std::size_t sae) const;  // what a checkpoint of it must carry
 
  private:
   [[nodiscard]] std::vector<std::uint8_t> special_ids();
@@ -101,8 +110,8 @@ class Session {
   DownloadPlan download_plan_;
   TokenizePlan tokenize_plan_;
   std::filesystem::path contexts_folder_;
-  std::unordered_set<std::uint64_t> seen_documents_;    // world rank 0
-  std::vector<std::uint64_t> shard_bytes_;              // of admitted shards: raw, tokens and contexts
+  std::unordered_set<std::uint64_t> seen_documents_;  // world rank 0
+  std::vector<std::uint64_t> shard_bytes_;  // of admitted shards: raw, tokens and contexts
   std::uint64_t first_window_rows_ = 0;
   std::string contexts_digest_, store_digest_;
   Calibration calibration_;

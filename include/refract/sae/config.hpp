@@ -1,5 +1,6 @@
 #pragma once
-// Settings of one SAE and of its optimiser. All of them change results, so all are part of the digest.
+// Settings of one SAE and of its optimiser. All of them change results, so all are part of the
+// digest.
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -7,8 +8,8 @@
 
 namespace refract {
 
-// AuxK: features that have not fired for a while reconstruct the main residual (Gao et al. 2024, section 2.3),
-// normalised by the residual's variance; SPEC 6.
+// AuxK: features that have not fired for a while reconstruct the main residual (Gao et al. 2024,
+// section 2.3), normalised by the residual's variance; SPEC 6.
 struct AuxConfig {
   double coefficient = 1.0 / 32;  // 0 switches it off
   std::size_t k = 0;              // dead features used per row; 0 means d_in / 2
@@ -22,16 +23,16 @@ struct L1Config {
 
 // One entry of `saes:`. Settings below `seed` are of some variants; each checks its own.
 struct SaeConfig {
-  std::string name;               // folder under saes/
-  std::string hook;               // blocks.4.hook_resid_post
+  std::string name;  // folder under saes/
+  std::string hook;  // blocks.4.hook_resid_post
   std::string variant = "topk";
-  std::size_t d_sae = 0;          // features
-  std::size_t k = 0;              // active features per row (topk), on average (batchtopk)
-  std::uint64_t seed = 1;         // initialisation and resampling
+  std::size_t d_sae = 0;              // features
+  std::size_t k = 0;                  // active features per row (topk), on average (batchtopk)
+  std::uint64_t seed = 1;             // initialisation and resampling
   bool non_negative_decoder = false;  // every entry of W_dec >= 0, in any variant
-  AuxConfig aux{};                // topk, batchtopk
-  double threshold_rate = 0.01;   // batchtopk: of the exponential mean of its threshold
-  L1Config l1{};                  // relu
+  AuxConfig aux{};                    // topk, batchtopk
+  double threshold_rate = 0.01;       // batchtopk: of the exponential mean of its threshold
+  L1Config l1{};                      // relu
 };
 
 // Adam, and a learning rate that rises linearly, stays, and falls linearly to zero.
@@ -44,7 +45,8 @@ struct OptimizerConfig {
   double epsilon = 1e-8;
 };
 
-// Throws ConfigError naming the setting (`where` is e.g. "saes.0") when the combination is impossible.
+// Throws ConfigError naming the setting (`where` is e.g. "saes.0") when the combination is
+// impossible.
 void check(const SaeConfig& config, std::string_view where);
 void check(const OptimizerConfig& config, std::string_view where);
 

@@ -10,9 +10,9 @@
 
 namespace refract {
 
-// Unit decoder rows (normal draws, normalised), W_enc a copy of W_dec (tied), b_enc 0, b_dec = the geometric
-// median of the scaled input [D]. `purpose` separates a trained SAE from its frozen-random control, which
-// otherwise starts with the same rule.
+// Unit decoder rows (normal draws, normalised), W_enc a copy of W_dec (tied), b_enc 0, b_dec = the
+// geometric median of the scaled input [D]. `purpose` separates a trained SAE from its
+// frozen-random control, which otherwise starts with the same rule.
 [[nodiscard]] SaeParameters initial_parameters(const SaeConfig& config, const Variant& variant,
                                                std::span<const float> scaled_median,
                                                Purpose purpose = Purpose::initialisation);

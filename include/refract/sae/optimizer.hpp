@@ -1,7 +1,7 @@
 #pragma once
-// Adam on feature rows, so that a dictionary can be updated in shards; the order of a step (DESIGN, SPEC 6):
-// decoder gradient projected (finish_gradients), clip by the global norm, Adam, decoder rows back to
-// the nearest unit row (without negative entries, where the parameters ask for that).
+// Adam on feature rows, so that a dictionary can be updated in shards; the order of a step (DESIGN,
+// SPEC 6): decoder gradient projected (finish_gradients), clip by the global norm, Adam, decoder
+// rows back to the nearest unit row (without negative entries, where the parameters ask for that).
 #include <cstdint>
 
 #include "refract/sae/config.hpp"
@@ -10,9 +10,10 @@
 
 namespace refract {
 
-// Learning rate of update number `step` (from 0) of `steps`: linear warm-up over warmup * steps, constant,
-// linear decay towards 0 over the last decay * steps.
-[[nodiscard]] double learning_rate(const OptimizerConfig& config, std::uint64_t step, std::uint64_t steps);
+// Learning rate of update number `step` (from 0) of `steps`: linear warm-up over warmup * steps,
+// constant, linear decay towards 0 over the last decay * steps.
+[[nodiscard]] double learning_rate(const OptimizerConfig& config, std::uint64_t step,
+                                   std::uint64_t steps);
 
 // Gradients are multiplied by this before Adam: 1 when the norm is within `clip` or clip is 0.
 [[nodiscard]] double clip_scale(double norm, double clip);

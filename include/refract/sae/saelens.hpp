@@ -9,11 +9,11 @@
 
 namespace refract {
 
-// Writes the two files into an existing folder (the caller renames the folder as a whole). dtype: f32 or bf16,
-// also the dtype SAELens computes in. `metadata` keys -> JSON text go into cfg.json's "metadata", beside
-// sae_lens_version; values that SAELens' tools use: model_name, hook_name, context_size, prepend_bos, dataset_path.
-// Bytes are a function of the arguments.
-void write_saelens_folder(const std::filesystem::path& folder, const SaeExport& exported, DType dtype,
-                          const std::map<std::string, std::string>& metadata);
+// Writes the two files into an existing folder (the caller renames the folder as a whole). dtype:
+// f32 or bf16, also the dtype SAELens computes in. `metadata` keys -> JSON text go into cfg.json's
+// "metadata", beside sae_lens_version; values that SAELens' tools use: model_name, hook_name,
+// context_size, prepend_bos, dataset_path. Bytes are a function of the arguments.
+void write_saelens_folder(const std::filesystem::path& folder, const SaeExport& exported,
+                          DType dtype, const std::map<std::string, std::string>& metadata);
 
 }  // namespace refract

@@ -1,6 +1,7 @@
 #pragma once
-// One block of rows, from its plan to identity and activations: the unit that extraction writes, that a resumed
-// run recomputes and that `probe --verify` checks. Bytes are a function of the plan, the model and the machine.
+// One block of rows, from its plan to identity and activations: the unit that extraction writes,
+// that a resumed run recomputes and that `probe --verify` checks. Bytes are a function of the plan,
+// the model and the machine.
 #include <cstdint>
 #include <vector>
 
@@ -22,20 +23,22 @@ struct BlockPlan {
   std::vector<Row> rows;
 };
 
-// The plan of a chunk's block: its contexts' selected rows in sequence order, then permuted (SPEC 2).
-[[nodiscard]] BlockPlan plan_block(const SampleOrder& order, const ChunkShape& chunk, std::uint64_t block,
-                                   TokenCorpus& corpus, const RowRule& rule);
+// The plan of a chunk's block: its contexts' selected rows in sequence order, then permuted (SPEC
+// 2).
+[[nodiscard]] BlockPlan plan_block(const SampleOrder& order, const ChunkShape& chunk,
+                                   std::uint64_t block, TokenCorpus& corpus, const RowRule& rule);
 
 [[nodiscard]] RowIdentity identity_of(const BlockPlan& plan, TokenCorpus& corpus);
 
-// Contexts of a block run through the model in calls of at most this many tokens (at least one context).
+// Contexts of a block run through the model in calls of at most this many tokens (at least one
+// context).
 inline constexpr std::size_t kForwardTokens = 4096;
 
 struct BlockRows {
   RowIdentity identity;
-  std::vector<Tensor<float>> activations;            // per hook [n, D]; padding rows are zero
-  std::vector<std::vector<std::uint8_t>> sinks;      // per hook [n]
-  std::uint64_t tokens = 0;                          // run through the model for it
+  std::vector<Tensor<float>> activations;        // per hook [n, D]; padding rows are zero
+  std::vector<std::vector<std::uint8_t>> sinks;  // per hook [n]
+  std::uint64_t tokens = 0;                      // run through the model for it
 };
 
 class BlockComputer {
@@ -43,8 +46,9 @@ class BlockComputer {
   // sink_thresholds: per hook, L2 norm above which a row is a sink; empty while calibrating.
   BlockComputer(const LanguageModel& model, std::vector<HookPoint> hooks, TokenCorpus& corpus,
                 std::vector<double> sink_thresholds = {});
-  // The bytes depend on the plan alone: a token's values do not depend on what shares its call (the GEMM's start-up
-  // self-test). So the last context is kept, because the next block of a chunk often begins with the rest of it.
+  // The bytes depend on the plan alone: a token's values do not depend on what shares its call (the
+  // GEMM's start-up self-test). So the last context is kept, because the next block of a chunk
+  // often begins with the rest of it.
   [[nodiscard]] BlockRows compute(const BlockPlan& plan, Stream& stream);
 
  private:
@@ -53,7 +57,8 @@ class BlockComputer {
   TokenCorpus& corpus_;
   std::vector<double> sink_thresholds_;
   std::uint64_t last_context_ = 0;
-  std::vector<Tensor<float>> last_values_;  // per hook [tokens of that context, D]; empty before the first
+  std::vector<Tensor<float>>
+      last_values_;  // per hook [tokens of that context, D]; empty before the first
 };
 
 }  // namespace refract

@@ -1,7 +1,7 @@
 #pragma once
-// How good an SAE is on held-out rows: reconstruction and sparsity, baselines at the same k, and what splicing it
-// into the model costs. Every number has rows, documents and a 95 % interval by document bootstrap; all are
-// functions of the inputs, without times.
+// How good an SAE is on held-out rows: reconstruction and sparsity, baselines at the same k, and
+// what splicing it into the model costs. Every number has rows, documents and a 95 % interval by
+// document bootstrap; all are functions of the inputs, without times.
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -24,8 +24,8 @@ struct EvaluateConfig {
   std::vector<std::string> baselines = {"pca", "random"};  // pca | random
   bool ce = true;                    // cross-entropy with the SAE spliced into the model
   std::uint64_t ce_tokens = 16384;   // held-out tokens run through the model for it, at most
-  std::uint64_t curve_rows = 32768;  // held-out rows behind each line of metrics.jsonl, at most: whole documents, the
-                                     // same for every line; 0 = all
+  std::uint64_t curve_rows = 32768;  // held-out rows behind each line of metrics.jsonl, at most:
+                                     // whole documents, the same for every line; 0 = all
   std::uint64_t seed = 1;            // of the bootstrap
 };
 void check(const EvaluateConfig& config);  // ConfigError names the unknown baseline
@@ -38,34 +38,36 @@ struct EvaluatedSae {
   double input_scale = 1;
 };
 
-// Reconstruction metrics with the exported inference function, in units of the raw activations. At most max_rows
-// rows (whole documents, the first ones; 0 = all): the same rows for every call with the same number.
-[[nodiscard]] MetricReport evaluate_rows(const EvaluatedSae& sae, const ChunkReader& heldout, std::uint64_t seed,
-                                         std::uint64_t max_rows = 0);
+// Reconstruction metrics with the exported inference function, in units of the raw activations. At
+// most max_rows rows (whole documents, the first ones; 0 = all): the same rows for every call with
+// the same number.
+[[nodiscard]] MetricReport evaluate_rows(const EvaluatedSae& sae, const ChunkReader& heldout,
+                                         std::uint64_t seed, std::uint64_t max_rows = 0);
 // The same with training-mode activations; nothing where the variant has no such mode.
-[[nodiscard]] std::optional<MetricReport> evaluate_rows_in_training_mode(const EvaluatedSae& sae,
-                                                                         const ChunkReader& heldout,
-                                                                         std::uint64_t seed,
-                                                                         std::uint64_t max_rows = 0);
+[[nodiscard]] std::optional<MetricReport> evaluate_rows_in_training_mode(
+    const EvaluatedSae& sae, const ChunkReader& heldout, std::uint64_t seed,
+    std::uint64_t max_rows = 0);
 
-// The frozen-random control: as many features, initialisation rule and b_dec (the geometric median) of the SAE, with
-// directions of their own stream (Purpose::random_control), never trained. It selects the k strongest of a row, k being
-// the SAE's own or, where its variant has none, its measured L0.
+// The frozen-random control: as many features, initialisation rule and b_dec (the geometric median)
+// of the SAE, with directions of their own stream (Purpose::random_control), never trained. It
+// selects the k strongest of a row, k being the SAE's own or, where its variant has none, its
+// measured L0.
 struct RandomControl {
   SaeConfig config;
   std::unique_ptr<Variant> variant;
   SaeParameters parameters;
 };
-[[nodiscard]] RandomControl random_control(const EvaluatedSae& sae, const HookCalibration& calibration, double l0);
+[[nodiscard]] RandomControl random_control(const EvaluatedSae& sae,
+                                           const HookCalibration& calibration, double l0);
 [[nodiscard]] std::size_t active_features(const SaeConfig& config, double l0);  // that k
 
-// Several SAEs on one hook, spliced in turn: clean, zero and mean ablation run once. Excluded rows and sinks pass
-// unchanged. Contexts are those of the held-out rows, in their order, until `tokens` would be exceeded.
-[[nodiscard]] std::vector<MetricReport> evaluate_cross_entropy(std::span<const EvaluatedSae> saes,
-                                                               const LanguageModel& model, TokenCorpus& corpus,
-                                                               const ChunkReader& heldout,
-                                                               const HookCalibration& calibration,
-                                                               std::uint64_t tokens, std::uint64_t seed);
+// Several SAEs on one hook, spliced in turn: clean, zero and mean ablation run once. Excluded rows
+// and sinks pass unchanged. Contexts are those of the held-out rows, in their order, until `tokens`
+// would be exceeded.
+[[nodiscard]] std::vector<MetricReport> evaluate_cross_entropy(
+    std::span<const EvaluatedSae> saes, const LanguageModel& model, TokenCorpus& corpus,
+    const ChunkReader& heldout, const HookCalibration& calibration, std::uint64_t tokens,
+    std::uint64_t seed);
 
 struct SaeEvaluation {
   std::string name, hook;
@@ -76,11 +78,14 @@ struct SaeEvaluation {
 };
 
 // Everything the configuration asks for, in the order of `saes`.
-[[nodiscard]] std::vector<SaeEvaluation> evaluate(const EvaluateConfig& config, std::span<const EvaluatedSae> saes,
-                                                  const ChunkReader& heldout, const CalibrationData& calibration,
+[[nodiscard]] std::vector<SaeEvaluation> evaluate(const EvaluateConfig& config,
+                                                  std::span<const EvaluatedSae> saes,
+                                                  const ChunkReader& heldout,
+                                                  const CalibrationData& calibration,
                                                   const LanguageModel& model, TokenCorpus& corpus);
 
-// One JSON object; keys in a fixed order. A MetricReport is {"rows", "documents", "<metric>", "<metric>_lo",
+// One JSON object; keys in a fixed order. A MetricReport is {"rows", "documents", "<metric>",
+// "<metric>_lo",
 // "<metric>_hi", ...}; NaN is written as null.
 [[nodiscard]] std::string to_json(const MetricReport& report);
 [[nodiscard]] std::string to_json(const SaeEvaluation& evaluation);

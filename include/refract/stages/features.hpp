@@ -1,6 +1,6 @@
 #pragma once
-// features/<name>.h5: what is known of every feature of one SAE. Enough alone for the report and the terminal:
-// examples carry their text. Deterministic bytes: no time, host, path or rank count.
+// features/<name>.h5: what is known of every feature of one SAE. Enough alone for the report and
+// the terminal: examples carry their text. Deterministic bytes: no time, host, path or rank count.
 #include <cstdint>
 #include <filesystem>
 #include <limits>
@@ -11,16 +11,17 @@
 
 namespace refract {
 
-// One strong row with the text around it. The window is tokens of one document; activations of the same feature
-// stand beside each token where its row was read (rows elsewhere in the corpus are unknown, not zero).
+// One strong row with the text around it. The window is tokens of one document; activations of the
+// same feature stand beside each token where its row was read (rows elsewhere in the corpus are
+// unknown, not zero).
 struct FeatureExample {
   TextRow row;
   float activation = 0;
-  std::string title, url;                   // of the document
-  std::string text;                         // the window's bytes of the cleaned text, valid UTF-8
-  std::uint32_t center = 0;                 // index of the firing token in the window
-  std::vector<std::uint32_t> token_ends;    // [W] end of each token in `text`, bytes
-  std::vector<float> activations;           // [W] NaN = row not read
+  std::string title, url;                 // of the document
+  std::string text;                       // the window's bytes of the cleaned text, valid UTF-8
+  std::uint32_t center = 0;               // index of the firing token in the window
+  std::vector<std::uint32_t> token_ends;  // [W] end of each token in `text`, bytes
+  std::vector<float> activations;         // [W] NaN = row not read
 };
 
 struct FeatureKeyword {
@@ -38,13 +39,13 @@ struct FeatureFacts {
   float density_heldout = 0;  // the same on held-out rows
   float max_activation = 0;   // over the training rows read; 0 = never fired there
   float auroc = std::numeric_limits<float>::quiet_NaN();  // NaN = not scored
-  float token_share = 0;      // share of the most frequent firing token
+  float token_share = 0;                                  // share of the most frequent firing token
   std::uint32_t firing_windows = 0, firing_documents = 0;  // held out, as measured
   bool scored = false, readable = false, single_token = false;
   std::string frequent_token;  // its text
   std::vector<FeatureKeyword> keywords;
-  std::vector<FeatureExample> examples;       // strongest first
-  std::vector<FeatureNeighbour> neighbours;   // nearest first
+  std::vector<FeatureExample> examples;      // strongest first
+  std::vector<FeatureNeighbour> neighbours;  // nearest first
   [[nodiscard]] bool alive() const { return max_activation > 0; }
 };
 
@@ -65,8 +66,10 @@ struct FeatureAtlas {
   std::vector<FeatureFacts> features;  // [F]
 };
 
-// `parent` is the digest of the fp32 master weights the features were computed with (SPEC section 5).
-void write_features(const std::filesystem::path& path, const FeatureAtlas& atlas, const std::string& parent);
+// `parent` is the digest of the fp32 master weights the features were computed with (SPEC section
+// 5).
+void write_features(const std::filesystem::path& path, const FeatureAtlas& atlas,
+                    const std::string& parent);
 [[nodiscard]] FeatureAtlas read_features(const std::filesystem::path& path);  // throws DataError
 [[nodiscard]] std::string features_parent(const std::filesystem::path& path);
 

@@ -1,6 +1,7 @@
 #pragma once
-// What does feature f mean: density, strongest rows with their text, keywords, the readability measure of
-// SPEC section 8, nearest neighbours. Reads retained chunks, held-out rows and token shards.
+// What does feature f mean: density, strongest rows with their text, keywords, the readability
+// measure of SPEC section 8, nearest neighbours. Reads retained chunks, held-out rows and token
+// shards.
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -18,17 +19,21 @@
 namespace refract {
 
 struct ProbeConfig {
-  std::uint64_t examples = 20;       // strongest rows kept per feature, at most 3 of one document
-  std::uint64_t tokens = 500'000;    // training rows read, at most, in whole blocks spread over retained chunks
+  std::uint64_t examples = 20;  // strongest rows kept per feature, at most 3 of one document
+  std::uint64_t tokens =
+      500'000;  // training rows read, at most, in whole blocks spread over retained chunks
 };
 
-// Feature activations of scaled rows x [n, D]; first_row aligns panels. The trained SAE, the frozen-random SAE
-// (initial_parameters with Purpose::random_control) and raw neurons are probed through this one type.
-using Encoder = std::function<void(TensorView<const float> x, std::size_t first_row, SparseActs& acts)>;
+// Feature activations of scaled rows x [n, D]; first_row aligns panels. The trained SAE, the
+// frozen-random SAE (initial_parameters with Purpose::random_control) and raw neurons are probed
+// through this one type.
+using Encoder =
+    std::function<void(TensorView<const float> x, std::size_t first_row, SparseActs& acts)>;
 
-[[nodiscard]] Encoder sae_encoder(const Variant& variant, const SaeParameters& parameters);  // both borrowed
-// Raw neurons: feature f is ReLU(x_f - centre_f), of which the k largest of a row are kept (ties: lower f).
-// The trial's control: callers give k = min(SAE's k, d_in / 2).
+[[nodiscard]] Encoder sae_encoder(const Variant& variant,
+                                  const SaeParameters& parameters);  // both borrowed
+// Raw neurons: feature f is ReLU(x_f - centre_f), of which the k largest of a row are kept (ties:
+// lower f). The trial's control: callers give k = min(SAE's k, d_in / 2).
 [[nodiscard]] Encoder neuron_encoder(std::vector<float> centre, std::size_t k);
 
 struct ProbeSources {
@@ -43,15 +48,17 @@ inline constexpr std::uint32_t kNoRow = 0xFFFFFFFFu;
 // A document that rows were read of.
 struct ProbeDocument {
   std::string title, url, text;
-  std::vector<ByteSpan> tokens;               // byte spans in `text`
-  std::vector<std::uint32_t> training_row;     // [tokens] index into ProbeCorpus::training(), or kNoRow
+  std::vector<ByteSpan> tokens;  // byte spans in `text`
+  std::vector<std::uint32_t>
+      training_row;  // [tokens] index into ProbeCorpus::training(), or kNoRow
 };
 
-// The rows and texts that every probe of one run shares: loaded once. Memory: 32 bytes per row read, and the
-// documents they come from.
+// The rows and texts that every probe of one run shares: loaded once. Memory: 32 bytes per row
+// read, and the documents they come from.
 class ProbeCorpus {
  public:
-  // Rows [first, first + rows) of one chunk file, whole blocks; row `first` is row `at` of the corpus.
+  // Rows [first, first + rows) of one chunk file, whole blocks; row `first` is row `at` of the
+  // corpus.
   struct Piece {
     std::shared_ptr<const ChunkReader> chunk;
     std::uint64_t first = 0, rows = 0, at = 0;
@@ -66,11 +73,15 @@ class ProbeCorpus {
   [[nodiscard]] const std::vector<TextRow>& training() const { return training_; }
   [[nodiscard]] const std::vector<TextRow>& heldout() const { return heldout_; }
   [[nodiscard]] std::uint64_t training_documents() const { return training_documents_; }
-  [[nodiscard]] std::uint64_t heldout_documents() const { return documents_.size() - training_documents_; }
+  [[nodiscard]] std::uint64_t heldout_documents() const {
+    return documents_.size() - training_documents_;
+  }
   [[nodiscard]] const ProbeDocument& document(std::uint64_t id) const { return documents_.at(id); }
   [[nodiscard]] const WordCorpus& words() const { return words_; }
-  [[nodiscard]] const Background& background() const { return background_; }      // training documents
-  [[nodiscard]] const std::vector<TextRow>& negatives() const { return negatives_; }  // random held-out rows
+  [[nodiscard]] const Background& background() const { return background_; }  // training documents
+  [[nodiscard]] const std::vector<TextRow>& negatives() const {
+    return negatives_;
+  }  // random held-out rows
 
  private:
   void add_documents(const ProbeSources& sources);
@@ -85,10 +96,10 @@ class ProbeCorpus {
 };
 
 struct ProbeTarget {
-  std::string name;                      // of the SAE or control
-  std::string hook;                      // e.g. blocks.4.hook_resid_post
+  std::string name;  // of the SAE or control
+  std::string hook;  // e.g. blocks.4.hook_resid_post
   std::size_t features = 0;
-  float input_scale = 1;                 // stored rows times this are what `encode` takes
+  float input_scale = 1;  // stored rows times this are what `encode` takes
   Encoder encode;
   const SaeParameters* parameters = nullptr;  // for nearest neighbours; none for raw neurons
 };
@@ -99,9 +110,10 @@ struct ProbeTarget {
 // Only the count: the same measure by the same code, for controls.
 [[nodiscard]] ReadableCount count_readable(const ProbeCorpus& corpus, const ProbeTarget& target);
 
-// `refract probe --feature 28`: the terminal's page of one feature. `color` marks firing tokens by ANSI colours,
-// otherwise by brackets. Throws ConfigError when the feature does not exist.
-[[nodiscard]] std::string describe_feature(const FeatureAtlas& atlas, std::size_t feature, bool color);
+// `refract probe --feature 28`: the terminal's page of one feature. `color` marks firing tokens by
+// ANSI colours, otherwise by brackets. Throws ConfigError when the feature does not exist.
+[[nodiscard]] std::string describe_feature(const FeatureAtlas& atlas, std::size_t feature,
+                                           bool color);
 // The features explained best, one line each.
 [[nodiscard]] std::string describe_best(const FeatureAtlas& atlas, std::size_t limit);
 

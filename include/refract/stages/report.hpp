@@ -16,10 +16,12 @@ struct ReportConfig {
 
 struct ReportSae {
   std::string name, hook;
-  std::vector<std::pair<std::string, std::string>> facts;  // shown in its card: ("variant", "topk"), ("k", "16") ...
+  std::vector<std::pair<std::string, std::string>>
+      facts;                       // shown in its card: ("variant", "topk"), ("k", "16") ...
   std::filesystem::path features;  // features/<name>.h5; empty or absent = not probed
-  std::filesystem::path metrics;   // saes/<name>/metrics.jsonl: one object per chunk with any of
-                                   // chunk, tokens, mse, r2, l0, density, dead_rate, and <key>_lo, <key>_hi
+  std::filesystem::path
+      metrics;  // saes/<name>/metrics.jsonl: one object per chunk with any of
+                // chunk, tokens, mse, r2, l0, density, dead_rate, and <key>_lo, <key>_hi
 };
 
 struct ReportTable {
@@ -29,14 +31,15 @@ struct ReportTable {
 };
 
 struct ReportInput {
-  std::string title;                                        // e.g. the run's name
-  std::vector<std::pair<std::string, std::string>> header;  // model, hooks, corpus, rows ...: deterministic facts
+  std::string title;  // e.g. the run's name
+  std::vector<std::pair<std::string, std::string>>
+      header;  // model, hooks, corpus, rows ...: deterministic facts
   std::vector<ReportSae> saes;
-  std::vector<ReportTable> tables;                          // final evaluation: baselines, CE loss recovered ...
-  std::vector<ReportTable> history;                         // run history: attempts, times. The only part that
-                                                            // may differ between equal runs; shown last
+  std::vector<ReportTable> tables;   // final evaluation: baselines, CE loss recovered ...
+  std::vector<ReportTable> history;  // run history: attempts, times. The only part that
+                                     // may differ between equal runs; shown last
   std::string licence = "Text from Wikipedia, CC BY-SA; see links";
-  std::uint64_t example_bytes = 6u << 20;                   // budget for embedded examples, all SAEs together
+  std::uint64_t example_bytes = 6u << 20;  // budget for embedded examples, all SAEs together
 };
 
 [[nodiscard]] std::string make_report(const ReportInput& input);  // the page; throws DataError

@@ -1,6 +1,6 @@
 #pragma once
-// The tokenised corpus as the later stages see it: shards by ordinal, their context tables, and from a context's
-// key the exact model input. Memory: only the shards last used stay open.
+// The tokenised corpus as the later stages see it: shards by ordinal, their context tables, and
+// from a context's key the exact model input. Memory: only the shards last used stay open.
 #include <cstdint>
 #include <filesystem>
 #include <list>
@@ -15,11 +15,11 @@
 namespace refract {
 
 struct TokensConfig {
-  std::uint32_t context = 256;              // slots, T
-  std::string packing = "packed";           // packed | concat | document
-  std::string bos = "document_start";       // document_start | each_context | none
-  std::uint32_t window_shards = 8;          // shards whose contexts are permuted together
-  bool keep_text = true;                    // cleaned text in the token shards; probe shows ids without it
+  std::uint32_t context = 256;         // slots, T
+  std::string packing = "packed";      // packed | concat | document
+  std::string bos = "document_start";  // document_start | each_context | none
+  std::uint32_t window_shards = 8;     // shards whose contexts are permuted together
+  bool keep_text = true;  // cleaned text in the token shards; probe shows ids without it
 };
 
 struct RowsConfig {
@@ -38,7 +38,9 @@ class TokenCorpus {
   void add_shard(CorpusShard shard);
   [[nodiscard]] std::size_t shards() const { return shards_.size(); }
   [[nodiscard]] const std::vector<CorpusShard>& files() const { return shards_; }
-  [[nodiscard]] const ContextTableData& contexts(std::uint32_t shard) { return open(shard).contexts; }
+  [[nodiscard]] const ContextTableData& contexts(std::uint32_t shard) {
+    return open(shard).contexts;
+  }
   [[nodiscard]] const TokenShard& tokens(std::uint32_t shard) { return open(shard).tokens; }
   // key = shard << 32 | context
   [[nodiscard]] ContextInput input(std::uint64_t key);

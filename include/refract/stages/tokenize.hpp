@@ -48,7 +48,8 @@ struct TokenizedShard {
 
 // Tokenizes shard `i` of the plan, which must have been fetched, unless its token shard exists.
 // Documents are cleaned and encoded in parallel; the file does not depend on threads. A damaged raw
-// shard is a DataError that names file and line. tick() is called while it goes on, every few hundred documents.
+// shard is a DataError that names file and line. tick() is called while it goes on, every few
+// hundred documents.
 TokenizedShard tokenize_shard(const TokenizePlan& plan, std::size_t i, const Tokenizer& tokenizer,
                               const std::function<void()>& tick = {});
 

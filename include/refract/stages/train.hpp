@@ -1,10 +1,12 @@
 #pragma once
-// Data-parallel training of many SAEs on one stream of chunks. Every exchange between ranks is here, in sight.
+// Data-parallel training of many SAEs on one stream of chunks. Every exchange between ranks is
+// here, in sight.
 //
 // Schedule of one step, for each SAE in turn (the batch is assembled once per hook and shared):
-//   measure -> [sum Stats] -> gradients -> [exchange rows or gradients] -> norm, clip -> update -> [gather] -> finish
-// Invariant at entry and exit: every rank holds the same parameters, ages and scalars; moments are held by the
-// owner of a feature row under `sharded`, by everyone under `all_reduce`.
+//   measure -> [sum Stats] -> gradients -> [exchange rows or gradients] -> norm, clip -> update ->
+//   [gather] -> finish
+// Invariant at entry and exit: every rank holds the same parameters, ages and scalars; moments are
+// held by the owner of a feature row under `sharded`, by everyone under `all_reduce`.
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -22,16 +24,16 @@
 namespace refract {
 
 struct TrainConfig {
-  std::string tokens = "all";           // distinct stored rows to train on: all, or a number
+  std::string tokens = "all";  // distinct stored rows to train on: all, or a number
   std::uint64_t passes_per_chunk = 1;
-  std::uint64_t corpus_passes = 1;      // more than one needs store.mode keep
-  std::uint64_t batch_rows = 4096;      // of the global batch
-  std::uint64_t data_seed = 1;          // order of slices, for all SAEs
-  std::string dtype = "fp32";           // of the products
-  std::string reduction = "fast";       // fast | ordered (same bytes for any rank and thread count)
-  std::string exchange = "auto";        // auto | all_reduce | sharded
-  double clip = 1.0;                    // of the global gradient norm; 0 switches it off
-  std::string input_scale = "sqrt_d";   // none | sqrt_d
+  std::uint64_t corpus_passes = 1;     // more than one needs store.mode keep
+  std::uint64_t batch_rows = 4096;     // of the global batch
+  std::uint64_t data_seed = 1;         // order of slices, for all SAEs
+  std::string dtype = "fp32";          // of the products
+  std::string reduction = "fast";      // fast | ordered (same bytes for any rank and thread count)
+  std::string exchange = "auto";       // auto | all_reduce | sharded
+  double clip = 1.0;                   // of the global gradient norm; 0 switches it off
+  std::string input_scale = "sqrt_d";  // none | sqrt_d
   std::uint64_t cache_bytes = std::uint64_t{8} << 30;  // rows of a chunk kept in memory, per rank
   OptimizerConfig optimizer;
 };
@@ -67,14 +69,15 @@ class StepRunner {
   StepRunner(const TrainConfig& config, std::uint64_t total_steps, Communicator& ranks);
   // Collective. NumericalError when the gradient is not finite.
   StepLog collective_step(TrainedSae& sae, const Batch& batch);
-  // Collective, before a checkpoint: moments of foreign rows are gathered (nothing to do under all_reduce).
+  // Collective, before a checkpoint: moments of foreign rows are gathered (nothing to do under
+  // all_reduce).
   void collective_gather_moments(TrainedSae& sae);
 
  private:
-  void collective_ordered_gradients(TrainedSae& sae, const Batch& batch, RowGradients& rows, FeatureGradients& own,
-                                    PanelSums& sums);
-  void collective_fast_gradients(TrainedSae& sae, const Batch& batch, RowGradients& rows, FeatureGradients& own,
-                                 PanelSums& sums);
+  void collective_ordered_gradients(TrainedSae& sae, const Batch& batch, RowGradients& rows,
+                                    FeatureGradients& own, PanelSums& sums);
+  void collective_fast_gradients(TrainedSae& sae, const Batch& batch, RowGradients& rows,
+                                 FeatureGradients& own, PanelSums& sums);
   void collective_gather_rows(const FeatureGradients& own, FeatureGradients& all);
   [[nodiscard]] std::vector<std::size_t> features_of_ranks(std::size_t d_sae) const;
   void collective_gather_features(TensorView<float> whole, std::size_t d_sae);
@@ -91,14 +94,17 @@ class StepRunner {
 struct ChunkVisit {
   ChunkShape shape;
   std::uint64_t corpus_pass = 0;
-  [[nodiscard]] std::uint64_t steps(const TrainConfig& config) const { return shape.batches * config.passes_per_chunk; }
+  [[nodiscard]] std::uint64_t steps(const TrainConfig& config) const {
+    return shape.batches * config.passes_per_chunk;
+  }
 };
 
-// Collective. Trains all SAEs on the chunk from step `from` (0 = the beginning) of the visit. after_step(done)
-// is called after each step with the number of steps done in this visit; false ends the visit early. Returns the
-// steps done in this visit.
-std::uint64_t collective_train_chunk(std::vector<TrainedSae>& saes, const ChunkReader& chunk, const ChunkVisit& visit,
-                                     const SampleOrder& order, const TrainConfig& config, std::uint64_t from,
+// Collective. Trains all SAEs on the chunk from step `from` (0 = the beginning) of the visit.
+// after_step(done) is called after each step with the number of steps done in this visit; false
+// ends the visit early. Returns the steps done in this visit.
+std::uint64_t collective_train_chunk(std::vector<TrainedSae>& saes, const ChunkReader& chunk,
+                                     const ChunkVisit& visit, const SampleOrder& order,
+                                     const TrainConfig& config, std::uint64_t from,
                                      StepRunner& runner, Communicator& ranks,
                                      const std::function<bool(std::uint64_t)>& after_step);
 

@@ -15,10 +15,11 @@ struct VerifyResult {
   std::vector<std::string> faults;  // empty: everything agrees
 };
 
-// (a) the identity of every row against the plan; (b) every block checksum; (c) at least `rows` rows recomputed
-// in whole blocks and compared byte for byte. plan_of(block) gives a block's plan. Appends to `result`.
+// (a) the identity of every row against the plan; (b) every block checksum; (c) at least `rows`
+// rows recomputed in whole blocks and compared byte for byte. plan_of(block) gives a block's plan.
+// Appends to `result`.
 void verify_chunk(const ChunkReader& chunk, const std::function<BlockPlan(std::uint64_t)>& plan_of,
-                  TokenCorpus& corpus, BlockComputer& computer, std::uint64_t rows, std::uint64_t seed,
-                  VerifyResult& result);
+                  TokenCorpus& corpus, BlockComputer& computer, std::uint64_t rows,
+                  std::uint64_t seed, VerifyResult& result);
 
 }  // namespace refract

@@ -1,6 +1,7 @@
 #pragma once
-// The safetensors format: u64 header length (little endian), JSON header, tensor bytes. Reading is strict: a
-// hole, an overlap, a size that disagrees with shape and dtype, a truncated or longer file is a DataError.
+// The safetensors format: u64 header length (little endian), JSON header, tensor bytes. Reading is
+// strict: a hole, an overlap, a size that disagrees with shape and dtype, a truncated or longer
+// file is a DataError.
 #include <cstddef>
 #include <filesystem>
 #include <map>
@@ -14,11 +15,12 @@
 
 namespace refract {
 
-// A named tensor that borrows its bytes: from the mapped file when read, from the caller when written.
+// A named tensor that borrows its bytes: from the mapped file when read, from the caller when
+// written.
 struct StoredTensor {
   std::string name;
-  std::string dtype;                // the format's own word: "F32", "BF16", "F16", "U64", ...
-  std::vector<std::size_t> shape;   // row-major; empty for a scalar
+  std::string dtype;               // the format's own word: "F32", "BF16", "F16", "U64", ...
+  std::vector<std::size_t> shape;  // row-major; empty for a scalar
   std::span<const std::byte> bytes;
 };
 
@@ -27,12 +29,15 @@ class SafetensorsFile {
  public:
   explicit SafetensorsFile(const std::filesystem::path& path);
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-  [[nodiscard]] const std::vector<StoredTensor>& tensors() const { return tensors_; }  // in name order
+  [[nodiscard]] const std::vector<StoredTensor>& tensors() const {
+    return tensors_;
+  }  // in name order
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const { return metadata_; }
   [[nodiscard]] const StoredTensor* find(std::string_view name) const;  // null when absent
   [[nodiscard]] const StoredTensor& at(std::string_view name) const;    // DataError when absent
   // `at`, and a DataError that names both shapes when the stored one differs.
-  [[nodiscard]] const StoredTensor& at(std::string_view name, const std::vector<std::size_t>& shape) const;
+  [[nodiscard]] const StoredTensor& at(std::string_view name,
+                                       const std::vector<std::size_t>& shape) const;
 
  private:
   std::filesystem::path path_;
@@ -43,7 +48,8 @@ class SafetensorsFile {
 
 [[nodiscard]] std::size_t element_count(const StoredTensor& tensor);
 // F32, BF16, F16 or F64 values as fp32, in storage order; DataError for any other dtype.
-void read_f32(const StoredTensor& tensor, std::span<float> to);  // to has element_count(tensor) elements
+void read_f32(const StoredTensor& tensor,
+              std::span<float> to);  // to has element_count(tensor) elements
 [[nodiscard]] std::vector<float> read_f32(const StoredTensor& tensor);
 // U64 values (counters); DataError for any other dtype.
 [[nodiscard]] std::vector<std::uint64_t> read_u64(const StoredTensor& tensor);
@@ -51,13 +57,16 @@ void read_f32(const StoredTensor& tensor, std::span<float> to);  // to has eleme
 [[nodiscard]] std::string_view safetensors_word(DType dtype);  // "F32", ...
 
 template <typename T>
-[[nodiscard]] StoredTensor stored_tensor(std::string name, DType dtype, std::vector<std::size_t> shape,
+[[nodiscard]] StoredTensor stored_tensor(std::string name, DType dtype,
+                                         std::vector<std::size_t> shape,
                                          std::span<const T> values) {
-  return {std::move(name), std::string(safetensors_word(dtype)), std::move(shape), std::as_bytes(values)};
+  return {std::move(name), std::string(safetensors_word(dtype)), std::move(shape),
+          std::as_bytes(values)};
 }
 
-// Writes a whole file under a temporary name, syncs, renames. Bytes are a function of the arguments: data is
-// laid out by element size (large first), then name; names must be unique and sizes must fit shapes.
+// Writes a whole file under a temporary name, syncs, renames. Bytes are a function of the
+// arguments: data is laid out by element size (large first), then name; names must be unique and
+// sizes must fit shapes.
 void write_safetensors(const std::filesystem::path& path, std::span<const StoredTensor> tensors,
                        const std::map<std::string, std::string>& metadata = {});
 

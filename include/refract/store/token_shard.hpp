@@ -18,9 +18,9 @@ struct TokenShardData {
   std::uint32_t vocabulary = 0;  // ids are stored as u16 up to 65536, else u32
   std::vector<std::uint32_t> ids, token_begin, token_end;  // [tokens]
   std::vector<std::uint64_t> document_token_starts = {0};  // [documents + 1]
-  std::vector<std::uint64_t> document_key;                    // [documents] decides held-out membership (SPEC 3)
-  std::vector<std::uint64_t> page_id, revision;            // [documents]; revision 0 = unknown
-  std::vector<std::string> title, url, links, text;        // [documents]; links joined by newlines
+  std::vector<std::uint64_t> document_key;       // [documents] decides held-out membership (SPEC 3)
+  std::vector<std::uint64_t> page_id, revision;  // [documents]; revision 0 = unknown
+  std::vector<std::string> title, url, links, text;  // [documents]; links joined by newlines
   bool keep_text = true;
   [[nodiscard]] std::size_t documents() const { return page_id.size(); }
 };

@@ -29,10 +29,11 @@ template <typename T>
 class TensorView {
  public:
   TensorView() = default;
-  TensorView(T* data, Shape shape, Device device = {}) : data_(data), shape_(shape), device_(device) {}
+  TensorView(T* data, Shape shape, Device device = {})
+      : data_(data), shape_(shape), device_(device) {}
   template <typename U>
-    requires(std::is_same_v<const U, T>)
-  TensorView(const TensorView<U>& other) : data_(other.data()), shape_(other.shape()), device_(other.device()) {}
+  requires(std::is_same_v<const U, T>) TensorView(const TensorView<U>& other)
+      : data_(other.data()), shape_(other.shape()), device_(other.device()) {}
 
   [[nodiscard]] T* data() const { return data_; }
   [[nodiscard]] const Shape& shape() const { return shape_; }
@@ -44,8 +45,9 @@ class TensorView {
   [[nodiscard]] std::span<T> row(std::size_t i) const { return {data_ + i * shape_[1], shape_[1]}; }
   // Rows [first, first + count) of a [N, D] view (or elements of a [N] view).
   [[nodiscard]] TensorView rows(std::size_t first, std::size_t count) const {
-    return shape_.rank() == 1 ? TensorView(data_ + first, Shape{count}, device_)
-                              : TensorView(data_ + first * shape_[1], Shape{count, shape_[1]}, device_);
+    return shape_.rank() == 1
+               ? TensorView(data_ + first, Shape{count}, device_)
+               : TensorView(data_ + first * shape_[1], Shape{count, shape_[1]}, device_);
   }
 
  private:
@@ -67,7 +69,9 @@ class Tensor {
   [[nodiscard]] std::span<T> span() const { return buffer_.span(); }
   [[nodiscard]] std::span<T> row(std::size_t i) const { return view().row(i); }
   [[nodiscard]] TensorView<T> view() const { return {buffer_.data(), shape_, buffer_.device()}; }
-  [[nodiscard]] TensorView<const T> cview() const { return {buffer_.data(), shape_, buffer_.device()}; }
+  [[nodiscard]] TensorView<const T> cview() const {
+    return {buffer_.data(), shape_, buffer_.device()};
+  }
 
  private:
   Buffer<T> buffer_;
@@ -81,7 +85,8 @@ struct Axis {
 // Throws SystemError: "x_hat axis D is 512, expected 768". The runtime twin of a shape comment.
 void expect_shape(const Shape& shape, std::string_view what, std::initializer_list<Axis> axes);
 template <typename T>
-void expect_shape(const TensorView<T>& view, std::string_view what, std::initializer_list<Axis> axes) {
+void expect_shape(const TensorView<T>& view, std::string_view what,
+                  std::initializer_list<Axis> axes) {
   expect_shape(view.shape(), what, axes);
 }
 

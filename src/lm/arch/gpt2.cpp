@@ -39,7 +39,8 @@ Hyper read_hyper(const ModelConfig& config, const ModelInfo& info) {
   if (activation != "gelu_new" && activation != "gelu_pytorch_tanh") {
     config.refuse("activation_function", "expected gelu_new or gelu_pytorch_tanh.");
   }
-  if (config.flag("add_cross_attention", false)) config.refuse("add_cross_attention", "expected false.");
+  if (config.flag("add_cross_attention", false))
+    config.refuse("add_cross_attention", "expected false.");
   return {.d_inner = config.size("n_inner", 4 * info.d_model),
           .eps = static_cast<float>(config.number("layer_norm_epsilon", 1e-5)),
           .scale_by_head = config.flag("scale_attn_weights", true),
@@ -68,7 +69,9 @@ struct Weights {
 class Reader {
  public:
   Reader(const ModelWeights& weights, const ModelInfo& info, const Hyper& hyper)
-      : weights_(weights), info_(info), hyper_(hyper),
+      : weights_(weights),
+        info_(info),
+        hyper_(hyper),
         prefix_(weights.contains("transformer.wpe.weight") ? "transformer." : "") {}
 
   Weights read() const {
@@ -77,11 +80,14 @@ class Reader {
     Weights w;
     w.wte = read_token_table();
     w.wpe = weights_.read(prefix_ + "wpe.weight", {info_.max_positions, d});
-    for (std::size_t layer = 0; layer < info_.layers; ++layer) w.blocks.push_back(read_block(layer));
+    for (std::size_t layer = 0; layer < info_.layers; ++layer)
+      w.blocks.push_back(read_block(layer));
     w.ln_f = read_norm(prefix_ + "ln_f");
     Stream stream;
-    if (hyper_.tied) w.head.pack(w.wte.cview(), {}, stream);
-    else w.head.pack(weights_.read("lm_head.weight", {info_.vocab, d}).cview(), {}, stream);
+    if (hyper_.tied)
+      w.head.pack(w.wte.cview(), {}, stream);
+    else
+      w.head.pack(weights_.read("lm_head.weight", {info_.vocab, d}).cview(), {}, stream);
     return w;
   }
 
@@ -90,12 +96,14 @@ class Reader {
   Tensor<float> read_token_table() const {
     const Shape shape{info_.vocab, info_.d_model};
     const std::string name = prefix_ + "wte.weight";
-    const bool only_head = hyper_.tied && !weights_.contains(name) && weights_.contains("lm_head.weight");
+    const bool only_head =
+        hyper_.tied && !weights_.contains(name) && weights_.contains("lm_head.weight");
     return weights_.read(only_head ? "lm_head.weight" : name, shape);
   }
 
   Norm read_norm(const std::string& name) const {
-    return {weights_.read(name + ".weight", {info_.d_model}), weights_.read(name + ".bias", {info_.d_model})};
+    return {weights_.read(name + ".weight", {info_.d_model}),
+            weights_.read(name + ".bias", {info_.d_model})};
   }
 
   PackedMatrix read_conv1d(const std::string& name, std::size_t in, std::size_t out) const {
@@ -115,25 +123,28 @@ class Reader {
             .mlp_out = read_conv1d(block + "mlp.c_proj", hyper_.d_inner, d)};
   }
 
-  // A tensor in a block that this file does not use means another architecture or other sizes; only the causal
-  // masks that old exports hold are skipped.
+  // A tensor in a block that this file does not use means another architecture or other sizes; only
+  // the causal masks that old exports hold are skipped.
   void refuse_unknown_block_tensors() const {
-    constexpr std::array<std::string_view, 6> kParts{"ln_1", "ln_2", "attn.c_attn", "attn.c_proj", "mlp.c_fc",
-                                                     "mlp.c_proj"};
+    constexpr std::array<std::string_view, 6> kParts{"ln_1",        "ln_2",     "attn.c_attn",
+                                                     "attn.c_proj", "mlp.c_fc", "mlp.c_proj"};
     const std::string start = prefix_ + "h.";
     for (const std::string_view name : weights_.names()) {
       if (!name.starts_with(start)) continue;
       const std::string_view rest = name.substr(start.size());
       std::size_t layer = 0;
       const auto parsed = std::from_chars(rest.data(), rest.data() + rest.size(), layer);
-      const std::string_view part = rest.substr(std::min(rest.size(), static_cast<std::size_t>(parsed.ptr - rest.data()) + 1));
+      const std::string_view part = rest.substr(
+          std::min(rest.size(), static_cast<std::size_t>(parsed.ptr - rest.data()) + 1));
       const bool mask = part == "attn.bias" || part == "attn.masked_bias";
       const bool used = std::ranges::any_of(kParts, [&](std::string_view known) {
         return part == fmt::format("{}.weight", known) || part == fmt::format("{}.bias", known);
       });
       if (parsed.ec == std::errc{} && layer < info_.layers && (mask || used)) continue;
-      throw DataError("tensor '{}' is not part of a gpt2 model of {} layers. config.json belongs to other weights, or "
-                      "the architecture is another one: fetch the model again.", name, info_.layers);
+      throw DataError(
+          "tensor '{}' is not part of a gpt2 model of {} layers. config.json belongs to other "
+          "weights, or the architecture is another one: fetch the model again.",
+          name, info_.layers);
     }
   }
 
@@ -146,7 +157,12 @@ class Reader {
 // Activations of one call; kept between calls of the same or smaller size.
 struct Activations {
   Activations(std::size_t rows, std::size_t d, std::size_t d_inner)
-      : x({rows, d}), normed({rows, d}), qkv({rows, 3 * d}), heads({rows, d}), out({rows, d}), inner({rows, d_inner}) {}
+      : x({rows, d}),
+        normed({rows, d}),
+        qkv({rows, 3 * d}),
+        heads({rows, d}),
+        out({rows, d}),
+        inner({rows, d_inner}) {}
   Tensor<float> x, normed, qkv, heads, out, inner;
 };
 
@@ -158,7 +174,8 @@ class Gpt2 final : public LanguageModel {
   const ModelInfo& info() const override { return info_; }
   void require(HookPoint hook) const override { expect_layer(hook, info_); }
 
-  void forward(const PackedTokens& tokens, int last_layer, Tap& tap, Stream& stream) const override {
+  void forward(const PackedTokens& tokens, int last_layer, Tap& tap,
+               Stream& stream) const override {
     expect_fits(tokens, info_);
     expect_layer({last_layer, Site::resid_post}, info_);
     auto activations = take_activations(tokens.ids.size());
@@ -166,9 +183,11 @@ class Gpt2 final : public LanguageModel {
     return_activations(std::move(activations));
   }
 
-  void next_token_nll(const PackedTokens& tokens, Tap& tap, std::span<float> nll, Stream& stream) const override {
+  void next_token_nll(const PackedTokens& tokens, Tap& tap, std::span<float> nll,
+                      Stream& stream) const override {
     expect_fits(tokens, info_);
-    REFRACT_ASSERT(nll.size() == tokens.ids.size(), "nll {} tokens {}", nll.size(), tokens.ids.size());
+    REFRACT_ASSERT(nll.size() == tokens.ids.size(), "nll {} tokens {}", nll.size(),
+                   tokens.ids.size());
     auto activations = take_activations(tokens.ids.size());
     run_blocks(tokens, static_cast<int>(info_.layers) - 1, tap, *activations, stream);
     read_out(tokens, *activations, nll, stream);
@@ -176,9 +195,11 @@ class Gpt2 final : public LanguageModel {
   }
 
  private:
-  void run_blocks(const PackedTokens& tokens, int last_layer, Tap& tap, Activations& a, Stream& stream) const {
+  void run_blocks(const PackedTokens& tokens, int last_layer, Tap& tap, Activations& a,
+                  Stream& stream) const {
     const std::size_t rows = tokens.ids.size();
-    const auto x = a.x.view().rows(0, rows), normed = a.normed.view().rows(0, rows), out = a.out.view().rows(0, rows);
+    const auto x = a.x.view().rows(0, rows), normed = a.normed.view().rows(0, rows),
+               out = a.out.view().rows(0, rows);
     const auto qkv = a.qkv.view().rows(0, rows), heads = a.heads.view().rows(0, rows);
     const auto inner = a.inner.view().rows(0, rows);
     embed(tokens.ids, tokens.positions, weights_.wte.cview(), weights_.wpe.cview(), x, stream);
@@ -188,7 +209,8 @@ class Gpt2 final : public LanguageModel {
 
       normalise(x, block.ln_1, normed, stream);
       gemm_nt(normed, block.qkv, qkv, 0, stream);
-      causal_attention(qkv, tokens.segment_starts, info_.heads, attention_scale(layer), heads, stream);
+      causal_attention(qkv, tokens.segment_starts, info_.heads, attention_scale(layer), heads,
+                       stream);
       gemm_nt(heads, block.attn_out, out, 0, stream);
       tap.at({layer, Site::attn_out}, out);
       add(x, out, stream);
@@ -204,7 +226,8 @@ class Gpt2 final : public LanguageModel {
     }
   }
 
-  void normalise(TensorView<const float> x, const Norm& norm, TensorView<float> y, Stream& stream) const {
+  void normalise(TensorView<const float> x, const Norm& norm, TensorView<float> y,
+                 Stream& stream) const {
     layer_norm(x, norm.weight.cview(), norm.bias.cview(), hyper_.eps, y, stream);
   }
 
@@ -214,7 +237,8 @@ class Gpt2 final : public LanguageModel {
     return static_cast<float>(hyper_.scale_by_layer ? by_head / (layer + 1) : by_head);
   }
 
-  void read_out(const PackedTokens& tokens, Activations& a, std::span<float> nll, Stream& stream) const {
+  void read_out(const PackedTokens& tokens, Activations& a, std::span<float> nll,
+                Stream& stream) const {
     const std::size_t rows = tokens.ids.size();
     const auto normed = a.normed.view().rows(0, rows);
     normalise(a.x.view().rows(0, rows), weights_.ln_f, normed, stream);
@@ -230,7 +254,8 @@ class Gpt2 final : public LanguageModel {
     }
     for (std::size_t segment = 1; segment < tokens.segment_starts.size(); ++segment) {
       const std::uint32_t end = tokens.segment_starts[segment];
-      if (end > tokens.segment_starts[segment - 1]) nll[end - 1] = std::numeric_limits<float>::quiet_NaN();
+      if (end > tokens.segment_starts[segment - 1])
+        nll[end - 1] = std::numeric_limits<float>::quiet_NaN();
     }
   }
 
@@ -270,13 +295,15 @@ ModelInfo read_info(const ModelConfig& config) {
   }
   const auto hyper = read_hyper(config, info);
   const std::uint64_t d = info.d_model, inner = hyper.d_inner;
-  const std::uint64_t block = 4 * d + (3 * d * d + 3 * d) + (d * d + d) + (d * inner + inner) + (inner * d + d);
+  const std::uint64_t block =
+      4 * d + (3 * d * d + 3 * d) + (d * d + d) + (d * inner + inner) + (inner * d + d);
   const std::uint64_t tables = (hyper.tied ? 1 : 2) * info.vocab * d + info.max_positions * d;
   info.parameter_bytes = sizeof(float) * (tables + info.layers * block + 2 * d);
   return info;
 }
 
-std::unique_ptr<LanguageModel> load(const ModelConfig& config, const ModelWeights& weights, ModelInfo info) {
+std::unique_ptr<LanguageModel> load(const ModelConfig& config, const ModelWeights& weights,
+                                    ModelInfo info) {
   const Hyper hyper = read_hyper(config, info);
   auto values = Reader(weights, info, hyper).read();
   return std::make_unique<Gpt2>(std::move(info), hyper, std::move(values));

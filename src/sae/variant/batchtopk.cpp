@@ -1,11 +1,12 @@
 // BatchTopK with AuxK (Bussmann et al. 2024, BatchTopK Sparse Autoencoders).
 //
-//   f = the k N largest positive pre-activations of the N included rows of the global batch; the loss is TopK's
-//   threshold: exponential mean of the smallest activation selected, used at inference: f = pre where pre > threshold
+//   f = the k N largest positive pre-activations of the N included rows of the global batch; the
+//   loss is TopK's threshold: exponential mean of the smallest activation selected, used at
+//   inference: f = pre where pre > threshold
 //
-// The selection is exact and does not depend on the ranks: the k N-th largest value is found by counting the bits of
-// positive floats (which order as integers) over all ranks, high half first. Ties at that value go to the lower row,
-// then the lower feature.
+// The selection is exact and does not depend on the ranks: the k N-th largest value is found by
+// counting the bits of positive floats (which order as integers) over all ranks, high half first.
+// Ties at that value go to the lower row, then the lower feature.
 //
 //   round 0  keep candidates above a floor (half the threshold), count the high 16 bits of each
 //   round 1  only when too few were kept: again without the floor
@@ -39,7 +40,8 @@ struct BatchTopKScratch final : StepScratch {
   std::vector<PanelMemory> memory;
 };
 
-// Where the `rank`-th largest lies in a histogram: its bucket, and how many of the bucket are among them.
+// Where the `rank`-th largest lies in a histogram: its bucket, and how many of the bucket are among
+// them.
 struct Place {
   std::size_t bucket = 0;
   std::uint64_t within = 0;
@@ -58,20 +60,27 @@ Place place_of(std::span<const std::uint64_t> histogram, std::uint64_t rank) {
 class BatchTopK final : public Variant {
  public:
   BatchTopK(const SaeConfig& config, std::size_t d_in, std::uint64_t dead_after_rows)
-      : d_in_(d_in), d_sae_(config.d_sae), k_(config.k), threshold_rate_(config.threshold_rate),
+      : d_in_(d_in),
+        d_sae_(config.d_sae),
+        k_(config.k),
+        threshold_rate_(config.threshold_rate),
         loss_(d_in, config.d_sae, config.aux, dead_after_rows) {}
 
   [[nodiscard]] std::string_view name() const override { return "batchtopk"; }
   [[nodiscard]] bool has_threshold() const override { return true; }
   [[nodiscard]] bool has_training_mode() const override { return true; }
   [[nodiscard]] int measure_rounds() const override { return kRounds; }
-  [[nodiscard]] std::unique_ptr<StepScratch> make_scratch() const override { return std::make_unique<BatchTopKScratch>(); }
+  [[nodiscard]] std::unique_ptr<StepScratch> make_scratch() const override {
+    return std::make_unique<BatchTopKScratch>();
+  }
 
-  void measure(int round, const SaeState& state, const Batch& batch, const std::vector<GlobalStats>& so_far,
-               StepScratch& scratch, Stats& stats) const override {
+  void measure(int round, const SaeState& state, const Batch& batch,
+               const std::vector<GlobalStats>& so_far, StepScratch& scratch,
+               Stats& stats) const override {
     auto& own = static_cast<BatchTopKScratch&>(scratch);
     switch (round) {
-      case 0: return keep_candidates(state, batch, state.parameters.threshold.data()[0] / 2, own, stats);
+      case 0:
+        return keep_candidates(state, batch, state.parameters.threshold.data()[0] / 2, own, stats);
       case 1:
         if (kept(so_far[0]) < wanted(so_far[0])) keep_candidates(state, batch, 0.0F, own, stats);
         return;
@@ -81,13 +90,14 @@ class BatchTopK final : public Variant {
     }
   }
 
-  void gradients(const SaeState&, const Batch& batch, const std::vector<GlobalStats>& global, StepScratch& scratch,
-                 RowGradients& out) const override {
+  void gradients(const SaeState&, const Batch& batch, const std::vector<GlobalStats>& global,
+                 StepScratch& scratch, RowGradients& out) const override {
     auto& own = static_cast<BatchTopKScratch&>(scratch);
     loss_.fill_terms(batch, own.entries, global.at(4), 0.0F, own.loss, out);
   }
 
-  void decoder_bias_gradient(const std::vector<GlobalStats>& global, std::span<double> out) const override {
+  void decoder_bias_gradient(const std::vector<GlobalStats>& global,
+                             std::span<double> out) const override {
     loss_.decoder_bias_gradient(global.at(4), out);
   }
 
@@ -101,7 +111,8 @@ class BatchTopK final : public Variant {
     std::ranges::fill(state.parameters.threshold.span(), static_cast<float>(after));
   }
 
-  void encode(const SaeParameters& p, TensorView<const float> x, std::size_t, SparseActs& acts) const override {
+  void encode(const SaeParameters& p, TensorView<const float> x, std::size_t,
+              SparseActs& acts) const override {
     expect_shape(x, "x", {{"n", x.axis(0)}, {"D", d_in_}});
     PanelEncoder encoder;
     RaggedEntries entries;
@@ -109,17 +120,20 @@ class BatchTopK final : public Variant {
     encoder.pack(p);
     encoder.run(p, x, {}, [&](std::size_t row, std::span<const float> pre, PanelMemory&) {
       for (std::size_t f = 0; f < pre.size(); ++f)
-        if (pre[f] > std::max(0.0F, p.threshold.data()[f])) entries.append(row, static_cast<std::uint32_t>(f), pre[f]);
+        if (pre[f] > std::max(0.0F, p.threshold.data()[f]))
+          entries.append(row, static_cast<std::uint32_t>(f), pre[f]);
     });
     entries.compress(acts);
   }
 
-  void encode_training(const SaeParameters& p, TensorView<const float> x, std::size_t, SparseActs& acts) const override {
+  void encode_training(const SaeParameters& p, TensorView<const float> x, std::size_t,
+                       SparseActs& acts) const override {
     SaeState state;
     state.parameters = copy(p);
     state.age.assign(d_sae_, 0);
     const std::vector<std::uint8_t> included(x.axis(0), 1);
-    const Batch batch{.x = x, .included = included, .first_row = 0, .rows = x.axis(0), .slice_rows = x.axis(0)};
+    const Batch batch{
+        .x = x, .included = included, .first_row = 0, .rows = x.axis(0), .slice_rows = x.axis(0)};
     BatchTopKScratch own;
     std::vector<GlobalStats> global;
     for (int round = 0; round < kRounds; ++round) {
@@ -132,10 +146,12 @@ class BatchTopK final : public Variant {
   }
 
   // As SAELens folds its own BatchTopK: a JumpReLU with one threshold for all features.
-  [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p, float input_scale) const override {
+  [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p,
+                                             float input_scale) const override {
     SaeExport out = export_common("jumprelu", p, input_scale);
     Tensor<float> threshold(Shape{d_sae_});
-    for (std::size_t f = 0; f < d_sae_; ++f) threshold.data()[f] = p.threshold.data()[f] / input_scale;
+    for (std::size_t f = 0; f < d_sae_; ++f)
+      threshold.data()[f] = p.threshold.data()[f] / input_scale;
     out.tensors.push_back({"threshold", std::move(threshold)});
     return out;
   }
@@ -167,7 +183,8 @@ class BatchTopK final : public Variant {
     return {static_cast<std::uint32_t>(high.bucket << 16 | low.bucket), low.within};
   }
 
-  void keep_candidates(const SaeState& state, const Batch& batch, float floor, BatchTopKScratch& own, Stats& stats) const {
+  void keep_candidates(const SaeState& state, const Batch& batch, float floor,
+                       BatchTopKScratch& own, Stats& stats) const {
     const std::size_t n = batch.x.axis(0);
     expect_shape(batch.x, "x", {{"n", n}, {"D", d_in_}});
     own.candidates.reset(n);
@@ -179,7 +196,8 @@ class BatchTopK final : public Variant {
                       for (std::size_t f = 0; f < pre.size(); ++f) {
                         if (!(pre[f] > 0)) continue;
                         ++own.positives[row];
-                        if (pre[f] > floor) own.candidates.append(row, static_cast<std::uint32_t>(f), pre[f]);
+                        if (pre[f] > floor)
+                          own.candidates.append(row, static_cast<std::uint32_t>(f), pre[f]);
                       }
                       loss_.select_aux(pre, row, memory, own.loss);
                     });
@@ -192,7 +210,8 @@ class BatchTopK final : public Variant {
     }
   }
 
-  void count_low_half(const std::vector<GlobalStats>& so_far, BatchTopKScratch& own, Stats& stats) const {
+  void count_low_half(const std::vector<GlobalStats>& so_far, BatchTopKScratch& own,
+                      Stats& stats) const {
     stats.counts.assign(kBuckets, 0);
     if (wanted(so_far[0]) == 0) return;
     const std::size_t bucket = high_place(so_far).bucket;
@@ -203,24 +222,27 @@ class BatchTopK final : public Variant {
     }
   }
 
-  void count_equals(const Batch& batch, const std::vector<GlobalStats>& so_far, BatchTopKScratch& own, Stats& stats) const {
+  void count_equals(const Batch& batch, const std::vector<GlobalStats>& so_far,
+                    BatchTopKScratch& own, Stats& stats) const {
     stats.counts.assign(batch.rows / batch.slice_rows, 0);
     if (wanted(so_far[0]) == 0) return;
     const std::uint32_t bar = bar_of(so_far).bits;
     for (std::size_t row = 0; row < own.candidates.rows(); ++row) {
       const RowView view = own.candidates.row(row);
       for (std::size_t j = 0; j < view.count; ++j)
-        if (bits_of(view.values[j]) == bar) ++stats.counts[(batch.first_row + row) / batch.slice_rows];
+        if (bits_of(view.values[j]) == bar)
+          ++stats.counts[(batch.first_row + row) / batch.slice_rows];
     }
   }
 
-  void forward(const SaeState& state, const Batch& batch, const std::vector<GlobalStats>& so_far, BatchTopKScratch& own,
-               Stats& stats) const {
+  void forward(const SaeState& state, const Batch& batch, const std::vector<GlobalStats>& so_far,
+               BatchTopKScratch& own, Stats& stats) const {
     const std::size_t n = batch.x.axis(0);
     own.entries.reset(n);
     const Bar bar = wanted(so_far[0]) != 0 ? bar_of(so_far) : Bar{0xFFFFFFFFu, 0};
     std::uint64_t equals_before = 0;
-    for (std::size_t slice = 0; slice < batch.first_row / batch.slice_rows; ++slice) equals_before += so_far[3].counts[slice];
+    for (std::size_t slice = 0; slice < batch.first_row / batch.slice_rows; ++slice)
+      equals_before += so_far[3].counts[slice];
     for (std::size_t row = 0; row < n; ++row) {
       const RowView view = own.candidates.row(row);
       for (std::size_t j = 0; j < view.count; ++j) {
@@ -229,13 +251,16 @@ class BatchTopK final : public Variant {
           own.entries.append(row, view.features[j], view.values[j]);
       }
     }
-    for_each_item((n + kPanelRows - 1) / kPanelRows, own.memory, [&](std::size_t panel, PanelMemory& memory) {
-      for (std::size_t row = panel * kPanelRows; row < std::min(n, (panel + 1) * kPanelRows); ++row) {
-        if (batch.included[row] == 0) continue;
-        loss_.decode_row(state.parameters, batch.x.row(row), row, own.entries.row(row), memory, own.loss);
-        loss_.decode_aux(state.parameters, row, memory, own.loss);
-      }
-    });
+    for_each_item((n + kPanelRows - 1) / kPanelRows, own.memory,
+                  [&](std::size_t panel, PanelMemory& memory) {
+                    for (std::size_t row = panel * kPanelRows;
+                         row < std::min(n, (panel + 1) * kPanelRows); ++row) {
+                      if (batch.included[row] == 0) continue;
+                      loss_.decode_row(state.parameters, batch.x.row(row), row,
+                                       own.entries.row(row), memory, own.loss);
+                      loss_.decode_aux(state.parameters, row, memory, own.loss);
+                    }
+                  });
     loss_.collect(batch, own.entries, own.loss, stats);
   }
 
@@ -246,14 +271,16 @@ class BatchTopK final : public Variant {
 
 }  // namespace
 
-std::unique_ptr<Variant> make_batchtopk(const SaeConfig& config, std::size_t d_in, std::uint64_t dead_after_rows) {
+std::unique_ptr<Variant> make_batchtopk(const SaeConfig& config, std::size_t d_in,
+                                        std::uint64_t dead_after_rows) {
   return std::make_unique<BatchTopK>(config, d_in, dead_after_rows);
 }
 
 void check_batchtopk(const SaeConfig& config, std::string_view where) {
   check_k(config, where);
   if (!(config.threshold_rate > 0 && config.threshold_rate <= 1))
-    throw ConfigError("{}.threshold_rate is {}; expected a number in (0, 1], e.g. 0.01.", where, config.threshold_rate);
+    throw ConfigError("{}.threshold_rate is {}; expected a number in (0, 1], e.g. 0.01.", where,
+                      config.threshold_rate);
 }
 
 }  // namespace refract

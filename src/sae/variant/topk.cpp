@@ -21,10 +21,12 @@ class TopK final : public Variant {
       : d_in_(d_in), k_(config.k), loss_(d_in, config.d_sae, config.aux, dead_after_rows) {}
 
   [[nodiscard]] std::string_view name() const override { return "topk"; }
-  [[nodiscard]] std::unique_ptr<StepScratch> make_scratch() const override { return std::make_unique<TopKScratch>(); }
+  [[nodiscard]] std::unique_ptr<StepScratch> make_scratch() const override {
+    return std::make_unique<TopKScratch>();
+  }
 
-  void measure(int, const SaeState& state, const Batch& batch, const std::vector<GlobalStats>&, StepScratch& scratch,
-               Stats& stats) const override {
+  void measure(int, const SaeState& state, const Batch& batch, const std::vector<GlobalStats>&,
+               StepScratch& scratch, Stats& stats) const override {
     auto& own = static_cast<TopKScratch&>(scratch);
     const std::size_t n = batch.x.axis(0);
     expect_shape(batch.x, "x", {{"n", n}, {"D", d_in_}});
@@ -32,22 +34,25 @@ class TopK final : public Variant {
     own.entries.reset(n, k_);
     loss_.begin(state, n, own.loss);
     own.encoder.pack(p);
-    own.encoder.run(p, batch.x, batch.included, [&](std::size_t row, std::span<const float> pre, PanelMemory& memory) {
-      select_row(pre, row, memory, own.entries);
-      loss_.decode_row(p, batch.x.row(row), row, own.entries.row(row), memory, own.loss);
-      loss_.select_aux(pre, row, memory, own.loss);
-      loss_.decode_aux(p, row, memory, own.loss);
-    });
+    own.encoder.run(p, batch.x, batch.included,
+                    [&](std::size_t row, std::span<const float> pre, PanelMemory& memory) {
+                      select_row(pre, row, memory, own.entries);
+                      loss_.decode_row(p, batch.x.row(row), row, own.entries.row(row), memory,
+                                       own.loss);
+                      loss_.select_aux(pre, row, memory, own.loss);
+                      loss_.decode_aux(p, row, memory, own.loss);
+                    });
     loss_.collect(batch, own.entries, own.loss, stats);
   }
 
-  void gradients(const SaeState&, const Batch& batch, const std::vector<GlobalStats>& global, StepScratch& scratch,
-                 RowGradients& out) const override {
+  void gradients(const SaeState&, const Batch& batch, const std::vector<GlobalStats>& global,
+                 StepScratch& scratch, RowGradients& out) const override {
     auto& own = static_cast<TopKScratch&>(scratch);
     loss_.fill_terms(batch, own.entries, global.at(0), 0.0F, own.loss, out);
   }
 
-  void decoder_bias_gradient(const std::vector<GlobalStats>& global, std::span<double> out) const override {
+  void decoder_bias_gradient(const std::vector<GlobalStats>& global,
+                             std::span<double> out) const override {
     loss_.decoder_bias_gradient(global.at(0), out);
   }
 
@@ -65,23 +70,29 @@ class TopK final : public Variant {
     Stream stream;
     TopkEncoder encoder;
     encoder.pack(parameters, stream);
-    encoder.encode(parameters, x, {{entries.features.data(), {n, k_}}, {entries.values.data(), {n, k_}},
-                                   {entries.counts.data(), {n}}}, stream);
+    encoder.encode(parameters, x,
+                   {{entries.features.data(), {n, k_}},
+                    {entries.values.data(), {n, k_}},
+                    {entries.counts.data(), {n}}},
+                   stream);
     entries.compress(acts);
   }
 
-  [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p, float input_scale) const override {
+  [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p,
+                                             float input_scale) const override {
     SaeExport out = export_common("topk", p, input_scale);
     out.json_values = {{"k", std::to_string(k_)}, {"rescale_acts_by_decoder_norm", "false"}};
     return out;
   }
 
  private:
-  void select_row(std::span<const float> pre, std::size_t row, PanelMemory& memory, RowEntries& entries) const {
+  void select_row(std::span<const float> pre, std::size_t row, PanelMemory& memory,
+                  RowEntries& entries) const {
     // The floor is the ReLU: what is not positive never counts as active.
     const std::size_t count = select_top(pre, k_, 0.0F, memory.select, entries.row_features(row));
     entries.counts[row] = static_cast<std::uint32_t>(count);
-    for (std::size_t j = 0; j < count; ++j) entries.row_values(row)[j] = pre[entries.row_features(row)[j]];
+    for (std::size_t j = 0; j < count; ++j)
+      entries.row_values(row)[j] = pre[entries.row_features(row)[j]];
   }
 
   std::size_t d_in_, k_;
@@ -90,7 +101,8 @@ class TopK final : public Variant {
 
 }  // namespace
 
-std::unique_ptr<Variant> make_topk(const SaeConfig& config, std::size_t d_in, std::uint64_t dead_after_rows) {
+std::unique_ptr<Variant> make_topk(const SaeConfig& config, std::size_t d_in,
+                                   std::uint64_t dead_after_rows) {
   return std::make_unique<TopK>(config, d_in, dead_after_rows);
 }
 

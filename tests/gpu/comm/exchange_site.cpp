@@ -12,6 +12,7 @@ refract::test::ExchangeSite refract::test::exchange_site() {
   if (devices == 0)
     site.skip = kNoDevice;
   else if (devices < ranks)
-    site.skip = fmt::format("{} ranks need as many CUDA devices; this machine has {}", ranks, devices);
+    site.skip =
+        fmt::format("{} ranks need as many CUDA devices; this machine has {}", ranks, devices);
   return site;
 }

@@ -34,8 +34,8 @@ class TopkEncoderOnGpu : public test::OnGpu {
   }
 };
 
-// Small integers: every product and sum is exact in fp32 in any order, so both bodies must agree to the byte. Few
-// different values, so most rows have ties at the edge of the k.
+// Small integers: every product and sum is exact in fp32 in any order, so both bodies must agree to
+// the byte. Few different values, so most rows have ties at the edge of the k.
 TEST_F(TopkEncoderOnGpu, selects_what_the_cpu_selects_to_the_byte_where_sums_are_exact) {
   std::size_t compared = 0;
   for (const std::size_t d_sae : {1U, 31U, 32U, 33U, 255U, 257U, 1023U, 1025U, 8192U})
@@ -68,7 +68,8 @@ TEST_F(TopkEncoderOnGpu, agrees_with_the_cpu_within_the_rounding_of_a_sum) {
 
   const Selected found = encode_there(parameters, x, 32);
 
-  EXPECT_GT(test::expect_close(found, test::encode_on_cpu(parameters, x, 32), parameters, x), 67U * 30U);
+  EXPECT_GT(test::expect_close(found, test::encode_on_cpu(parameters, x, 32), parameters, x),
+            67U * 30U);
 }
 
 TEST_F(TopkEncoderOnGpu, never_selects_nan_or_what_is_not_positive) {
@@ -94,8 +95,10 @@ TEST_F(TopkEncoderOnGpu, gives_a_row_the_same_bytes_whatever_rows_are_around_it)
     Tensor<float> one({1, 384});
     std::memcpy(one.data(), x.row(row).data(), 384 * sizeof(float));
     const Selected alone = encode_there(parameters, one, 16);
-    EXPECT_EQ(0, std::memcmp(alone.values.data(), all.values.row(row).data(), 16 * sizeof(float))) << "row " << row;
-    EXPECT_EQ(0, std::memcmp(alone.features.data(), all.features.row(row).data(), 16 * sizeof(std::uint32_t)));
+    EXPECT_EQ(0, std::memcmp(alone.values.data(), all.values.row(row).data(), 16 * sizeof(float)))
+        << "row " << row;
+    EXPECT_EQ(0, std::memcmp(alone.features.data(), all.features.row(row).data(),
+                             16 * sizeof(std::uint32_t)));
   }
 }
 

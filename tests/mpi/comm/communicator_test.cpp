@@ -15,7 +15,8 @@ using test::world;
 
 TEST(Communicator, gathers_the_values_of_all_ranks_in_rank_order) {
   const int rank = world().rank();
-  const std::vector<std::uint32_t> mine(static_cast<std::size_t>(rank), static_cast<std::uint32_t>(rank));
+  const std::vector<std::uint32_t> mine(static_cast<std::size_t>(rank),
+                                        static_cast<std::uint32_t>(rank));
 
   const std::vector<std::uint32_t> all = world().all_gather(std::span<const std::uint32_t>(mine));
 
@@ -38,13 +39,15 @@ TEST(Communicator, sums_counts_over_all_ranks) {
 }
 
 TEST(Communicator, sums_reals_to_the_same_bytes_on_every_rank) {
-  std::array<double, 2> values{0.1 * (world().rank() + 1), 1e16 * (world().rank() % 2 == 0 ? 1 : -1)};
+  std::array<double, 2> values{0.1 * (world().rank() + 1),
+                               1e16 * (world().rank() % 2 == 0 ? 1 : -1)};
 
   world().all_reduce_sum(std::span<double>(values));
 
   const std::vector<double> all = world().all_gather(std::span<const double>(values));
   ASSERT_EQ(all.size(), 2u * static_cast<std::size_t>(world().size()));
-  for (std::size_t i = 0; i < all.size(); ++i) EXPECT_EQ(all[i], values[i % 2]) << "of rank " << i / 2;
+  for (std::size_t i = 0; i < all.size(); ++i)
+    EXPECT_EQ(all[i], values[i % 2]) << "of rank " << i / 2;
 }
 
 TEST(Communicator, finds_the_largest_value) {
@@ -55,8 +58,10 @@ TEST(Communicator, finds_the_largest_value) {
 TEST(Communicator, broadcasts_from_any_root) {
   for (int root = 0; root < world().size(); ++root) {
     std::array<std::uint32_t, 4> values{};
-    if (world().rank() == root) std::iota(values.begin(), values.end(), static_cast<std::uint32_t>(root));
-    std::string text = world().rank() == root ? std::string(70'000, 'x') + std::to_string(root) : "other";
+    if (world().rank() == root)
+      std::iota(values.begin(), values.end(), static_cast<std::uint32_t>(root));
+    std::string text =
+        world().rank() == root ? std::string(70'000, 'x') + std::to_string(root) : "other";
 
     world().broadcast(std::span<std::uint32_t>(values), root);
     world().broadcast_string(text, root);
@@ -73,7 +78,8 @@ TEST(Communicator, splits_into_groups_that_do_not_hear_each_other) {
 
   EXPECT_EQ(group.size(), (world().size() + 1 - color) / 2);
   EXPECT_EQ(group.rank(), world().rank() / 2);
-  EXPECT_EQ(group.all_reduce_max(static_cast<std::uint64_t>(color)), static_cast<std::uint64_t>(color));
+  EXPECT_EQ(group.all_reduce_max(static_cast<std::uint64_t>(color)),
+            static_cast<std::uint64_t>(color));
 }
 
 }  // namespace

@@ -1,3 +1,5 @@
 #include "support/exchange_suite.hpp"
 
-refract::test::ExchangeSite refract::test::exchange_site() { return {}; }  // host buffers, on any machine
+refract::test::ExchangeSite refract::test::exchange_site() {
+  return {};
+}  // host buffers, on any machine

@@ -40,8 +40,10 @@ TEST(Placement, cores_that_overlap_in_part_are_divided_in_part) {
 }
 
 TEST(Placement, says_what_was_chosen) {
-  const Placement laptop{.ranks = 4, .hosts = 1, .local_ranks = 4, .local_cores = 2, .fair_threads = 1};
-  const Placement cluster{.ranks = 8, .hosts = 2, .local_ranks = 4, .local_cores = 64, .fair_threads = 16};
+  const Placement laptop{
+      .ranks = 4, .hosts = 1, .local_ranks = 4, .local_cores = 2, .fair_threads = 1};
+  const Placement cluster{
+      .ranks = 8, .hosts = 2, .local_ranks = 4, .local_cores = 64, .fair_threads = 16};
 
   EXPECT_EQ(laptop.text(1), "4 ranks x 1 thread on 1 host (2 cores, oversubscribed: 4 > 2)");
   EXPECT_EQ(cluster.text(16), "8 ranks x 16 threads on 2 hosts (64 cores each)");
@@ -53,7 +55,8 @@ TEST(Placement, never_gives_more_threads_than_the_host_has_cores) {
   EXPECT_EQ(placement.ranks, world().size());
   EXPECT_EQ(placement.hosts, 1);
   EXPECT_EQ(placement.local_ranks, world().size());
-  EXPECT_TRUE(placement.fair_threads * placement.local_ranks <= placement.local_cores || placement.fair_threads == 1);
+  EXPECT_TRUE(placement.fair_threads * placement.local_ranks <= placement.local_cores ||
+              placement.fair_threads == 1);
 }
 
 }  // namespace

@@ -25,7 +25,8 @@ TEST(Tickets, every_rank_hears_every_rank_in_the_order_of_sending) {
   for (int i = 0; i < kEach * world().size(); ++i) {
     const Message message = receive(world(), kTag);
     int& next = heard.at(static_cast<std::size_t>(message.from));
-    EXPECT_EQ(message.text, "ticket " + std::to_string(next++) + " for " + std::to_string(world().rank()));
+    EXPECT_EQ(message.text,
+              "ticket " + std::to_string(next++) + " for " + std::to_string(world().rank()));
   }
 
   EXPECT_EQ(heard, std::vector<int>(heard.size(), kEach));

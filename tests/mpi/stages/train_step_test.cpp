@@ -18,11 +18,15 @@ using namespace testing_support;
 constexpr std::uint64_t kSteps = 6;
 constexpr std::size_t kRows = 48, kSliceRows = 6;
 
-using Case = std::tuple<std::string_view, std::string, std::string>;  // variant, reduction, exchange
+using Case =
+    std::tuple<std::string_view, std::string, std::string>;  // variant, reduction, exchange
 
 class TrainStep : public ::testing::TestWithParam<Case> {
  protected:
-  static Problem problem() { return make_problem(10, 130, 5, kRows, kSliceRows, true, 7, std::string(std::get<0>(GetParam()))); }
+  static Problem problem() {
+    return make_problem(10, 130, 5, kRows, kSliceRows, true, 7,
+                        std::string(std::get<0>(GetParam())));
+  }
 
   // This rank's share of the steps; what every rank then holds.
   static SaeState trained_together(StepLog& log) {
@@ -48,7 +52,8 @@ class TrainStep : public ::testing::TestWithParam<Case> {
   static SaeState trained_alone(StepLog& log) {
     Problem p = problem();
     for (std::uint64_t step = 0; step < kSteps; ++step)
-      log = one_rank_step(*p.variant, p.state, p.batch(), TrainConfig{}.optimizer, kSteps, TrainConfig{}.clip);
+      log = one_rank_step(*p.variant, p.state, p.batch(), TrainConfig{}.optimizer, kSteps,
+                          TrainConfig{}.clip);
     return std::move(p.state);
   }
 };
@@ -56,7 +61,8 @@ class TrainStep : public ::testing::TestWithParam<Case> {
 void expect_same_bytes(const SaeParameters& a, const SaeParameters& b, const char* what) {
   const auto ours = named_tensors(a), theirs = named_tensors(b);
   for (std::size_t i = 0; i < ours.size(); ++i)
-    EXPECT_EQ(0, std::memcmp(ours[i].second.data(), theirs[i].second.data(), ours[i].second.size() * sizeof(float)))
+    EXPECT_EQ(0, std::memcmp(ours[i].second.data(), theirs[i].second.data(),
+                             ours[i].second.size() * sizeof(float)))
         << what << ' ' << ours[i].first;
 }
 
@@ -75,13 +81,15 @@ TEST_P(TrainStep, gives_what_one_rank_gives) {
     EXPECT_EQ(alone_log.grad_norm, together_log.grad_norm);
     return;
   }
-  // fast: a gradient is a sum of at most 48 rows' terms in another order, so its relative error is below
-  // 48 * 2^-24; Adam may turn that of a gradient near zero into a whole step, of at most lr, in every one of the steps.
+  // fast: a gradient is a sum of at most 48 rows' terms in another order, so its relative error is
+  // below 48 * 2^-24; Adam may turn that of a gradient near zero into a whole step, of at most lr,
+  // in every one of the steps.
   const double bound = 2 * TrainConfig{}.optimizer.lr * kSteps;
   const auto ours = named_tensors(together.parameters), theirs = named_tensors(alone.parameters);
   for (std::size_t i = 0; i < ours.size(); ++i)
     for (std::size_t j = 0; j < ours[i].second.size(); ++j)
-      ASSERT_NEAR(ours[i].second.data()[j], theirs[i].second.data()[j], bound) << ours[i].first << ' ' << j;
+      ASSERT_NEAR(ours[i].second.data()[j], theirs[i].second.data()[j], bound)
+          << ours[i].first << ' ' << j;
   EXPECT_NEAR(together_log.loss, alone_log.loss, 1e-4 * alone_log.loss);
 }
 
@@ -90,16 +98,18 @@ TEST_P(TrainStep, leaves_every_rank_with_the_same_parameters) {
   const SaeState mine = trained_together(log);
   for (const auto& [name, tensor] : named_tensors(mine.parameters)) {
     const std::vector<float> all = test::world().all_gather(std::span<const float>(tensor.span()));
-    for (std::size_t i = 0; i < all.size(); ++i) ASSERT_EQ(all[i], tensor.data()[i % tensor.size()]) << name;
+    for (std::size_t i = 0; i < all.size(); ++i)
+      ASSERT_EQ(all[i], tensor.data()[i % tensor.size()]) << name;
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Table, TrainStep,
-                         ::testing::Combine(::testing::ValuesIn(variant_names()), ::testing::Values("ordered", "fast"),
+                         ::testing::Combine(::testing::ValuesIn(variant_names()),
+                                            ::testing::Values("ordered", "fast"),
                                             ::testing::Values("all_reduce", "sharded")),
                          [](const auto& info) {
-                           return std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param) + "_" +
-                                  std::get<2>(info.param);
+                           return std::string(std::get<0>(info.param)) + "_" +
+                                  std::get<1>(info.param) + "_" + std::get<2>(info.param);
                          });
 
 }  // namespace

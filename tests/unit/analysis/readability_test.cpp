@@ -14,7 +14,7 @@ namespace {
 constexpr std::uint32_t kTokens = 200;     // per document
 constexpr std::uint64_t kDocuments = 120;  // the last 40 are held out
 constexpr std::uint64_t kTraining = 80;
-constexpr std::uint32_t kTopicAt = 90;     // the topic passage of every third document
+constexpr std::uint32_t kTopicAt = 90;  // the topic passage of every third document
 
 // Letters for a number, so that each is one word.
 std::string name(std::uint64_t n) {
@@ -43,15 +43,20 @@ class PlantedCorpus {
     }
     background.counts.resize(words.vocabulary());
     for (std::uint64_t d = 0; d < kTraining; ++d)
-      for (const std::uint32_t word : words.words_of(d)) ++background.counts[word], ++background.total;
+      for (const std::uint32_t word : words.words_of(d))
+        ++background.counts[word], ++background.total;
     for (std::uint64_t i = 0; i < 2000; ++i)
-      negatives.push_back({.document = kTraining + rng.below(1'000'000 + 2 * i, kDocuments - kTraining),
-                           .document_position =
-                               static_cast<std::uint32_t>(rng.below(1'000'001 + 2 * i, kTokens))});
+      negatives.push_back(
+          {.document = kTraining + rng.below(1'000'000 + 2 * i, kDocuments - kTraining),
+           .document_position = static_cast<std::uint32_t>(rng.below(1'000'001 + 2 * i, kTokens))});
   }
 
-  [[nodiscard]] static Example at(std::uint64_t document, std::uint32_t token, std::uint32_t token_id) {
-    return {{.context = document, .document = document, .position = token, .document_position = token,
+  [[nodiscard]] static Example at(std::uint64_t document, std::uint32_t token,
+                                  std::uint32_t token_id) {
+    return {{.context = document,
+             .document = document,
+             .position = token,
+             .document_position = token,
              .token = token_id},
             1.0F};
   }
@@ -77,13 +82,15 @@ TEST(Readability, finds_a_planted_topic_and_names_its_words) {
   const ReadabilityMeasure measure(corpus.words, corpus.background, corpus.negatives);
   std::vector<float> scratch;
 
-  const Readability found = measure(PlantedCorpus::rows(true, false), PlantedCorpus::rows(true, true), scratch);
+  const Readability found =
+      measure(PlantedCorpus::rows(true, false), PlantedCorpus::rows(true, true), scratch);
 
   EXPECT_TRUE(found.scored);
   EXPECT_TRUE(found.readable);
   EXPECT_GT(found.auroc, 0.9);
   ASSERT_GE(found.keywords.size(), 5u);
-  for (std::size_t i = 0; i < 5; ++i) EXPECT_EQ(corpus.words.word(found.keywords[i].word).find('w'), std::string::npos);
+  for (std::size_t i = 0; i < 5; ++i)
+    EXPECT_EQ(corpus.words.word(found.keywords[i].word).find('w'), std::string::npos);
   for (const float weight : scratch) EXPECT_EQ(weight, 0.0F);
 }
 
@@ -92,7 +99,8 @@ TEST(Readability, does_not_find_random_rows_readable) {
   const ReadabilityMeasure measure(corpus.words, corpus.background, corpus.negatives);
   std::vector<float> scratch;
 
-  const Readability found = measure(PlantedCorpus::rows(false, false), PlantedCorpus::rows(false, true), scratch);
+  const Readability found =
+      measure(PlantedCorpus::rows(false, false), PlantedCorpus::rows(false, true), scratch);
 
   EXPECT_TRUE(found.scored);
   EXPECT_FALSE(found.readable);

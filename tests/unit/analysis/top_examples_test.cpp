@@ -22,7 +22,8 @@ std::vector<Example> random_examples(std::uint64_t seed, std::uint32_t count) {
   return examples;
 }
 
-std::vector<Example> by_sorting(std::vector<Example> examples, std::size_t limit, std::size_t per_document) {
+std::vector<Example> by_sorting(std::vector<Example> examples, std::size_t limit,
+                                std::size_t per_document) {
   std::sort(examples.begin(), examples.end(), stronger);
   std::map<std::uint64_t, std::size_t> seen;
   std::vector<Example> top;

@@ -14,7 +14,8 @@ std::vector<std::string> texts(std::string_view text) {
   return words;
 }
 
-std::vector<std::string> window_texts(const WordCorpus& corpus, std::uint32_t token, std::uint32_t radius) {
+std::vector<std::string> window_texts(const WordCorpus& corpus, std::uint32_t token,
+                                      std::uint32_t radius) {
   std::vector<std::string> words;
   for (const std::uint32_t id : corpus.window(7, token, radius)) words.push_back(corpus.word(id));
   return words;
@@ -36,9 +37,7 @@ TEST(Words, are_neither_letters_after_a_digit_nor_single_letters) {
 }
 
 TEST(Words, end_at_bytes_that_are_not_utf8) {
-  EXPECT_EQ(texts("ab\xFF"
-                  "cd\xC3"),
-            (Words{"ab", "cd"}));
+  EXPECT_EQ(texts("ab\xFFcd\xC3"), (Words{"ab", "cd"}));
 }
 
 TEST(Words, join_the_pieces_of_a_word) {

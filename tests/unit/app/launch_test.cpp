@@ -19,19 +19,22 @@ LaunchSite site(Launcher launcher, int cores) {
   return site;
 }
 
-std::string command(const LaunchSite& at, int ranks) { return as_shell_line(launch_command(at, ranks, {"run", "a.yaml"})); }
+std::string command(const LaunchSite& at, int ranks) {
+  return as_shell_line(launch_command(at, ranks, {"run", "a.yaml"}));
+}
 
 TEST(LaunchCommand, divides_the_cores_and_permits_no_more_ranks_than_cores) {
-  EXPECT_EQ(command(site(Launcher::open_mpi_4, 8), 4),
-            "mpirun --use-hwthread-cpus --bind-to none -x OMP_NUM_THREADS=2 -n 4 refract run a.yaml");
+  EXPECT_EQ(
+      command(site(Launcher::open_mpi_4, 8), 4),
+      "mpirun --use-hwthread-cpus --bind-to none -x OMP_NUM_THREADS=2 -n 4 refract run a.yaml");
   EXPECT_EQ(command(site(Launcher::open_mpi_5, 8), 4),
             "mpirun --map-by :HWTCPUS --bind-to none -x OMP_NUM_THREADS=2 -n 4 refract run a.yaml");
 }
 
 TEST(LaunchCommand, oversubscribes_politely) {
   EXPECT_EQ(command(site(Launcher::open_mpi_4, 2), 4),
-            "mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -x OMP_NUM_THREADS=1 "
-            "-x OMP_WAIT_POLICY=passive -n 4 refract run a.yaml");
+            "mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -x "
+            "OMP_NUM_THREADS=1 -x OMP_WAIT_POLICY=passive -n 4 refract run a.yaml");
 }
 
 TEST(LaunchCommand, leaves_threads_that_were_given) {
@@ -60,7 +63,8 @@ TEST(LaunchCommand, leaves_placement_to_an_allocation) {
   allocation.launcher = Launcher::srun;
   allocation.launcher_path = "srun";
   EXPECT_EQ(command(allocation, 4),
-            "srun --kill-on-bad-exit=1 --mpi=pmix --export=ALL,OMP_NUM_THREADS=16 -n 4 refract run a.yaml");
+            "srun --kill-on-bad-exit=1 --mpi=pmix --export=ALL,OMP_NUM_THREADS=16 -n 4 refract run "
+            "a.yaml");
 }
 
 TEST(LaunchCommand, is_one_line_that_a_shell_reads_back) {
@@ -90,7 +94,8 @@ std::string shown(LauncherOutput& output, std::initializer_list<std::string> lin
 TEST(LauncherOutput, a_failing_ranks_line_is_all_that_is_shown) {
   LauncherOutput output;
   EXPECT_EQ(shown(output, {kRule, "MPI_ABORT was invoked on rank 1 in communicator MPI_COMM_WORLD",
-                           "refract[1] a: disk full", "with errorcode 4.", kRule}), "refract[1] a: disk full\n");
+                           "refract[1] a: disk full", "with errorcode 4.", kRule}),
+            "refract[1] a: disk full\n");
   const LauncherOutput::End end = output.end(4, false);
   EXPECT_EQ(end.exit_code, 4);
   EXPECT_EQ(end.text, "");
@@ -99,12 +104,20 @@ TEST(LauncherOutput, a_failing_ranks_line_is_all_that_is_shown) {
 TEST(LauncherOutput, a_killed_rank_gets_the_line_it_could_not_write) {
   for (const char* launcher : {"mpirun", "prterun"}) {
     LauncherOutput output;
-    EXPECT_EQ(shown(output, {kRule, "Primary job  terminated normally, but 1 process returned", "a non-zero exit code.",
-                             kRule, kRule, std::string(launcher) +
-                             " noticed that process rank 2 with PID 0 on node b7 exited on signal 9 (Killed).", kRule}), "");
+    EXPECT_EQ(
+        shown(
+            output,
+            {kRule, "Primary job  terminated normally, but 1 process returned",
+             "a non-zero exit code.", kRule, kRule,
+             std::string(launcher) +
+                 " noticed that process rank 2 with PID 0 on node b7 exited on signal 9 (Killed).",
+             kRule}),
+        "");
     const LauncherOutput::End end = output.end(137, false);
     EXPECT_EQ(end.exit_code, 4);
-    EXPECT_EQ(end.text, "refract[2] b7: killed by signal 9 (out of memory, or by hand); start the same command again, it resumes");
+    EXPECT_EQ(end.text,
+              "refract[2] b7: killed by signal 9 (out of memory, or by hand); start the same "
+              "command again, it resumes");
   }
   LauncherOutput srun;
   EXPECT_EQ(shown(srun, {"srun: error: b7: task 2: Killed"}), "");
@@ -114,16 +127,20 @@ TEST(LauncherOutput, a_killed_rank_gets_the_line_it_could_not_write) {
 TEST(LauncherOutput, a_crash_keeps_its_stack) {
   LauncherOutput output;
   EXPECT_EQ(shown(output, {"[b7:91] *** Process received signal ***", "[b7:91] [ 0] libc.so", kRule,
-                           "mpirun noticed that process rank 1 with PID 91 on node b7 exited on signal 11 (Segmentation fault).",
-                           kRule}), "");
+                           "mpirun noticed that process rank 1 with PID 91 on node b7 exited on "
+                           "signal 11 (Segmentation fault).",
+                           kRule}),
+            "");
   const std::string text = output.end(139, false).text;
-  EXPECT_TRUE(text.starts_with("[b7:91] *** Process received signal ***\n[b7:91] [ 0] libc.so")) << text;
+  EXPECT_TRUE(text.starts_with("[b7:91] *** Process received signal ***\n[b7:91] [ 0] libc.so"))
+      << text;
   EXPECT_NE(text.find("\nrefract[1] b7: killed by signal 11 (a defect"), std::string::npos) << text;
 }
 
 TEST(LauncherOutput, what_no_rank_explains_is_shown_in_full) {
   LauncherOutput output;
-  EXPECT_EQ(shown(output, {kRule, "There are not enough slots available", kRule}), "There are not enough slots available\n");
+  EXPECT_EQ(shown(output, {kRule, "There are not enough slots available", kRule}),
+            "There are not enough slots available\n");
   const LauncherOutput::End end = output.end(1, false);
   EXPECT_EQ(end.exit_code, 4);
   EXPECT_NE(end.text.find("ended with code 1"), std::string::npos);
@@ -140,7 +157,8 @@ TEST(LauncherOutput, a_stop_is_no_failure) {
 
 TEST(LauncherOutput, passes_on_what_the_ranks_say) {
   LauncherOutput output;
-  EXPECT_EQ(shown(output, {"refract: warning: x", "anything else"}), "refract: warning: x\nanything else\n");
+  EXPECT_EQ(shown(output, {"refract: warning: x", "anything else"}),
+            "refract: warning: x\nanything else\n");
 }
 
 }  // namespace

@@ -31,8 +31,8 @@ TEST(Half, widens_normals_subnormals_and_infinity) {
 }
 
 TEST(CounterRng, is_a_function_of_purpose_parts_and_index) {
-  const CounterRng a(Purpose::test, {1, 2}), same(Purpose::test, {1, 2}), other(Purpose::test, {2, 1}),
-      purpose(Purpose::bootstrap, {1, 2});
+  const CounterRng a(Purpose::test, {1, 2}), same(Purpose::test, {1, 2}),
+      other(Purpose::test, {2, 1}), purpose(Purpose::bootstrap, {1, 2});
 
   EXPECT_EQ(a.bits(5), same.bits(5));
   EXPECT_NE(a.bits(5), a.bits(6));
@@ -84,7 +84,11 @@ TEST(ParallelFor, runs_each_item_once_and_carries_an_exception_out) {
   parallel_for(runs.size(), [&](std::size_t i) { ++runs[i]; });
   for (const auto& count : runs) EXPECT_EQ(count.load(), 1);
 
-  EXPECT_THROW(parallel_for(10, [](std::size_t i) { if (i == 7) throw DataError("seven"); }), DataError);
+  EXPECT_THROW(parallel_for(10,
+                            [](std::size_t i) {
+                              if (i == 7) throw DataError("seven");
+                            }),
+               DataError);
 }
 
 TEST(Human, prints_sizes_and_times) {

@@ -17,8 +17,8 @@ using namespace std::chrono_literals;
 class WatchdogOfOneRank : public testing::Test {
  protected:
   ~WatchdogOfOneRank() override { std::filesystem::remove_all(folder_.parent_path()); }
-  std::filesystem::path folder_ =
-      std::filesystem::temp_directory_path() / ("refract-watchdog-" + std::to_string(::getpid())) / "alive";
+  std::filesystem::path folder_ = std::filesystem::temp_directory_path() /
+                                  ("refract-watchdog-" + std::to_string(::getpid())) / "alive";
   Communicator world_ = Communicator::loopback();
 };
 

@@ -32,8 +32,9 @@ void describe(Fields& f, Settings& c) {
   f.field("hooks", c.hooks, {.help = "names"});
   f.field("take", c.take, {.help = "rule"});
   f.nested("inner", "a section", c.inner);
-  f.list("saes", "a list", c.saes.size(), [&](std::size_t n) { c.saes.assign(n, {}); },
-         [&](Fields& inner, std::size_t i) { describe(inner, c.saes[i]); });
+  f.list(
+      "saes", "a list", c.saes.size(), [&](std::size_t n) { c.saes.assign(n, {}); },
+      [&](Fields& inner, std::size_t i) { describe(inner, c.saes[i]); });
 }
 
 Settings read(const std::string& text, const std::vector<std::string>& overrides = {}) {
@@ -52,8 +53,9 @@ std::string failure(const std::string& text, const std::vector<std::string>& ove
 }
 
 TEST(Yaml, reads_every_kind_of_value) {
-  const Settings s = read("lr: 1e-3\non: true\nrows: 1_6\nquota: 2GiB\nhooks: [a, b]\ntake: {nth_last: 3}\n"
-                          "inner: {k: 7}\nsaes:\n  - {k: 1}\n  - {name: b}\n");
+  const Settings s = read(
+      "lr: 1e-3\non: true\nrows: 1_6\nquota: 2GiB\nhooks: [a, b]\ntake: {nth_last: 3}\n"
+      "inner: {k: 7}\nsaes:\n  - {k: 1}\n  - {name: b}\n");
 
   EXPECT_DOUBLE_EQ(s.lr, 1e-3);
   EXPECT_TRUE(s.on);
@@ -75,8 +77,9 @@ TEST(Yaml, names_file_line_and_allowed_keys_of_an_unknown_key) {
 }
 
 TEST(Yaml, refuses_wrong_types_and_values_out_of_range) {
-  for (const char* text : {"lr: fast\n", "on: yes please\n", "rows: 1.5\n", "rows: -1\n", "rows: 101\n", "quota: big\n",
-                           "hooks: a\n", "inner: 3\n", "inner: {name: c}\n", "saes: {k: 1}\n", "inner: {k: 0}\n", "- a\n"})
+  for (const char* text : {"lr: fast\n", "on: yes please\n", "rows: 1.5\n", "rows: -1\n",
+                           "rows: 101\n", "quota: big\n", "hooks: a\n", "inner: 3\n",
+                           "inner: {name: c}\n", "saes: {k: 1}\n", "inner: {k: 0}\n", "- a\n"})
     EXPECT_NE(failure(text), "no error") << text;
 }
 
@@ -95,14 +98,17 @@ TEST(Yaml, applies_overrides_to_one_or_all_entries_of_a_list) {
 }
 
 TEST(Yaml, prints_what_it_reads_back_to_the_same_values) {
-  Settings s = read("lr: 0.25\ntake: {nth_last: 3}\nhooks: [blocks.1.hook_resid_post]\nsaes: [{k: 3, name: b}]\n");
+  Settings s = read(
+      "lr: 0.25\ntake: {nth_last: 3}\nhooks: [blocks.1.hook_resid_post]\nsaes: [{k: 3, name: "
+      "b}]\n");
 
   const std::string printed = print_yaml([&](Fields& f) { describe(f, s); });
   Settings again = read(printed);
 
   EXPECT_EQ(printed, print_yaml([&](Fields& f) { describe(f, again); }));
   EXPECT_EQ(again.take, "nth_last: 3");
-  EXPECT_EQ(flatten([&](Fields& f) { describe(f, s); }), flatten([&](Fields& f) { describe(f, again); }));
+  EXPECT_EQ(flatten([&](Fields& f) { describe(f, s); }),
+            flatten([&](Fields& f) { describe(f, again); }));
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// The forward pass against the fp64 oracle (tests/support/naive_gpt2.hpp). The gate is that of DESIGN section 6:
-// worst token, relative L2, 3e-6 sqrt(L / 2), at most 1e-5.
+// The forward pass against the fp64 oracle (tests/support/naive_gpt2.hpp). The gate is that of
+// DESIGN section 6: worst token, relative L2, 3e-6 sqrt(L / 2), at most 1e-5.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -20,13 +20,17 @@ using test::Mutation;
 using test::NaiveGpt2;
 using test::TinyGpt2;
 
-const std::filesystem::path kDemoModel = std::filesystem::path(REFRACT_SOURCE_DIR) / "configs/demo/model";
+const std::filesystem::path kDemoModel =
+    std::filesystem::path(REFRACT_SOURCE_DIR) / "configs/demo/model";
 
-double gate(std::size_t layers) { return std::min(1e-5, 3e-6 * std::sqrt(static_cast<double>(layers) / 2)); }
+double gate(std::size_t layers) {
+  return std::min(1e-5, 3e-6 * std::sqrt(static_cast<double>(layers) / 2));
+}
 
 // Documents one behind the other, each with positions from 0.
 struct Pack {
-  explicit Pack(std::vector<std::vector<std::uint32_t>> documents_) : documents(std::move(documents_)) {
+  explicit Pack(std::vector<std::vector<std::uint32_t>> documents_)
+      : documents(std::move(documents_)) {
     for (const auto& document : documents) {
       for (std::size_t i = 0; i < document.size(); ++i) {
         ids.push_back(document[i]);
@@ -40,7 +44,8 @@ struct Pack {
   std::vector<std::uint32_t> ids, positions, starts{0};
 };
 
-std::vector<std::uint32_t> random_document(std::size_t length, std::size_t vocab, std::uint64_t seed) {
+std::vector<std::uint32_t> random_document(std::size_t length, std::size_t vocab,
+                                           std::uint64_t seed) {
   const CounterRng rng(Purpose::test, {seed});
   std::vector<std::uint32_t> ids(length);
   for (std::size_t i = 0; i < length; ++i) ids[i] = static_cast<std::uint32_t>(rng.below(i, vocab));
@@ -49,7 +54,8 @@ std::vector<std::uint32_t> random_document(std::size_t length, std::size_t vocab
 
 Pack random_pack(std::size_t vocab, std::vector<std::size_t> lengths) {
   std::vector<std::vector<std::uint32_t>> documents;
-  for (std::size_t i = 0; i < lengths.size(); ++i) documents.push_back(random_document(lengths[i], vocab, 100 + i));
+  for (std::size_t i = 0; i < lengths.size(); ++i)
+    documents.push_back(random_document(lengths[i], vocab, 100 + i));
   return Pack(std::move(documents));
 }
 
@@ -90,7 +96,8 @@ Worst worst_token(const Recorder& recorder, const Pack& pack, const NaiveGpt2& o
     for (std::size_t layer = 0; layer < oracle.layers(); ++layer) {
       const auto& values = recorder.seen.at(name({static_cast<int>(layer), site}));
       for (std::size_t t = 0; t < document.size(); ++t) {
-        const double error = relative_l2(values.data() + (row + t) * oracle.d_model(), expected[layer][t]);
+        const double error =
+            relative_l2(values.data() + (row + t) * oracle.d_model(), expected[layer][t]);
         worst.error = std::max(worst.error, error);
         ++worst.compared;
       }
@@ -106,9 +113,9 @@ class Gpt2Forward : public testing::Test {
     model.write(folder_);
     return folder_;
   }
-  std::filesystem::path folder_ =
-      std::filesystem::path(testing::TempDir()) /
-      (std::string("refract_gpt2_") + testing::UnitTest::GetInstance()->current_test_info()->name());
+  std::filesystem::path folder_ = std::filesystem::path(testing::TempDir()) /
+                                  (std::string("refract_gpt2_") +
+                                   testing::UnitTest::GetInstance()->current_test_info()->name());
   Stream stream_;
 };
 
@@ -142,7 +149,8 @@ TEST_F(Gpt2Forward, of_the_demo_model_equals_the_fp64_oracle) {
 
   const auto worst = worst_token(recorder, pack, oracle, Site::resid_post);
   RecordProperty("worst_token", std::to_string(worst.error));
-  std::printf("demo model, worst token relative L2 over 6 layers: %.3g (gate %.3g)\n", worst.error, gate(6));
+  std::printf("demo model, worst token relative L2 over 6 layers: %.3g (gate %.3g)\n", worst.error,
+              gate(6));
   EXPECT_LE(worst.error, gate(6));
   EXPECT_EQ(worst.compared, 6U * 72U);
 }
@@ -155,10 +163,12 @@ TEST_F(Gpt2Forward, fails_the_gate_for_each_classic_error) {
   Recorder recorder;
   model->forward(pack.tokens(), 2, recorder, stream_);
 
-  for (const Mutation mutation : {Mutation::eps, Mutation::erf_gelu, Mutation::no_scale, Mutation::one_key_short,
-                                  Mutation::not_transposed, Mutation::skip_position}) {
+  for (const Mutation mutation :
+       {Mutation::eps, Mutation::erf_gelu, Mutation::no_scale, Mutation::one_key_short,
+        Mutation::not_transposed, Mutation::skip_position}) {
     oracle.mutation = mutation;
-    EXPECT_GT(worst_token(recorder, pack, oracle, Site::resid_post).error, gate(3)) << static_cast<int>(mutation);
+    EXPECT_GT(worst_token(recorder, pack, oracle, Site::resid_post).error, gate(3))
+        << static_cast<int>(mutation);
   }
 }
 
@@ -186,8 +196,9 @@ TEST_F(Gpt2Forward, gives_a_document_the_same_bytes_packed_and_alone) {
     Recorder alone;
     model->forward(Pack({document}).tokens(), 5, alone, stream_);
     const auto& values = alone.seen.at("blocks.5.hook_resid_post");
-    EXPECT_EQ(0, std::memcmp(values.data(), packed.seen.at("blocks.5.hook_resid_post").data() + row * 256,
-                             values.size() * sizeof(float)));
+    EXPECT_EQ(
+        0, std::memcmp(values.data(), packed.seen.at("blocks.5.hook_resid_post").data() + row * 256,
+                       values.size() * sizeof(float)));
     row += document.size();
   }
 }
@@ -227,7 +238,8 @@ TEST_F(Gpt2Forward, calls_the_tap_in_forward_order_and_stops_after_the_last_laye
 
   std::vector<std::string> expected;
   for (const char* layer : {"blocks.0.", "blocks.1."}) {
-    for (const char* site : {"hook_resid_pre", "hook_attn_out", "hook_resid_mid", "hook_mlp_out", "hook_resid_post"}) {
+    for (const char* site :
+         {"hook_resid_pre", "hook_attn_out", "hook_resid_mid", "hook_mlp_out", "hook_resid_post"}) {
       expected.push_back(std::string(layer) + site);
     }
   }
@@ -254,14 +266,18 @@ TEST_F(Gpt2Forward, goes_on_with_what_an_editing_tap_leaves_at_every_site) {
   Recorder untouched;
   model->forward(pack.tokens(), 2, untouched, stream_);
 
-  for (const Site site : {Site::resid_pre, Site::attn_out, Site::resid_mid, Site::mlp_out, Site::resid_post}) {
+  for (const Site site :
+       {Site::resid_pre, Site::attn_out, Site::resid_mid, Site::mlp_out, Site::resid_post}) {
     Eraser eraser({1, site});
     model->forward(pack.tokens(), 2, eraser, stream_);
-    EXPECT_NE(eraser.recorder.seen.at("blocks.2.hook_resid_post"), untouched.seen.at("blocks.2.hook_resid_post"))
+    EXPECT_NE(eraser.recorder.seen.at("blocks.2.hook_resid_post"),
+              untouched.seen.at("blocks.2.hook_resid_post"))
         << name({1, site});
-    EXPECT_EQ(eraser.recorder.seen.at("blocks.0.hook_resid_post"), untouched.seen.at("blocks.0.hook_resid_post"));
+    EXPECT_EQ(eraser.recorder.seen.at("blocks.0.hook_resid_post"),
+              untouched.seen.at("blocks.0.hook_resid_post"));
     if (site == Site::attn_out) {
-      EXPECT_EQ(eraser.recorder.seen.at("blocks.1.hook_resid_mid"), untouched.seen.at("blocks.1.hook_resid_pre"));
+      EXPECT_EQ(eraser.recorder.seen.at("blocks.1.hook_resid_mid"),
+                untouched.seen.at("blocks.1.hook_resid_pre"));
     }
   }
 }

@@ -1,5 +1,5 @@
-// The demo model against Hugging Face transformers in fp64: tests/data/gpt2_golden.safetensors, written by
-// tests/data/make_gpt2_golden.py from a sentence of text.
+// The demo model against Hugging Face transformers in fp64: tests/data/gpt2_golden.safetensors,
+// written by tests/data/make_gpt2_golden.py from a sentence of text.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -46,7 +46,8 @@ TEST(Gpt2Golden, residuals_and_nll_of_the_demo_model_equal_transformers) {
     for (std::size_t t = 0; t < ids.size(); ++t, ++compared) {
       double difference = 0, norm = 0;
       for (std::size_t i = t * width; i < (t + 1) * width; ++i) {
-        difference += std::pow(static_cast<double>(values[i]) - static_cast<double>(expected[i]), 2);
+        difference +=
+            std::pow(static_cast<double>(values[i]) - static_cast<double>(expected[i]), 2);
         norm += std::pow(static_cast<double>(expected[i]), 2);
       }
       worst = std::max(worst, std::sqrt(difference / norm));

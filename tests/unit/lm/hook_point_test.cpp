@@ -8,7 +8,8 @@ namespace refract {
 namespace {
 
 TEST(HookPoint, prints_and_parses_as_transformer_lens_names_it) {
-  for (const Site site : {Site::resid_pre, Site::resid_mid, Site::resid_post, Site::attn_out, Site::mlp_out}) {
+  for (const Site site :
+       {Site::resid_pre, Site::resid_mid, Site::resid_post, Site::attn_out, Site::mlp_out}) {
     for (const int layer : {0, 4, 11, 123}) {
       EXPECT_EQ(parse_hook_point(name({layer, site})), (HookPoint{layer, site}));
     }
@@ -17,9 +18,10 @@ TEST(HookPoint, prints_and_parses_as_transformer_lens_names_it) {
 }
 
 TEST(HookPoint, refuses_other_text_naming_the_allowed_forms) {
-  for (const char* text : {"", "blocks.", "blocks.3", "blocks.-1.hook_resid_post", "blocks.03.hook_resid_post",
-                           "blocks.3.hook_z", "blocks.3.hook_resid_post ", "blocks.x.hook_resid_post",
-                           "block.3.hook_resid_post", "blocks.99999999999.hook_resid_post"}) {
+  for (const char* text :
+       {"", "blocks.", "blocks.3", "blocks.-1.hook_resid_post", "blocks.03.hook_resid_post",
+        "blocks.3.hook_z", "blocks.3.hook_resid_post ", "blocks.x.hook_resid_post",
+        "block.3.hook_resid_post", "blocks.99999999999.hook_resid_post"}) {
     try {
       (void)parse_hook_point(text);
       ADD_FAILURE() << "accepted '" << text << "'";

@@ -24,7 +24,9 @@ class ModelFolder : public testing::Test {
   std::vector<float> residual(const LanguageModel& model) {
     class Last final : public Tap {
      public:
-      void at(HookPoint, TensorView<float> values) override { seen.assign(values.span().begin(), values.span().end()); }
+      void at(HookPoint, TensorView<float> values) override {
+        seen.assign(values.span().begin(), values.span().end());
+      }
       std::vector<float> seen;
     } last;
     const std::vector<std::uint32_t> ids{3, 1, 4, 1, 5}, positions{0, 1, 2, 3, 4}, starts{0, 5};
@@ -48,9 +50,9 @@ class ModelFolder : public testing::Test {
     return "accepted";
   }
 
-  std::filesystem::path base_ =
-      std::filesystem::path(testing::TempDir()) /
-      (std::string("refract_folder_") + testing::UnitTest::GetInstance()->current_test_info()->name());
+  std::filesystem::path base_ = std::filesystem::path(testing::TempDir()) /
+                                (std::string("refract_folder_") +
+                                 testing::UnitTest::GetInstance()->current_test_info()->name());
   Stream stream_;
 };
 
@@ -110,7 +112,9 @@ TEST_F(ModelFolder, has_a_digest_of_config_and_weights) {
   tiny.edit = [](Tensors&) {};
   tiny.config_changes = {{"layer_norm_epsilon", 1e-6}};
   tiny.write(base_ / "other_config");
-  const auto digest = [&](const char* name) { return load_language_model(base_ / name)->info().digest; };
+  const auto digest = [&](const char* name) {
+    return load_language_model(base_ / name)->info().digest;
+  };
 
   EXPECT_EQ(digest("a").size(), 16U);
   EXPECT_EQ(digest("a"), digest("same"));
@@ -131,8 +135,9 @@ TEST_F(ModelFolder, info_tells_the_sizes_from_config_alone) {
   EXPECT_EQ(info.max_positions, 160U);
   EXPECT_EQ(info.bos_id, 49);
   // tables + blocks + final norm, as the tiny model writes them
-  EXPECT_EQ(info.parameter_bytes, 4U * (50 * 24 + 160 * 24 +
-                                        3 * (4 * 24 + 24 * 72 + 72 + 24 * 24 + 24 + 24 * 40 + 40 + 40 * 24 + 24) + 48));
+  EXPECT_EQ(info.parameter_bytes,
+            4U * (50 * 24 + 160 * 24 +
+                  3 * (4 * 24 + 24 * 72 + 72 + 24 * 24 + 24 + 24 * 40 + 40 + 40 * 24 + 24) + 48));
 }
 
 TEST_F(ModelFolder, refuses_what_it_would_compute_wrongly_naming_the_field) {
@@ -142,7 +147,8 @@ TEST_F(ModelFolder, refuses_what_it_would_compute_wrongly_naming_the_field) {
     return tiny;
   };
 
-  EXPECT_NE(refusal<DataError>(with("activation_function", "relu")).find("activation_function is \"relu\""),
+  EXPECT_NE(refusal<DataError>(with("activation_function", "relu"))
+                .find("activation_function is \"relu\""),
             std::string::npos);
   EXPECT_NE(refusal<DataError>(with("model_type", "bert")).find("gpt2"), std::string::npos);
   EXPECT_NE(refusal<DataError>(with("n_head", 5)).find("n_head is 5"), std::string::npos);
@@ -150,14 +156,17 @@ TEST_F(ModelFolder, refuses_what_it_would_compute_wrongly_naming_the_field) {
   EXPECT_NE(refusal<DataError>(with("n_embd", 48)).find("shape"), std::string::npos);
   EXPECT_NE(refusal<DataError>(with("n_layer", 4)).find("h.3.ln_1.weight"), std::string::npos);
   EXPECT_NE(refusal<DataError>(with("n_layer", 2)).find("h.2."), std::string::npos);
-  EXPECT_NE(refusal<DataError>(with("add_cross_attention", true)).find("add_cross_attention"), std::string::npos);
+  EXPECT_NE(refusal<DataError>(with("add_cross_attention", true)).find("add_cross_attention"),
+            std::string::npos);
 }
 
 TEST_F(ModelFolder, refuses_a_folder_without_config_weights_or_a_tensor) {
   TinyGpt2 tiny;
   tiny.edit = [](Tensors& tensors) { tensors.erase("h.1.mlp.c_fc.bias"); };
   EXPECT_NE(refusal<DataError>(tiny).find("h.1.mlp.c_fc.bias"), std::string::npos);
-  tiny.edit = [](Tensors& tensors) { tensors["h.1.attn.q_norm.weight"] = {{4}, std::vector<float>(4)}; };
+  tiny.edit = [](Tensors& tensors) {
+    tensors["h.1.attn.q_norm.weight"] = {{4}, std::vector<float>(4)};
+  };
   EXPECT_NE(refusal<DataError>(tiny).find("q_norm"), std::string::npos);
 
   EXPECT_THROW((void)load_language_model(base_ / "nowhere"), DataError);
@@ -169,7 +178,8 @@ TEST_F(ModelFolder, refuses_a_folder_without_config_weights_or_a_tensor) {
 }
 
 TEST(ArchTable, has_a_model_in_the_demo_configuration_for_its_row) {
-  const auto info = read_model_info(std::filesystem::path(REFRACT_SOURCE_DIR) / "configs/demo/model");
+  const auto info =
+      read_model_info(std::filesystem::path(REFRACT_SOURCE_DIR) / "configs/demo/model");
 
   ASSERT_EQ(architectures().size(), 1U);
   EXPECT_EQ(architectures()[0].model_type, info.family);

@@ -19,7 +19,8 @@ Tensor<float> plane_rows() {
   Tensor<float> x(Shape{kRows, kDim});
   for (std::size_t row = 0; row < kRows; ++row) {
     const double a = 3 * rng.normal(2 * row), b = rng.normal(2 * row + 1);
-    for (std::size_t d = 0; d < kDim; ++d) x.row(row)[d] = static_cast<float>(1 + a * kStrong[d] + b * kWeak[d]);
+    for (std::size_t d = 0; d < kDim; ++d)
+      x.row(row)[d] = static_cast<float>(1 + a * kStrong[d] + b * kWeak[d]);
   }
   return x;
 }
@@ -27,7 +28,8 @@ Tensor<float> plane_rows() {
 std::vector<double> plane_covariance() {
   std::vector<double> covariance(kDim * kDim);
   for (std::size_t i = 0; i < kDim; ++i)
-    for (std::size_t j = 0; j < kDim; ++j) covariance[i * kDim + j] = 9 * kStrong[i] * kStrong[j] + kWeak[i] * kWeak[j];
+    for (std::size_t j = 0; j < kDim; ++j)
+      covariance[i * kDim + j] = 9 * kStrong[i] * kStrong[j] + kWeak[i] * kWeak[j];
   return covariance;
 }
 
@@ -45,7 +47,8 @@ TEST(PrincipalComponents, enough_of_them_give_the_rows_back) {
   Tensor<float> x_hat(Shape{kRows, kDim});
   const std::vector<float> mean(kDim, 1);
   const auto worst = [&](std::size_t k) {
-    reconstruct_from_components(x.cview(), mean, principal_components(plane_covariance(), kDim, k), x_hat.view());
+    reconstruct_from_components(x.cview(), mean, principal_components(plane_covariance(), kDim, k),
+                                x_hat.view());
     double largest = 0;
     for (std::size_t i = 0; i < x.size(); ++i)
       largest = std::max(largest, std::abs(double(x.data()[i]) - double(x_hat.data()[i])));

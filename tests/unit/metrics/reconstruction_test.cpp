@@ -12,7 +12,8 @@
 namespace refract {
 namespace {
 
-// 60 rows of 3 documents and 4 dimensions; feature row % 5 of 8 fires, and feature 5 too in every second row.
+// 60 rows of 3 documents and 4 dimensions; feature row % 5 of 8 fires, and feature 5 too in every
+// second row.
 struct Example {
   Tensor<float> x{Shape{60, 4}}, x_hat{Shape{60, 4}};
   std::vector<std::uint64_t> row_starts{0}, documents;
@@ -24,7 +25,8 @@ struct Example {
     for (std::size_t row = 0; row < 60; ++row) {
       for (std::size_t d = 0; d < 4; ++d) {
         x.row(row)[d] = static_cast<float>(5 + rng.normal(row * 4 + d));
-        x_hat.row(row)[d] = x.row(row)[d] + static_cast<float>(0.3 * rng.normal(1000 + row * 4 + d) + 0.1);
+        x_hat.row(row)[d] =
+            x.row(row)[d] + static_cast<float>(0.3 * rng.normal(1000 + row * 4 + d) + 0.1);
       }
       features.push_back(static_cast<std::uint32_t>(row % 5));
       if (row % 2 == 0) features.push_back(5);
@@ -33,7 +35,9 @@ struct Example {
       included.push_back(row % 10 == 9 ? 0 : 1);
     }
   }
-  [[nodiscard]] MetricRows rows() const { return {x.cview(), x_hat.cview(), row_starts, features, documents, included}; }
+  [[nodiscard]] MetricRows rows() const {
+    return {x.cview(), x_hat.cview(), row_starts, features, documents, included};
+  }
 };
 
 TEST(ReconstructionSums, equal_the_definitions_written_out) {
@@ -51,7 +55,8 @@ TEST(ReconstructionSums, equal_the_definitions_written_out) {
     for (std::size_t j = example.row_starts[row]; j < example.row_starts[row + 1]; ++j)
       fired.insert(example.features[j]);
     for (std::size_t d = 0; d < 4; ++d) {
-      squared_error += std::pow(double(example.x.row(row)[d]) - double(example.x_hat.row(row)[d]), 2);
+      squared_error +=
+          std::pow(double(example.x.row(row)[d]) - double(example.x_hat.row(row)[d]), 2);
       mean[d] += double(example.x.row(row)[d]) / n;
     }
   }
@@ -89,8 +94,12 @@ TEST(ReconstructionSums, do_not_depend_on_how_rows_are_cut) {
   whole.add(example.rows());
   const auto part = [&](std::size_t at, std::size_t count) {
     MetricRows rows = example.rows();
-    return MetricRows{rows.x.rows(at, count), rows.x_hat.rows(at, count), rows.row_starts.subspan(at, count + 1),
-                      rows.features, rows.documents.subspan(at, count), rows.included.subspan(at, count)};
+    return MetricRows{rows.x.rows(at, count),
+                      rows.x_hat.rows(at, count),
+                      rows.row_starts.subspan(at, count + 1),
+                      rows.features,
+                      rows.documents.subspan(at, count),
+                      rows.included.subspan(at, count)};
   };
   pieces.add(part(0, 7));
   pieces.add(part(7, 53));

@@ -16,18 +16,21 @@ constexpr std::size_t kHeads = 2, kHeadWidth = 28, kWidth = kHeads * kHeadWidth;
 Tensor<float> random_qkv(std::size_t rows, std::uint64_t seed) {
   Tensor<float> tensor({rows, 3 * kWidth});
   const CounterRng rng(Purpose::test, {seed});
-  for (std::size_t i = 0; i < tensor.size(); ++i) tensor.data()[i] = static_cast<float>(rng.normal(i));
+  for (std::size_t i = 0; i < tensor.size(); ++i)
+    tensor.data()[i] = static_cast<float>(rng.normal(i));
   return tensor;
 }
 
-Tensor<float> attend(const Tensor<float>& qkv, std::vector<std::uint32_t> starts, float scale = 0.2F) {
+Tensor<float> attend(const Tensor<float>& qkv, std::vector<std::uint32_t> starts,
+                     float scale = 0.2F) {
   Stream stream;
   Tensor<float> out({qkv.axis(0), kWidth});
   causal_attention(qkv.cview(), starts, kHeads, scale, out.view(), stream);
   return out;
 }
 
-double naive(const Tensor<float>& qkv, std::size_t first, std::size_t row, std::size_t column, double scale) {
+double naive(const Tensor<float>& qkv, std::size_t first, std::size_t row, std::size_t column,
+             double scale) {
   const std::size_t head = column / kHeadWidth;
   std::vector<double> p;
   double largest = -1e300, sum = 0, mixed = 0;
@@ -56,7 +59,8 @@ TEST(CausalAttention, equals_fp64_in_every_segment) {
   for (std::size_t segment = 0; segment + 1 < starts.size(); ++segment) {
     for (std::size_t row = starts[segment]; row < starts[segment + 1]; ++row) {
       for (std::size_t c = 0; c < kWidth; ++c) {
-        ASSERT_NEAR(static_cast<double>(out.row(row)[c]), naive(qkv, starts[segment], row, c, 0.2F), 3e-6)
+        ASSERT_NEAR(static_cast<double>(out.row(row)[c]), naive(qkv, starts[segment], row, c, 0.2F),
+                    3e-6)
             << "row " << row << " column " << c;
       }
     }

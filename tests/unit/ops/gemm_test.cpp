@@ -11,13 +11,15 @@ namespace {
 Tensor<float> random_tensor(Shape shape, std::uint64_t seed) {
   Tensor<float> tensor(shape);
   const CounterRng rng(Purpose::test, {seed});
-  for (std::size_t i = 0; i < tensor.size(); ++i) tensor.data()[i] = static_cast<float>(rng.normal(i));
+  for (std::size_t i = 0; i < tensor.size(); ++i)
+    tensor.data()[i] = static_cast<float>(rng.normal(i));
   return tensor;
 }
 
 double dot(std::span<const float> a, std::span<const float> b) {
   double sum = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+  for (std::size_t i = 0; i < a.size(); ++i)
+    sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
   return sum;
 }
 
@@ -61,7 +63,8 @@ TEST(Gemm, without_a_bias_starts_at_zero) {
 
 TEST(Gemm, packing_again_forgets_the_weights_before) {
   Stream stream;
-  const auto x = random_tensor({2, 8}, 1), first = random_tensor({30, 8}, 2), second = random_tensor({3, 8}, 4);
+  const auto x = random_tensor({2, 8}, 1), first = random_tensor({30, 8}, 2),
+             second = random_tensor({3, 8}, 4);
   PackedMatrix packed(first.cview(), {}, stream);
   Tensor<float> y({2, 3});
 
@@ -93,8 +96,8 @@ TEST(GemmSelfTest, passes_for_the_kernel_that_is_used) {
 
 TEST(GemmSelfTest, fails_for_a_product_that_depends_on_how_many_rows_there_are) {
   // As a BLAS does: other sums for a call of few rows.
-  const auto splits_small_calls = [](TensorView<const float> x, TensorView<const float> w, TensorView<float> y,
-                                     std::size_t) {
+  const auto splits_small_calls = [](TensorView<const float> x, TensorView<const float> w,
+                                     TensorView<float> y, std::size_t) {
     for (std::size_t i = 0; i < x.axis(0); ++i) {
       for (std::size_t j = 0; j < w.axis(0); ++j) {
         float even = 0, odd = 0;
@@ -113,20 +116,23 @@ TEST(GemmSelfTest, fails_for_a_product_that_depends_on_how_many_rows_there_are) 
 }
 
 TEST(GemmSelfTest, fails_for_one_unpanelled_call_of_openblas) {
-  const auto whole_call = [](TensorView<const float> x, TensorView<const float> w, TensorView<float> y, std::size_t) {
+  const auto whole_call = [](TensorView<const float> x, TensorView<const float> w,
+                             TensorView<float> y, std::size_t) {
     const int rows = static_cast<int>(x.axis(0)), columns = static_cast<int>(w.axis(0)),
               depth = static_cast<int>(x.axis(1));
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, depth, 1.0F, x.data(), depth, w.data(), depth,
-                0.0F, y.data(), columns);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, depth, 1.0F, x.data(),
+                depth, w.data(), depth, 0.0F, y.data(), columns);
   };
 
   const auto result = gemm_self_test(whole_call);
 
-  EXPECT_FALSE(result.passed) << "this BLAS is independent of M for the sizes tried: choose other sizes";
+  EXPECT_FALSE(result.passed)
+      << "this BLAS is independent of M for the sizes tried: choose other sizes";
 }
 
 TEST(GemmSelfTest, fails_for_a_product_that_lets_rows_touch_each_other) {
-  const auto leaks = [](TensorView<const float> x, TensorView<const float> w, TensorView<float> y, std::size_t) {
+  const auto leaks = [](TensorView<const float> x, TensorView<const float> w, TensorView<float> y,
+                        std::size_t) {
     for (std::size_t i = 0; i < x.axis(0); ++i) {
       for (std::size_t j = 0; j < w.axis(0); ++j) {
         y.row(i)[j] = static_cast<float>(dot(x.row(i), w.row(j))) + 1e-6F * x.row(0)[0];
@@ -137,7 +143,9 @@ TEST(GemmSelfTest, fails_for_a_product_that_lets_rows_touch_each_other) {
   EXPECT_FALSE(gemm_self_test(leaks).passed);
 }
 
-TEST(Gemm, says_what_multiplies) { EXPECT_TRUE(gemm_backend_description().starts_with("refract fp32 ")); }
+TEST(Gemm, says_what_multiplies) {
+  EXPECT_TRUE(gemm_backend_description().starts_with("refract fp32 "));
+}
 
 }  // namespace
 }  // namespace refract

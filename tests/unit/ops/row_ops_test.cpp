@@ -20,7 +20,8 @@ namespace {
 Tensor<float> random_tensor(Shape shape, std::uint64_t seed, double scale = 1) {
   Tensor<float> tensor(shape);
   const CounterRng rng(Purpose::test, {seed});
-  for (std::size_t i = 0; i < tensor.size(); ++i) tensor.data()[i] = static_cast<float>(scale * rng.normal(i));
+  for (std::size_t i = 0; i < tensor.size(); ++i)
+    tensor.data()[i] = static_cast<float>(scale * rng.normal(i));
   return tensor;
 }
 
@@ -29,7 +30,8 @@ TEST(FastExp, is_within_2e_7_of_exp_and_saturates_outside) {
   for (double x = -87; x <= 88; x += 0.00137) {
     const auto argument = static_cast<float>(x);
     const double expected = std::exp(static_cast<double>(argument));
-    worst = std::max(worst, std::abs(static_cast<double>(fast_exp(argument)) - expected) / expected);
+    worst =
+        std::max(worst, std::abs(static_cast<double>(fast_exp(argument)) - expected) / expected);
   }
 
   EXPECT_LT(worst, 2e-7);
@@ -41,7 +43,8 @@ TEST(FastExp, is_within_2e_7_of_exp_and_saturates_outside) {
 TEST(GeluNew, equals_the_tanh_form_in_fp64) {
   Stream stream;
   Tensor<float> x({40001});
-  for (std::size_t i = 0; i < x.size(); ++i) x.data()[i] = static_cast<float>((static_cast<double>(i) - 20000) / 1500);
+  for (std::size_t i = 0; i < x.size(); ++i)
+    x.data()[i] = static_cast<float>((static_cast<double>(i) - 20000) / 1500);
   const std::vector<float> before(x.span().begin(), x.span().end());
 
   gelu_new(x.view(), stream);
@@ -50,7 +53,8 @@ TEST(GeluNew, equals_the_tanh_form_in_fp64) {
     const double value = static_cast<double>(before[i]);
     const double u = std::sqrt(2 / std::numbers::pi) * (value + 0.044715 * value * value * value);
     const double expected = 0.5 * value * (1 + std::tanh(u));
-    ASSERT_NEAR(static_cast<double>(x.data()[i]), expected, 3e-7 * std::max(std::abs(value), 1e-7)) << value;
+    ASSERT_NEAR(static_cast<double>(x.data()[i]), expected, 3e-7 * std::max(std::abs(value), 1e-7))
+        << value;
   }
 }
 
@@ -80,15 +84,20 @@ TEST(LayerNorm, equals_fp64_also_for_a_large_mean_and_odd_widths) {
 
     for (std::size_t i = 0; i < 37; ++i) {
       double mean = 0, variance = 0;
-      for (const float value : x.row(i)) mean += static_cast<double>(value) / static_cast<double>(width);
-      for (const float value : x.row(i)) variance += std::pow(static_cast<double>(value) - mean, 2) / static_cast<double>(width);
+      for (const float value : x.row(i))
+        mean += static_cast<double>(value) / static_cast<double>(width);
+      for (const float value : x.row(i))
+        variance += std::pow(static_cast<double>(value) - mean, 2) / static_cast<double>(width);
       const double inverse = 1 / std::sqrt(variance + 1e-5);
       for (std::size_t d = 0; d < width; ++d) {
         const double expected = (static_cast<double>(x.row(i)[d]) - mean) * inverse *
-                                    static_cast<double>(weight.data()[d]) + static_cast<double>(bias.data()[d]);
+                                    static_cast<double>(weight.data()[d]) +
+                                static_cast<double>(bias.data()[d]);
         // The rounded mean of the shifted row costs its own last bit times `inverse`.
-        const double tolerance = i == 5 ? 3e-5 * inverse * std::abs(static_cast<double>(weight.data()[d])) + 1e-5 : 4e-6;
-        ASSERT_NEAR(static_cast<double>(y.row(i)[d]), expected, tolerance) << "width " << width << " row " << i;
+        const double tolerance =
+            i == 5 ? 3e-5 * inverse * std::abs(static_cast<double>(weight.data()[d])) + 1e-5 : 4e-6;
+        ASSERT_NEAR(static_cast<double>(y.row(i)[d]), expected, tolerance)
+            << "width " << width << " row " << i;
       }
     }
   }

@@ -12,7 +12,8 @@ struct Corpus {
   std::vector<std::uint32_t> ids;
   std::vector<std::uint8_t> keep, heldout;
   void add(std::uint32_t tokens, bool held = false, bool kept = true) {
-    for (std::uint32_t i = 0; i < tokens; ++i) ids.push_back(static_cast<std::uint32_t>(100 * keep.size() + i));
+    for (std::uint32_t i = 0; i < tokens; ++i)
+      ids.push_back(static_cast<std::uint32_t>(100 * keep.size() + i));
     starts.push_back(ids.size());
     keep.push_back(kept ? 1 : 0);
     heldout.push_back(held ? 1 : 0);
@@ -30,7 +31,8 @@ Corpus sample() {
 }
 
 ContextTableData build(const Corpus& corpus, Packing packing, BosRule bos) {
-  return build_contexts({.length = 8, .packing = packing, .bos = bos, .bos_id = 7}, corpus.starts, corpus.keep, corpus.heldout);
+  return build_contexts({.length = 8, .packing = packing, .bos = bos, .bos_id = 7}, corpus.starts,
+                        corpus.keep, corpus.heldout);
 }
 
 class EveryPacking : public testing::TestWithParam<std::pair<Packing, BosRule>> {};
@@ -55,7 +57,8 @@ TEST_P(EveryPacking, puts_each_token_in_one_slot_and_identity_leads_back_to_it) 
   }
 
   for (std::size_t d = 0; d < corpus.keep.size(); ++d)
-    for (std::uint64_t t = corpus.starts[d]; t < corpus.starts[d + 1]; ++t) EXPECT_EQ(seen[t], corpus.keep[d]) << t;
+    for (std::uint64_t t = corpus.starts[d]; t < corpus.starts[d + 1]; ++t)
+      EXPECT_EQ(seen[t], corpus.keep[d]) << t;
 }
 
 INSTANTIATE_TEST_SUITE_P(All, EveryPacking,
@@ -88,8 +91,12 @@ TEST(Contexts, never_doubles_the_bos_of_each_context) {
 }
 
 TEST(Contexts, restarts_positions_in_packed_and_runs_on_in_concat) {
-  const ContextInput packed = context_input(build(sample(), Packing::packed, BosRule::document_start), 0, sample().ids, sample().starts, 0, {});
-  const ContextInput concat = context_input(build(sample(), Packing::concat, BosRule::document_start), 0, sample().ids, sample().starts, 0, {});
+  const ContextInput packed =
+      context_input(build(sample(), Packing::packed, BosRule::document_start), 0, sample().ids,
+                    sample().starts, 0, {});
+  const ContextInput concat =
+      context_input(build(sample(), Packing::concat, BosRule::document_start), 0, sample().ids,
+                    sample().starts, 0, {});
 
   EXPECT_EQ(packed.positions, (std::vector<std::uint32_t>{0, 1, 2, 3, 4, 5, 0, 1}));
   EXPECT_EQ(packed.segment_starts, (std::vector<std::uint32_t>{0, 6, 8}));
@@ -100,15 +107,19 @@ TEST(Contexts, restarts_positions_in_packed_and_runs_on_in_concat) {
 TEST(Contexts, marks_padding_bos_and_special_tokens) {
   std::vector<std::uint8_t> special(200, 0);
   special[2] = 1;
-  const ContextInput input = context_input(build(sample(), Packing::document, BosRule::document_start), 0, sample().ids, sample().starts, 0, special);
+  const ContextInput input =
+      context_input(build(sample(), Packing::document, BosRule::document_start), 0, sample().ids,
+                    sample().starts, 0, special);
 
-  EXPECT_EQ(input.slots.excluded, (std::vector<std::uint8_t>{kExcludedBos, 0, 0, kExcludedSpecial, 0, 0, kExcludedPad, kExcludedPad}));
+  EXPECT_EQ(input.slots.excluded, (std::vector<std::uint8_t>{kExcludedBos, 0, 0, kExcludedSpecial,
+                                                             0, 0, kExcludedPad, kExcludedPad}));
   EXPECT_EQ(input.slots.document[7], kNoDocument);
 }
 
 TEST(Contexts, keeps_the_highest_revision_in_a_shard_and_the_first_shard_across) {
   std::unordered_set<std::uint64_t> seen;
-  const std::vector<std::uint64_t> pages{4, 9, 4, 2, 1}, revisions{1, 5, 2, 0, 0}, later{9, 8}, later_revisions{50, 1};
+  const std::vector<std::uint64_t> pages{4, 9, 4, 2, 1}, revisions{1, 5, 2, 0, 0}, later{9, 8},
+      later_revisions{50, 1};
 
   EXPECT_EQ(keep_documents(pages, revisions, seen), (std::vector<std::uint8_t>{0, 1, 1, 1, 1}));
   EXPECT_EQ(keep_documents(later, later_revisions, seen), (std::vector<std::uint8_t>{0, 1}));

@@ -12,14 +12,18 @@ namespace {
 ContextTableData table_of(Packing packing) {
   const std::vector<std::uint64_t> starts{0, 5, 7};
   const std::vector<std::uint8_t> keep{1, 1}, heldout{0, 0};
-  return build_contexts({.length = 10, .packing = packing, .bos = BosRule::document_start, .bos_id = 9}, starts, keep, heldout);
+  return build_contexts(
+      {.length = 10, .packing = packing, .bos = BosRule::document_start, .bos_id = 9}, starts, keep,
+      heldout);
 }
 
 std::vector<std::uint32_t> slots(const std::string& rule, Packing packing) {
   return select_slots(parse_row_rule(rule), table_of(packing), 0, 0, 1);
 }
 
-TEST(RowRule, takes_every_slot_padding_included) { EXPECT_EQ(slots("all", Packing::packed).size(), 10u); }
+TEST(RowRule, takes_every_slot_padding_included) {
+  EXPECT_EQ(slots("all", Packing::packed).size(), 10u);
+}
 
 TEST(RowRule, applies_per_document_in_packed_and_per_context_in_concat) {
   EXPECT_EQ(slots("last", Packing::packed), (std::vector<std::uint32_t>{5, 8}));

@@ -17,7 +17,8 @@ std::vector<ContextRef> contexts_of(std::uint32_t shard, std::uint32_t count, st
 }
 
 // chunk 64 rows, blocks of 16, so 4 blocks; batch 16 rows, slice 4.
-constexpr OrderRule kRule{.store_seed = 3, .data_seed = 5, .chunk_rows = 64, .block_rows = 16, .batch_rows = 16};
+constexpr OrderRule kRule{
+    .store_seed = 3, .data_seed = 5, .chunk_rows = 64, .block_rows = 16, .batch_rows = 16};
 
 SampleOrder order_of(std::uint32_t contexts, std::uint32_t rows, std::uint64_t max_rows = 0) {
   SampleOrder order(kRule, max_rows);
@@ -80,7 +81,8 @@ TEST(SampleOrder, permutes_slices_by_seed_pass_chunk_and_block) {
   const auto a = order.slice_order(shape, 0, 0), again = order.slice_order(shape, 0, 0);
   std::set<std::vector<std::uint32_t>> different;
   for (std::uint64_t block = 0; block < 4; ++block)
-    for (std::uint64_t pass = 0; pass < 4; ++pass) different.insert(order.slice_order(shape, block, pass));
+    for (std::uint64_t pass = 0; pass < 4; ++pass)
+      different.insert(order.slice_order(shape, block, pass));
 
   EXPECT_EQ(a, again);
   EXPECT_GT(different.size(), 8u);  // 16 draws of the 24 permutations of 4 slices
@@ -96,9 +98,12 @@ TEST(SampleOrder, rounds_the_wanted_rows_down_to_whole_batches) {
 }
 
 TEST(SampleOrder, refuses_numbers_that_do_not_divide_and_says_which) {
-  EXPECT_THROW(check_order_rule({.chunk_rows = 100, .block_rows = 16, .batch_rows = 16}), ConfigError);
-  EXPECT_THROW(check_order_rule({.chunk_rows = 64, .block_rows = 16, .batch_rows = 18}), ConfigError);
-  EXPECT_THROW(check_order_rule({.chunk_rows = 64, .block_rows = 16, .batch_rows = 20}), ConfigError);
+  EXPECT_THROW(check_order_rule({.chunk_rows = 100, .block_rows = 16, .batch_rows = 16}),
+               ConfigError);
+  EXPECT_THROW(check_order_rule({.chunk_rows = 64, .block_rows = 16, .batch_rows = 18}),
+               ConfigError);
+  EXPECT_THROW(check_order_rule({.chunk_rows = 64, .block_rows = 16, .batch_rows = 20}),
+               ConfigError);
   EXPECT_NO_THROW(check_order_rule(kRule));
 }
 

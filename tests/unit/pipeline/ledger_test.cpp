@@ -16,15 +16,20 @@ fs::path fresh(const char* name) {
 }
 
 CheckpointRecord checkpoint(std::uint64_t visit, bool complete) {
-  return {.visit = visit, .steps_in_visit = complete ? 0u : 5u, .complete = complete,
-          .folder = complete ? "chunk" : "chunk.step", .saes = {{"a", "d1"}}, .store = "s"};
+  return {.visit = visit,
+          .steps_in_visit = complete ? 0u : 5u,
+          .complete = complete,
+          .folder = complete ? "chunk" : "chunk.step",
+          .saes = {{"a", "d1"}},
+          .store = "s"};
 }
 
 TEST(Ledger, gives_back_after_reopening_what_was_written) {
   const fs::path file = fresh("ledger_a.jsonl");
   {
     Ledger ledger(file);
-    ledger.attempt_started({.attempt = 1, .job = "j", .host = "h", .started = "t", .ended = "", .outcome = ""});
+    ledger.attempt_started(
+        {.attempt = 1, .job = "j", .host = "h", .started = "t", .ended = "", .outcome = ""});
     ledger.planned(0, 64);
     ledger.sealed(0, {"digest", 64, 1000});
     ledger.sealed(1, {"other", 64, 1000});

@@ -15,7 +15,8 @@ TEST(RunLock, refuses_a_second_process_and_names_the_owner) {
   fs::remove(file);
   const RunLock lock(file, "job-17");
 
-  const pid_t child = ::fork();  // fcntl locks are of a process, so only another process can be refused
+  const pid_t child =
+      ::fork();  // fcntl locks are of a process, so only another process can be refused
   if (child == 0) {
     try {
       const RunLock second(file, "job-18");

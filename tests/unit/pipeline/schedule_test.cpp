@@ -19,7 +19,7 @@ struct Job {
   RolePlan plan;
   PipelineState state;
   std::uint64_t rows_per_shard = 100;
-  std::uint64_t window = 1;  // shards
+  std::uint64_t window = 1;         // shards
   std::uint64_t wanted_chunks = 0;  // streams
   std::uint64_t corpus_passes = 1;
 };
@@ -47,7 +47,9 @@ void admit(Job& job) {
   s.streams = wanted > 0;
   s.corpus_complete = admitted == s.shards || (s.streams && s.rows >= wanted);
   if (!s.streams && !s.corpus_complete) return;
-  s.chunks = s.streams && !s.corpus_complete ? job.wanted_chunks : std::min(s.rows, s.streams ? wanted : s.rows) / kChunkRows;
+  s.chunks = s.streams && !s.corpus_complete
+                 ? job.wanted_chunks
+                 : std::min(s.rows, s.streams ? wanted : s.rows) / kChunkRows;
   s.chunks_known = std::min(s.chunks, s.rows / kChunkRows);
   s.visits = s.chunks * job.corpus_passes;
 }
@@ -66,7 +68,8 @@ void apply(Job& job, const Ticket& ticket) {
   admit(job);
 }
 
-// Plays the job with tickets that finish in a drawn order, checking what must always hold; returns them as started.
+// Plays the job with tickets that finish in a drawn order, checking what must always hold; returns
+// them as started.
 std::vector<Ticket> play(Job& job, unsigned seed) {
   std::mt19937 draw(seed);
   std::vector<Assignment> running;
@@ -83,7 +86,8 @@ std::vector<Ticket> play(Job& job, unsigned seed) {
       }
       for (const Assignment& other : running)
         for (const int rank : a.ranks)
-          EXPECT_EQ(std::ranges::count(other.ranks, rank), 0) << "rank " << rank << " has two tickets";
+          EXPECT_EQ(std::ranges::count(other.ranks, rank), 0)
+              << "rank " << rank << " has two tickets";
       running.push_back(a);
     }
     if (evicted) continue;
@@ -100,24 +104,38 @@ std::vector<Ticket> play(Job& job, unsigned seed) {
 
 std::vector<Ticket> only(const std::vector<Ticket>& tickets, std::set<Work> kinds) {
   std::vector<Ticket> some;
-  std::ranges::copy_if(tickets, std::back_inserter(some), [&](const Ticket& t) { return kinds.contains(t.work); });
+  std::ranges::copy_if(tickets, std::back_inserter(some),
+                       [&](const Ticket& t) { return kinds.contains(t.work); });
   return some;
 }
 
 TEST(Schedule, alternates_extraction_and_training_when_roles_are_fused) {
   Job two = job("fused", 1, 2, 9);
 
-  EXPECT_EQ(play(two, 1), (std::vector<Ticket>{{Work::download, 0}, {Work::tokenize, 0}, {Work::prepare, 0}, {Work::download, 1},
-                                               {Work::tokenize, 1}, {Work::restore, 0}, {Work::extract, 0}, {Work::train, 0},
-                                               {Work::extract, 1}, {Work::train, 1}}));
+  EXPECT_EQ(play(two, 1), (std::vector<Ticket>{{Work::download, 0},
+                                               {Work::tokenize, 0},
+                                               {Work::prepare, 0},
+                                               {Work::download, 1},
+                                               {Work::tokenize, 1},
+                                               {Work::restore, 0},
+                                               {Work::extract, 0},
+                                               {Work::train, 0},
+                                               {Work::extract, 1},
+                                               {Work::train, 1}}));
 }
 
 TEST(Schedule, evicts_the_oldest_trained_chunk_when_the_quota_is_full) {
   Job three = job("fused", 2, 3, 1);
 
   EXPECT_EQ(only(play(three, 1), {Work::extract, Work::train, Work::evict}),
-            (std::vector<Ticket>{{Work::extract, 0}, {Work::train, 0}, {Work::evict, 0}, {Work::extract, 1}, {Work::train, 1},
-                                 {Work::evict, 1}, {Work::extract, 2}, {Work::train, 2}}));
+            (std::vector<Ticket>{{Work::extract, 0},
+                                 {Work::train, 0},
+                                 {Work::evict, 0},
+                                 {Work::extract, 1},
+                                 {Work::train, 1},
+                                 {Work::evict, 1},
+                                 {Work::extract, 2},
+                                 {Work::train, 2}}));
 }
 
 TEST(Schedule, refuses_a_quota_held_by_a_chunk_that_is_not_next) {
@@ -140,7 +158,8 @@ TEST(Schedule, ends_with_every_visit_for_any_layout_rank_count_quota_and_order_o
             many.wanted_chunks = wanted;
             many.window = 2;
             const std::vector<Ticket> tickets = play(many, seed);
-            EXPECT_EQ(many.state.visits_done, wanted ? wanted : 7u) << layout << ranks << " quota " << quota << " seed " << seed;
+            EXPECT_EQ(many.state.visits_done, wanted ? wanted : 7u)
+                << layout << ranks << " quota " << quota << " seed " << seed;
             EXPECT_EQ(only(tickets, {Work::train}).size(), many.state.visits_done);
           }
 }
@@ -157,7 +176,12 @@ TEST(Schedule, streams_training_before_the_corpus_is_whole_when_its_length_is_gi
 
 TEST(Schedule, stops_downloading_when_the_queue_of_shards_is_full) {
   Job slow = job("split", 4, 50, 9);
-  slow.config = {.layout = "split", .download_ranks = 1, .tokenize_ranks = 1, .extract_ranks = 1, .train_ranks = 1, .queue_shards = 3};
+  slow.config = {.layout = "split",
+                 .download_ranks = 1,
+                 .tokenize_ranks = 1,
+                 .extract_ranks = 1,
+                 .train_ranks = 1,
+                 .queue_shards = 3};
   slow.plan = plan_roles(slow.config, 4, 2);
   for (int i = 0; i < 9; ++i) {
     const std::vector<Assignment> fresh = next_assignments(slow.config, slow.plan, slow.state, {});
@@ -172,12 +196,14 @@ TEST(Schedule, runs_ahead_of_training_by_the_queue_of_chunks_when_split) {
   Job ahead = job("split", 3, 9, 9);
   ahead.config.queue_chunks = 2;
   ahead.state.prepared = ahead.state.restored = true;
-  for (std::uint64_t s = 0; s < 9; ++s) ahead.state.downloaded.insert(s), ahead.state.tokenized.insert(s);
+  for (std::uint64_t s = 0; s < 9; ++s)
+    ahead.state.downloaded.insert(s), ahead.state.tokenized.insert(s);
   admit(ahead);
   const std::vector<Assignment> training{{{Work::train, 0}, {2}}};
   std::uint64_t extracted = 0;
   for (; extracted < 9; ++extracted) {
-    const std::vector<Assignment> fresh = next_assignments(ahead.config, ahead.plan, ahead.state, training);
+    const std::vector<Assignment> fresh =
+        next_assignments(ahead.config, ahead.plan, ahead.state, training);
     if (only({fresh.empty() ? Ticket{} : fresh.front().ticket}, {Work::extract}).empty()) break;
     apply(ahead, fresh.front().ticket);
   }
@@ -227,7 +253,8 @@ TEST(RolePlan, splits_by_itself_only_where_four_ranks_have_a_core_each) {
 }
 
 TEST(RolePlan, takes_counts_in_the_order_of_the_flow) {
-  const RolePlan plan = plan_roles({.download_ranks = 1, .tokenize_ranks = 1, .extract_ranks = 2, .train_ranks = 3}, 7, 2);
+  const RolePlan plan = plan_roles(
+      {.download_ranks = 1, .tokenize_ranks = 1, .extract_ranks = 2, .train_ranks = 3}, 7, 2);
 
   EXPECT_EQ(plan.ranks_with(Role::extract), (std::vector<int>{2, 3}));
   EXPECT_EQ(plan.ranks_with(Role::train), (std::vector<int>{4, 5, 6}));
@@ -238,7 +265,12 @@ TEST(RolePlan, refuses_what_does_not_fit) {
   EXPECT_THROW((void)plan_roles({.layout = "split"}, 1, 2), ConfigError);
   EXPECT_THROW((void)plan_roles({.layout = "split", .extract_ranks = 2}, 4, 2), ConfigError);
   EXPECT_THROW((void)plan_roles({.layout = "fused", .train_ranks = 2}, 4, 2), ConfigError);
-  EXPECT_THROW((void)plan_roles({.layout = "split", .download_ranks = 1, .tokenize_ranks = 1, .extract_ranks = 1, .train_ranks = 1}, 5, 2),
+  EXPECT_THROW((void)plan_roles({.layout = "split",
+                                 .download_ranks = 1,
+                                 .tokenize_ranks = 1,
+                                 .extract_ranks = 1,
+                                 .train_ranks = 1},
+                                5, 2),
                ConfigError);
 }
 

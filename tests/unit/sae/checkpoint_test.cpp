@@ -16,7 +16,8 @@ class Checkpoint : public ::testing::Test {
  protected:
   Checkpoint() : problem_(make_problem(16, 96, 4, 32, 8, true)) {
     folder_ = fs::path(::testing::TempDir()) /
-              (std::string("checkpoint_") + ::testing::UnitTest::GetInstance()->current_test_info()->name());
+              (std::string("checkpoint_") +
+               ::testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::remove_all(folder_);
     make_folder(folder_);
     step();
@@ -28,8 +29,11 @@ class Checkpoint : public ::testing::Test {
   }
   ~Checkpoint() override { fs::remove_all(folder_); }
 
-  void step() { (void)one_rank_step(*problem_.variant, problem_.state, problem_.batch(), {}, 10, 1.0); }
-  [[nodiscard]] std::string refusal(const SaeConfig& config, std::size_t d_in, const std::string& digest) const {
+  void step() {
+    (void)one_rank_step(*problem_.variant, problem_.state, problem_.batch(), {}, 10, 1.0);
+  }
+  [[nodiscard]] std::string refusal(const SaeConfig& config, std::size_t d_in,
+                                    const std::string& digest) const {
     try {
       (void)read_trainer_state(folder_, config, d_in, digest);
     } catch (const DataError& error) {
@@ -71,7 +75,8 @@ TEST_F(Checkpoint, has_bytes_that_depend_on_its_content_alone) {
 }
 
 TEST_F(Checkpoint, refuses_another_configuration_and_names_the_field) {
-  EXPECT_NE(refusal(problem_.config, 16, "xyz").find("config_digest is abc, expected xyz"), std::string::npos);
+  EXPECT_NE(refusal(problem_.config, 16, "xyz").find("config_digest is abc, expected xyz"),
+            std::string::npos);
   SaeConfig wider = problem_.config;
   wider.d_sae = 128;
   EXPECT_NE(refusal(wider, 16, "abc").find("W_enc"), std::string::npos);

@@ -8,7 +8,9 @@
 namespace refract {
 namespace {
 
-SaeConfig good() { return {.name = "small", .hook = "blocks.0.hook_resid_post", .d_sae = 64, .k = 4}; }
+SaeConfig good() {
+  return {.name = "small", .hook = "blocks.0.hook_resid_post", .d_sae = 64, .k = 4};
+}
 
 std::string refusal(const auto& config, const char* where) {
   try {
@@ -32,14 +34,16 @@ TEST(SaeConfig, refuses_k_above_d_sae_and_says_what_to_do) {
 }
 
 TEST(SaeConfig, refuses_impossible_values) {
-  for (const auto spoil : {+[](SaeConfig& c) { c.name = "a/b"; }, +[](SaeConfig& c) { c.k = 0; },
-                           +[](SaeConfig& c) { c.d_sae = 0; }, +[](SaeConfig& c) { c.aux.coefficient = -1; }}) {
+  for (const auto spoil :
+       {+[](SaeConfig& c) { c.name = "a/b"; }, +[](SaeConfig& c) { c.k = 0; },
+        +[](SaeConfig& c) { c.d_sae = 0; }, +[](SaeConfig& c) { c.aux.coefficient = -1; }}) {
     SaeConfig config = good();
     spoil(config);
     EXPECT_NE(refusal(config, "saes.0"), "");
   }
-  for (const auto spoil : {+[](OptimizerConfig& c) { c.lr = 0; }, +[](OptimizerConfig& c) { c.warmup = 0.9; },
-                           +[](OptimizerConfig& c) { c.beta2 = 1; }, +[](OptimizerConfig& c) { c.epsilon = 0; }}) {
+  for (const auto spoil :
+       {+[](OptimizerConfig& c) { c.lr = 0; }, +[](OptimizerConfig& c) { c.warmup = 0.9; },
+        +[](OptimizerConfig& c) { c.beta2 = 1; }, +[](OptimizerConfig& c) { c.epsilon = 0; }}) {
     OptimizerConfig config;
     spoil(config);
     EXPECT_NE(refusal(config, "train.optimizer"), "");

@@ -1,4 +1,5 @@
-// The whole way measure -> gradients -> weight gradients against finite differences of a loss written out in fp64.
+// The whole way measure -> gradients -> weight gradients against finite differences of a loss
+// written out in fp64.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -20,13 +21,15 @@ using Rows = std::vector<std::vector<double>>;
 
 Rows to_rows(TensorView<const float> view) {
   Rows rows(view.axis(0));
-  for (std::size_t i = 0; i < rows.size(); ++i) rows[i].assign(view.row(i).begin(), view.row(i).end());
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    rows[i].assign(view.row(i).begin(), view.row(i).end());
   return rows;
 }
 
-// Positive pre-activations of the whole batch, the k of each included row on average: what batchtopk keeps.
-std::set<std::pair<std::size_t, std::size_t>> largest_of_batch(const Rows& pre, const std::vector<std::uint8_t>& included,
-                                                               std::size_t k) {
+// Positive pre-activations of the whole batch, the k of each included row on average: what
+// batchtopk keeps.
+std::set<std::pair<std::size_t, std::size_t>> largest_of_batch(
+    const Rows& pre, const std::vector<std::uint8_t>& included, std::size_t k) {
   std::vector<std::pair<std::size_t, std::size_t>> all;
   std::size_t rows = 0;
   for (std::size_t i = 0; i < pre.size(); ++i) {
@@ -34,13 +37,14 @@ std::set<std::pair<std::size_t, std::size_t>> largest_of_batch(const Rows& pre, 
     for (std::size_t f = 0; included[i] && f < pre[i].size(); ++f)
       if (pre[i][f] > 0) all.emplace_back(i, f);
   }
-  std::stable_sort(all.begin(), all.end(), [&](auto a, auto b) { return pre[a.first][a.second] > pre[b.first][b.second]; });
+  std::stable_sort(all.begin(), all.end(),
+                   [&](auto a, auto b) { return pre[a.first][a.second] > pre[b.first][b.second]; });
   all.resize(std::min(all.size(), k * rows));
   return {all.begin(), all.end()};
 }
 
-// The loss of SPEC 6, aloud. The residual variance and the residual in AuxK are constants of the base point
-// (sg in the formula), so they are computed once.
+// The loss of SPEC 6, aloud. The residual variance and the residual in AuxK are constants of the
+// base point (sg in the formula), so they are computed once.
 struct PlainLoss {
   Rows x, W_enc, W_dec;
   std::vector<double> b_enc, b_dec;
@@ -49,14 +53,20 @@ struct PlainLoss {
   std::size_t k = 0, aux_k = 0;
   double coefficient = 0, l1 = 0;
   std::string variant;
-  std::set<std::pair<std::size_t, std::size_t>> selected;  // batchtopk: constant, as the selection's gradient is
+  std::set<std::pair<std::size_t, std::size_t>>
+      selected;  // batchtopk: constant, as the selection's gradient is
   Rows constant_error;
   double constant_variance = 0;
 
   explicit PlainLoss(const Problem& problem)
-      : x(to_rows(problem.x.cview())), W_enc(to_rows(problem.state.parameters.W_enc.cview())),
-        W_dec(to_rows(problem.state.parameters.W_dec.cview())), included(problem.included), k(problem.config.k),
-        aux_k(x[0].size() / 2), coefficient(problem.config.aux.coefficient), variant(problem.config.variant) {
+      : x(to_rows(problem.x.cview())),
+        W_enc(to_rows(problem.state.parameters.W_enc.cview())),
+        W_dec(to_rows(problem.state.parameters.W_dec.cview())),
+        included(problem.included),
+        k(problem.config.k),
+        aux_k(x[0].size() / 2),
+        coefficient(problem.config.aux.coefficient),
+        variant(problem.config.variant) {
     const SaeParameters& p = problem.state.parameters;
     b_enc.assign(p.b_enc.span().begin(), p.b_enc.span().end());
     b_dec.assign(p.b_dec.span().begin(), p.b_dec.span().end());
@@ -90,9 +100,10 @@ struct PlainLoss {
       for (std::size_t d = 0; d < b_dec.size(); ++d) out[f] += (x[i][d] - b_dec[d]) * W_enc[f][d];
     return out;
   }
-  static std::vector<std::size_t> largest(const std::vector<double>& values, std::vector<std::size_t> from,
-                                          std::size_t count) {
-    std::stable_sort(from.begin(), from.end(), [&](auto a, auto b) { return values[a] > values[b]; });
+  static std::vector<std::size_t> largest(const std::vector<double>& values,
+                                          std::vector<std::size_t> from, std::size_t count) {
+    std::stable_sort(from.begin(), from.end(),
+                     [&](auto a, auto b) { return values[a] > values[b]; });
     from.resize(std::min(count, from.size()));
     return from;
   }
@@ -100,7 +111,9 @@ struct PlainLoss {
     std::vector<std::size_t> all(p.size());
     std::iota(all.begin(), all.end(), 0U);
     if (variant == "topk") return largest(p, all, k);
-    std::erase_if(all, [&](std::size_t f) { return variant == "relu" ? !(p[f] > 0) : !selected.contains({i, f}); });
+    std::erase_if(all, [&](std::size_t f) {
+      return variant == "relu" ? !(p[f] > 0) : !selected.contains({i, f});
+    });
     return all;
   }
   [[nodiscard]] std::vector<double> error(std::size_t i) const {
@@ -151,7 +164,8 @@ enum class Dead { none, third, all };
 
 Problem problem_of(const std::string& variant, Dead dead) {
   Problem problem = make_problem(10, 48, 5, 24, 6, dead != Dead::none, 7, variant);
-  // All dead, and so low that fewer than k of a row are positive: there is less to select than asked for.
+  // All dead, and so low that fewer than k of a row are positive: there is less to select than
+  // asked for.
   if (dead == Dead::all)
     for (std::size_t f = 0; f < 48; ++f) {
       problem.state.age[f] = kDeadAfter;
@@ -166,7 +180,8 @@ TEST_P(GradientTest, equal_finite_differences_of_the_loss) {
   const auto& [variant, dead] = GetParam();
   Problem problem = problem_of(variant, dead);
   std::vector<GlobalStats> global;
-  const StepGradients gradients = step_gradients(*problem.variant, problem.state, problem.batch(), global);
+  const StepGradients gradients =
+      step_gradients(*problem.variant, problem.state, problem.batch(), global);
   PlainLoss loss(problem);
   StepLog log;
   problem.variant->finish(problem.state, problem.batch(), global, log);
@@ -191,10 +206,12 @@ TEST_P(GradientTest, equal_finite_differences_of_the_loss) {
       along += dW_dec[d] * loss.W_dec[f][d];
     }
     for (std::size_t d = 0; d < 10; ++d)
-      compare(gradients.features.dW_dec.row(f)[d], dW_dec[d] - along * loss.W_dec[f][d], "W_dec", f);
+      compare(gradients.features.dW_dec.row(f)[d], dW_dec[d] - along * loss.W_dec[f][d], "W_dec",
+              f);
   }
   for (std::size_t d = 0; d < 10; ++d)
-    compare(static_cast<float>(gradients.bias.db_dec[d]), loss.derivative(loss.b_dec[d]), "b_dec", d);
+    compare(static_cast<float>(gradients.bias.db_dec[d]), loss.derivative(loss.b_dec[d]), "b_dec",
+            d);
   EXPECT_GT(largest, 0.05);
   EXPECT_GT(nonzero, 400U);
 }
@@ -204,9 +221,10 @@ INSTANTIATE_TEST_SUITE_P(Variants, GradientTest,
                                             ::testing::Values(Dead::none, Dead::third, Dead::all)),
                          [](const auto& each) {
                            const Dead dead = std::get<1>(each.param);
-                           return std::get<0>(each.param) + (dead == Dead::none    ? ""
-                                                             : dead == Dead::third ? "_with_dead_features"
-                                                                                   : "_with_all_features_dead");
+                           return std::get<0>(each.param) + (dead == Dead::none ? ""
+                                                             : dead == Dead::third
+                                                                 ? "_with_dead_features"
+                                                                 : "_with_all_features_dead");
                          });
 
 // A decoder some of whose entries are at their bound.
@@ -215,7 +233,8 @@ Problem bounded_problem(const std::string& variant) {
   SaeParameters& p = problem.state.parameters;
   p.non_negative_decoder = true;
   for (std::size_t f = 0; f < 48; ++f) {
-    if (variant == "relu") p.b_enc.data()[f] -= 2;  // or half of all features add up to far more than x
+    if (variant == "relu")
+      p.b_enc.data()[f] -= 2;  // or half of all features add up to far more than x
     double squared = 0;
     for (float& value : p.W_dec.row(f)) squared += std::pow(value = std::max(value, 0.0F), 2);
     for (float& value : p.W_dec.row(f)) value = static_cast<float>(value / std::sqrt(squared));
@@ -223,7 +242,8 @@ Problem bounded_problem(const std::string& variant) {
   return problem;
 }
 
-// W_dec moved by -length * direction, then to the nearest unit rows without negative entries, in fp64.
+// W_dec moved by -length * direction, then to the nearest unit rows without negative entries, in
+// fp64.
 Rows descended(const Rows& W_dec, const Rows& direction, double length) {
   Rows moved = W_dec;
   for (std::size_t f = 0; f < moved.size(); ++f) {
@@ -237,13 +257,14 @@ Rows descended(const Rows& W_dec, const Rows& direction, double length) {
 
 class NonNegativeDecoder : public ::testing::TestWithParam<std::string> {};
 
-// Along a descent that is set back to the bound, the loss falls by the squared norm of the true slope. The gradient
-// without its bound would promise more.
+// Along a descent that is set back to the bound, the loss falls by the squared norm of the true
+// slope. The gradient without its bound would promise more.
 TEST_P(NonNegativeDecoder, has_a_gradient_whose_norm_is_the_slope_of_the_bounded_loss) {
   Problem problem = bounded_problem(GetParam()), free = bounded_problem(GetParam());
   free.state.parameters.non_negative_decoder = false;
   std::vector<GlobalStats> global;
-  const StepGradients bounded = step_gradients(*problem.variant, problem.state, problem.batch(), global);
+  const StepGradients bounded =
+      step_gradients(*problem.variant, problem.state, problem.batch(), global);
   const StepGradients unbounded = step_gradients(*free.variant, free.state, free.batch(), global);
   PlainLoss loss(problem);
   const Rows W_dec = loss.W_dec;
@@ -257,7 +278,8 @@ TEST_P(NonNegativeDecoder, has_a_gradient_whose_norm_is_the_slope_of_the_bounded
   double squared = 0, squared_unbounded = 0;
   std::size_t held = 0, free_at_bound = 0;
   for (std::size_t i = 0; i < bounded.features.dW_dec.size(); ++i) {
-    const double ours = bounded.features.dW_dec.data()[i], theirs = unbounded.features.dW_dec.data()[i];
+    const double ours = bounded.features.dW_dec.data()[i],
+                 theirs = unbounded.features.dW_dec.data()[i];
     squared += ours * ours;
     squared_unbounded += theirs * theirs;
     const bool at_bound = problem.state.parameters.W_dec.data()[i] == 0;
@@ -271,16 +293,19 @@ TEST_P(NonNegativeDecoder, has_a_gradient_whose_norm_is_the_slope_of_the_bounded
   EXPECT_GT(free_at_bound, 20U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Variants, NonNegativeDecoder, ::testing::Values("topk", "batchtopk", "relu"),
+INSTANTIATE_TEST_SUITE_P(Variants, NonNegativeDecoder,
+                         ::testing::Values("topk", "batchtopk", "relu"),
                          [](const auto& each) { return each.param; });
 
 TEST(WeightGradients, the_squared_norm_is_that_of_all_gradients) {
   const Problem problem = make_problem(12, 130, 5, 24, 6, true);
   std::vector<GlobalStats> global;
-  const StepGradients gradients = step_gradients(*problem.variant, problem.state, problem.batch(), global);
+  const StepGradients gradients =
+      step_gradients(*problem.variant, problem.state, problem.batch(), global);
 
   double expected = 0;
-  for (const auto& tensor : {&gradients.features.dW_enc, &gradients.features.db_enc, &gradients.features.dW_dec})
+  for (const auto& tensor :
+       {&gradients.features.dW_enc, &gradients.features.db_enc, &gradients.features.dW_dec})
     for (const float value : tensor->span()) expected += double(value) * double(value);
   for (const double value : gradients.bias.db_dec) expected += value * value;
   EXPECT_NEAR(gradients.bias.squared_norm, expected, 1e-12 * expected);

@@ -84,9 +84,11 @@ TEST(Adam, moves_a_non_negative_decoder_to_the_nearest_allowed_row) {
 
   adam_update(state, gradients, {{}, 1, 1, 1});
 
-  // (-0.4, 0.8, -1) and (-0.4, -1, -0.2): where nothing is positive, the axis of the largest entry is nearest.
+  // (-0.4, 0.8, -1) and (-0.4, -1, -0.2): where nothing is positive, the axis of the largest entry
+  // is nearest.
   const std::vector<float> expected{0, 1, 0, 0, 0, 1};
-  for (std::size_t i = 0; i < 6; ++i) EXPECT_FLOAT_EQ(state.parameters.W_dec.data()[i], expected[i]) << i;
+  for (std::size_t i = 0; i < 6; ++i)
+    EXPECT_FLOAT_EQ(state.parameters.W_dec.data()[i], expected[i]) << i;
 }
 
 }  // namespace

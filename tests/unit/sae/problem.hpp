@@ -21,23 +21,35 @@ struct Problem {
   [[nodiscard]] Batch batch() const { return part(0, x.axis(0)); }
   // The rows a rank with `rows` rows from `first` would hold.
   [[nodiscard]] Batch part(std::size_t first, std::size_t rows) const {
-    return {x.cview().rows(first, rows), std::span(included).subspan(first, rows), first, x.axis(0), slice_rows, true};
+    return {x.cview().rows(first, rows),
+            std::span(included).subspan(first, rows),
+            first,
+            x.axis(0),
+            slice_rows,
+            true};
   }
 };
 
 inline void fill_normal(std::span<float> values, std::uint64_t seed, double scale) {
   const CounterRng rng(Purpose::test, {seed});
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(scale * rng.normal(i));
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<float>(scale * rng.normal(i));
 }
 
 inline constexpr std::uint64_t kDeadAfter = 1000;
 
-// `dead`: every third feature is dead. Weights are untied and biases set, so that every gradient is non-trivial.
+// `dead`: every third feature is dead. Weights are untied and biases set, so that every gradient is
+// non-trivial.
 inline Problem make_problem(std::size_t d_in, std::size_t d_sae, std::size_t k, std::size_t rows,
                             std::size_t slice_rows, bool dead, std::uint64_t seed = 7,
                             const std::string& variant = "topk") {
   Problem made;
-  made.config = {.name = "test", .hook = "blocks.0.hook_resid_post", .variant = variant, .d_sae = d_sae, .k = k, .seed = seed};
+  made.config = {.name = "test",
+                 .hook = "blocks.0.hook_resid_post",
+                 .variant = variant,
+                 .d_sae = d_sae,
+                 .k = k,
+                 .seed = seed};
   made.config.aux.coefficient = 0.5;
   made.variant = make_variant(made.config, d_in, kDeadAfter);
   std::vector<float> median(d_in);

@@ -23,14 +23,17 @@ constexpr std::size_t kDim = 32, kFeatures = 200, kRows = 256;
 const std::map<std::string, std::string> kMetadata{{"hook_name", "\"blocks.0.hook_resid_post\""},
                                                    {"context_size", "256"}};
 
-// The folder of every variant and dtype, and beside each `expected.safetensors`: raw rows `x` and the dense
-// activations `feature_acts` refract computes for them, for tests/interop/saelens_test.py.
+// The folder of every variant and dtype, and beside each `expected.safetensors`: raw rows `x` and
+// the dense activations `feature_acts` refract computes for them, for
+// tests/interop/saelens_test.py.
 void write_golden_folder(const fs::path& folder, const Problem& problem, DType dtype) {
   make_folder(folder);
   const SaeParameters& p = problem.state.parameters;
-  write_saelens_folder(folder, problem.variant->export_for_saelens(p, kInputScale), dtype, kMetadata);
+  write_saelens_folder(folder, problem.variant->export_for_saelens(p, kInputScale), dtype,
+                       kMetadata);
   Tensor<float> scaled(Shape{kRows, kDim});
-  for (std::size_t i = 0; i < scaled.size(); ++i) scaled.data()[i] = problem.x.data()[i] * kInputScale;
+  for (std::size_t i = 0; i < scaled.size(); ++i)
+    scaled.data()[i] = problem.x.data()[i] * kInputScale;
   SparseActs acts;
   problem.variant->encode(p, scaled.cview(), 0, acts);
   Tensor<float> dense(Shape{kRows, kFeatures});
@@ -84,7 +87,8 @@ TEST_F(SaeLens, folders_hold_what_its_loader_reads) {
 TEST_F(SaeLens, export_computes_the_same_activations_on_raw_input) {
   const fs::path folder = folder_ / "topk-fp32";
   write_golden_folder(folder, problem_, DType::f32);
-  const SafetensorsFile weights(folder / "sae_weights.safetensors"), expected(folder / "expected.safetensors");
+  const SafetensorsFile weights(folder / "sae_weights.safetensors"),
+      expected(folder / "expected.safetensors");
   const auto W_enc = read_f32(weights.at("W_enc")), b_enc = read_f32(weights.at("b_enc"));
   const auto b_dec = read_f32(weights.at("b_dec")), acts = read_f32(expected.at("feature_acts"));
 
@@ -95,7 +99,8 @@ TEST_F(SaeLens, export_computes_the_same_activations_on_raw_input) {
       if (ours == 0) continue;
       double theirs = b_enc[f];
       for (std::size_t d = 0; d < kDim; ++d)
-        theirs += (double(problem_.x.row(row)[d]) - double(b_dec[d])) * double(W_enc[d * kFeatures + f]);
+        theirs +=
+            (double(problem_.x.row(row)[d]) - double(b_dec[d])) * double(W_enc[d * kFeatures + f]);
       largest = std::max(largest, ours);
       worst = std::max(worst, std::abs(ours - theirs));
     }

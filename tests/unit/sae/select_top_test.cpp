@@ -14,7 +14,8 @@ namespace {
 std::vector<std::uint32_t> naive_top(const std::vector<float>& values, std::size_t k, float floor) {
   std::vector<std::uint32_t> order(values.size());
   std::iota(order.begin(), order.end(), 0U);
-  std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return values[a] > values[b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](auto a, auto b) { return values[a] > values[b]; });
   order.resize(std::min(k, order.size()));
   std::erase_if(order, [&](auto i) { return !(values[i] > floor); });
   std::sort(order.begin(), order.end());
@@ -55,9 +56,11 @@ TEST(SelectTop, agrees_with_a_full_sort_for_many_sizes) {
           std::vector<float> values(n);
           // Coarse values on odd seeds: many ties.
           for (std::size_t i = 0; i < n; ++i)
-            values[i] = seed % 2 != 0 ? static_cast<float>(rng.below(i, 9)) - 4 : static_cast<float>(rng.normal(i));
+            values[i] = seed % 2 != 0 ? static_cast<float>(rng.below(i, 9)) - 4
+                                      : static_cast<float>(rng.normal(i));
 
-          EXPECT_EQ(select(values, k, floor), naive_top(values, k, floor)) << n << " " << k << " seed " << seed;
+          EXPECT_EQ(select(values, k, floor), naive_top(values, k, floor))
+              << n << " " << k << " seed " << seed;
           ++compared;
         }
   EXPECT_GT(compared, 500U);

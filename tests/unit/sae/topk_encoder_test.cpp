@@ -1,5 +1,5 @@
-// TopkEncoder on the CPU, against a plain one. tests/gpu/sae checks the CUDA body with the same comparisons, which
-// are here shown to notice what is wrong.
+// TopkEncoder on the CPU, against a plain one. tests/gpu/sae checks the CUDA body with the same
+// comparisons, which are here shown to notice what is wrong.
 #include "refract/sae/topk_encoder.hpp"
 
 #include <gtest/gtest-spi.h>
@@ -21,7 +21,8 @@ Selected plain(const SaeParameters& p, const Tensor<float>& x, std::size_t k) {
   for (std::size_t row = 0; row < x.axis(0); ++row) {
     std::vector<float> pre(p.d_sae());
     for (std::size_t f = 0; f < pre.size(); ++f) {
-      for (std::size_t d = p.d_in(); d-- > 0;) pre[f] += (x.row(row)[d] - p.b_dec.data()[d]) * p.W_enc.row(f)[d];
+      for (std::size_t d = p.d_in(); d-- > 0;)
+        pre[f] += (x.row(row)[d] - p.b_dec.data()[d]) * p.W_enc.row(f)[d];
       pre[f] += p.b_enc.data()[f];
     }
     std::vector<std::uint32_t> order(pre.size());
@@ -53,8 +54,8 @@ TEST(TopkEncoder, agrees_with_the_plain_one_within_the_rounding_of_a_sum) {
   const SaeParameters parameters = test::normal_parameters(1001, 771, 1);
   const Tensor<float> x = test::normal_rows(35, 771, 2);
 
-  const std::size_t shared =
-      test::expect_close(test::encode_on_cpu(parameters, x, 32), plain(parameters, x, 32), parameters, x);
+  const std::size_t shared = test::expect_close(test::encode_on_cpu(parameters, x, 32),
+                                                plain(parameters, x, 32), parameters, x);
 
   EXPECT_GT(shared, 35U * 30U);
 }

@@ -39,7 +39,8 @@ TEST(TopK, keeps_the_k_largest_and_zeroes_the_rest) {
 
   variant->encode(p, TensorView<const float>(x.data(), Shape{2, 2}), 0, acts);
 
-  EXPECT_EQ(acts.row_starts, (std::vector<std::uint64_t>{0, 2, 3}));  // second row: one positive value only
+  EXPECT_EQ(acts.row_starts,
+            (std::vector<std::uint64_t>{0, 2, 3}));  // second row: one positive value only
   EXPECT_EQ(acts.features, (std::vector<std::uint32_t>{0, 2, 3}));
   EXPECT_EQ(acts.values, (std::vector<float>{2, 3, 1}));
 }
@@ -54,7 +55,8 @@ TEST(TopK, decodes_in_feature_order_and_adds_b_dec) {
 
   decode(p, acts, x_hat.view());
 
-  EXPECT_EQ(std::vector<float>(x_hat.span().begin(), x_hat.span().end()), (std::vector<float>{2, 2, 0, -1}));
+  EXPECT_EQ(std::vector<float>(x_hat.span().begin(), x_hat.span().end()),
+            (std::vector<float>{2, 2, 0, -1}));
 }
 
 TEST(TopK, gives_the_same_bytes_for_any_number_of_threads) {
@@ -93,16 +95,20 @@ TEST(TopK, rows_split_over_ranks_have_the_bytes_of_one_rank) {
   std::vector<std::size_t> entries(2, 0);
   for (std::size_t rank = 0; rank < 3; ++rank) {
     RowGradients part;
-    problem.variant->gradients(problem.state, split[rank], split_global, *split_scratch[rank], part);
+    problem.variant->gradients(problem.state, split[rank], split_global, *split_scratch[rank],
+                               part);
     ASSERT_EQ(part.terms.size(), 2U);
     for (std::size_t t = 0; t < 2; ++t) {
       const GradientTerm &mine = part.terms[t], &all = one.terms[t];
       const std::size_t count = mine.acts.values.size(), at = entries[t];
       ASSERT_LE(at + count, all.acts.values.size());
-      EXPECT_TRUE(same_bytes<float>(mine.v.cview().span(),
-                                    all.v.cview().rows(split[rank].first_row, split[rank].x.axis(0)).span()));
-      EXPECT_TRUE(same_bytes(std::span<const float>(mine.acts.values), std::span(all.acts.values).subspan(at, count)));
-      EXPECT_TRUE(same_bytes(std::span<const float>(mine.pre_grads), std::span(all.pre_grads).subspan(at, count)));
+      EXPECT_TRUE(same_bytes<float>(
+          mine.v.cview().span(),
+          all.v.cview().rows(split[rank].first_row, split[rank].x.axis(0)).span()));
+      EXPECT_TRUE(same_bytes(std::span<const float>(mine.acts.values),
+                             std::span(all.acts.values).subspan(at, count)));
+      EXPECT_TRUE(same_bytes(std::span<const float>(mine.pre_grads),
+                             std::span(all.pre_grads).subspan(at, count)));
       EXPECT_TRUE(same_bytes(std::span<const std::uint32_t>(mine.acts.features),
                              std::span(all.acts.features).subspan(at, count)));
       entries[t] += count;
@@ -116,12 +122,14 @@ TEST(TopK, rows_split_over_ranks_have_the_bytes_of_one_rank) {
 TEST(TopK, excluded_rows_take_part_in_nothing) {
   Problem problem = make_problem(16, 96, 4, 32, 8, true);
   std::vector<GlobalStats> before_global, after_global;
-  const StepGradients before = step_gradients(*problem.variant, problem.state, problem.batch(), before_global);
+  const StepGradients before =
+      step_gradients(*problem.variant, problem.state, problem.batch(), before_global);
   for (std::size_t row = 0; row < 32; ++row)
     if (problem.included[row] == 0)
       for (float& value : problem.x.row(row)) value = 1e6F;
 
-  const StepGradients after = step_gradients(*problem.variant, problem.state, problem.batch(), after_global);
+  const StepGradients after =
+      step_gradients(*problem.variant, problem.state, problem.batch(), after_global);
 
   EXPECT_EQ(before_global[0].counts, after_global[0].counts);
   EXPECT_EQ(before_global[0].sums, after_global[0].sums);
@@ -134,7 +142,8 @@ TEST(TopK, a_batch_of_excluded_rows_alone_changes_nothing) {
   problem.included.assign(32, 0);
   std::vector<GlobalStats> global;
 
-  const StepGradients gradients = step_gradients(*problem.variant, problem.state, problem.batch(), global);
+  const StepGradients gradients =
+      step_gradients(*problem.variant, problem.state, problem.batch(), global);
 
   EXPECT_EQ(gradients.bias.squared_norm, 0);
 }
@@ -170,7 +179,8 @@ TEST(TopK, nan_in_a_row_reaches_the_gradient_norm) {
   problem.x.row(0)[0] = std::numeric_limits<float>::quiet_NaN();
   std::vector<GlobalStats> global;
 
-  const StepGradients gradients = step_gradients(*problem.variant, problem.state, problem.batch(), global);
+  const StepGradients gradients =
+      step_gradients(*problem.variant, problem.state, problem.batch(), global);
 
   EXPECT_FALSE(std::isfinite(gradients.bias.squared_norm));
 }

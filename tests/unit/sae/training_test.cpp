@@ -21,7 +21,8 @@ void sparse_rows(const Tensor<float>& planted, std::uint64_t batch, Tensor<float
     for (std::size_t j = 0; j < 3; ++j) {
       const std::size_t f = rng.below(row * 8 + j, kPlanted);
       const double amount = 1 + rng.uniform(row * 8 + 4 + j);
-      for (std::size_t d = 0; d < kDim; ++d) x.row(row)[d] += static_cast<float>(amount) * planted.row(f)[d];
+      for (std::size_t d = 0; d < kDim; ++d)
+        x.row(row)[d] += static_cast<float>(amount) * planted.row(f)[d];
     }
   }
 }
@@ -53,7 +54,8 @@ TEST(Training, lowers_the_loss_and_recovers_planted_features) {
   constexpr std::uint64_t kSteps = 1500;
   for (std::uint64_t step = 0; step < kSteps; ++step) {
     sparse_rows(planted, step, x);
-    last = one_rank_step(*variant, state, {x.cview(), included, 0, kRows, 64, true}, {.lr = 3e-3}, kSteps, 1.0);
+    last = one_rank_step(*variant, state, {x.cview(), included, 0, kRows, 64, true}, {.lr = 3e-3},
+                         kSteps, 1.0);
     if (step == 0) first = last;
   }
 
@@ -94,7 +96,8 @@ TEST(InitialParameters, are_tied_unit_rows_that_depend_on_seed_and_feature_alone
   const SaeParameters small = initial_parameters(config, *variant, median);
   config.d_sae = 128;
   const SaeParameters large = initial_parameters(config, *variant, median);
-  const SaeParameters control = initial_parameters(config, *variant, median, Purpose::random_control);
+  const SaeParameters control =
+      initial_parameters(config, *variant, median, Purpose::random_control);
 
   double squared = 0;
   for (std::size_t d = 0; d < kDim; ++d) {

@@ -14,13 +14,16 @@ using namespace testing_support;
 
 class EveryVariant : public ::testing::TestWithParam<std::string_view> {
  protected:
-  [[nodiscard]] Problem problem() const { return make_problem(10, 130, 5, 48, 6, true, 7, std::string(GetParam())); }
+  [[nodiscard]] Problem problem() const {
+    return make_problem(10, 130, 5, 48, 6, true, 7, std::string(GetParam()));
+  }
 };
 
 // Rows cut over three ranks, unevenly: the row gradients must be those of one rank, byte for byte.
 TEST_P(EveryVariant, gives_rows_the_same_gradients_however_they_are_shared_out) {
   Problem whole = problem();
-  for (std::size_t row = 30; row < 36; ++row) whole.included[row] = 0;  // the second rank has no row to show
+  for (std::size_t row = 30; row < 36; ++row)
+    whole.included[row] = 0;  // the second rank has no row to show
   const Batch all = whole.batch();
   const std::vector<Batch> parts{whole.part(0, 30), whole.part(30, 6), whole.part(36, 12)};
   std::vector<std::unique_ptr<StepScratch>> one, three;
@@ -41,7 +44,8 @@ TEST_P(EveryVariant, gives_rows_the_same_gradients_however_they_are_shared_out) 
       const GradientTerm &mine = rows.terms[t], &theirs = expected.terms[t];
       const std::size_t first = parts[p].first_row, at = theirs.acts.row_starts[first];
       ASSERT_EQ(mine.acts.values.size(), theirs.acts.row_starts[first + parts[p].x.axis(0)] - at);
-      EXPECT_EQ(0, std::memcmp(mine.v.data(), theirs.v.row(first).data(), mine.v.size() * sizeof(float)));
+      EXPECT_EQ(
+          0, std::memcmp(mine.v.data(), theirs.v.row(first).data(), mine.v.size() * sizeof(float)));
       for (std::size_t e = 0; e < mine.acts.values.size(); ++e) {
         EXPECT_EQ(mine.acts.features[e], theirs.acts.features[at + e]);
         EXPECT_EQ(mine.acts.values[e], theirs.acts.values[at + e]);
@@ -70,10 +74,12 @@ TEST_P(EveryVariant, lowers_its_loss_when_it_trains) {
   Problem training = problem();
   OptimizerConfig optimizer;
   optimizer.lr = 3e-3;
-  const double first = one_rank_step(*training.variant, training.state, training.batch(), optimizer, 200, 1.0).loss;
+  const double first =
+      one_rank_step(*training.variant, training.state, training.batch(), optimizer, 200, 1.0).loss;
   double last = 0;
   for (int step = 1; step < 200; ++step)
-    last = one_rank_step(*training.variant, training.state, training.batch(), optimizer, 200, 1.0).loss;
+    last = one_rank_step(*training.variant, training.state, training.batch(), optimizer, 200, 1.0)
+               .loss;
 
   EXPECT_LT(last, 0.7 * first);
 }
@@ -85,7 +91,8 @@ TEST_P(EveryVariant, keeps_the_decoder_non_negative_with_unit_rows_when_asked) {
   training.state = initial_state(training.config, *training.variant, median);
   std::vector<GlobalStats> global;
   for (std::uint64_t step = 0; step < 50; ++step) {
-    const StepGradients gradients = step_gradients(*training.variant, training.state, training.batch(), global);
+    const StepGradients gradients =
+        step_gradients(*training.variant, training.state, training.batch(), global);
     adam_update(training.state, gradients.features,
                 {.config = {}, .lr = 0.05, .gradient_scale = 1, .step = step + 1});
   }
@@ -119,7 +126,8 @@ TEST(BatchTopK, keeps_k_of_each_included_row_on_average_and_not_of_each) {
   const Problem problem = make_problem(10, 130, 5, 48, 6, false, 7, "batchtopk");
   std::vector<std::uint64_t> per_row;
 
-  EXPECT_EQ(selected_by(problem, &per_row), 5u * static_cast<std::uint64_t>(std::ranges::count(problem.included, 1)));
+  EXPECT_EQ(selected_by(problem, &per_row),
+            5u * static_cast<std::uint64_t>(std::ranges::count(problem.included, 1)));
   EXPECT_NE(*std::ranges::min_element(per_row), *std::ranges::max_element(per_row));
 }
 
@@ -127,7 +135,8 @@ TEST(BatchTopK, gives_ties_to_the_lower_row_and_then_the_lower_feature) {
   Problem problem = make_problem(4, 8, 1, 12, 2, false, 7, "batchtopk");
   std::ranges::fill(problem.included, std::uint8_t{1});
   std::ranges::fill(problem.state.parameters.W_enc.span(), 0.0F);
-  std::ranges::fill(problem.state.parameters.b_enc.span(), 0.5F);  // every pre-activation is the same
+  std::ranges::fill(problem.state.parameters.b_enc.span(),
+                    0.5F);  // every pre-activation is the same
   std::vector<std::uint64_t> per_row;
 
   EXPECT_EQ(selected_by(problem, &per_row), 12u);
@@ -140,9 +149,12 @@ TEST(BatchTopK, gives_ties_to_the_same_entries_on_any_ranks) {
   std::ranges::fill(problem.state.parameters.W_enc.span(), 0.0F);
   std::ranges::fill(problem.state.parameters.b_enc.span(), 0.5F);
   problem.state.parameters.W_enc.row(2)[0] = 1;
-  std::ranges::copy(std::vector<std::uint8_t>{1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 0}, problem.included.begin());
-  for (std::size_t row = 0; row < 12; ++row)  // feature 2 is larger in odd rows and absent from even ones
-    problem.x.row(row)[0] = problem.state.parameters.b_dec.data()[0] + (row % 2 == 1 ? 1.0F : -2.0F);
+  std::ranges::copy(std::vector<std::uint8_t>{1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 0},
+                    problem.included.begin());
+  for (std::size_t row = 0; row < 12;
+       ++row)  // feature 2 is larger in odd rows and absent from even ones
+    problem.x.row(row)[0] =
+        problem.state.parameters.b_dec.data()[0] + (row % 2 == 1 ? 1.0F : -2.0F);
   std::vector<std::uint64_t> one;
   const std::vector<Batch> parts{problem.part(0, 2), problem.part(2, 4), problem.part(6, 6)};
   std::vector<std::unique_ptr<StepScratch>> scratch;
@@ -156,7 +168,8 @@ TEST(BatchTopK, gives_ties_to_the_same_entries_on_any_ranks) {
     for (std::size_t i = 0; i + 1 < starts.size(); ++i) three.push_back(starts[i + 1] - starts[i]);
   }
 
-  // 3 x 10 of the batch: the four larger ones of odd rows, then 26 equals: rows 0, 1, 2 have 7 each, row 4 gets 5.
+  // 3 x 10 of the batch: the four larger ones of odd rows, then 26 equals: rows 0, 1, 2 have 7
+  // each, row 4 gets 5.
   EXPECT_EQ(one, (std::vector<std::uint64_t>{7, 8, 7, 0, 5, 1, 0, 1, 0, 1, 0, 0}));
   EXPECT_EQ(three, one);
 }
@@ -169,7 +182,8 @@ TEST(BatchTopK, keeps_all_positive_values_when_there_are_fewer) {
     for (std::size_t f = 0; f < 8 && problem.included[row] != 0; ++f) {
       double pre = p.b_enc.data()[f];
       for (std::size_t d = 0; d < 4; ++d)
-        pre += (double(problem.x.row(row)[d]) - double(p.b_dec.data()[d])) * double(p.W_enc.row(f)[d]);
+        pre +=
+            (double(problem.x.row(row)[d]) - double(p.b_dec.data()[d])) * double(p.W_enc.row(f)[d]);
       positive += pre > 0;
     }
 
@@ -229,8 +243,10 @@ TEST(Relu, raises_its_penalty_linearly) {
   problem.variant = make_variant(problem.config, 10, kDeadAfter);
   OptimizerConfig still;
   still.lr = 1e-30;
-  const double first = one_rank_step(*problem.variant, problem.state, problem.batch(), still, 10, 1.0).aux_loss;
-  const double second = one_rank_step(*problem.variant, problem.state, problem.batch(), still, 10, 1.0).aux_loss;
+  const double first =
+      one_rank_step(*problem.variant, problem.state, problem.batch(), still, 10, 1.0).aux_loss;
+  const double second =
+      one_rank_step(*problem.variant, problem.state, problem.batch(), still, 10, 1.0).aux_loss;
 
   EXPECT_NEAR(second, 2 * first, 1e-6 * second);
 }

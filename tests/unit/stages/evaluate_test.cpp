@@ -17,7 +17,8 @@ namespace {
 constexpr std::size_t kDim = 6;
 constexpr const char* kHook = "blocks.0.hook_resid_post";
 
-// A model whose residual stream is a function of the token, and whose loss is 1 plus how far the stream was moved.
+// A model whose residual stream is a function of the token, and whose loss is 1 plus how far the
+// stream was moved.
 class MovedStream final : public LanguageModel {
  public:
   static std::vector<float> stream_of(std::uint32_t id) {
@@ -29,10 +30,12 @@ class MovedStream final : public LanguageModel {
   [[nodiscard]] const ModelInfo& info() const override { return info_; }
   void require(HookPoint) const override {}
   void forward(const PackedTokens&, int, Tap&, Stream&) const override { FAIL(); }
-  void next_token_nll(const PackedTokens& tokens, Tap& tap, std::span<float> nll, Stream&) const override {
+  void next_token_nll(const PackedTokens& tokens, Tap& tap, std::span<float> nll,
+                      Stream&) const override {
     const std::size_t n = tokens.ids.size();
     Tensor<float> values(Shape{n, kDim});
-    for (std::size_t i = 0; i < n; ++i) std::ranges::copy(stream_of(tokens.ids[i]), values.row(i).begin());
+    for (std::size_t i = 0; i < n; ++i)
+      std::ranges::copy(stream_of(tokens.ids[i]), values.row(i).begin());
     tap.at(parse_hook_point(kHook), values.view());
     for (std::size_t i = 0; i < n; ++i) {
       const std::vector<float> before = stream_of(tokens.ids[i]);
@@ -47,10 +50,13 @@ class MovedStream final : public LanguageModel {
   ModelInfo info_;
 };
 
-// One shard of four documents of 20, 25, 30 and 35 tokens, all held out, in contexts of 32 with BOS 0.
+// One shard of four documents of 20, 25, 30 and 35 tokens, all held out, in contexts of 32 with BOS
+// 0.
 class Evaluate : public ::testing::Test {
  protected:
-  Evaluate() : folder_(fs::path(::testing::TempDir()) / "evaluate_test"), corpus_(std::vector<std::uint8_t>(100, 0), 2) {
+  Evaluate()
+      : folder_(fs::path(::testing::TempDir()) / "evaluate_test"),
+        corpus_(std::vector<std::uint8_t>(100, 0), 2) {
     fs::remove_all(folder_);
     make_folder(folder_);
     write_corpus();
@@ -65,7 +71,8 @@ class Evaluate : public ::testing::Test {
     hook.mean.assign(kDim, 2);
     hook.geometric_median.assign(kDim, 2);
     hook.covariance.assign(kDim * kDim, 0);
-    for (std::size_t d = 0; d < kDim; ++d) hook.covariance[d * kDim + d] = 1 + 0.1 * static_cast<double>(d);
+    for (std::size_t d = 0; d < kDim; ++d)
+      hook.covariance[d * kDim + d] = 1 + 0.1 * static_cast<double>(d);
     parameters_ = initial_parameters(config_, *variant_, std::vector<float>(kDim, 1));
   }
   ~Evaluate() override { fs::remove_all(folder_); }
@@ -82,13 +89,15 @@ class Evaluate : public ::testing::Test {
       shard.document_key.push_back(document);
       shard.page_id.push_back(document + 1);
       shard.revision.push_back(1);
-      for (auto* strings : {&shard.title, &shard.url, &shard.links, &shard.text}) strings->emplace_back();
+      for (auto* strings : {&shard.title, &shard.url, &shard.links, &shard.text})
+        strings->emplace_back();
     }
     shard.token_begin.assign(shard.ids.size(), 0);
     shard.token_end.assign(shard.ids.size(), 0);
     (void)write_token_shard(folder_ / "tokens.h5", shard, {});
-    const ContextTableData table = build_contexts({.length = 32, .bos_id = 0}, shard.document_token_starts,
-                                                  std::vector<std::uint8_t>(4, 1), std::vector<std::uint8_t>(4, 1));
+    const ContextTableData table =
+        build_contexts({.length = 32, .bos_id = 0}, shard.document_token_starts,
+                       std::vector<std::uint8_t>(4, 1), std::vector<std::uint8_t>(4, 1));
     contexts_ = table.contexts();
     (void)write_contexts(folder_ / "contexts.h5", table, {});
     corpus_.add_shard({folder_ / "tokens.h5", folder_ / "contexts.h5"});
@@ -98,7 +107,8 @@ class Evaluate : public ::testing::Test {
     RowIdentity identity;
     for (std::size_t context = 0; context < contexts_; ++context) {
       const ContextInput input = corpus_.input(context);
-      for (std::size_t slot = 0; slot < input.ids.size(); ++slot) identity.append(input.slots, slot);
+      for (std::size_t slot = 0; slot < input.ids.size(); ++slot)
+        identity.append(input.slots, slot);
     }
     ChunkSpec spec;
     spec.permuted = false;
@@ -155,8 +165,8 @@ TEST_F(Evaluate, measures_in_raw_units_whatever_the_input_scale) {
 
 TEST_F(Evaluate, cross_entropy_is_that_of_the_moved_stream) {
   const EvaluatedSae one = sae();
-  const MetricReport report =
-      evaluate_cross_entropy({&one, 1}, model_, corpus_, *heldout_, calibration_.of(kHook), 100000, 1)[0];
+  const MetricReport report = evaluate_cross_entropy({&one, 1}, model_, corpus_, *heldout_,
+                                                     calibration_.of(kHook), 100000, 1)[0];
 
   double zero = 0, tokens = 0;
   for (std::size_t context = 0; context < contexts_; ++context) {
@@ -165,7 +175,8 @@ TEST_F(Evaluate, cross_entropy_is_that_of_the_moved_stream) {
       for (std::size_t i = input.segment_starts[s - 1]; i + 1 < input.segment_starts[s]; ++i) {
         ++tokens;
         if (input.slots.excluded[i] != 0) continue;
-        for (const float value : MovedStream::stream_of(input.ids[i])) zero += double(value) * double(value);
+        for (const float value : MovedStream::stream_of(input.ids[i]))
+          zero += double(value) * double(value);
       }
   }
   EXPECT_EQ(report.rows, static_cast<std::uint64_t>(tokens));
@@ -180,8 +191,8 @@ TEST_F(Evaluate, cross_entropy_is_that_of_the_moved_stream) {
 TEST_F(Evaluate, cross_entropy_keeps_to_its_budget_of_tokens) {
   const EvaluatedSae one = sae();
 
-  const MetricReport report =
-      evaluate_cross_entropy({&one, 1}, model_, corpus_, *heldout_, calibration_.of(kHook), 40, 1)[0];
+  const MetricReport report = evaluate_cross_entropy({&one, 1}, model_, corpus_, *heldout_,
+                                                     calibration_.of(kHook), 40, 1)[0];
 
   EXPECT_GT(report.rows, 20U);
   EXPECT_LE(report.rows, 40U);
@@ -189,7 +200,9 @@ TEST_F(Evaluate, cross_entropy_keeps_to_its_budget_of_tokens) {
 
 TEST_F(Evaluate, gives_every_part_it_was_asked_for_and_the_same_twice) {
   const EvaluatedSae one = sae();
-  const auto run = [&] { return evaluate({}, {&one, 1}, *heldout_, calibration_, model_, corpus_)[0]; };
+  const auto run = [&] {
+    return evaluate({}, {&one, 1}, *heldout_, calibration_, model_, corpus_)[0];
+  };
   const SaeEvaluation evaluation = run();
 
   const auto json = nlohmann::json::parse(to_json(evaluation));

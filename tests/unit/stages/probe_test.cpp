@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 constexpr std::uint32_t kTokens = 150;     // per document, after one BOS slot
 constexpr std::uint64_t kDocuments = 120;  // document d is context d; the last 40 are held out
 constexpr std::uint64_t kTraining = 80;
-constexpr std::size_t kD = 4;              // neurons: topic, random, one token, silent
+constexpr std::size_t kD = 4;  // neurons: topic, random, one token, silent
 constexpr std::uint32_t kTopicAt = 70;
 constexpr const char* kHook = "blocks.0.hook_resid_post";
 
@@ -35,11 +35,12 @@ bool in_topic(std::uint64_t document, std::uint32_t t) {
   return document % 3 == 0 && t + 3 > kTopicAt && t < kTopicAt + 3;
 }
 
-// A corpus of random words with a topic passage in every third document. Token ids are the draw of the word, the
-// id 7 stands at token 40 of every document; the text of a token is " word".
+// A corpus of random words with a topic passage in every third document. Token ids are the draw of
+// the word, the id 7 stands at token 40 of every document; the text of a token is " word".
 class Planted {
  public:
-  explicit Planted(const std::string& test) : folder_(fs::path(testing::TempDir()) / ("probe_" + test)) {
+  explicit Planted(const std::string& test)
+      : folder_(fs::path(testing::TempDir()) / ("probe_" + test)) {
     remove_all_quietly(folder_);
     make_folder(folder_);
     write_shard();
@@ -54,7 +55,8 @@ class Planted {
  private:
   std::uint32_t word_id(std::uint64_t d, std::uint32_t t) const {
     if (t == 40) return 7;
-    return static_cast<std::uint32_t>(rng_.below(d * kTokens + t, 700)) + (in_topic(d, t) ? 1000u : 10u);
+    return static_cast<std::uint32_t>(rng_.below(d * kTokens + t, 700)) +
+           (in_topic(d, t) ? 1000u : 10u);
   }
 
   void write_shard() const {
@@ -105,7 +107,11 @@ class Planted {
         x.push_back(-1.0F);
       }
     Communicator communicator = Communicator::loopback();
-    ChunkSpec spec{.rows = id.size(), .block_rows = 1510, .dtype = DType::f32, .hooks = {{kHook, kD}}, .parents = {}};
+    ChunkSpec spec{.rows = id.size(),
+                   .block_rows = 1510,
+                   .dtype = DType::f32,
+                   .hooks = {{kHook, kD}},
+                   .parents = {}};
     auto writer = ChunkWriter::collective_open(folder_ / file, spec, communicator);
     for (std::uint64_t b = 0; b < spec.blocks(); ++b) {
       const std::size_t at = b * spec.block_rows, n = spec.rows_of_block(b);
@@ -120,8 +126,12 @@ class Planted {
 };
 
 ProbeTarget neurons() {
-  return {.name = "neurons", .hook = kHook, .features = kD, .input_scale = 2,
-          .encode = neuron_encoder(std::vector<float>(kD, 0.0F), kD), .parameters = nullptr};
+  return {.name = "neurons",
+          .hook = kHook,
+          .features = kD,
+          .input_scale = 2,
+          .encode = neuron_encoder(std::vector<float>(kD, 0.0F), kD),
+          .parameters = nullptr};
 }
 
 TEST(Probe, finds_the_planted_feature_readable_and_the_others_not) {
@@ -153,7 +163,8 @@ TEST(Probe, leaves_excluded_rows_out_and_scales_its_input) {
   EXPECT_EQ(atlas.heldout_rows, (kDocuments - kTraining) * (kTokens - 1));
   EXPECT_GT(atlas.features[0].max_activation, 2.0F);
   EXPECT_LE(atlas.features[0].max_activation, 4.0F);
-  EXPECT_FLOAT_EQ(atlas.features[0].density, 27 * 5 / static_cast<float>(kTraining * (kTokens - 1)));
+  EXPECT_FLOAT_EQ(atlas.features[0].density,
+                  27 * 5 / static_cast<float>(kTraining * (kTokens - 1)));
 }
 
 TEST(Probe, shows_the_text_that_made_a_feature_fire) {

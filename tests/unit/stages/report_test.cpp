@@ -35,8 +35,14 @@ FeatureAtlas small_atlas() {
   f.scored = f.readable = true;
   f.frequent_token = kHostile;
   f.keywords = {{kHostile, 3.5F}, {"acid", 2.5F}};
-  f.examples = {{.row = {}, .activation = 4, .title = kHostile, .url = "javascript:alert(1)", .text = "an acid\nbath",
-                 .center = 1, .token_ends = {2, 7, 12}, .activations = {0, 4, 2}}};
+  f.examples = {{.row = {},
+                 .activation = 4,
+                 .title = kHostile,
+                 .url = "javascript:alert(1)",
+                 .text = "an acid\nbath",
+                 .center = 1,
+                 .token_ends = {2, 7, 12},
+                 .activations = {0, 4, 2}}};
   f.neighbours = {{2, 0.5F}};
   return atlas;
 }
@@ -49,7 +55,10 @@ ReportInput input_of(const FeatureAtlas& atlas) {
   ReportInput input;
   input.title = kHostile;
   input.header = {{"model", kHostile}};
-  input.saes = {{.name = "small", .hook = atlas.hook, .facts = {{"k", "16"}}, .features = folder() / "small.h5",
+  input.saes = {{.name = "small",
+                 .hook = atlas.hook,
+                 .facts = {{"k", "16"}},
+                 .features = folder() / "small.h5",
                  .metrics = folder() / "metrics.jsonl"}};
   input.tables = {{"Baselines", "note", {"what", "mse"}, {{"pca", "0.5"}}}};
   input.history = {{"Attempts", "", {"attempt", "seconds"}, {{"1", "61.5"}}}};
@@ -76,9 +85,11 @@ TEST(Report, loads_nothing_from_anywhere) {
   const std::string page = make_report(input_of(small_atlas()));
 
   EXPECT_NE(page.find("default-src 'none'"), std::string::npos);
-  for (const char* load : {" src=\"", "href=\"", "@import", "url(", "fetch(", "XMLHttpRequest", "import("})
+  for (const char* load :
+       {" src=\"", "href=\"", "@import", "url(", "fetch(", "XMLHttpRequest", "import("})
     EXPECT_EQ(page.find(load), std::string::npos) << load;
-  for (const char* address : {"\"http:", "\"https:", "'https:"}) EXPECT_EQ(page.find(address), std::string::npos);
+  for (const char* address : {"\"http:", "\"https:", "'https:"})
+    EXPECT_EQ(page.find(address), std::string::npos);
 }
 
 TEST(Report, is_the_same_twice_but_for_the_run_history) {
@@ -86,9 +97,11 @@ TEST(Report, is_the_same_twice_but_for_the_run_history) {
   ReportInput later = input;
   later.history[0].rows = {{"1", "70.0"}, {"2", "3.5"}};
 
-  const std::string first = make_report(input), again = make_report(input), other = make_report(later);
+  const std::string first = make_report(input), again = make_report(input),
+                    other = make_report(later);
   const auto without_history = [](const std::string& page) {
-    const std::size_t begin = page.find("<!-- run history"), end = page.find("<!-- end of run history");
+    const std::size_t begin = page.find("<!-- run history"),
+                      end = page.find("<!-- end of run history");
     return page.substr(0, begin) + page.substr(end);
   };
 
