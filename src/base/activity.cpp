@@ -15,6 +15,7 @@ struct Record {
   std::string what = "starting";
   double since_s = monotonic_s();
   std::atomic<double> ticked_s{monotonic_s()};
+  std::atomic<int> library_calls{0};
 };
 
 Record& record() {
@@ -58,7 +59,13 @@ Activity current_activity() {
   return {.waiting = r.waiting,
           .what = r.what,
           .for_s = now - r.since_s,
-          .ticked_ago_s = now - r.ticked_s.load()};
+          .ticked_ago_s = r.library_calls.load() > 0 ? 0 : now - r.ticked_s.load()};
+}
+
+LibraryCall::LibraryCall() { ++record().library_calls; }
+LibraryCall::~LibraryCall() {
+  tick();
+  --record().library_calls;
 }
 
 Waiting::Waiting(std::string_view what) {

@@ -1,13 +1,36 @@
 #include "refract/base/stop.hpp"
 
+#include <unistd.h>
+
+#include <atomic>
 #include <csignal>
+#include <ctime>
 #include <initializer_list>
+
+#include "refract/base/activity.hpp"
+#include "refract/base/error.hpp"
 
 namespace refract {
 namespace {
 
 volatile std::sig_atomic_t g_stop = 0;
-extern "C" void on_stop_signal(int) { g_stop = 1; }
+volatile std::sig_atomic_t g_stopped_at_s = 0;
+std::atomic<int> g_droppable{0};
+
+std::sig_atomic_t now_s() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::sig_atomic_t>(now.tv_sec);
+}
+
+// A launcher and a batch system may both pass on the same signal: what comes within a second is the
+// same wish.
+extern "C" void on_stop_signal(int) {
+  if (g_stop == 0)
+    request_stop();
+  else if (now_s() > g_stopped_at_s + 1)
+    ::_exit(static_cast<int>(ExitCode::resume));
+}
 
 }  // namespace
 
@@ -20,6 +43,20 @@ void install_stop_handlers() {
 }
 
 bool stop_requested() { return g_stop != 0; }
-void request_stop() { g_stop = 1; }
+void request_stop() {
+  if (g_stop != 0) return;
+  g_stopped_at_s = now_s();
+  g_stop = 1;
+}
+
+Droppable::Droppable() { ++g_droppable; }
+Droppable::~Droppable() { --g_droppable; }
+
+bool stop_now() { return stop_requested() && g_droppable.load(std::memory_order_relaxed) > 0; }
+
+void stop_point() {
+  tick();
+  if (stop_now()) throw StopRequested("stopped by a signal; start again to go on");
+}
 
 }  // namespace refract

@@ -11,6 +11,7 @@
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/progress.hpp"
+#include "refract/pipeline/identity.hpp"
 #include "refract/sae/checkpoint.hpp"
 #include "refract/stages/evaluate.hpp"
 #include "refract/stages/probe.hpp"

@@ -17,6 +17,7 @@
 #include "refract/ops/gemm.hpp"
 #include "refract/pipeline/analysis.hpp"
 #include "refract/pipeline/checkpoints.hpp"
+#include "refract/pipeline/identity.hpp"
 #include "refract/pipeline/numerics.hpp"
 #include "refract/pipeline/schedule.hpp"
 #include "refract/stages/verify.hpp"

@@ -144,6 +144,12 @@ void describe(Fields& f, SaeConfig& c) {
   f.field("d_sae", c.d_sae, {.help = "features", .at_least = 1});
   f.field("k", c.k, {.help = "topk: active features per row; batchtopk: on average"});
   f.field("seed", c.seed, {.help = "of the initial weights"});
+  f.field("seeds", c.seeds, {.help = "train so many, with seeds from `seed` on", .at_least = 1});
+  f.field("target_hook", c.target_hook, {.help = "what it reconstructs; empty: hook"});
+  f.field("normalize", c.normalize,
+          {.help = "of the input; where absent: train.input_scale",
+           .allowed = {"none", "sqrt_d", "layer_norm", "whiten"}});
+  f.nested("optimizer", "where absent: train.optimizer", c.optimizer);
   f.field("non_negative_decoder", c.non_negative_decoder,
           {.help = "keep every entry of W_dec at or above 0"});
   f.field("threshold_rate", c.threshold_rate,
@@ -153,7 +159,9 @@ void describe(Fields& f, SaeConfig& c) {
 }
 
 void describe(Fields& f, CheckpointConfig& c) {
-  f.field("keep", c.keep, {.help = "SAELens folders kept: all | N (the last N) | every m"});
+  f.field("keep", c.keep,
+          {.help = "SAELens folders kept: spread (32, evenly over the run) | all | N (the last N) "
+                   "| every m"});
   f.field("every_s", c.every_s, {.help = "also within a chunk", .unit = "s", .at_least = 1});
 }
 
@@ -210,6 +218,13 @@ std::uint64_t whole_number(const std::string& text, const std::string& key,
   return static_cast<std::uint64_t>(value);
 }
 
+// A setting of the format whose work is not built yet.
+[[noreturn]] void refuse_unbuilt(const std::string& key, const std::string& value,
+                                 std::string_view built) {
+  throw NotBuilt("{}: {} is {}, which is not built in this version. Use {}.", where_given(key), key,
+                 value, built);
+}
+
 void check_saes(const RunConfig& c) {
   if (c.saes.empty())
     throw ConfigError(
@@ -218,6 +233,12 @@ void check_saes(const RunConfig& c) {
   for (std::size_t i = 0; i < c.saes.size(); ++i) {
     const SaeConfig& sae = c.saes[i];
     const std::string key = fmt::format("saes.{}", i);
+    check(sae.optimizer, key + ".optimizer");
+    if (sae.seeds > 1) refuse_unbuilt(key + ".seeds", std::to_string(sae.seeds), "1");
+    if (!sae.target_hook.empty() && sae.target_hook != sae.hook)
+      refuse_unbuilt(key + ".target_hook", sae.target_hook, "the SAE's hook");
+    if (sae.normalize != "none" && sae.normalize != "sqrt_d")
+      refuse_unbuilt(key + ".normalize", sae.normalize, "none or sqrt_d");
     try {
       check(sae, key);
     } catch (const ConfigError& error) {
@@ -258,6 +279,7 @@ void check(const RunConfig& c) {
   check_order_rule(order_rule(c));
   check_saes(c);
   check(c.train.optimizer, "train.optimizer");
+  if (c.device == "cuda") refuse_unbuilt("device", c.device, "auto or cpu");
   (void)wanted_rows(c);
   if (c.train.corpus_passes > 1 && c.store.mode != "keep")
     throw ConfigError(
@@ -272,25 +294,13 @@ void check(const RunConfig& c) {
                       where_given("report.file"), c.report.file);
 }
 
-bool any_prefix(const std::string& key, const std::vector<std::string>& prefixes) {
-  return std::any_of(prefixes.begin(), prefixes.end(),
-                     [&](const std::string& prefix) { return key.starts_with(prefix); });
-}
-
-Settings selected(const RunConfig& config, const std::vector<std::string>& prefixes,
-                  const std::vector<std::string>& without) {
-  RunConfig copy = config;
-  Settings out;
-  for (auto& [key, value] : flatten([&](Fields& f) { describe(f, copy); }))
-    if (any_prefix(key, prefixes) && !any_prefix(key, without)) out.emplace_back(key, value);
-  return out;
-}
-
 }  // namespace
 
 void describe(Fields& f, RunConfig& c) {
   f.field("run", c.run, {.help = "folder of this run"});
   f.field("data_root", c.data_root, {.help = "shards, tokens and models shared by runs"});
+  f.field("device", c.device,
+          {.help = "what computes; frozen with the numerics", .allowed = {"auto", "cpu", "cuda"}});
   f.field(
       "model", c.model,
       {.help = "file:<folder>, or <owner>/<name>[@revision] from the local Hugging Face cache"});
@@ -307,7 +317,12 @@ void describe(Fields& f, RunConfig& c) {
   f.nested("train", "training, the same for all SAEs", c.train);
   f.list(
       "saes", "the SAEs to train on one stream", c.saes.size(),
-      [&](std::size_t n) { c.saes.assign(n, {}); },
+      [&](std::size_t n) {
+        SaeConfig usual;
+        usual.normalize = c.train.input_scale;
+        usual.optimizer = c.train.optimizer;
+        c.saes.assign(n, usual);
+      },
       [&](Fields& inner, std::size_t i) { describe(inner, c.saes[i]); });
   f.nested("checkpoint", "after each chunk, always", c.checkpoint);
   f.nested("evaluate", "after training", c.evaluate);
@@ -394,48 +409,6 @@ std::filesystem::path model_folder(const RunConfig& c) {
         "(huggingface-cli download {}), or give file:<folder>.",
         where_given("model"), c.model, cache.string(), id);
   return snapshot;
-}
-
-Settings store_settings(const RunConfig& c) {
-  return selected(c,
-                  {"source.", "tokens.", "rows.", "hooks", "calibration.", "heldout.", "extract.",
-                   "store.", "train.tokens", "train.batch_rows", "train.input_scale"},
-                  {"store.mode", "source.from", "source.max_shards", "tokens.keep_text"});
-}
-
-Settings training_settings(const RunConfig& c, std::size_t sae) {
-  Settings out =
-      selected(c, {"train."}, {"train.exchange", "train.reduction", "train.cache_bytes"});
-  const std::string prefix = fmt::format("saes.{}.", sae);
-  for (auto& [key, value] : selected(c, {prefix}, {}))
-    out.emplace_back("sae." + key.substr(prefix.size()), value);
-  return out;
-}
-
-Settings analysis_settings(const RunConfig& c) {
-  return selected(c, {"evaluate.", "probe.", "report."}, {});
-}
-
-std::string as_text(const Settings& settings) {
-  std::string text;
-  for (const auto& [key, value] : settings) text += key + "=" + value + "\n";
-  return text;
-}
-
-std::string first_difference(const RunConfig& frozen, const RunConfig& now) {
-  const std::vector<std::string> prefixes{"model",  "source.",      "tokens.",  "rows.",
-                                          "hooks",  "calibration.", "heldout.", "extract.",
-                                          "store.", "train.",       "saes."};
-  const std::vector<std::string> free{"store.mode", "train.cache_bytes", "tokens.keep_text"};
-  const Settings a = selected(frozen, prefixes, free), b = selected(now, prefixes, free);
-  for (std::size_t i = 0; i < std::max(a.size(), b.size()); ++i) {
-    if (i < a.size() && i < b.size() && a[i] == b[i]) continue;
-    if (i >= a.size()) return fmt::format("{}: was absent, is now {}", b[i].first, b[i].second);
-    if (i >= b.size() || a[i].first != b[i].first)
-      return fmt::format("{}: was {}, is now absent or elsewhere", a[i].first, a[i].second);
-    return fmt::format("{}: was {}, is now {}", a[i].first, a[i].second, b[i].second);
-  }
-  return "";
 }
 
 }  // namespace refract

@@ -9,6 +9,7 @@
 #include "refract/base/file.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
+#include "refract/pipeline/identity.hpp"
 
 namespace refract {
 

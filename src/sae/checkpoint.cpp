@@ -7,6 +7,7 @@
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
+#include "refract/store/artifact.hpp"
 #include "refract/store/safetensors.hpp"
 
 namespace refract {
@@ -15,7 +16,6 @@ namespace {
 using Json = nlohmann::json;  // keys sorted: bytes are a function of the content
 
 constexpr const char* kSchema = "refract.trainer_state";
-constexpr int kSchemaVersion = 1;
 constexpr const char* kWeightsFile = "trainer_state.safetensors";
 constexpr const char* kStateFile = "state.json";
 

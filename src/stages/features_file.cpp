@@ -13,8 +13,6 @@
 namespace refract {
 namespace {
 
-constexpr int kVersion = 1;
-
 template <typename T, typename Member>
 std::vector<T> column(const auto& items, Member member) {
   std::vector<T> values;
@@ -285,7 +283,7 @@ void read_examples(const TableFile& file, std::vector<FeatureFacts>& features) {
 }
 
 TableFile open_features(const std::filesystem::path& path) {
-  return TableFile(path, {.schema = "features", .version = kVersion, .parents = {}});
+  return TableFile(path, {.schema = "features", .version = kSchemaVersion, .parents = {}});
 }
 
 }  // namespace
@@ -293,7 +291,7 @@ TableFile open_features(const std::filesystem::path& path) {
 void write_features(const std::filesystem::path& path, const FeatureAtlas& atlas,
                     const std::string& parent) {
   TableWriter writer(path, {.schema = "features",
-                            .version = kVersion,
+                            .version = kSchemaVersion,
                             .stage = "probe",
                             .parents = {{"weights", parent}},
                             .software_version = {}});

@@ -15,8 +15,6 @@
 namespace refract {
 namespace {
 
-constexpr int kSchemaVersion = 1;
-
 std::string digest_of(const TokenizePlan& plan, const std::string& shards_digest) {
   return short_digest(fmt::format("refract tokens {}\nshards {}\ntokenizer {}\nkeep_text {}\n{}",
                                   kSchemaVersion, shards_digest, plan.tokenizer_digest,

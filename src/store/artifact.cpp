@@ -8,8 +8,8 @@ namespace {
 [[noreturn]] void throw_differs(std::string_view field, std::string_view found,
                                 std::string_view expected, const std::filesystem::path& path) {
   throw DataError(
-      "{} does not fit: {} is {}, expected {}. It was made for other settings or inputs; give "
-      "another run or data folder, or delete it and the stage that wrote it makes it again",
+      "{} does not fit: {} is {}, expected {}. It was made for other settings or inputs; give this "
+      "run another folder (--set run=...)",
       path.string(), field, found, expected);
 }
 
@@ -19,8 +19,12 @@ void expect_artifact(const ArtifactHeader& found, const ArtifactExpectation& exp
                      const std::filesystem::path& path) {
   if (found.schema != expected.schema) throw_differs("schema", found.schema, expected.schema, path);
   if (found.version != expected.version)
-    throw_differs("schema version", std::to_string(found.version), std::to_string(expected.version),
-                  path);
+    throw DataError(
+        "{} was written by refract {} in schema version {}; this refract reads version {}. Give "
+        "another folder, or use the refract that wrote it",
+        path.string(),
+        found.software_version.empty() ? "of another version" : found.software_version,
+        found.version, expected.version);
   for (const auto& [name, digest] : expected.parents) {
     const auto parent = found.parents.find(name);
     if (parent == found.parents.end()) throw_differs("parent " + name, "absent", digest, path);

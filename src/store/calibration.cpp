@@ -38,7 +38,7 @@ const HookCalibration& CalibrationData::of(std::string_view hook) const {
 
 std::string write_calibration(const std::filesystem::path& path, const CalibrationData& data,
                               const Parents& parents) {
-  TableWriter table(path, {kSchema, 1, "calibrate", parents, {}});
+  TableWriter table(path, {kSchema, kSchemaVersion, "calibrate", parents, {}});
   const std::vector<HookCalibration>& hooks = data.hooks;
   table.add_strings("hook", gather(hooks, &HookCalibration::hook), "hooks");
   table.add("d_in", gather(hooks, &HookCalibration::d_in), "hooks");
@@ -63,7 +63,7 @@ std::string write_calibration(const std::filesystem::path& path, const Calibrati
 }
 
 Calibration read_calibration(const std::filesystem::path& path, const Parents& expected) {
-  const TableFile file(path, {kSchema, 1, expected});
+  const TableFile file(path, {kSchema, kSchemaVersion, expected});
   file.verify_content();
   Calibration calibration{{}, file.header(), file.content_digest()};
   std::vector<HookCalibration>& hooks = calibration.data.hooks;

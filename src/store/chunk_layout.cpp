@@ -39,7 +39,7 @@ void reserve_space(const fs::path& part) {
 }
 
 void write_root_attributes(hid_t file, const ChunkSpec& spec, const fs::path& part) {
-  write_header(file, {kChunkSchema, kChunkVersion, spec.stage, spec.parents, {}}, part);
+  write_header(file, {kChunkSchema, kSchemaVersion, spec.stage, spec.parents, {}}, part);
   write_attribute(file, "chunk", spec.chunk, part);
   write_attribute(file, "permuted", std::uint64_t{spec.permuted}, part);
   write_attribute(file, "rows", spec.rows, part);
@@ -146,7 +146,7 @@ ChunkLayout read_chunk_layout(const fs::path& path, const Parents& expected) {
   const H5Handle file = h5_open_for_reading(path);
   const Attributes attributes = read_attributes(file.id(), path);
   const ArtifactHeader header = header_of(attributes, path);
-  expect_artifact(header, {kChunkSchema, kChunkVersion, expected}, path);
+  expect_artifact(header, {kChunkSchema, kSchemaVersion, expected}, path);
   ChunkLayout layout;
   layout.spec = spec_of(file.id(), attributes, header, path);
   layout.software_version = header.software_version;
@@ -167,7 +167,7 @@ ChunkLayout read_chunk_layout(const fs::path& path, const Parents& expected) {
 
 std::string chunk_digest(const ChunkSpec& spec, std::span<const std::uint64_t> checksums) {
   std::string text = fmt::format("{} {} chunk {} permuted {:d} rows {} block_rows {} {}\n",
-                                 kChunkSchema, kChunkVersion, spec.chunk, spec.permuted, spec.rows,
+                                 kChunkSchema, kSchemaVersion, spec.chunk, spec.permuted, spec.rows,
                                  spec.block_rows, name(spec.dtype));
   for (const auto& [name, digest] : spec.parents)
     text += fmt::format("parent {} {}\n", name, digest);

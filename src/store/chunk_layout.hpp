@@ -40,7 +40,6 @@ struct ChunkLayout {
 };
 
 inline constexpr const char* kChunkSchema = "activation-chunk";
-inline constexpr int kChunkVersion = 1;
 
 // A new file of full size under `part`, its disk space reserved, synced.
 void create_chunk_file(const fs::path& part, const ChunkSpec& spec);

@@ -34,7 +34,7 @@ void expect_whole(const ContextTableData& data, const std::filesystem::path& pat
 std::string write_contexts(const std::filesystem::path& path, const ContextTableData& data,
                            const Parents& parents) {
   expect_whole(data, path);
-  TableWriter table(path, {kSchema, 1, "tokenize", parents, {}});
+  TableWriter table(path, {kSchema, kSchemaVersion, "tokenize", parents, {}});
   table.attribute("context_length", std::uint64_t{data.context_length});
   table.attribute("packing", data.packing);
   table.attribute("bos", data.bos);
@@ -50,7 +50,7 @@ std::string write_contexts(const std::filesystem::path& path, const ContextTable
 }
 
 ContextTable read_contexts(const std::filesystem::path& path, const Parents& expected) {
-  const TableFile file(path, {kSchema, 1, expected});
+  const TableFile file(path, {kSchema, kSchemaVersion, expected});
   ContextTable table{{}, file.header(), file.content_digest()};
   ContextTableData& data = table.data;
   data.context_length = static_cast<std::uint32_t>(file.count_attribute("context_length"));

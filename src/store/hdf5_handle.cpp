@@ -79,10 +79,7 @@ hid_t h5_check_read(hid_t result, std::string_view doing, const fs::path& path) 
 }
 
 void throw_damaged(const fs::path& path, std::string_view what) {
-  throw DataError(
-      "{} is damaged or not an artifact of refract: {}. Delete it; the stage that wrote it makes "
-      "it again",
-      path.string(), what);
+  throw Damaged("{} is damaged or not an artifact of refract: {}", path.string(), what);
 }
 
 H5Handle h5_type(DType dtype) {

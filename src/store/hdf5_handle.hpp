@@ -43,7 +43,7 @@ void h5_begin();
 [[nodiscard]] std::string h5_error_text();
 // SystemError (disk full, when it was that) unless the result is good.
 hid_t h5_check(hid_t result, std::string_view doing, const fs::path& path);
-// The same for what is read from a finished file: DataError that says to delete it.
+// The same for what is read from a finished file: Damaged.
 hid_t h5_check_read(hid_t result, std::string_view doing, const fs::path& path);
 [[noreturn]] void throw_damaged(const fs::path& path, std::string_view what);
 

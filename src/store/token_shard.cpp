@@ -62,7 +62,7 @@ void expect_consistent(const TokenShardData& data) {
 std::string write_token_shard(const std::filesystem::path& path, const TokenShardData& data,
                               const Parents& parents) {
   expect_consistent(data);
-  TableWriter table(path, {kSchema, 1, "tokenize", parents, {}});
+  TableWriter table(path, {kSchema, kSchemaVersion, "tokenize", parents, {}});
   table.attribute("shard", std::uint64_t{data.shard});
   table.attribute("vocabulary", std::uint64_t{data.vocabulary});
   if (data.vocabulary <= kShortVocabulary) {
@@ -134,7 +134,7 @@ struct TokenShard::Tables {
 };
 
 TokenShard::TokenShard(const std::filesystem::path& path, const Parents& expected)
-    : tables_(std::make_unique<Tables>(TableFile(path, {kSchema, 1, expected}))) {}
+    : tables_(std::make_unique<Tables>(TableFile(path, {kSchema, kSchemaVersion, expected}))) {}
 TokenShard::~TokenShard() = default;
 TokenShard::TokenShard(TokenShard&&) noexcept = default;
 TokenShard& TokenShard::operator=(TokenShard&&) noexcept = default;

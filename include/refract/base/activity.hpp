@@ -21,6 +21,15 @@ void restart_activity_clocks();  // after the whole process was stopped: its clo
                                  // not
 [[nodiscard]] Activity current_activity();
 
+// Within its life the process is inside a library that cannot tick (LAPACK, a file system) and that
+// ends by itself: a watchdog believes that it gets on.
+class LibraryCall {
+ public:
+  LibraryCall();
+  ~LibraryCall();
+  LibraryCall(const LibraryCall&) = delete;
+};
+
 // Waits until its end, then goes back to what was before.
 class Waiting {
  public:

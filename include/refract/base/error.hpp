@@ -37,8 +37,14 @@ class ErrorOf : public Error {
       : Error(Code, fmt::format(text, std::forward<First>(first), std::forward<Rest>(rest)...)) {}
 };
 
-using ConfigError = ErrorOf<ExitCode::config>;        // the user's settings
-using DataError = ErrorOf<ExitCode::data>;            // an artifact or input file
+using ConfigError = ErrorOf<ExitCode::config>;  // the user's settings
+using DataError = ErrorOf<ExitCode::data>;      // an artifact or input file
+// A file of ours that is not what was written: cut short, changed, or missing where it is named.
+// Who can make it again from its parents catches this kind, and no other.
+class Damaged : public DataError {
+ public:
+  using DataError::DataError;
+};
 using SystemError = ErrorOf<ExitCode::system>;        // MPI, CUDA, HDF5, the file system
 using NotBuilt = ErrorOf<ExitCode::not_built>;        // a backend this build or machine lacks
 using NumericalError = ErrorOf<ExitCode::numerical>;  // NaN, divergence, a failed self-test

@@ -1,10 +1,12 @@
 #pragma once
 // Loops over independent items with OpenMP threads. An item never sees which thread ran it, so
-// results do not depend on the thread count. The first exception is carried out of the loop.
+// results do not depend on the thread count. The first exception is carried out of the loop. Each
+// item is a tick, and a stop point where work is droppable (base/stop.hpp).
 #include <cstddef>
 #include <exception>
 
 #include "refract/base/activity.hpp"
+#include "refract/base/stop.hpp"
 
 namespace refract {
 
@@ -14,18 +16,21 @@ void set_thread_count(int threads);
 
 template <typename Body>
 void parallel_for(std::size_t items, Body&& body) {
-  tick();
+  stop_point();
   std::exception_ptr failure;
 #pragma omp parallel for schedule(dynamic)
   for (std::size_t i = 0; i < items; ++i) {
+    if (stop_now()) continue;
     try {
       body(i);
+      tick();
     } catch (...) {
 #pragma omp critical(refract_parallel_for)
       if (!failure) failure = std::current_exception();
     }
   }
   if (failure) std::rethrow_exception(failure);
+  stop_point();
 }
 
 }  // namespace refract

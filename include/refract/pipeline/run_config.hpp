@@ -38,13 +38,15 @@ struct DiskConfig {
 };
 
 struct CheckpointConfig {
-  std::string keep = "all";  // SAELens folders: all | N (the last N) | every m
-  double every_s = 900;      // also within a chunk, after this many seconds
+  std::string keep = "spread";  // SAELens folders: spread (at most 32, evenly over the run) | all |
+                                // N (the last N) | every m
+  double every_s = 900;         // also within a chunk, and `latest`, after this many seconds
 };
 
 struct RunConfig {
   std::string run = "runs/run";
   std::string data_root = "data";
+  std::string device = "auto";  // auto | cpu | cuda
   std::string model;  // file:<folder>, or <owner>/<name>[@revision] in the local Hugging Face cache
   SourceConfig source;
   TokensConfig tokens;
@@ -79,15 +81,5 @@ void describe(Fields& f, RunConfig& config);
 [[nodiscard]] OrderRule order_rule(const RunConfig& config);
 [[nodiscard]] std::uint64_t wanted_rows(const RunConfig& config);  // train.tokens; 0 = all
 [[nodiscard]] std::filesystem::path model_folder(const RunConfig& config);
-
-using Settings = std::vector<std::pair<std::string, std::string>>;
-// The settings that change the activation store, the SAEs, or the analysis; never paths, quotas or
-// layout.
-[[nodiscard]] Settings store_settings(const RunConfig& config);
-[[nodiscard]] Settings training_settings(const RunConfig& config, std::size_t sae);
-[[nodiscard]] Settings analysis_settings(const RunConfig& config);
-[[nodiscard]] std::string as_text(const Settings& settings);
-// "train.clip: was 1, is now 2" for the first difference in what training depends on, or empty.
-[[nodiscard]] std::string first_difference(const RunConfig& frozen, const RunConfig& now);
 
 }  // namespace refract

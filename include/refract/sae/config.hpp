@@ -21,20 +21,6 @@ struct L1Config {
   std::uint64_t warmup_steps = 0;  // over which it rises from zero
 };
 
-// One entry of `saes:`. Settings below `seed` are of some variants; each checks its own.
-struct SaeConfig {
-  std::string name;  // folder under saes/
-  std::string hook;  // blocks.4.hook_resid_post
-  std::string variant = "topk";
-  std::size_t d_sae = 0;              // features
-  std::size_t k = 0;                  // active features per row (topk), on average (batchtopk)
-  std::uint64_t seed = 1;             // initialisation and resampling
-  bool non_negative_decoder = false;  // every entry of W_dec >= 0, in any variant
-  AuxConfig aux{};                    // topk, batchtopk
-  double threshold_rate = 0.01;       // batchtopk: of the exponential mean of its threshold
-  L1Config l1{};                      // relu
-};
-
 // Adam, and a learning rate that rises linearly, stays, and falls linearly to zero.
 struct OptimizerConfig {
   double lr = 1e-3;
@@ -43,6 +29,25 @@ struct OptimizerConfig {
   double beta1 = 0.9;
   double beta2 = 0.999;
   double epsilon = 1e-8;
+};
+
+// One entry of `saes:`. normalize and optimizer are `train`'s where the entry gives none. Settings
+// below them are of some variants; each checks its own.
+struct SaeConfig {
+  std::string name;         // folder under saes/
+  std::string hook;         // blocks.4.hook_resid_post
+  std::string target_hook;  // what it reconstructs; empty: hook
+  std::string variant = "topk";
+  std::size_t d_sae = 0;             // features
+  std::size_t k = 0;                 // active features per row (topk), on average (batchtopk)
+  std::uint64_t seed = 1;            // initialisation and resampling
+  std::uint64_t seeds = 1;           // so many SAEs, from `seed` on
+  std::string normalize = "sqrt_d";  // of the input: none | sqrt_d | layer_norm | whiten
+  OptimizerConfig optimizer{};
+  bool non_negative_decoder = false;  // every entry of W_dec >= 0, in any variant
+  AuxConfig aux{};                    // topk, batchtopk
+  double threshold_rate = 0.01;       // batchtopk: of the exponential mean of its threshold
+  L1Config l1{};                      // relu
 };
 
 // Throws ConfigError naming the setting (`where` is e.g. "saes.0") when the combination is

@@ -7,12 +7,15 @@
 
 namespace refract {
 
+// Of every artifact: they were settled together, and change together. 1 was refract 0.1.0.
+inline constexpr int kSchemaVersion = 2;
+
 // Parent name -> content digest, e.g. {"tokenizer", "0f3c..."}; stored as attributes parent_<name>.
 using Parents = std::map<std::string, std::string>;
 
 struct ArtifactHeader {
   std::string schema;  // "token-shard", "activation-chunk", ...
-  int version = 1;
+  int version = kSchemaVersion;
   std::string stage;  // the stage that wrote it
   Parents parents;
   std::string software_version;  // filled in when written
@@ -21,7 +24,7 @@ struct ArtifactHeader {
 // What a reader was made for. Only the parents named here are compared.
 struct ArtifactExpectation {
   std::string schema;
-  int version = 1;
+  int version = kSchemaVersion;
   Parents parents;
 };
 

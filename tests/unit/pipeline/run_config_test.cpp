@@ -1,4 +1,5 @@
 #include "refract/pipeline/run_config.hpp"
+#include "refract/pipeline/identity.hpp"
 
 #include <gtest/gtest.h>
 

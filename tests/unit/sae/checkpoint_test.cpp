@@ -93,7 +93,7 @@ TEST_F(Checkpoint, refuses_damaged_files) {
   EXPECT_EQ(refusal(problem_.config, 16, "abc"), "");
   write_file(folder_ / "state.json", "{\"schema\": \"refr");
   EXPECT_NE(refusal(problem_.config, 16, "abc"), "");
-  write_file(folder_ / "state.json", "{\"schema\": \"refract.trainer_state\", \"version\": 1}");
+  write_file(folder_ / "state.json", "{\"schema\": \"refract.trainer_state\", \"version\": 2}");
   EXPECT_NE(refusal(problem_.config, 16, "abc").find("config_digest"), std::string::npos);
 }
 

@@ -135,7 +135,7 @@ TEST(Chunk, is_refused_when_cut_short) {
 
   fs::resize_file(path, fs::file_size(path) - 1);
 
-  expect_contains(data_error([&] { ChunkReader reader(path); }), "Delete it");
+  expect_contains(data_error([&] { ChunkReader reader(path); }), "is damaged");
 }
 
 TEST(Chunk, is_refused_by_a_reader_of_another_store) {

@@ -82,7 +82,8 @@ TEST(TableFile, refuses_another_schema_version_or_parent_and_names_it) {
   };
 
   expect_contains(refusal({"token-shard", 1, {}}), "schema is features, expected token-shard");
-  expect_contains(refusal({"features", 2, {}}), "schema version is 1, expected 2");
+  expect_contains(refusal({"features", 2, {}}),
+                  "in schema version 1; this refract reads version 2");
   expect_contains(refusal({"features", 1, {{"sae", "cccc"}}}), "parent sae is aaaa, expected cccc");
   expect_contains(refusal({"features", 1, {{"tokenizer", "d"}}}),
                   "parent tokenizer is absent, expected d");
@@ -97,7 +98,7 @@ TEST(TableFile, refuses_a_file_cut_short_at_any_length) {
   for (const std::size_t length :
        {std::size_t{0}, std::size_t{7}, whole.size() / 2, whole.size() - 1}) {
     write_file(folder / "a.h5", std::string_view(whole).substr(0, length));
-    expect_contains(data_error([&] { TableFile(folder / "a.h5", kExpected); }), "Delete it");
+    expect_contains(data_error([&] { TableFile(folder / "a.h5", kExpected); }), "is damaged");
   }
 }
 

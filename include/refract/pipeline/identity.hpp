@@ -1,0 +1,22 @@
+#pragma once
+// What a configuration's settings change: the store, an SAE, an analysis. What changes nothing
+// (paths, quotas, layout) is in no digest.
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "refract/pipeline/run_config.hpp"
+
+namespace refract {
+
+using Settings = std::vector<std::pair<std::string, std::string>>;
+// The settings that change the activation store, the SAEs, or the analysis; never paths, quotas or
+// layout.
+[[nodiscard]] Settings store_settings(const RunConfig& config);
+[[nodiscard]] Settings training_settings(const RunConfig& config, std::size_t sae);
+[[nodiscard]] Settings analysis_settings(const RunConfig& config);
+[[nodiscard]] std::string as_text(const Settings& settings);
+// "train.clip: was 1, is now 2" for the first difference in what training depends on, or empty.
+[[nodiscard]] std::string first_difference(const RunConfig& frozen, const RunConfig& now);
+
+}  // namespace refract

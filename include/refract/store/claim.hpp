@@ -1,0 +1,63 @@
+#pragma once
+// Who may write. One claim serves a run, a raw shard, a token shard, a context table, a window: a
+// small file beside what is claimed, made by the owner and removed when it is done. Its record
+// (host, boot, pid namespace, pid and its start, job, counter, token) names the owner; a thread of
+// the owner counts on in it as long as the process lives, in every phase.
+//
+// A claim is free when its file is absent, or stale:
+//   the owner ran under this boot and pid namespace, and that process is gone;
+//   else, where the file system has locks, nobody holds the file's lock and the counter stands
+//   still for three beats (a lock may hold on one host only); else the counter stood still for five
+//   minutes by the waiter's own clock. Never a file's time.
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace refract {
+
+// What other ranks of the owner's job need in order to ask whether the claim is still theirs.
+struct ClaimMark {
+  std::filesystem::path file;
+  std::string token;  // empty: no claim; expect_own then passes
+};
+// SystemError naming the present owner when the claim is no longer the mark's. Before every line of
+// a ledger and every rename of what is claimed.
+void expect_own(const ClaimMark& mark);
+
+struct ClaimTimes {  // shorter in tests
+  double beat_s = 5, stale_s = 300;
+  bool locks = true;  // false: as on a file system that has none
+};
+
+class Claim {
+ public:
+  // Takes it, or says who has it. Looks on for as long as the rules above need to call it stale, so
+  // that a requeued job takes over from a dead one: idle() is called meanwhile, a few times a
+  // second.
+  [[nodiscard]] static std::optional<Claim> try_take(const std::filesystem::path& file,
+                                                     std::string_view job, std::string& owner,
+                                                     const std::function<void()>& idle = {},
+                                                     const ClaimTimes& times = {});
+  // Takes it as soon as its owner has finished or died; a living owner is waited for without end.
+  [[nodiscard]] static Claim wait_for(const std::filesystem::path& file, std::string_view job,
+                                      const std::function<void()>& idle = {},
+                                      const ClaimTimes& times = {});
+  ~Claim();  // ends the thread; removes the file if it is still its own
+  Claim(Claim&&) noexcept;
+  Claim& operator=(Claim&&) noexcept;
+
+  [[nodiscard]] const ClaimMark& mark() const;
+
+ private:
+  class Body;
+  explicit Claim(std::unique_ptr<Body> body);
+  std::unique_ptr<Body> body_;
+};
+
+// "<name>.claim" beside it.
+[[nodiscard]] std::filesystem::path claim_name(const std::filesystem::path& claimed);
+
+}  // namespace refract
