@@ -16,5 +16,6 @@ int usable_cores() {
 
 int thread_count() { return omp_get_max_threads(); }
 void set_thread_count(int threads) { omp_set_num_threads(threads); }
+bool on_first_thread() { return omp_get_thread_num() == 0; }
 
 }  // namespace refract
