@@ -8,6 +8,7 @@
 
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
+#include "refract/base/numbers.hpp"
 #include "refract/lm/hook_point.hpp"
 
 namespace refract {
@@ -286,8 +287,7 @@ void check(const RunConfig& c) {
         "{}: train.corpus_passes is {} but store.mode is '{}'. Set store.mode to keep, or raise "
         "train.passes_per_chunk instead.",
         where_given("train.corpus_passes"), c.train.corpus_passes, c.store.mode);
-  if (c.checkpoint.keep != "all" && !c.checkpoint.keep.starts_with("every "))
-    (void)whole_number(c.checkpoint.keep, "checkpoint.keep", "all, a number, or 'every m'");
+  (void)keep_rule(c);
   check(c.evaluate);
   if (c.report.file.find('/') != std::string::npos || c.report.file.empty())
     throw ConfigError("{}: report.file is '{}'; expected a file name without a folder",
@@ -384,6 +384,22 @@ std::uint64_t wanted_rows(const RunConfig& c) {
   return c.train.tokens == "all"
              ? 0
              : whole_number(c.train.tokens, "train.tokens", "all, or a whole number");
+}
+
+KeepRule keep_rule(const RunConfig& c) {
+  using Kind = KeepRule::Kind;
+  const std::string_view text = c.checkpoint.keep;
+  if (text == "spread") return {Kind::spread, 0};
+  if (text == "all") return {Kind::all, 0};
+  // As a map of one entry, {every: 2} reads as "every: 2".
+  const std::size_t word = text.starts_with("every: ") ? 7 : text.starts_with("every ") ? 6 : 0;
+  const auto n = parse_count(text.substr(word));
+  if (!n || *n == 0)
+    throw ConfigError(
+        "{}: checkpoint.keep is '{}'; expected spread, all, a whole number from 1 (so many of the "
+        "last), or 'every m' with m from 1",
+        where_given("checkpoint.keep"), text);
+  return {word > 0 ? Kind::every : Kind::last, *n};
 }
 
 std::filesystem::path model_folder(const RunConfig& c) {

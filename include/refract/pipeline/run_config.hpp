@@ -37,6 +37,15 @@ struct DiskConfig {
   Bytes max_bytes{std::uint64_t{100} << 30};  // of everything a run keeps, all classes together
 };
 
+// checkpoint.keep, read once. Checkpoints kept beyond what resuming needs (SAELens folders).
+struct KeepRule {
+  enum class Kind { spread, all, last, every };
+  Kind kind = Kind::spread;
+  std::uint64_t n = 0;                          // last: so many; every: so many visits apart
+  static constexpr std::uint64_t kSpread = 32;  // folders of `spread`, at most
+  friend bool operator==(const KeepRule&, const KeepRule&) = default;
+};
+
 struct CheckpointConfig {
   std::string keep = "spread";  // SAELens folders: spread (at most 32, evenly over the run) | all |
                                 // N (the last N) | every m
@@ -80,6 +89,7 @@ void describe(Fields& f, RunConfig& config);
 
 [[nodiscard]] OrderRule order_rule(const RunConfig& config);
 [[nodiscard]] std::uint64_t wanted_rows(const RunConfig& config);  // train.tokens; 0 = all
+[[nodiscard]] KeepRule keep_rule(const RunConfig& config);
 [[nodiscard]] std::filesystem::path model_folder(const RunConfig& config);
 
 }  // namespace refract

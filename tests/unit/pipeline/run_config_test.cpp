@@ -48,6 +48,28 @@ TEST(RunConfig, refuses_impossible_combinations_and_names_the_setting) {
         << override_text << ": " << failure({override_text});
 }
 
+TEST(KeepRule, is_read_from_every_form_it_is_written_in) {
+  using Kind = KeepRule::Kind;
+  const auto rule = [](const std::string& value) {
+    return keep_rule(load_run_config(kDemo, {"checkpoint.keep=" + value}));
+  };
+
+  EXPECT_EQ(rule("spread"), (KeepRule{Kind::spread, 0}));
+  EXPECT_EQ(rule("all"), (KeepRule{Kind::all, 0}));
+  EXPECT_EQ(rule("3"), (KeepRule{Kind::last, 3}));
+  EXPECT_EQ(rule("every 4"), (KeepRule{Kind::every, 4}));
+  EXPECT_EQ(rule("{every: 4}"), (KeepRule{Kind::every, 4}));
+}
+
+TEST(KeepRule, refuses_what_is_no_rule_and_says_what_is) {
+  for (const char* value : {"every two", "1e1", "every 0", "0", "-1", "every -1", "every", "1.5",
+                            "every 99999999999999999999", "some"}) {
+    const std::string text = failure({std::string("checkpoint.keep=") + value});
+    EXPECT_NE(text.find("--set checkpoint.keep: checkpoint.keep is '"), std::string::npos) << text;
+    EXPECT_NE(text.find("spread, all"), std::string::npos) << text;
+  }
+}
+
 TEST(RunConfig, a_digest_covers_what_changes_results_and_nothing_else) {
   const RunConfig base = load_run_config(kDemo, {});
   for (const char* same : {"run=other", "data_root=elsewhere", "disk.max_bytes=9GiB",
