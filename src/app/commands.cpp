@@ -50,8 +50,10 @@ ExitCode run_until(const CommandLine& line, Until until) {
   if (world.rank() == 0)
     say(fmt::format("refract {}: {}; run folder {}", kVersion, placement.text(thread_count()),
                     config.run));
-  const ExitCode code = collective_run(
-      config, world, {.until = until, .allow_numerics_change = line.allow_numerics_change});
+  const ExitCode code = collective_run(config, world,
+                                       {.until = until,
+                                        .command = line.command,
+                                        .allow_numerics_change = line.allow_numerics_change});
   if (world.rank() == 0 && code == ExitCode::ok && until == Until::report)
     say(fmt::format("report: {}", (fs::path(config.run) / config.report.file).string()));
   return code;

@@ -117,6 +117,26 @@ TEST(Chunk, finds_a_flipped_byte_in_any_kind_of_data) {
   EXPECT_NO_THROW(ChunkReader(path).verify_blocks());
 }
 
+TEST(Chunk, verifies_a_block_when_its_rows_are_first_read) {
+  const ScratchFolder folder;
+  Communicator alone = Communicator::loopback();
+  const fs::path path = write_chunk(folder.path(), 17, alone);
+  test::flip_byte(path, offset_of(path, block_of(small_spec(), 2).activations[1]));
+  const ChunkReader chunk(path);
+  const std::uint64_t n = small_spec().block_rows;
+  std::vector<float> rows(n * small_spec().hooks[0].d_in);
+
+  EXPECT_NO_THROW(chunk.read_rows(0, n, n, rows));  // of block 1
+  try {
+    chunk.read_rows(0, 2 * n, n, rows);
+    FAIL() << "a damaged block was read";
+  } catch (const Damaged& error) {
+    expect_contains(error.what(), "block 2 of 5");
+  }
+  EXPECT_THROW((void)chunk.read_identity(n, n + 1), Damaged) << "its first row is of block 2";
+  EXPECT_NO_THROW(ChunkReader(path, {}, ChunkReader::Checks::none).read_rows(0, 2 * n, n, rows));
+}
+
 TEST(Chunk, refuses_changed_block_checksums) {
   const ScratchFolder folder;
   Communicator alone = Communicator::loopback();
