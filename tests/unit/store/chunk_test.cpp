@@ -1,12 +1,11 @@
 #include "refract/store/chunk.hpp"
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
-#include <csignal>
 #include <fstream>
 
 #include "unit/store/chunk_fixture.hpp"
+#include "unit/store/full_disk.hpp"
 #include "unit/store/scratch_folder.hpp"
 
 namespace refract {
@@ -255,17 +254,15 @@ TEST(ChunkWriter, says_so_and_leaves_nothing_when_the_disk_has_no_room) {
   Communicator alone = Communicator::loopback();
   ChunkSpec spec = small_spec();
   spec.hooks[0].d_in = 1 << 20;
-  // A file-size limit stands in for a full disk: the kernel refuses growth in the same place.
-  rlimit before{};
-  ::getrlimit(RLIMIT_FSIZE, &before);
-  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
-  const rlimit small{1 << 20, before.rlim_max};
-  ::setrlimit(RLIMIT_FSIZE, &small);
 
-  EXPECT_THROW((void)ChunkWriter::collective_open(folder / "c.h5", spec, alone), SystemError);
+  // While the file is made, and at its very start.
+  for (const std::uint64_t bytes : {1 << 20, 64}) {
+    const std::string text = test::error_on_full_disk(
+        bytes, [&] { (void)ChunkWriter::collective_open(folder / "c.h5", spec, alone); });
 
-  ::setrlimit(RLIMIT_FSIZE, &before);
-  std::signal(SIGXFSZ, handler);
+    test::expect_contains(text, (folder / "c.h5.part").string());
+    test::expect_contains(text, "ulimit -f");
+  }
   EXPECT_EQ(folder.files(), 0u);
 }
 
