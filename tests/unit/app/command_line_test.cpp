@@ -37,7 +37,8 @@ TEST(CommandLine, reads_words_and_options_in_any_order) {
 TEST(CommandLine, refuses_numbers_out_of_range_and_names_the_option) {
   for (const char* number : {"0", "-1", "4294967297", "99999999999999999999", "two", "1.5", ""})
     for (const char* option : {"--ranks", "--threads"}) {
-      const std::string text = failure({"run", "a.yaml", (std::string(option) + "=" + number).c_str()});
+      const std::string text =
+          failure({"run", "a.yaml", (std::string(option) + "=" + number).c_str()});
       EXPECT_NE(text.find(option), std::string::npos) << number << ": " << text;
     }
   for (const char* number : {"-1", "4294967297", "x"})
@@ -49,7 +50,8 @@ TEST(CommandLine, refuses_numbers_out_of_range_and_names_the_option) {
 }
 
 TEST(CommandLine, refuses_an_option_that_the_command_does_not_have) {
-  EXPECT_NE(failure({"download", "a.yaml", "--ranks", "2"}).find("refract download has no option --ranks; it has --set"),
+  EXPECT_NE(failure({"download", "a.yaml", "--ranks", "2"})
+                .find("refract download has no option --ranks; it has --set"),
             std::string::npos);
   EXPECT_NE(failure({"run", "a.yaml", "--verify"}).find("--verify"), std::string::npos);
   EXPECT_NE(failure({"describe", "x", "--set", "a=1"}).find("--set"), std::string::npos);
