@@ -108,13 +108,13 @@ ContextRule Session::context_rule() {
   if (config_.tokens.context > info.max_positions)
     throw ConfigError(
         "{}: tokens.context is {}, but the model has {} positions. Lower tokens.context.",
-        where_given("tokens.context"), config_.tokens.context, info.max_positions);
+        where_given(config_, "tokens.context"), config_.tokens.context, info.max_positions);
   const std::int64_t bos = info.bos_id >= 0 ? info.bos_id : info.eos_id;
   if (bos < 0 && config_.tokens.bos != "none")
     throw ConfigError(
         "{}: tokens.bos is '{}', but the model's config.json names neither bos_token_id nor "
         "eos_token_id. Set tokens.bos to none.",
-        where_given("tokens.bos"), config_.tokens.bos);
+        where_given(config_, "tokens.bos"), config_.tokens.bos);
   if (bos >= static_cast<std::int64_t>(info.vocab))
     throw DataError("config.json of {} gives bos_token_id {}, beyond its {} embeddings",
                     model_folder(config_).string(), bos, info.vocab);

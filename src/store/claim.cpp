@@ -425,6 +425,19 @@ Claim Claim::wait_for(const fs::path& file, std::string_view job, const std::fun
   return Claim(std::make_unique<Body>(file, std::move(*made), times.beat_s));
 }
 
+std::optional<std::string> claim_owner(const fs::path& file, const std::function<void()>& idle,
+                                       const ClaimTimes& times) {
+  const std::chrono::duration<double> pause(std::min(kLongestPause_s, times.beat_s / 4));
+  Watch watch(file, times);
+  while (true) {
+    const Watch::Verdict verdict = watch.look();
+    if (verdict == Watch::Verdict::living) return watch.owner();
+    if (verdict != Watch::Verdict::unsure) return std::nullopt;
+    if (idle) idle();
+    std::this_thread::sleep_for(pause);
+  }
+}
+
 void expect_own(const ClaimMark& mark) {
   if (mark.token.empty()) return;
   using namespace std::chrono_literals;

@@ -61,6 +61,12 @@ class Claim {
   std::unique_ptr<Body> body_;
 };
 
+// Who holds the claim, as try_take would say it, without taking it or changing anything; nothing
+// when it is free.
+[[nodiscard]] std::optional<std::string> claim_owner(const std::filesystem::path& file,
+                                                     const std::function<void()>& idle = {},
+                                                     const ClaimTimes& times = {});
+
 // "<name>.claim" beside it.
 [[nodiscard]] std::filesystem::path claim_name(const std::filesystem::path& claimed);
 

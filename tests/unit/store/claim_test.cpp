@@ -284,6 +284,23 @@ TEST(Claim, serves_one_of_many_processes_at_a_time) {
   }
 }
 
+TEST(Claim, owner_is_told_without_taking_it) {
+  const ScratchFolder folder;
+  const fs::path file = claim_name(folder / "shard.h5");
+  EXPECT_FALSE(claim_owner(file));
+  {
+    const Other other([&](const auto& ready) { holds_for_ever(file, ready); });
+    ASSERT_TRUE(other.ready());
+
+    const auto owner = claim_owner(file);
+
+    ASSERT_TRUE(owner);
+    expect_contains(*owner, fmt::format("pid {}", other.pid()));
+  }
+  EXPECT_FALSE(claim_owner(file)) << "its owner is dead";
+  EXPECT_TRUE(fs::exists(file)) << "asking changed it";
+}
+
 TEST(Claim, of_one_dead_owner_is_taken_over_by_one_of_many) {
   for (const bool locks : {true, false}) {
     const ScratchFolder folder;
