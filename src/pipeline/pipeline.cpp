@@ -70,8 +70,9 @@ bool Attempt::already_done() {
   const RunConfig frozen = read_frozen(session_.folder().run_yaml()).config;
   if (!first_difference(frozen, config()).empty())
     return false;  // reported by freeze_configuration
-  return fs::exists(session_.folder().root / config().report.file) &&
-         analysis_settings(frozen) == analysis_settings(config());
+  return analysis_settings(frozen) == analysis_settings(config()) &&
+         unfinished_part(config(), session_.folder(), read_ledger(session_.folder().ledger()))
+             .empty();
 }
 
 void Attempt::begin() {
@@ -194,9 +195,10 @@ void Attempt::analyse(std::vector<TrainedSae>& trained) {
   const int threads = thread_count();
   if (world_.size() > 1) set_thread_count(usable_cores());
   if (trained.empty()) trained = load_newest(session_, ledger_->state());
-  evaluate_run(session_, *ledger_, trained);
-  if (options_.until >= Until::probe) probe_run(session_, *ledger_, trained);
-  if (options_.until >= Until::report) report_run(session_, *ledger_, trained);
+  evaluate_run(session_, *ledger_, trained, progressed_);
+  if (options_.until >= Until::probe) probe_run(session_, *ledger_, trained, progressed_);
+  if (options_.until >= Until::report)
+    report_run(config(), session_.folder(), *ledger_, report_facts(session_, ledger_->state()));
   set_thread_count(threads);
 }
 
@@ -215,14 +217,14 @@ void collective_verify(const RunConfig& config, Communicator& world) {
   session.open_store();
   BlockComputer computer(session.model(), session.hooks(), session.corpus(),
                          session.sink_thresholds());
-  constexpr std::uint64_t kRowsPerFile = 1000;
+  const VerifyRule rule{.seed = config.store.seed};
   VerifyResult result;
   const HeldoutPlan heldout = session.heldout_plan();
   const Parents parents{{"store", session.store_digest()}};
   verify_chunk(
       ChunkReader(session.folder().heldout(), parents),
-      [&](std::uint64_t b) { return heldout.blocks.at(b); }, session.corpus(), computer,
-      kRowsPerFile, config.store.seed, result);
+      [&](std::uint64_t b) { return heldout.blocks.at(b); }, session.corpus(), computer, rule, {},
+      result);
   const RunState state = read_ledger(session.folder().ledger());
   for (const auto& [chunk, record] : state.sealed) {
     const ChunkShape shape = session.order().chunk_shape(chunk);
@@ -231,7 +233,7 @@ void collective_verify(const RunConfig& config, Communicator& world) {
         [&](std::uint64_t b) {
           return plan_block(session.order(), shape, b, session.corpus(), session.row_rule());
         },
-        session.corpus(), computer, kRowsPerFile, config.store.seed, result);
+        session.corpus(), computer, rule, {}, result);
   }
   if (!result.faults.empty())
     throw DataError(

@@ -14,6 +14,10 @@ using Settings = std::vector<std::pair<std::string, std::string>>;
 // layout.
 [[nodiscard]] Settings store_settings(const RunConfig& config);
 [[nodiscard]] Settings training_settings(const RunConfig& config, std::size_t sae);
+// Those of one part of the analysis, and of all of them together.
+[[nodiscard]] Settings evaluate_settings(const RunConfig& config);
+[[nodiscard]] Settings probe_settings(const RunConfig& config);
+[[nodiscard]] Settings report_settings(const RunConfig& config);
 [[nodiscard]] Settings analysis_settings(const RunConfig& config);
 [[nodiscard]] std::string as_text(const Settings& settings);
 // "train.clip: was 1, is now 2" for the first difference in what training depends on, or empty.
