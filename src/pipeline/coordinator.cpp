@@ -126,7 +126,13 @@ void Coordinator::admit() {
   state_.corpus_complete = true;
   corpus_bar_.reset();
   display_.clear();
-  if (!only_corpus_) expect_enough_rows();
+  if (!only_corpus_) {
+    expect_enough_rows();
+    const std::uint64_t rows =
+        session_.order().batches_per_pass() * session_.config().train.batch_rows;
+    if (ledger_.state().rows != rows || ledger_.state().visits != session_.visits())
+      ledger_.ordered(session_.admitted(), rows, session_.visits());
+  }
   say(fmt::format("corpus: {} shards, {} rows to train on in {} chunk(s), {} {}",
                   session_.admitted(), session_.order().rows(), session_.order().chunks(),
                   session_.order().dropped_rows(),
@@ -160,7 +166,8 @@ void Coordinator::open_store(const std::string& calibration, const std::string& 
   };
   expect_same(session_.folder().calibration(), known.calibration, calibration);
   expect_same(session_.folder().heldout(), known.heldout, heldout);
-  if (known.calibration.empty()) ledger_.prepared(calibration, heldout);
+  if (known.store != session_.store_digest())
+    ledger_.prepared(session_.store_digest(), calibration, heldout);
   state_.prepared = true;
   drop_damaged_chunks();
   for (const auto& [chunk, record] : ledger_.state().sealed) state_.sealed.insert(chunk);

@@ -39,6 +39,13 @@ Settings training_settings(const RunConfig& c, std::size_t sae) {
   return out;
 }
 
+// evaluate.curve_rows shapes the lines of metrics.jsonl alone.
+Settings evaluate_settings(const RunConfig& c) {
+  return selected(c, {"evaluate."}, {"evaluate.curve_rows"});
+}
+Settings probe_settings(const RunConfig& c) { return selected(c, {"probe."}, {}); }
+Settings report_settings(const RunConfig& c) { return selected(c, {"report."}, {}); }
+
 Settings analysis_settings(const RunConfig& c) {
   return selected(c, {"evaluate.", "probe.", "report."}, {});
 }

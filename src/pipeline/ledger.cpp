@@ -77,7 +77,12 @@ void apply_line(const Json& line, RunState& state) {
     const std::string folder = line.at("folder");
     std::erase_if(state.checkpoints,
                   [&](const CheckpointRecord& record) { return record.folder == folder; });
+  } else if (event == "ordered") {
+    state.shards = line.at("shards");
+    state.rows = line.at("rows");
+    state.visits = line.at("visits");
   } else if (event == "prepared") {
+    state.store = line.at("store");
     state.calibration = line.at("calibration");
     state.heldout = line.at("heldout");
   } else if (event == "finished") {
@@ -192,8 +197,15 @@ void Ledger::append(const std::string& lines) {
   for (std::string line; std::getline(each, line);) apply_line(Json::parse(line), state_);
 }
 
-void Ledger::prepared(const std::string& calibration, const std::string& heldout) {
-  append(Json{{"event", "prepared"}, {"calibration", calibration}, {"heldout", heldout}}.dump());
+void Ledger::prepared(const std::string& store, const std::string& calibration,
+                      const std::string& heldout) {
+  append(Json{
+      {"event", "prepared"}, {"store", store}, {"calibration", calibration}, {"heldout", heldout}}
+             .dump());
+}
+
+void Ledger::ordered(std::uint64_t shards, std::uint64_t rows, std::uint64_t visits) {
+  append(Json{{"event", "ordered"}, {"shards", shards}, {"rows", rows}, {"visits", visits}}.dump());
 }
 
 void Ledger::planned(std::uint64_t chunk, std::uint64_t rows) {

@@ -42,6 +42,13 @@ Claim claim_run(const RunFolder& folder) {
   return std::move(*claim);
 }
 
+// Of a run that is to be looked at.
+Claim claim_existing_run(const RunFolder& folder) {
+  if (!fs::exists(folder.ledger()))
+    throw DataError("{} holds no run: start it with `refract run`", folder.root.string());
+  return claim_run(folder);
+}
+
 // One attempt at a run, from claim to status.
 class Attempt {
  public:
@@ -92,18 +99,15 @@ bool Attempt::already_done(const RunState& state) const {
   if (options_.until != Until::report || !frozen_) return false;
   const std::optional<RunStatus> status = read_status(folder().status());
   if (!status || status->word != "done" || status->text != options_.command) return false;
-  std::vector<fs::path> files{folder().root / config().report.file, folder().calibration(),
-                              folder().heldout(), folder().evidence()};
+  std::vector<fs::path> files{folder().calibration(), folder().heldout(), folder().evidence()};
   for (const SaeConfig& sae : config().saes)
     for (const fs::path& file :
          {folder().latest(sae.name) / "cfg.json",
-          folder().latest(sae.name) / "sae_weights.safetensors", folder().metrics(sae.name),
-          folder().evaluation(sae.name), folder().features(sae.name)})
+          folder().latest(sae.name) / "sae_weights.safetensors", folder().metrics(sae.name)})
       files.push_back(file);
-  const bool whole =
-      std::ranges::all_of(files, [](const fs::path& file) { return fs::exists(file); });
-  return whole && !state.checkpoints.empty() &&
-         analysis_settings(frozen_->config) == analysis_settings(config());
+  return std::ranges::all_of(files, [](const fs::path& file) { return fs::exists(file); }) &&
+         analysis_settings(frozen_->config) == analysis_settings(config()) &&
+         unfinished_part(config(), folder(), state).empty();
 }
 
 // What has been computed must fit what is asked for now. What nothing depends on yet may change.
@@ -144,6 +148,7 @@ void Attempt::expect_same_run(const RunState& state, const RunInputs& found) {
 // World rank 0. Says what is finished, or nothing when there is work. Until here nothing is
 // written.
 std::string Attempt::take_over() {
+  make_folder(folder().root);
   claim_.emplace(claim_run(folder()));
   const RunState state = read_ledger(folder().ledger());
   if (fs::exists(folder().run_yaml())) frozen_ = read_frozen(folder().run_yaml());
@@ -276,14 +281,15 @@ void Attempt::collective_analyse(std::vector<TrainedSae>& trained) {
     if (world_.size() > 1) set_thread_count(usable_cores());
     try {
       if (trained.empty()) trained = load_newest(session_, ledger_->state());
-      progressed_ |= evaluate_run(session_, *ledger_, trained);
+      evaluate_run(session_, *ledger_, trained, progressed_);
       if (options_.until >= Until::probe) {
         std::vector<std::uint64_t> sealed;
         for (const auto& [chunk, record] : ledger_->state().sealed) sealed.push_back(chunk);
         progressed_ |= complete_evidence(session_, sealed);
-        progressed_ |= probe_run(session_, *ledger_, trained);
+        probe_run(session_, *ledger_, trained, progressed_);
       }
-      if (options_.until >= Until::report) report_run(session_, *ledger_);
+      if (options_.until >= Until::report)
+        report_run(config(), folder(), *ledger_, report_facts(config(), ledger_->state()));
     } catch (const StopRequested&) {
       stopped = 1;
     }
@@ -299,48 +305,36 @@ ExitCode collective_run(const RunConfig& config, Communicator& world, const RunO
   return Attempt(config, world, options).collective_run();
 }
 
-namespace {
-
-// An existing run opened to be looked at: claimed, its inputs compared, nothing of it changed.
-class Visit {
- public:
-  Visit(const RunConfig& config, Communicator& world) : session_(config, world) {
-    RunInputs found;
-    if (world.rank() == 0) {
-      if (!fs::exists(session_.folder().ledger()))
-        throw DataError("{} holds no run: start it with `refract run`",
-                        session_.folder().root.string());
-      claim_.emplace(claim_run(session_.folder()));
-      ledger_ = std::make_unique<Ledger>(session_.folder().ledger(),
-                                         [this] { session_.expect_own_run(); });
-      found = session_.find_inputs();
-      found.claim = claim_->mark();
-    }
-    session_.collective_open(found);
-    std::uint64_t admitted = 0;
-    if (world.rank() == 0)
-      while (!session_.corpus_complete()) {
-        (void)session_.admit_next_shard();
-        admitted = session_.admitted();
-      }
-    session_.admit_shards(world.all_reduce_max(admitted));
+void collective_report(const RunConfig& config, Communicator& world) {
+  if (world.rank() == 0) {
+    const Session session(config, world);
+    const RunFolder& folder = session.folder();
+    const Claim claim = claim_existing_run(folder);
+    Ledger ledger(folder.ledger(), [&] { expect_own(claim.mark()); });
+    report_run(config, folder, ledger, report_facts(config, ledger.state()));
   }
-  [[nodiscard]] Session& session() { return session_; }
-  [[nodiscard]] Ledger& ledger() { return *ledger_; }  // world rank 0
-
- private:
-  Session session_;
-  std::optional<Claim> claim_;
-  std::unique_ptr<Ledger> ledger_;
-};
-
-}  // namespace
+  world.barrier();
+}
 
 void collective_verify(const RunConfig& config, Communicator& world) {
-  Visit visit(config, world);
-  Session& session = visit.session();
-  if (!fs::exists(session.folder().heldout()))
-    throw DataError("{} holds no activation store: run first", session.folder().root.string());
+  Session session(config, world);
+  std::optional<Claim> claim;
+  RunInputs found;
+  if (world.rank() == 0) {
+    claim.emplace(claim_existing_run(session.folder()));
+    if (!fs::exists(session.folder().heldout()))
+      throw DataError("{} holds no activation store yet: run first",
+                      session.folder().root.string());
+    found = session.find_inputs();
+    found.claim = claim->mark();
+  }
+  session.collective_open(found);
+  std::uint64_t shards = 0;
+  if (world.rank() == 0) {
+    while (!session.corpus_complete()) (void)session.admit_next_shard();
+    shards = session.admitted();
+  }
+  session.admit_shards(world.all_reduce_max(shards));
   session.open_store();
   BlockComputer computer(session.model(), session.hooks(), session.corpus(),
                          session.sink_thresholds());

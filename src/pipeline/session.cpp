@@ -307,8 +307,12 @@ void Session::collective_write_heldout(Communicator& ranks) {
   if (ranks.rank() == 0) expect_own_run();
   writer.collective_seal();
   if (ranks.rank() == 0)
-    say(fmt::format("held out: {} rows of {} documents ({} further held-out documents unused)",
-                    plan.rows, plan.documents, plan.unused_documents));
+    say(fmt::format("held out: {} rows of {} documents{}", plan.rows, plan.documents,
+                    plan.limit.empty()
+                        ? ""
+                        : fmt::format("; {} further held-out documents unused: the next would "
+                                      "exceed {}",
+                                      plan.unused_documents, plan.limit)));
 }
 
 std::string Session::store_settings_text() {

@@ -15,6 +15,10 @@ using Settings = std::vector<std::pair<std::string, std::string>>;
 // layout.
 [[nodiscard]] Settings store_settings(const RunConfig& config);
 [[nodiscard]] Settings training_settings(const RunConfig& config, std::size_t sae);
+// Those of one part of the analysis, and of all of them together.
+[[nodiscard]] Settings evaluate_settings(const RunConfig& config);
+[[nodiscard]] Settings probe_settings(const RunConfig& config);
+[[nodiscard]] Settings report_settings(const RunConfig& config);
 [[nodiscard]] Settings analysis_settings(const RunConfig& config);
 [[nodiscard]] std::string as_text(const Settings& settings);
 // What exists already, and so which settings can change no more: nothing is frozen before something

@@ -55,7 +55,8 @@ struct RunState {
   std::set<std::uint64_t> evicted;
   std::vector<CheckpointRecord> checkpoints;  // oldest first
   std::vector<AttemptRecord> attempts;
-  std::string calibration, heldout;  // digests of the store's frozen parts; empty: not made yet
+  std::string store, calibration, heldout;         // digests; empty: not made yet
+  std::uint64_t shards = 0, rows = 0, visits = 0;  // of the whole run; 0 while the corpus streams
   std::map<std::string, std::string> finished;  // part of the analysis -> digest it finished with
 
   // The checkpoints that name every one of these SAEs, oldest first: a kill between two lines
@@ -73,8 +74,11 @@ class Ledger {
   explicit Ledger(const std::filesystem::path& file, std::function<void()> before_line = {});
   [[nodiscard]] const RunState& state() const { return state_; }
 
-  // The frozen parts of the store exist, with these contents.
-  void prepared(const std::string& calibration, const std::string& heldout);
+  // The store exists, with these frozen parts.
+  void prepared(const std::string& store, const std::string& calibration,
+                const std::string& heldout);
+  // How long the run is: all its shards are admitted.
+  void ordered(std::uint64_t shards, std::uint64_t rows, std::uint64_t visits);
   void planned(std::uint64_t chunk, std::uint64_t rows);
   void sealed(std::uint64_t chunk, const ChunkRecord& record);
   void evicted(std::uint64_t chunk);

@@ -38,7 +38,8 @@ TEST(Ledger, gives_back_after_reopening_what_was_written) {
     ledger.checkpointed(checkpoint(0, true));
     ledger.checkpointed(checkpoint(1, false));
     ledger.evicted(0);
-    ledger.prepared("c", "h");
+    ledger.prepared("s", "c", "h");
+    ledger.ordered(2, 128, 2);
     ledger.finished("probe", "p");
   }
 
@@ -53,6 +54,8 @@ TEST(Ledger, gives_back_after_reopening_what_was_written) {
   EXPECT_EQ(state.checkpoints.back().saes.at("b"), (SaeCheckpoint{"w2", "s2"}));
   EXPECT_EQ(state.calibration, "c");
   EXPECT_EQ(state.heldout, "h");
+  EXPECT_EQ(state.store, "s");
+  EXPECT_EQ(state.visits, 2u);
   EXPECT_EQ(state.finished.at("probe"), "p");
   EXPECT_EQ(state.attempts.at(0).job, "j");
 }
