@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <tuple>
 
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
@@ -75,7 +76,7 @@ ChunkReader open_heldout(Session& session) {
 
 std::vector<ReadableCount> count_controls(
     const ProbeCorpus& corpus, Session& session, const TrainedSae& sae,
-    std::map<std::pair<std::string, std::size_t>, ReadableCount>& neurons) {
+    std::map<std::tuple<std::string, double, std::size_t>, ReadableCount>& neurons) {
   const HookCalibration& hook = session.calibration().of(sae.config.hook);
   const double l0 = sae.config.k != 0 ? 0
                                       : evaluate_rows(evaluated(sae), open_heldout(session),
@@ -88,14 +89,14 @@ std::vector<ReadableCount> count_controls(
       corpus, target_of({&random.config, random.variant.get(), &random.parameters, sae.input_scale},
                         "frozen random"))};
   const std::size_t k = std::min<std::size_t>(random.config.k, hook.d_in / 2);
-  auto [entry, fresh] = neurons.try_emplace({sae.config.hook, k});
+  auto [entry, fresh] = neurons.try_emplace({sae.config.hook, sae.input_scale, k});
   if (fresh)
     entry->second =
         count_readable(corpus, {.name = "neurons",
                                 .hook = sae.config.hook,
                                 .features = hook.d_in,
-                                .input_scale = static_cast<float>(hook.input_scale),
-                                .encode = neuron_encoder(scaled(hook.mean, hook.input_scale), k),
+                                .input_scale = static_cast<float>(sae.input_scale),
+                                .encode = neuron_encoder(scaled(hook.mean, sae.input_scale), k),
                                 .parameters = nullptr});
   counts.push_back(entry->second);
   return counts;
@@ -152,11 +153,7 @@ std::string metrics_line(Session& session, const TrainedSae& sae, std::uint64_t 
   const MetricReport report =
       evaluate_rows(evaluated(sae), open_heldout(session), session.config().evaluate.seed,
                     session.config().evaluate.curve_rows);
-  Json line{{"chunk", visit},
-            {"step", sae.state.step},
-            {"tokens",
-             sae.state.step * session.config().train.batch_rows /
-                 (session.config().train.passes_per_chunk * session.config().train.corpus_passes)}};
+  Json line{{"chunk", visit}, {"step", sae.state.step}, {"tokens", sae.state.trained_rows}};
   Json values = Json::parse(to_json(report));
   values.erase("rows");
   values.erase("documents");
@@ -208,7 +205,7 @@ void probe_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& 
   for (const auto& [chunk, record] : ledger.state().sealed)
     sources.chunks.push_back(folder.chunk(chunk));
   const ProbeCorpus corpus(std::move(sources), session.config().probe);
-  std::map<std::pair<std::string, std::size_t>, ReadableCount> neurons;
+  std::map<std::tuple<std::string, double, std::size_t>, ReadableCount> neurons;
   for (const TrainedSae& sae : saes) {
     FeatureAtlas atlas = probe(corpus, target_of(evaluated(sae), sae.config.name));
     atlas.controls = count_controls(corpus, session, sae, neurons);

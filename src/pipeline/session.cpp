@@ -212,7 +212,7 @@ void Session::collective_write_heldout(Communicator& ranks) {
   ChunkSpec spec = chunk_spec({.rows = plan.rows, .block_rows = config_.store.block_rows});
   spec.permuted = false;
   ChunkWriter writer = ChunkWriter::collective_open(folder_.heldout(), spec, ranks);
-  BlockComputer computer(model(), hooks_, *corpus_, sink_thresholds());
+  BlockComputer computer(model(), hooks_, *corpus_, sink_thresholds(), spec.dtype);
   Stream stream;
   const Share share = share_of(plan.blocks.size(), ranks.rank(), ranks.size());
   Progress progress("held-out rows", plan.rows, "rows", ranks.rank() != 0);
@@ -260,9 +260,9 @@ bool Session::collective_prepare_store(Communicator& ranks) {
     return ranks.all_reduce_max(fs::exists(file) ? 0 : 1) != 0;
   };
   if (is_missing(folder_.calibration())) {
-    const CalibrationData data = collective_calibrate(
-        config_.calibration, model(), hooks_, *corpus_, first_window_, row_rule_,
-        config_.rows.sink_ratio, config_.train.input_scale, config_.store.seed, ranks);
+    const CalibrationData data =
+        collective_calibrate(config_.calibration, model(), hooks_, *corpus_, first_window_,
+                             row_rule_, config_.rows.sink_ratio, config_.store.seed, ranks);
     if (ranks.rank() == 0)
       write_calibration(folder_.calibration(), data,
                         {{"settings", short_digest(store_settings_text())}});

@@ -48,16 +48,19 @@ void for_each_piece(const ChunkReader& heldout, const std::string& hook, std::ui
   }
 }
 
-// x_hat [n, D] of raw rows, in raw units.
-void reconstruct(const EvaluatedSae& sae, TensorView<const float> x, bool training_mode,
-                 SparseActs& acts, TensorView<float> x_hat) {
+// x_hat [n, D] of raw rows, in raw units. `included` [n]: in training mode, the rows selected
+// among.
+enum class Mode { inference, training };
+void reconstruct(const EvaluatedSae& sae, TensorView<const float> x,
+                 std::span<const std::uint8_t> included, Mode mode, SparseActs& acts,
+                 TensorView<float> x_hat) {
   const auto scale = static_cast<float>(sae.input_scale);
   Tensor<float> scaled(x.shape());
   parallel_for(x.axis(0), [&](std::size_t row) {
     for (std::size_t j = 0; j < x.axis(1); ++j) scaled.row(row)[j] = x.row(row)[j] * scale;
   });
-  if (training_mode)
-    sae.variant->encode_training(*sae.parameters, scaled.cview(), 0, acts);
+  if (mode == Mode::training)
+    sae.variant->encode_training(*sae.parameters, scaled.cview(), included, 0, acts);
   else
     sae.variant->encode(*sae.parameters, scaled.cview(), 0, acts);
   decode(*sae.parameters, acts, x_hat);
@@ -67,16 +70,16 @@ void reconstruct(const EvaluatedSae& sae, TensorView<const float> x, bool traini
 }
 
 MetricReport evaluate_mode(const EvaluatedSae& sae, const ChunkReader& heldout, std::uint64_t seed,
-                           std::uint64_t max_rows, bool training_mode) {
+                           std::uint64_t max_rows, Mode mode) {
   ReconstructionSums sums(sae.parameters->d_in(), sae.parameters->d_sae());
   SparseActs acts;
   for_each_piece(heldout, sae.config->hook, max_rows, [&](const HeldoutPiece& piece) {
     Tensor<float> x_hat(piece.x.shape());
-    reconstruct(sae, piece.x.cview(), training_mode, acts, x_hat.view());
+    reconstruct(sae, piece.x.cview(), piece.included, mode, acts, x_hat.view());
     sums.add({piece.x.cview(), x_hat.cview(), acts.row_starts, acts.features, piece.documents,
               piece.included});
   });
-  return sums.report(seed);
+  return sums.report(fmt::format("SAE '{}'", sae.config->name), seed);
 }
 
 MetricReport evaluate_pca(const EvaluatedSae& sae, const ChunkReader& heldout,
@@ -90,7 +93,7 @@ MetricReport evaluate_pca(const EvaluatedSae& sae, const ChunkReader& heldout,
     reconstruct_from_components(piece.x.cview(), calibration.mean, components, x_hat.view());
     sums.add({piece.x.cview(), x_hat.cview(), {}, {}, piece.documents, piece.included});
   });
-  return sums.report(seed);
+  return sums.report(fmt::format("PCA baseline of SAE '{}'", sae.config->name), seed);
 }
 
 // What a row that takes part is replaced by.
@@ -108,7 +111,7 @@ class SpliceTap final : public Tap {
     Tensor<float> x_hat(Shape{n, d_in});
     if (splice_ == Splice::sae) {
       SparseActs acts;
-      reconstruct(*sae_, values, false, acts, x_hat.view());
+      reconstruct(*sae_, values, {}, Mode::inference, acts, x_hat.view());
     }
     if (splice_ == Splice::mean)
       for (std::size_t row = 0; row < n; ++row)
@@ -203,7 +206,7 @@ void check(const EvaluateConfig& config) {
 
 MetricReport evaluate_rows(const EvaluatedSae& sae, const ChunkReader& heldout, std::uint64_t seed,
                            std::uint64_t max_rows) {
-  return evaluate_mode(sae, heldout, seed, max_rows, false);
+  return evaluate_mode(sae, heldout, seed, max_rows, Mode::inference);
 }
 
 std::optional<MetricReport> evaluate_rows_in_training_mode(const EvaluatedSae& sae,
@@ -211,7 +214,7 @@ std::optional<MetricReport> evaluate_rows_in_training_mode(const EvaluatedSae& s
                                                            std::uint64_t seed,
                                                            std::uint64_t max_rows) {
   if (!sae.variant->has_training_mode()) return std::nullopt;
-  return evaluate_mode(sae, heldout, seed, max_rows, true);
+  return evaluate_mode(sae, heldout, seed, max_rows, Mode::training);
 }
 
 std::size_t active_features(const SaeConfig& config, double l0) {
@@ -221,9 +224,14 @@ std::size_t active_features(const SaeConfig& config, double l0) {
 RandomControl random_control(const EvaluatedSae& sae, const HookCalibration& calibration,
                              double l0) {
   RandomControl control;
-  control.config = *sae.config;
-  control.config.variant = "topk";
-  control.config.k = active_features(*sae.config, l0);
+  control.config = {.name = sae.config->name + ".random-control",
+                    .hook = sae.config->hook,
+                    .variant = "topk",
+                    .d_sae = sae.config->d_sae,
+                    .k = active_features(*sae.config, l0),
+                    .seed = sae.config->seed,
+                    .normalize = sae.config->normalize,
+                    .non_negative_decoder = sae.config->non_negative_decoder};
   control.variant = make_variant(control.config, sae.parameters->d_in(), 1);
   std::vector<float> median(calibration.geometric_median);
   for (float& value : median) value *= static_cast<float>(sae.input_scale);
@@ -239,14 +247,18 @@ std::vector<MetricReport> evaluate_cross_entropy(std::span<const EvaluatedSae> s
                                                  std::uint64_t tokens, std::uint64_t seed) {
   const HookPoint hook = parse_hook_point(calibration.hook);
   Stream stream;
-  // Runs: clean, zero, mean, then one for each SAE.
-  CrossEntropySums sums(3 + saes.size());
+  std::vector<std::string> runs{"the model itself", fmt::format("{} set to zero", name(hook)),
+                                fmt::format("{} set to its mean", name(hook))};
+  for (const EvaluatedSae& sae : saes) runs.push_back(fmt::format("SAE '{}'", sae.config->name));
+  CrossEntropySums sums(std::move(runs));
   for (const ForwardBatch& batch : heldout_batches(corpus, heldout, tokens)) {
+    const PackedTokens call{batch.ids, batch.positions, batch.segment_starts};
+    const std::vector<std::uint8_t> predicts = has_successor(call);
     std::vector<float> nll(batch.ids.size());
     const auto run = [&](std::size_t index, Splice splice, const EvaluatedSae* sae) {
       SpliceTap tap(hook, splice, sae, calibration, batch.excluded);
-      model.next_token_nll({batch.ids, batch.positions, batch.segment_starts}, tap, nll, stream);
-      sums.add(index, nll, batch.documents);
+      model.next_token_nll(call, tap, nll, stream);
+      sums.add(index, nll, predicts, batch.documents);
     };
     run(0, Splice::none, nullptr);
     run(1, Splice::zero, nullptr);
