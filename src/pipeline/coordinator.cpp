@@ -149,7 +149,7 @@ void Coordinator::expect_enough_rows() {
       "{}: train.tokens is {}, but the corpus gives {} rows to train on. Lower train.tokens to "
       "that "
       "or to all, or add shards to source.from.",
-      where_given("train.tokens"), wanted, rows);
+      where_given(session_.config(), "train.tokens"), wanted, rows);
 }
 
 void Coordinator::open_store(const std::string& calibration, const std::string& heldout) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "refract/base/activity.hpp"
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"

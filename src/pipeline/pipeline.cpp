@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <sstream>
 
 #include "pipeline/coordinator.hpp"
 #include "pipeline/worker.hpp"
@@ -21,6 +22,7 @@
 #include "refract/pipeline/evidence.hpp"
 #include "refract/pipeline/identity.hpp"
 #include "refract/pipeline/numerics.hpp"
+#include "refract/pipeline/run_registry.hpp"
 #include "refract/pipeline/schedule.hpp"
 #include "refract/stages/verify.hpp"
 #include "refract/store/claim.hpp"
@@ -176,6 +178,7 @@ void Attempt::collective_use_frozen_kernel() {
 }
 
 void Attempt::begin() {
+  register_run(config().data_root, folder().root, session_.folders_used(), tick);
   write_status(folder().status(), {"running", job_name(), attempt_, 0, ""});
   write_file(folder().corpus(), to_text(session_.inputs().corpus) + "\n");
   write_file(folder().run_yaml(),
@@ -316,6 +319,25 @@ void collective_report(const RunConfig& config, Communicator& world) {
   world.barrier();
 }
 
+namespace {
+
+// What all ranks found, on every rank.
+VerifyResult collective_merge(const VerifyResult& mine, Communicator& world) {
+  std::vector<std::uint64_t> counts{mine.identities, mine.blocks, mine.recomputed_rows};
+  world.all_reduce_sum(counts);
+  VerifyResult all{counts[0], counts[1], counts[2], {}};
+  std::string faults;
+  for (const std::string& fault : mine.faults) faults += fault + "\n";
+  const std::vector<char> texts = world.all_gather(std::span<const char>(faults));
+  std::istringstream lines(std::string(texts.begin(), texts.end()));
+  VerifyResult found;
+  for (std::string line; std::getline(lines, line);) found.faults.push_back(line);
+  all.add(found);
+  return all;
+}
+
+}  // namespace
+
 void collective_verify(const RunConfig& config, Communicator& world) {
   Session session(config, world);
   std::optional<Claim> claim;
@@ -338,14 +360,15 @@ void collective_verify(const RunConfig& config, Communicator& world) {
   session.open_store();
   BlockComputer computer(session.model(), session.hooks(), session.corpus(),
                          session.sink_thresholds());
-  constexpr std::uint64_t kRowsPerFile = 1000;
+  const VerifyRule rule{.recomputed_rows = 1000, .seed = config.store.seed};
+  const VerifyShare share{world.rank(), world.size()};
   const Parents parents{{"store", session.store_digest()}};
   const RunState state = read_ledger(session.folder().ledger());
   VerifyResult result;
   const auto verify = [&](const fs::path& file,
                           const std::function<BlockPlan(std::uint64_t)>& plan_of) {
     verify_chunk(ChunkReader(file, parents, ChunkReader::Checks::none), plan_of, session.corpus(),
-                 computer, kRowsPerFile, config.store.seed, result);
+                 computer, rule, share, result);
   };
   const auto plan_of = [&](std::uint64_t chunk, std::uint64_t block) {
     return plan_block(session.order(), session.order().chunk_shape(chunk), block, session.corpus(),
@@ -361,13 +384,17 @@ void collective_verify(const RunConfig& config, Communicator& world) {
     });
   for (const auto& [chunk, record] : state.sealed)
     verify(session.folder().chunk(chunk), [&](std::uint64_t b) { return plan_of(chunk, b); });
-  if (!result.faults.empty())
-    throw DataError("verification found {} fault(s), the first: {}", result.faults.size(),
-                    result.faults.front());
+  const VerifyResult all = collective_merge(result, world);
+  if (!all.faults.empty())
+    throw DataError(
+        "verification found {} fault(s), the first: {}. Delete that file and start the run again: it "
+        "is made again.",
+        all.faults.size(), all.faults.front());
+  if (world.rank() != 0) return;
   say(fmt::format(
       "verified: {} row identities, {} block checksums, {} rows recomputed byte for byte in {} "
       "file(s)",
-      result.identities, result.blocks, result.recomputed_rows,
+      all.identities, all.blocks, all.recomputed_rows,
       state.sealed.size() + 1 + (has_evidence ? 1 : 0)));
 }
 

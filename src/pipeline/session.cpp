@@ -237,6 +237,10 @@ std::uint64_t Session::corpus_bytes() const {
                                     static_cast<double>(first_window_rows_));
 }
 
+std::vector<fs::path> Session::folders_used() const {
+  return {inputs_.corpus.folder, tokenize_plan_.folder, contexts_folder_};
+}
+
 std::vector<std::string> Session::shard_names() const {
   std::vector<std::string> names;
   for (std::size_t s = 0; s < corpus_->shards(); ++s)
@@ -285,7 +289,7 @@ void Session::collective_write_heldout(Communicator& ranks) {
   ChunkSpec spec = chunk_spec({.rows = plan.rows, .block_rows = config_.store.block_rows});
   spec.permuted = false;
   ChunkWriter writer = ChunkWriter::collective_open(folder_.heldout(), spec, ranks);
-  BlockComputer computer(model(), hooks_, *corpus_, sink_thresholds());
+  BlockComputer computer(model(), hooks_, *corpus_, sink_thresholds(), spec.dtype);
   Stream stream;
   const Share share = share_of(plan.blocks.size(), ranks.rank(), ranks.size());
   Progress progress("held-out rows", plan.rows, "rows", ranks.rank() != 0);
@@ -354,9 +358,9 @@ bool Session::collective_calibrate_store(Communicator& ranks) {
     }
   }
   if (ranks.all_reduce_max(whole ? 0 : 1) == 0) return false;
-  const CalibrationData data = collective_calibrate(
-      config_.calibration, model(), hooks_, *corpus_, first_window_, row_rule_,
-      config_.rows.sink_ratio, config_.train.input_scale, config_.store.seed, ranks);
+  const CalibrationData data =
+      collective_calibrate(config_.calibration, model(), hooks_, *corpus_, first_window_, row_rule_,
+                           config_.rows.sink_ratio, config_.store.seed, ranks);
   if (ranks.rank() == 0) {
     expect_own_run();
     write_calibration(folder_.calibration(), data, calibration_parents());

@@ -163,7 +163,7 @@ std::string Worker::collective_write_chunk(const ChunkSpec& spec, const ChunkSha
   ChunkWriter writer =
       ChunkWriter::collective_open(session_.folder().chunk(shape.chunk), spec, extractors_);
   BlockComputer computer(session_.model(), session_.hooks(), session_.corpus(),
-                         session_.sink_thresholds());
+                         session_.sink_thresholds(), spec.dtype);
   Stream stream;
   const Share share = share_of(spec.blocks(), extractors_.rank(), extractors_.size());
   Progress progress(fmt::format("extract {} of {}", shape.chunk + 1, session_.chunks()), shape.rows,
