@@ -59,6 +59,9 @@ class LanguageModel {
 // and the field: missing, unreadable, truncated, unknown architecture, tensor of another shape.
 [[nodiscard]] std::unique_ptr<LanguageModel> load_language_model(
     const std::filesystem::path& folder);
+// As far as can be seen without loading it: the architecture, the hook points, and that its weights
+// are whole, with every tensor in its shape. Throws as load_language_model and require do.
+void check_language_model(const std::filesystem::path& folder, std::span<const HookPoint> hooks);
 // Reads config.json and sizes only.
 [[nodiscard]] ModelInfo read_model_info(const std::filesystem::path& folder);
 
