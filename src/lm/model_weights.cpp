@@ -3,8 +3,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
+#include "refract/lm/language_model.hpp"
 
 namespace refract {
 namespace {
@@ -101,10 +101,10 @@ Tensor<float> ModelWeights::read_transposed(std::string_view name, std::size_t r
   return transposed;
 }
 
-std::string ModelWeights::digest() const {
-  std::string digests;
-  for (const auto& file : files_) digests += sha256_of_file(file.path());
-  return sha256_hex(digests);
+std::vector<fs::path> model_files(const fs::path& folder) {
+  std::vector<fs::path> files{folder / "config.json"};
+  for (const std::string& file : weight_files(folder)) files.push_back(folder / file);
+  return files;
 }
 
 }  // namespace refract

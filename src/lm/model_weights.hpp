@@ -25,7 +25,6 @@ class ModelWeights {
   [[nodiscard]] Tensor<float> read_transposed(std::string_view name, std::size_t rows,
                                               std::size_t columns) const;
   // SHA-256 over the files in name order.
-  [[nodiscard]] std::string digest() const;
 
  private:
   [[nodiscard]] const SafetensorsFile* file_of(std::string_view name) const;

@@ -17,7 +17,6 @@ struct ModelInfo {
   std::string family;  // config.json model_type, e.g. "gpt2"
   std::size_t layers = 0, d_model = 0, heads = 0, vocab = 0, max_positions = 0;
   std::int64_t bos_id = -1, eos_id = -1;  // -1: none
-  std::string digest;  // sha256 of config.json and of the weights file(s), short form
   std::uint64_t parameter_bytes = 0;
 };
 
@@ -62,6 +61,8 @@ class LanguageModel {
 // As far as can be seen without loading it: the architecture, the hook points, and that its weights
 // are whole, with every tensor in its shape. Throws as load_language_model and require do.
 void check_language_model(const std::filesystem::path& folder, std::span<const HookPoint> hooks);
+// config.json and the weights, sorted by name: what the model is, by content. DataError as above.
+[[nodiscard]] std::vector<std::filesystem::path> model_files(const std::filesystem::path& folder);
 // Reads config.json and sizes only.
 [[nodiscard]] ModelInfo read_model_info(const std::filesystem::path& folder);
 

@@ -310,7 +310,6 @@ ModelInfo read_info(const ModelConfig& config) {
                  .max_positions = config.size("n_positions", config.size("n_ctx", 1024)),
                  .bos_id = config.token_id("bos_token_id"),
                  .eos_id = config.token_id("eos_token_id"),
-                 .digest = {},
                  .parameter_bytes = 0};
   if (info.d_model % info.heads != 0) {
     config.refuse("n_head", fmt::format("which does not divide n_embd {}.", info.d_model));

@@ -165,8 +165,8 @@ TEST_F(Evaluate, measures_in_raw_units_whatever_the_input_scale) {
 
 TEST_F(Evaluate, cross_entropy_is_that_of_the_moved_stream) {
   const EvaluatedSae one = sae();
-  const MetricReport report = evaluate_cross_entropy({&one, 1}, model_, corpus_, *heldout_,
-                                                     calibration_.of(kHook), 100000, 1)[0];
+  const MetricReport report =
+      CrossEntropy(model_, corpus_, *heldout_, calibration_.of(kHook), 100000, 1).of(one);
 
   double zero = 0, tokens = 0;
   for (std::size_t context = 0; context < contexts_; ++context) {
@@ -191,8 +191,8 @@ TEST_F(Evaluate, cross_entropy_is_that_of_the_moved_stream) {
 TEST_F(Evaluate, cross_entropy_keeps_to_its_budget_of_tokens) {
   const EvaluatedSae one = sae();
 
-  const MetricReport report = evaluate_cross_entropy({&one, 1}, model_, corpus_, *heldout_,
-                                                     calibration_.of(kHook), 40, 1)[0];
+  const MetricReport report =
+      CrossEntropy(model_, corpus_, *heldout_, calibration_.of(kHook), 40, 1).of(one);
 
   EXPECT_GT(report.rows, 20U);
   EXPECT_LE(report.rows, 40U);
@@ -201,11 +201,12 @@ TEST_F(Evaluate, cross_entropy_keeps_to_its_budget_of_tokens) {
 TEST_F(Evaluate, gives_every_part_it_was_asked_for_and_the_same_twice) {
   const EvaluatedSae one = sae();
   const auto run = [&] {
-    return evaluate({}, {&one, 1}, *heldout_, calibration_, model_, corpus_)[0];
+    const EvaluateConfig config;
+    return Evaluator(config, *heldout_, calibration_, model_, corpus_).evaluate(one);
   };
   const SaeEvaluation evaluation = run();
 
-  const auto json = nlohmann::json::parse(to_json(evaluation));
+  const auto json = nlohmann::json::parse(to_json(evaluation, {{"weights", "0f"}}));
 
   EXPECT_EQ(json["name"], "small");
   EXPECT_EQ(json["inference"]["rows"], 110);
@@ -214,7 +215,8 @@ TEST_F(Evaluate, gives_every_part_it_was_asked_for_and_the_same_twice) {
   EXPECT_FALSE(json["baselines"]["pca"].contains("l0"));
   EXPECT_GT(json["baselines"]["pca"]["r2"], 0.3);
   EXPECT_TRUE(json["cross_entropy"].contains("delta_ce"));
-  EXPECT_EQ(to_json(evaluation), to_json(run()));
+  EXPECT_EQ(json["parents"]["weights"], "0f");
+  EXPECT_EQ(to_json(evaluation, {}), to_json(run(), {}));
 }
 
 TEST(EvaluateConfig, refuses_an_unknown_baseline_and_lists_the_known) {
