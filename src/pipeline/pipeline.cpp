@@ -387,7 +387,8 @@ void collective_verify(const RunConfig& config, Communicator& world) {
   const VerifyResult all = collective_merge(result, world);
   if (!all.faults.empty())
     throw DataError(
-        "verification found {} fault(s), the first: {}. Delete that file and start the run again: it "
+        "verification found {} fault(s), the first: {}. Delete that file and start the run again: "
+        "it "
         "is made again.",
         all.faults.size(), all.faults.front());
   if (world.rank() != 0) return;
