@@ -1,6 +1,7 @@
 #include "refract/stages/evaluate.hpp"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <limits>
@@ -9,6 +10,7 @@
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/random.hpp"
+#include "refract/base/stop.hpp"
 #include "refract/sae/initialise.hpp"
 
 namespace refract {
@@ -32,6 +34,8 @@ class MovedStream final : public LanguageModel {
   void forward(const PackedTokens&, int, Tap&, Stream&) const override { FAIL(); }
   void next_token_nll(const PackedTokens& tokens, Tap& tap, std::span<float> nll,
                       Stream&) const override {
+    ++runs_;
+    if (ask_to_stop_) request_stop();
     const std::size_t n = tokens.ids.size();
     Tensor<float> values(Shape{n, kDim});
     for (std::size_t i = 0; i < n; ++i)
@@ -46,8 +50,13 @@ class MovedStream final : public LanguageModel {
       nll[tokens.segment_starts[s] - 1] = std::numeric_limits<float>::quiet_NaN();
   }
 
+  [[nodiscard]] int runs() const { return runs_; }
+  void ask_to_stop() { ask_to_stop_ = true; }
+
  private:
   ModelInfo info_;
+  mutable int runs_ = 0;
+  bool ask_to_stop_ = false;
 };
 
 // One shard of four documents of 20, 25, 30 and 35 tokens, all held out, in contexts of 32 with BOS
@@ -217,6 +226,39 @@ TEST_F(Evaluate, gives_every_part_it_was_asked_for_and_the_same_twice) {
   EXPECT_TRUE(json["cross_entropy"].contains("delta_ce"));
   EXPECT_EQ(json["parents"]["weights"], "0f");
   EXPECT_EQ(to_json(evaluation, {}), to_json(run(), {}));
+}
+
+TEST_F(Evaluate, runs_the_model_without_an_sae_once_for_all_of_a_hook) {
+  const EvaluatedSae one = sae();
+  const EvaluateConfig config;
+  Evaluator evaluator(config, *heldout_, calibration_, model_, corpus_);
+
+  const SaeEvaluation first = evaluator.evaluate(one);
+  const int runs_for_one = model_.runs();
+  const SaeEvaluation second = evaluator.evaluate(one);
+
+  EXPECT_EQ(runs_for_one % 4, 0);  // clean, zero, mean, spliced; of each batch
+  EXPECT_EQ(model_.runs(), runs_for_one + runs_for_one / 4);
+  EXPECT_EQ(to_json(first, {}), to_json(second, {}));
+}
+
+// A request to stop lasts as long as the process.
+TEST_F(Evaluate, is_dropped_inside_the_model_once_a_stop_was_asked_for) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(
+      {
+        model_.ask_to_stop();
+        const EvaluateConfig config;
+        const EvaluatedSae one = sae();
+        const Droppable droppable;
+        try {
+          (void)Evaluator(config, *heldout_, calibration_, model_, corpus_).evaluate(one);
+        } catch (const StopRequested&) {
+          ::_exit(model_.runs() == 1 ? 7 : 8);
+        }
+        ::_exit(9);
+      },
+      testing::ExitedWithCode(7), "");
 }
 
 TEST(EvaluateConfig, refuses_an_unknown_baseline_and_lists_the_known) {
