@@ -14,6 +14,7 @@
 #include "refract/comm/environment.hpp"
 #include "refract/comm/placement.hpp"
 #include "refract/ops/gemm.hpp"
+#include "refract/pipeline/clean.hpp"
 #include "refract/pipeline/pipeline.hpp"
 #include "refract/pipeline/run_folder.hpp"
 #include "refract/stages/download.hpp"
@@ -29,7 +30,7 @@ RunConfig config_of(const CommandLine& line) {
     throw ConfigError(
         "refract {} takes one configuration file; {} given. Example: refract {} configs/demo.yaml",
         line.command, line.arguments.size(), line.command);
-  return load_run_config(line.arguments.front(), line.overrides);
+  return load_run_config(line.arguments.front(), line.overrides, asks_of(line.command));
 }
 
 // --print-config and --dry-run, which every configured command has.
@@ -50,21 +51,44 @@ ExitCode run_until(const CommandLine& line, Until until) {
   if (world.rank() == 0)
     say(fmt::format("refract {}: {}; run folder {}", kVersion, placement.text(thread_count()),
                     config.run));
-  const ExitCode code = collective_run(
-      config, world, {.until = until, .allow_numerics_change = line.allow_numerics_change});
+  const ExitCode code = collective_run(config, world,
+                                       {.until = until,
+                                        .command = line.command,
+                                        .allow_numerics_change = line.allow_numerics_change});
   if (world.rank() == 0 && code == ExitCode::ok && until == Until::report)
     say(fmt::format("report: {}", (fs::path(config.run) / config.report.file).string()));
   return code;
 }
 
+void expect_arguments(const CommandLine& line, std::size_t most) {
+  if (line.arguments.size() > most)
+    throw ConfigError("refract {} takes {} argument(s); {} given. `refract {} --help` says which.",
+                      line.command, most, line.arguments.size(), line.command);
+}
+
 }  // namespace
+
+Asks asks_of(std::string_view command) {
+  return command == "download" || command == "tokenize" || command == "clean" ? Asks::corpus
+                                                                              : Asks::everything;
+}
 
 ExitCode run_command(const CommandLine& line) { return run_until(line, Until::report); }
 ExitCode tokenize_command(const CommandLine& line) { return run_until(line, Until::tokenize); }
 ExitCode extract_command(const CommandLine& line) { return run_until(line, Until::extract); }
 ExitCode train_command(const CommandLine& line) { return run_until(line, Until::train); }
 ExitCode evaluate_command(const CommandLine& line) { return run_until(line, Until::evaluate); }
-ExitCode report_command(const CommandLine& line) { return run_until(line, Until::report); }
+
+ExitCode report_command(const CommandLine& line) {
+  const RunConfig config = config_of(line);
+  if (only_printed(line, config)) return ExitCode::ok;
+  install_stop_handlers();
+  Communicator world = Communicator::world();
+  collective_report(config, world);
+  if (world.rank() == 0)
+    say(fmt::format("report: {}", (fs::path(config.run) / config.report.file).string()));
+  return ExitCode::ok;
+}
 
 ExitCode download_command(const CommandLine& line) {
   const RunConfig config = config_of(line);
@@ -99,12 +123,33 @@ ExitCode describe_command(const CommandLine& line) {
   return ExitCode::ok;
 }
 
+ExitCode clean_command(const CommandLine& line) {
+  const RunConfig config = config_of(line);
+  fmt::print("{}", clean(config.data_root, line.yes));
+  return ExitCode::ok;
+}
+
+ExitCode help_command(const CommandLine& line) {
+  expect_arguments(line, 1);
+  if (line.arguments.empty()) {
+    fmt::print("{}", usage());
+    return ExitCode::ok;
+  }
+  const Command* command = find_command(line.arguments.front());
+  if (!command)
+    throw ConfigError("no command '{}'. `refract --help` lists them.", line.arguments.front());
+  fmt::print("{}", usage_of(*command));
+  return ExitCode::ok;
+}
+
 ExitCode settings_command(const CommandLine& line) {
+  expect_arguments(line, 1);
   fmt::print("{}", settings_reference(line.arguments.empty() ? "" : line.arguments.front()));
   return ExitCode::ok;
 }
 
-ExitCode doctor_command(const CommandLine&) {
+ExitCode doctor_command(const CommandLine& line) {
+  expect_arguments(line, 0);
   const GemmSelfTest gemm = gemm_self_test();
   fmt::print("refract {}\n", kVersion);
   fmt::print("host           {}, {} thread(s)\n", host_name(), thread_count());

@@ -12,6 +12,7 @@
 
 #include "app/launch.hpp"
 #include "refract/app/command_table.hpp"
+#include "refract/base/build_info.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
@@ -56,12 +57,20 @@ int main(int argc, char** argv) {
   try {
     const refract::CommandLine line = refract::parse_command_line(argc, argv);  // 1. arguments
     const refract::Command* command = refract::find_command(line.command);
-    if (line.help || line.command.empty()) {
+    if (line.version) {
+      fmt::print("refract {}\n", refract::kVersion);
+      return 0;
+    }
+    if (line.command.empty()) {
       fmt::print("{}", refract::usage());
       return line.help ? 0 : 2;
     }
     if (!command)
       throw refract::ConfigError("no command '{}'. `refract --help` lists them.", line.command);
+    if (line.help) {
+      fmt::print("{}", refract::usage_of(*command));
+      return 0;
+    }
     refract::set_quiet(line.quiet);
     if (line.threads > 0) refract::set_thread_count(line.threads);  // 2. threads
     const bool distributed = command->needs_mpi && !line.print_config && !line.dry_run;
@@ -72,7 +81,7 @@ int main(int argc, char** argv) {
         refract::install_stop_handlers();  // a signal may come during MPI_Init
       environment = std::make_unique<refract::Environment>(argc, argv);
     }
-    refract::expect_ranks(line, *command, environment ? environment->world_size() : 1);
+    refract::expect_ranks(line, environment ? environment->world_size() : 1);
     return static_cast<int>(command->run(line));  // 5. the command
   } catch (const refract::Error& error) {         // 6. one line
     return fail(environment.get(), static_cast<int>(error.code()), error.what());

@@ -12,7 +12,7 @@ namespace refract {
 
 struct Architecture {
   std::string_view model_type;
-  // Sizes from config.json alone; digest stays empty.
+  // Sizes from config.json alone.
   ModelInfo (*read_info)(const ModelConfig& config);
   std::unique_ptr<LanguageModel> (*load)(const ModelConfig& config, const ModelWeights& weights,
                                          ModelInfo info);

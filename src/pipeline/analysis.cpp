@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <tuple>
 
 #include "pipeline/finished_parts.hpp"
 #include "refract/base/digest.hpp"
@@ -77,8 +78,8 @@ double heldout_l0(const FeatureAtlas& atlas) {
   return sum;
 }
 
-// Controls by (hook, k): raw neurons are the same for all SAEs of a hook.
-using NeuronCounts = std::map<std::pair<std::string, std::size_t>, ReadableCount>;
+// Controls by (hook, scale, k): raw neurons are the same for all SAEs that share them.
+using NeuronCounts = std::map<std::tuple<std::string, double, std::size_t>, ReadableCount>;
 
 std::vector<ReadableCount> count_controls(const ProbeCorpus& corpus, Session& session,
                                           const TrainedSae& sae, const FeatureAtlas& atlas,
@@ -90,33 +91,31 @@ std::vector<ReadableCount> count_controls(const ProbeCorpus& corpus, Session& se
       corpus, target_of({&random.config, random.variant.get(), &random.parameters, sae.input_scale},
                         "frozen random", task + ", frozen random"))};
   const std::size_t k = std::min<std::size_t>(random.config.k, hook.d_in / 2);
-  auto entry = neurons.find({sae.config.hook, k});
+  auto entry = neurons.find({sae.config.hook, sae.input_scale, k});
   if (entry == neurons.end())
     entry =
         neurons
-            .emplace(std::pair(sae.config.hook, k),
+            .emplace(std::tuple(sae.config.hook, sae.input_scale, k),
                      count_readable(
                          corpus, {.name = "neurons",
                                   .task = task + ", neurons",
                                   .hook = sae.config.hook,
                                   .features = hook.d_in,
-                                  .input_scale = static_cast<float>(hook.input_scale),
-                                  .encode = neuron_encoder(scaled(hook.mean, hook.input_scale), k),
+                                  .input_scale = static_cast<float>(sae.input_scale),
+                                  .encode = neuron_encoder(scaled(hook.mean, sae.input_scale), k),
                                   .parameters = nullptr}))
             .first;
   counts.push_back(entry->second);
   return counts;
 }
 
-ProbeSources probe_sources(Session& session, const Ledger& ledger) {
+ProbeSources probe_sources(Session& session) {
   ProbeSources sources{.shards = {},
-                       .chunks = {},
+                       .chunks = {session.folder().evidence()},
                        .heldout = session.folder().heldout(),
                        .parents = {{"store", session.store_digest()}},
                        .seed = session.config().store.seed};
   for (const CorpusShard& shard : session.corpus().files()) sources.shards.push_back(shard.tokens);
-  for (const auto& [chunk, record] : ledger.state().sealed)
-    sources.chunks.push_back(session.folder().chunk(chunk));
   return sources;
 }
 
@@ -149,11 +148,7 @@ std::string metrics_line(Session& session, const TrainedSae& sae, std::uint64_t 
   const MetricReport report =
       evaluate_rows(evaluated(sae), open_heldout(session), session.config().evaluate.seed,
                     session.config().evaluate.curve_rows);
-  Json line{{"chunk", visit},
-            {"step", sae.state.step},
-            {"tokens",
-             sae.state.step * session.config().train.batch_rows /
-                 (session.config().train.passes_per_chunk * session.config().train.corpus_passes)}};
+  Json line{{"chunk", visit}, {"step", sae.state.step}, {"tokens", sae.state.trained_rows}};
   Json values = Json::parse(to_json(report));
   values.erase("rows");
   values.erase("documents");
@@ -201,7 +196,7 @@ void evaluate_run(Session& session, Ledger& ledger, const std::vector<TrainedSae
 
 void probe_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes, bool& made) {
   const RunFolder& folder = session.folder();
-  const ProbeSources sources = probe_sources(session, ledger);
+  const ProbeSources sources = probe_sources(session);
   const std::string shared = as_text(probe_settings(session.config())) + rows_probed(sources);
   std::vector<Due> due;
   for (const TrainedSae& sae : saes) {

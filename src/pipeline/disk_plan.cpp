@@ -59,7 +59,7 @@ void check_disk(const DiskPlan& plan, const RunConfig& config) {
   throw ConfigError(
       "{}: disk.max_bytes is {}, but {} are needed: {} for everything else and {} for {} chunk(s) "
       "(store.mode {}). Raise disk.max_bytes or lower store.chunk_rows.",
-      where_given("disk.max_bytes"), human_bytes(config.disk.max_bytes.value),
+      where_given(config, "disk.max_bytes"), human_bytes(config.disk.max_bytes.value),
       human_bytes(plan.fixed_bytes() + needed * plan.chunk_bytes), human_bytes(plan.fixed_bytes()),
       human_bytes(needed * plan.chunk_bytes), needed, config.store.mode);
 }

@@ -85,7 +85,7 @@ EvaluationFile read_evaluation(const std::string& name, const fs::path& file) {
 std::string newest_weights(const RunState& state, const std::string& sae) {
   for (auto record = state.checkpoints.rbegin(); record != state.checkpoints.rend(); ++record)
     if (const auto found = record->saes.find(sae); found != record->saes.end())
-      return found->second;
+      return found->second.weights;
   return {};
 }
 
@@ -163,16 +163,16 @@ std::string page_of(const RunConfig& config, const RunFolder& folder, const RunS
 
 }  // namespace
 
-ReportFacts report_facts(Session& session, const RunState& state) {
-  ReportFacts facts{.shards = session.corpus().shards(),
+ReportFacts report_facts(const RunConfig& config, const RunState& state) {
+  std::vector<std::string> names;
+  for (const SaeConfig& sae : config.saes) names.push_back(sae.name);
+  ReportFacts facts{.shards = state.shards,
                     .rows = 0,
-                    .visits_done = state.visits_done(),
-                    .visits = session.visits(),
-                    .store = session.store_digest()};
-  const SampleOrder& order = session.order();
-  const std::uint64_t seen = std::min(session.chunks(), facts.visits_done);
-  for (std::uint64_t chunk = 0; chunk < seen && order.has_chunk(chunk); ++chunk)
-    facts.rows += order.chunk_shape(chunk).batches * order.rule().batch_rows;
+                    .visits_done = state.visits_done(names),
+                    .visits = state.visits,
+                    .store = state.store};
+  for (const auto& [chunk, record] : state.known)
+    if (chunk < facts.visits_done) facts.rows += record.rows;
   return facts;
 }
 

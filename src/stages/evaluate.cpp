@@ -59,16 +59,19 @@ void for_each_piece(const ChunkReader& heldout, const std::string& hook, std::ui
   }
 }
 
-// x_hat [n, D] of raw rows, in raw units.
-void reconstruct(const EvaluatedSae& sae, TensorView<const float> x, bool training_mode,
-                 SparseActs& acts, TensorView<float> x_hat) {
+// x_hat [n, D] of raw rows, in raw units. `included` [n]: in training mode, the rows selected
+// among.
+enum class Mode { inference, training };
+void reconstruct(const EvaluatedSae& sae, TensorView<const float> x,
+                 std::span<const std::uint8_t> included, Mode mode, SparseActs& acts,
+                 TensorView<float> x_hat) {
   const auto scale = static_cast<float>(sae.input_scale);
   Tensor<float> scaled(x.shape());
   parallel_for(x.axis(0), [&](std::size_t row) {
     for (std::size_t j = 0; j < x.axis(1); ++j) scaled.row(row)[j] = x.row(row)[j] * scale;
   });
-  if (training_mode)
-    sae.variant->encode_training(*sae.parameters, scaled.cview(), 0, acts);
+  if (mode == Mode::training)
+    sae.variant->encode_training(*sae.parameters, scaled.cview(), included, 0, acts);
   else
     sae.variant->encode(*sae.parameters, scaled.cview(), 0, acts);
   decode(*sae.parameters, acts, x_hat);
@@ -78,16 +81,16 @@ void reconstruct(const EvaluatedSae& sae, TensorView<const float> x, bool traini
 }
 
 MetricReport evaluate_mode(const EvaluatedSae& sae, const ChunkReader& heldout, std::uint64_t seed,
-                           std::uint64_t max_rows, bool training_mode, const std::string& doing) {
+                           std::uint64_t max_rows, Mode mode, const std::string& doing) {
   ReconstructionSums sums(sae.parameters->d_in(), sae.parameters->d_sae());
   SparseActs acts;
   for_each_piece(heldout, sae.config->hook, max_rows, doing, [&](const HeldoutPiece& piece) {
     Tensor<float> x_hat(piece.x.shape());
-    reconstruct(sae, piece.x.cview(), training_mode, acts, x_hat.view());
+    reconstruct(sae, piece.x.cview(), piece.included, mode, acts, x_hat.view());
     sums.add({piece.x.cview(), x_hat.cview(), acts.row_starts, acts.features, piece.documents,
               piece.included});
   });
-  return sums.report(seed);
+  return sums.report(fmt::format("SAE '{}'", sae.config->name), seed);
 }
 
 MetricReport evaluate_pca(const EvaluatedSae& sae, const ChunkReader& heldout,
@@ -103,7 +106,7 @@ MetricReport evaluate_pca(const EvaluatedSae& sae, const ChunkReader& heldout,
     reconstruct_from_components(piece.x.cview(), calibration.mean, components, x_hat.view());
     sums.add({piece.x.cview(), x_hat.cview(), {}, {}, piece.documents, piece.included});
   });
-  return sums.report(seed);
+  return sums.report(fmt::format("PCA baseline of SAE '{}'", sae.config->name), seed);
 }
 
 // What a row that takes part is replaced by.
@@ -122,7 +125,7 @@ class SpliceTap final : public Tap {
     Tensor<float> x_hat(Shape{n, d_in});
     if (splice_ == Splice::sae) {
       SparseActs acts;
-      reconstruct(*sae_, values, false, acts, x_hat.view());
+      reconstruct(*sae_, values, {}, Mode::inference, acts, x_hat.view());
     }
     if (splice_ == Splice::mean)
       for (std::size_t row = 0; row < n; ++row)
@@ -154,6 +157,7 @@ struct ForwardBatch {
   std::vector<std::uint8_t> excluded;
   std::vector<std::uint64_t> documents;
 
+  [[nodiscard]] PackedTokens packed() const { return {ids, positions, segment_starts}; }
   void append(const ContextInput& context) {
     const auto offset = static_cast<std::uint32_t>(ids.size());
     ids.insert(ids.end(), context.ids.begin(), context.ids.end());
@@ -218,7 +222,7 @@ void check(const EvaluateConfig& config) {
 
 MetricReport evaluate_rows(const EvaluatedSae& sae, const ChunkReader& heldout, std::uint64_t seed,
                            std::uint64_t max_rows) {
-  return evaluate_mode(sae, heldout, seed, max_rows, false, {});
+  return evaluate_mode(sae, heldout, seed, max_rows, Mode::inference, {});
 }
 
 std::size_t active_features(const SaeConfig& config, double l0) {
@@ -228,9 +232,14 @@ std::size_t active_features(const SaeConfig& config, double l0) {
 RandomControl random_control(const EvaluatedSae& sae, const HookCalibration& calibration,
                              double l0) {
   RandomControl control;
-  control.config = *sae.config;
-  control.config.variant = "topk";
-  control.config.k = active_features(*sae.config, l0);
+  control.config = {.name = sae.config->name + ".random-control",
+                    .hook = sae.config->hook,
+                    .variant = "topk",
+                    .d_sae = sae.config->d_sae,
+                    .k = active_features(*sae.config, l0),
+                    .seed = sae.config->seed,
+                    .normalize = sae.config->normalize,
+                    .non_negative_decoder = sae.config->non_negative_decoder};
   control.variant = make_variant(control.config, sae.parameters->d_in(), 1);
   std::vector<float> median(calibration.geometric_median);
   for (float& value : median) value *= static_cast<float>(sae.input_scale);
@@ -245,7 +254,7 @@ struct CrossEntropy::Body {
   HookPoint hook;
   std::uint64_t seed;
   std::vector<ForwardBatch> batches;
-  enum Run : std::size_t { clean, zero, mean, own, kRuns };
+  enum Run : std::size_t { clean, zero, mean, own };
   std::vector<std::array<std::vector<float>, own>> nll;  // of each batch, without an SAE
 
   [[nodiscard]] std::vector<float> run(const ForwardBatch& batch, Splice splice,
@@ -253,7 +262,7 @@ struct CrossEntropy::Body {
     Stream stream;
     SpliceTap tap(hook, splice, sae, calibration, batch.excluded);
     std::vector<float> nll_of(batch.ids.size());
-    model.next_token_nll({batch.ids, batch.positions, batch.segment_starts}, tap, nll_of, stream);
+    model.next_token_nll(batch.packed(), tap, nll_of, stream);
     return nll_of;
   }
 
@@ -296,11 +305,15 @@ MetricReport CrossEntropy::of(const EvaluatedSae& sae) const {
   const std::string doing = fmt::format("evaluate {}: cross-entropy", sae.config->name);
   working(doing);
   Progress progress(doing, body_->tokens(), "tokens");
-  CrossEntropySums sums(Body::kRuns);
+  const std::string hook = name(body_->hook);
+  CrossEntropySums sums({"the model itself", hook + " set to zero", hook + " set to its mean",
+                         fmt::format("SAE '{}'", sae.config->name)});
   for (std::size_t b = 0; b < body_->batches.size(); ++b) {
     const ForwardBatch& batch = body_->batches[b];
-    for (std::size_t i = 0; i < Body::own; ++i) sums.add(i, body_->nll[b][i], batch.documents);
-    sums.add(Body::own, body_->run(batch, Splice::sae, &sae), batch.documents);
+    const std::vector<std::uint8_t> predicts = has_successor(batch.packed());
+    for (std::size_t i = 0; i < Body::own; ++i)
+      sums.add(i, body_->nll[b][i], predicts, batch.documents);
+    sums.add(Body::own, body_->run(batch, Splice::sae, &sae), predicts, batch.documents);
     progress.advance(batch.ids.size());
   }
   return sums.report(
@@ -324,15 +337,16 @@ SaeEvaluation Evaluator::evaluate(const EvaluatedSae& sae) {
   const auto doing = [&](std::string_view what) {
     return fmt::format("evaluate {}: {}", sae.config->name, what);
   };
-  SaeEvaluation out{sae.config->name,
-                    sae.config->hook,
-                    evaluate_mode(sae, heldout_, config_.seed, 0, false, doing("held-out rows")),
-                    std::nullopt,
-                    {},
-                    std::nullopt};
+  SaeEvaluation out{
+      sae.config->name,
+      sae.config->hook,
+      evaluate_mode(sae, heldout_, config_.seed, 0, Mode::inference, doing("held-out rows")),
+      std::nullopt,
+      {},
+      std::nullopt};
   if (sae.variant->has_training_mode())
     out.training_mode =
-        evaluate_mode(sae, heldout_, config_.seed, 0, true, doing("in training mode"));
+        evaluate_mode(sae, heldout_, config_.seed, 0, Mode::training, doing("in training mode"));
   const double l0 = out.inference.of("l0").value;
   for (const std::string& baseline : config_.baselines) {
     if (baseline == "pca") {
@@ -341,7 +355,7 @@ SaeEvaluation Evaluator::evaluate(const EvaluatedSae& sae) {
       const RandomControl control = random_control(sae, hook, l0);
       out.baselines[baseline] = evaluate_mode(
           {&control.config, control.variant.get(), &control.parameters, sae.input_scale}, heldout_,
-          config_.seed, 0, false, doing("frozen random"));
+          config_.seed, 0, Mode::inference, doing("frozen random"));
     }
   }
   if (!config_.ce) return out;

@@ -33,7 +33,7 @@ struct ReportFacts {
   std::uint64_t visits_done = 0, visits = 0;  // of chunks; visits 0: not known yet
   std::string store;                          // its digest; empty: there is none yet
 };
-[[nodiscard]] ReportFacts report_facts(Session& session, const RunState& state);
+[[nodiscard]] ReportFacts report_facts(const RunConfig& config, const RunState& state);
 // report.html, from whatever files there are: what is not trained, evaluated or probed yet, the
 // page says so. Trains, evaluates and probes nothing. Damaged, with what to do, when a file that is
 // there cannot be read.

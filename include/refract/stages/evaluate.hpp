@@ -37,6 +37,9 @@ struct EvaluatedSae {
   double input_scale = 1;
 };
 
+// Every report below throws NumericalError, naming the metric and the SAE, when a number comes out
+// not finite or no held-out row takes part.
+
 // Reconstruction metrics with the exported inference function, in units of the raw activations. At
 // most max_rows rows (whole documents, the first ones; 0 = all): the same rows for every call with
 // the same number.
@@ -98,8 +101,7 @@ class Evaluator {
 };
 
 // One JSON object; keys in a fixed order. A MetricReport is {"rows", "documents", "<metric>",
-// "<metric>_lo",
-// "<metric>_hi", ...}; NaN is written as null.
+// "<metric>_lo", "<metric>_hi", ...}, all of them numbers: what is none ended in a NumericalError.
 [[nodiscard]] std::string to_json(const MetricReport& report);
 // evaluation.json (docs/formats/evaluation.md): schema, version and parents first.
 [[nodiscard]] std::string to_json(const SaeEvaluation& evaluation, const Parents& parents);

@@ -34,7 +34,7 @@ class Analysis : public testing::Test {
                            .steps_in_visit = 0,
                            .complete = true,
                            .folder = "chunk-000000",
-                           .saes = {{"small", weights}, {"big", weights}},
+                           .saes = {{"small", {weights, "t"}}, {"big", {weights, "t"}}},
                            .store = "s"});
   }
 

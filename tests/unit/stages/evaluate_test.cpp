@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <cmath>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "refract/base/error.hpp"
@@ -47,7 +46,7 @@ class MovedStream final : public LanguageModel {
       for (std::size_t d = 0; d < kDim; ++d) nll[i] += std::pow(values.row(i)[d] - before[d], 2.0F);
     }
     for (std::size_t s = 1; s < tokens.segment_starts.size(); ++s)
-      nll[tokens.segment_starts[s] - 1] = std::numeric_limits<float>::quiet_NaN();
+      nll[tokens.segment_starts[s] - 1] = 0;
   }
 
   [[nodiscard]] int runs() const { return runs_; }
@@ -76,7 +75,6 @@ class Evaluate : public ::testing::Test {
     hook.hook = kHook;
     hook.d_in = kDim;
     hook.sink_threshold = 1e9;
-    hook.input_scale = 0.5;
     hook.mean.assign(kDim, 2);
     hook.geometric_median.assign(kDim, 2);
     hook.covariance.assign(kDim * kDim, 0);
@@ -259,6 +257,61 @@ TEST_F(Evaluate, is_dropped_inside_the_model_once_a_stop_was_asked_for) {
         ::_exit(9);
       },
       testing::ExitedWithCode(7), "");
+}
+
+TEST_F(Evaluate, of_a_variant_without_k_does_not_depend_on_one_given_elsewhere) {
+  SaeConfig relu = config_;
+  relu.variant = "relu";
+  relu.k = 0;
+  relu.l1.coefficient = 3;
+  const std::unique_ptr<Variant> variant = make_variant(relu, kDim, 100);
+  const EvaluatedSae one{&relu, variant.get(), &parameters_, 0.5};
+
+  const EvaluateConfig config;
+  const SaeEvaluation evaluation =
+      Evaluator(config, *heldout_, calibration_, model_, corpus_).evaluate(one);
+
+  const double l0 = evaluation.inference.of("l0").value;
+  EXPECT_EQ(random_control(one, calibration_.of(kHook), l0).config.k, std::round(l0));
+  EXPECT_EQ(evaluation.baselines.at("random").of("l0").value, std::round(l0));
+}
+
+TEST_F(Evaluate, of_batchtopk_selects_among_included_rows_alone_in_training_mode) {
+  SaeConfig batchtopk = config_;
+  batchtopk.variant = "batchtopk";
+  const std::unique_ptr<Variant> variant = make_variant(batchtopk, kDim, 100);
+  SaeParameters parameters = initial_parameters(batchtopk, *variant, std::vector<float>(kDim, 1));
+
+  const EvaluateConfig config;
+  const auto report = Evaluator(config, *heldout_, calibration_, model_, corpus_)
+                          .evaluate({&batchtopk, variant.get(), &parameters, 0.5})
+                          .training_mode;
+
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->of("l0").value, 3);  // k, of 110 rows; the BOS rows count for nothing
+}
+
+TEST_F(Evaluate, names_the_sae_and_the_metric_when_a_number_is_none) {
+  parameters_.W_dec.row(0)[0] = std::nanf("");
+  std::ranges::fill(parameters_.b_enc.span().first(1), 100.0F);  // so that it is used
+  const EvaluatedSae one = sae();
+  const auto said = [](const auto& measure) {
+    try {
+      (void)measure();
+    } catch (const NumericalError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+
+  EXPECT_TRUE(said([&] {
+                return evaluate_rows(one, *heldout_, 1);
+              }).starts_with("SAE 'small': mse is nan"));
+  EXPECT_NE(
+      said([&] {
+        return CrossEntropy(model_, corpus_, *heldout_, calibration_.of(kHook), 100000, 1).of(one);
+      }).find("cross-entropy with SAE 'small': the loss of token"),
+      std::string::npos);
 }
 
 TEST(EvaluateConfig, refuses_an_unknown_baseline_and_lists_the_known) {
