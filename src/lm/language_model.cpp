@@ -29,6 +29,14 @@ std::unique_ptr<LanguageModel> load_language_model(const std::filesystem::path& 
   return architecture.load(config, weights, architecture.read_info(config));
 }
 
+void check_language_model(const std::filesystem::path& folder, std::span<const HookPoint> hooks) {
+  const ModelConfig config(folder);
+  const auto& architecture = architecture_of(config);
+  const ModelInfo info = architecture.read_info(config);
+  for (const HookPoint hook : hooks) architecture.require(hook, info);
+  architecture.check_weights(config, ModelWeights(folder), info);
+}
+
 ModelInfo read_model_info(const std::filesystem::path& folder) {
   const ModelConfig config(folder);
   return architecture_of(config).read_info(config);

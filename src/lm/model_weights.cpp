@@ -79,7 +79,7 @@ const SafetensorsFile* ModelWeights::file_of(std::string_view name) const {
   return nullptr;
 }
 
-Tensor<float> ModelWeights::read(std::string_view name, Shape shape) const {
+const StoredTensor& ModelWeights::stored(std::string_view name, Shape shape) const {
   const auto* file = file_of(name);
   if (!file) {
     throw DataError(
@@ -89,9 +89,17 @@ Tensor<float> ModelWeights::read(std::string_view name, Shape shape) const {
   }
   std::vector<std::size_t> axes;
   for (std::size_t i = 0; i < shape.rank(); ++i) axes.push_back(shape[i]);
+  return file->at(name, axes);
+}
+
+void ModelWeights::expect(std::string_view name, Shape shape) const {
+  expect_f32_readable(stored(name, shape));
+}
+
+Tensor<float> ModelWeights::read(std::string_view name, Shape shape) const {
   Tensor<float> values(shape);
-  read_f32(file->at(name, axes), values.span());
-  expect_finite(values, name, file->path());
+  read_f32(stored(name, shape), values.span());
+  expect_finite(values, name, file_of(name)->path());
   return values;
 }
 

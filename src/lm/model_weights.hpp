@@ -17,6 +17,8 @@ class ModelWeights {
       const std::filesystem::path& folder);  // DataError: no weights, damaged, a name twice
   [[nodiscard]] std::vector<std::string_view> names() const;
   [[nodiscard]] bool contains(std::string_view name) const { return file_of(name) != nullptr; }
+  // DataError as `read` would throw it, without reading.
+  void expect(std::string_view name, Shape shape) const;
   // fp32 copy of a stored tensor; DataError when it is missing or has another shape, NumericalError
   // when a value is not finite.
   [[nodiscard]] Tensor<float> read(std::string_view name, Shape shape) const;
@@ -27,6 +29,7 @@ class ModelWeights {
 
  private:
   [[nodiscard]] const SafetensorsFile* file_of(std::string_view name) const;
+  [[nodiscard]] const StoredTensor& stored(std::string_view name, Shape shape) const;
   std::filesystem::path folder_;
   std::vector<SafetensorsFile> files_;  // in name order
 };

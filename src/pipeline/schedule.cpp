@@ -111,10 +111,26 @@ RolePlan plan_roles(const PipelineConfig& config, int ranks, int cores) {
   return counted ? split_by_counts(config, ranks) : split_by_choice(ranks);
 }
 
+namespace {
+
+// "0-3 8 10-11"
+std::string ranges(const std::vector<int>& ranks) {
+  std::string text;
+  for (std::size_t first = 0, last = 0; first < ranks.size(); first = last + 1) {
+    last = first;
+    while (last + 1 < ranks.size() && ranks[last + 1] == ranks[last] + 1) ++last;
+    text += fmt::format("{}{}", text.empty() ? "" : " ", ranks[first]);
+    if (last > first) text += fmt::format("-{}", ranks[last]);
+  }
+  return text;
+}
+
+}  // namespace
+
 std::string print_roles(const RolePlan& plan) {
   std::string text = fmt::format("  layout     {}\n", plan.split ? "split" : "fused");
   for (const Role role : kAllRoles)
-    text += fmt::format("  {:<10} ranks {}\n", name(role), fmt::join(plan.ranks_with(role), " "));
+    text += fmt::format("  {:<10} ranks {}\n", name(role), ranges(plan.ranks_with(role)));
   return text;
 }
 

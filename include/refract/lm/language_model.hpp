@@ -62,6 +62,9 @@ class LanguageModel {
 // NumericalError naming tensor, row, column and file for a weight that is not finite.
 [[nodiscard]] std::unique_ptr<LanguageModel> load_language_model(
     const std::filesystem::path& folder);
+// As far as can be seen without loading it: the architecture, the hook points, and that its weights
+// are whole, with every tensor in its shape. Throws as load_language_model and require do.
+void check_language_model(const std::filesystem::path& folder, std::span<const HookPoint> hooks);
 // config.json and the weights, sorted by name: what the model is, by content. DataError as above.
 [[nodiscard]] std::vector<std::filesystem::path> model_files(const std::filesystem::path& folder);
 // Reads config.json and sizes only.

@@ -45,12 +45,18 @@ class ModelFolder : public testing::Test {
     const auto folder = base_ / "refused";
     std::filesystem::remove_all(folder);
     tiny.write(folder);
-    try {
-      (void)load_language_model(folder);
-    } catch (const Kind& error) {
-      return error.what();
-    }
-    return "accepted";
+    const auto said = [](const auto& open) -> std::string {
+      try {
+        open();
+      } catch (const Kind& error) {
+        return error.what();
+      }
+      return "accepted";
+    };
+    const std::string loading = said([&] { (void)load_language_model(folder); });
+    EXPECT_EQ(said([&] { check_language_model(folder, {}); }), loading)
+        << "what is seen without loading differs";
+    return loading;
   }
 
   std::filesystem::path base_ = std::filesystem::path(testing::TempDir()) /
@@ -58,6 +64,37 @@ class ModelFolder : public testing::Test {
                                  testing::UnitTest::GetInstance()->current_test_info()->name());
   Stream stream_;
 };
+
+TEST_F(ModelFolder, is_seen_to_lack_any_tensor_or_shape_without_loading_it) {
+  std::vector<std::string> names;
+  TinyGpt2 tiny;
+  tiny.edit = [&](Tensors& tensors) {
+    for (const auto& [name, values] : tensors) names.push_back(name);
+  };
+  EXPECT_EQ(refusal<DataError>(tiny), "accepted");
+  ASSERT_EQ(names.size(), 2u + 3 * 12 + 2);
+
+  for (const std::string& name : names) {
+    tiny.edit = [&](Tensors& tensors) { tensors.erase(name); };
+    EXPECT_NE(refusal<DataError>(tiny).find(name), std::string::npos) << name;
+    tiny.edit = [&](Tensors& tensors) {
+      tensors[name].shape.front() += 1;
+      tensors[name].data.resize(tensors[name].data.size() / (tensors[name].shape.front() - 1) *
+                                tensors[name].shape.front());
+    };
+    EXPECT_NE(refusal<DataError>(tiny).find(name), std::string::npos) << name;
+  }
+}
+
+TEST_F(ModelFolder, is_seen_to_lack_a_hook_point_or_half_its_weights_without_loading_it) {
+  TinyGpt2{}.write(base_);
+  const auto check = [&](HookPoint hook) { check_language_model(base_, std::span(&hook, 1)); };
+  EXPECT_NO_THROW(check({2, Site::mlp_out}));
+  EXPECT_THROW(check({3, Site::resid_post}), ConfigError);
+  const auto weights = base_ / "model.safetensors";
+  std::filesystem::resize_file(weights, std::filesystem::file_size(weights) / 2);
+  EXPECT_THROW(check({0, Site::resid_post}), DataError);
+}
 
 TEST_F(ModelFolder, may_name_tensors_with_and_without_the_transformer_prefix) {
   TinyGpt2 prefixed;
