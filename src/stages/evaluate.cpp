@@ -225,14 +225,6 @@ MetricReport evaluate_rows(const EvaluatedSae& sae, const ChunkReader& heldout, 
   return evaluate_mode(sae, heldout, seed, max_rows, Mode::inference, {});
 }
 
-std::optional<MetricReport> evaluate_rows_in_training_mode(const EvaluatedSae& sae,
-                                                           const ChunkReader& heldout,
-                                                           std::uint64_t seed,
-                                                           std::uint64_t max_rows) {
-  if (!sae.variant->has_training_mode()) return std::nullopt;
-  return evaluate_mode(sae, heldout, seed, max_rows, Mode::training, {});
-}
-
 std::size_t active_features(const SaeConfig& config, double l0) {
   return config.k != 0 ? config.k : static_cast<std::size_t>(std::max(1.0, std::round(l0)));
 }

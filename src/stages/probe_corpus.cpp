@@ -74,9 +74,8 @@ std::vector<Piece> spread_pieces(const ProbeSources& sources, std::uint64_t toke
     if (piece.rows != 0) pieces.push_back(std::move(piece));
   }
   if (pieces.empty())
-    throw ConfigError(
-        "probe.tokens is {}, but probe reads whole blocks, of {} rows here. Give at least {}.",
-        tokens, sizes.front().block_rows, sizes.front().block_rows);
+    pieces.push_back({.chunk = sources.chunks.front(),
+                      .rows = std::min(sizes.front().rows, sizes.front().block_rows)});
   return pieces;
 }
 

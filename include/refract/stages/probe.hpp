@@ -20,8 +20,8 @@ namespace refract {
 
 struct ProbeConfig {
   std::uint64_t examples = 20;  // strongest rows kept per feature, at most 3 of one document
-  std::uint64_t tokens =
-      500'000;  // training rows read, at most, in whole blocks spread over retained chunks
+  // Training rows read, rounded down to whole blocks (at least one), spread over the chunks.
+  std::uint64_t tokens = 500'000;
 };
 
 // Feature activations of scaled rows x [n, D]; first_row aligns panels. The trained SAE, the

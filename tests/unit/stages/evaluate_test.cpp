@@ -1,6 +1,7 @@
 #include "refract/stages/evaluate.hpp"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -8,6 +9,7 @@
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/random.hpp"
+#include "refract/base/stop.hpp"
 #include "refract/sae/initialise.hpp"
 
 namespace refract {
@@ -31,6 +33,8 @@ class MovedStream final : public LanguageModel {
   void forward(const PackedTokens&, int, Tap&, Stream&) const override { FAIL(); }
   void next_token_nll(const PackedTokens& tokens, Tap& tap, std::span<float> nll,
                       Stream&) const override {
+    ++runs_;
+    if (ask_to_stop_) request_stop();
     const std::size_t n = tokens.ids.size();
     Tensor<float> values(Shape{n, kDim});
     for (std::size_t i = 0; i < n; ++i)
@@ -45,8 +49,13 @@ class MovedStream final : public LanguageModel {
       nll[tokens.segment_starts[s] - 1] = 0;
   }
 
+  [[nodiscard]] int runs() const { return runs_; }
+  void ask_to_stop() { ask_to_stop_ = true; }
+
  private:
   ModelInfo info_;
+  mutable int runs_ = 0;
+  bool ask_to_stop_ = false;
 };
 
 // One shard of four documents of 20, 25, 30 and 35 tokens, all held out, in contexts of 32 with BOS
@@ -217,6 +226,39 @@ TEST_F(Evaluate, gives_every_part_it_was_asked_for_and_the_same_twice) {
   EXPECT_EQ(to_json(evaluation, {}), to_json(run(), {}));
 }
 
+TEST_F(Evaluate, runs_the_model_without_an_sae_once_for_all_of_a_hook) {
+  const EvaluatedSae one = sae();
+  const EvaluateConfig config;
+  Evaluator evaluator(config, *heldout_, calibration_, model_, corpus_);
+
+  const SaeEvaluation first = evaluator.evaluate(one);
+  const int runs_for_one = model_.runs();
+  const SaeEvaluation second = evaluator.evaluate(one);
+
+  EXPECT_EQ(runs_for_one % 4, 0);  // clean, zero, mean, spliced; of each batch
+  EXPECT_EQ(model_.runs(), runs_for_one + runs_for_one / 4);
+  EXPECT_EQ(to_json(first, {}), to_json(second, {}));
+}
+
+// A request to stop lasts as long as the process.
+TEST_F(Evaluate, is_dropped_inside_the_model_once_a_stop_was_asked_for) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(
+      {
+        model_.ask_to_stop();
+        const EvaluateConfig config;
+        const EvaluatedSae one = sae();
+        const Droppable droppable;
+        try {
+          (void)Evaluator(config, *heldout_, calibration_, model_, corpus_).evaluate(one);
+        } catch (const StopRequested&) {
+          ::_exit(model_.runs() == 1 ? 7 : 8);
+        }
+        ::_exit(9);
+      },
+      testing::ExitedWithCode(7), "");
+}
+
 TEST_F(Evaluate, of_a_variant_without_k_does_not_depend_on_one_given_elsewhere) {
   SaeConfig relu = config_;
   relu.variant = "relu";
@@ -226,12 +268,12 @@ TEST_F(Evaluate, of_a_variant_without_k_does_not_depend_on_one_given_elsewhere) 
   const EvaluatedSae one{&relu, variant.get(), &parameters_, 0.5};
 
   const EvaluateConfig config;
-  Evaluator evaluator(config, *heldout_, calibration_, model_, corpus_);
-  const SaeEvaluation evaluation = evaluator.evaluate(one);
+  const SaeEvaluation evaluation =
+      Evaluator(config, *heldout_, calibration_, model_, corpus_).evaluate(one);
 
   const double l0 = evaluation.inference.of("l0").value;
   EXPECT_EQ(random_control(one, calibration_.of(kHook), l0).config.k, std::round(l0));
-  EXPECT_LE(evaluation.baselines.at("random").of("l0").value, std::round(l0));
+  EXPECT_EQ(evaluation.baselines.at("random").of("l0").value, std::round(l0));
 }
 
 TEST_F(Evaluate, of_batchtopk_selects_among_included_rows_alone_in_training_mode) {
@@ -240,8 +282,10 @@ TEST_F(Evaluate, of_batchtopk_selects_among_included_rows_alone_in_training_mode
   const std::unique_ptr<Variant> variant = make_variant(batchtopk, kDim, 100);
   SaeParameters parameters = initial_parameters(batchtopk, *variant, std::vector<float>(kDim, 1));
 
-  const auto report =
-      evaluate_rows_in_training_mode({&batchtopk, variant.get(), &parameters, 0.5}, *heldout_, 1);
+  const EvaluateConfig config;
+  const auto report = Evaluator(config, *heldout_, calibration_, model_, corpus_)
+                          .evaluate({&batchtopk, variant.get(), &parameters, 0.5})
+                          .training_mode;
 
   ASSERT_TRUE(report);
   EXPECT_EQ(report->of("l0").value, 3);  // k, of 110 rows; the BOS rows count for nothing

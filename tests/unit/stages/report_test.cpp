@@ -144,7 +144,22 @@ TEST(Report, says_which_line_of_the_metrics_is_broken) {
     FAIL();
   } catch (const DataError& error) {
     EXPECT_NE(std::string(error.what()).find("metrics.jsonl:2"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("remove line 2"), std::string::npos) << error.what();
   }
+  write_file(folder() / "metrics.jsonl", "{\"chunk\":0}\n");
+  EXPECT_NO_THROW((void)make_report(input));
+}
+
+TEST(Report, of_a_run_without_features_says_what_is_not_there) {
+  ReportInput input = input_of(small_atlas());
+  input.saes[0].features.clear();
+  input.saes[0].metrics.clear();
+  input.saes[0].notes = {"not probed yet"};
+
+  const std::string page = make_report(input);
+
+  EXPECT_NE(page.find(R"("notes":["not probed yet"])"), std::string::npos);
+  EXPECT_EQ(page.find(R"("table":)"), std::string::npos);
 }
 
 }  // namespace
