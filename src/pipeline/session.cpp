@@ -10,6 +10,7 @@
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
 #include "refract/pipeline/identity.hpp"
+#include "refract/pipeline/preflight.hpp"
 
 namespace refract {
 
@@ -36,14 +37,7 @@ const LanguageModel& Session::model() {
 }
 
 const Tokenizer& Session::tokenizer() {
-  if (!tokenizer_) {
-    tokenizer_ = load_tokenizer(model_folder(config_));
-    if (tokenizer_->size() > model_info().vocab)
-      throw DataError(
-          "tokenizer and model do not belong together: tokenizer.json has ids up to {}, the model "
-          "has {} embeddings ({})",
-          tokenizer_->size() - 1, model_info().vocab, model_folder(config_).string());
-  }
+  if (!tokenizer_) tokenizer_ = open_tokenizer(config_, model_info());
   return *tokenizer_;
 }
 
@@ -54,26 +48,7 @@ std::vector<std::uint8_t> Session::special_ids() {
   return special;
 }
 
-ContextRule Session::context_rule() {
-  const ModelInfo& info = model_info();
-  if (config_.tokens.context > info.max_positions)
-    throw ConfigError(
-        "{}: tokens.context is {}, but the model has {} positions. Lower tokens.context.",
-        where_given(config_, "tokens.context"), config_.tokens.context, info.max_positions);
-  const std::int64_t bos = info.bos_id >= 0 ? info.bos_id : info.eos_id;
-  if (bos < 0 && config_.tokens.bos != "none")
-    throw ConfigError(
-        "{}: tokens.bos is '{}', but the model's config.json names neither bos_token_id nor "
-        "eos_token_id. Set tokens.bos to none.",
-        where_given(config_, "tokens.bos"), config_.tokens.bos);
-  if (bos >= static_cast<std::int64_t>(info.vocab))
-    throw DataError("config.json of {} gives bos_token_id {}, beyond its {} embeddings",
-                    model_folder(config_).string(), bos, info.vocab);
-  return {.length = config_.tokens.context,
-          .packing = packing_from(config_.tokens.packing),
-          .bos = bos_rule_from(config_.tokens.bos),
-          .bos_id = static_cast<std::uint32_t>(std::max<std::int64_t>(0, bos))};
-}
+ContextRule Session::context_rule() { return refract::context_rule(config_, model_info()); }
 
 void Session::collective_open_corpus() {
   const ContextRule rule = context_rule();
@@ -84,13 +59,7 @@ void Session::collective_open_corpus() {
   download_plan_ = download_plan_from_text(listed);
   tokenize_plan_ = plan_tokenize(config_.source, download_plan_, tokenizer(), config_.data_root,
                                  config_.tokens.keep_text);
-  contexts_digest_ = short_digest(fmt::format(
-      "contexts 1\nlength={}\npacking={}\nbos={}\nbos_id={}\nheldout={}\nduplicates=highest "
-      "revision, lowest shard\n"
-      "tokens={}\n",
-      rule.length, config_.tokens.packing, config_.tokens.bos, rule.bos_id, config_.heldout.share,
-      tokenize_plan_.digest));
-  contexts_folder_ = tokenize_plan_.folder / ("contexts-" + contexts_digest_);
+  contexts_folder_ = contexts_folder(config_, rule, tokenize_plan_);
   if (world_.rank() == 0) make_folder(contexts_folder_);
   corpus_ = std::make_unique<TokenCorpus>(special_ids(), 2 * config_.tokens.window_shards);
   order_ = std::make_unique<SampleOrder>(order_rule(config_), wanted_rows(config_));
@@ -239,7 +208,8 @@ void Session::collective_write_heldout(Communicator& ranks) {
 
 std::string Session::store_settings_text() {
   return fmt::format("store 1\nmodel={}\ntokens={}\ncontexts={}\n{}", model_info().digest,
-                     tokenize_plan_.digest, contexts_digest_, as_text(store_settings(config_)));
+                     tokenize_plan_.digest, contexts_folder_.filename().string(),
+                     as_text(store_settings(config_)));
 }
 
 bool Session::store_exists() const {

@@ -113,7 +113,7 @@ class Session {
   std::unordered_set<std::uint64_t> seen_documents_;  // world rank 0
   std::vector<std::uint64_t> shard_bytes_;  // of admitted shards: raw, tokens and contexts
   std::uint64_t first_window_rows_ = 0;
-  std::string contexts_digest_, store_digest_;
+  std::string store_digest_;
   Calibration calibration_;
 };
 
