@@ -52,8 +52,10 @@ ExitCode run_until(const CommandLine& line, Until until) {
   if (world.rank() == 0)
     say(fmt::format("refract {}: {}; run folder {}", kVersion, placement.text(thread_count()),
                     config.run));
-  const ExitCode code = collective_run(
-      config, world, {.until = until, .allow_numerics_change = line.allow_numerics_change});
+  const ExitCode code = collective_run(config, world,
+                                       {.until = until,
+                                        .command = line.command,
+                                        .allow_numerics_change = line.allow_numerics_change});
   if (world.rank() == 0 && code == ExitCode::ok && until == Until::report)
     say(fmt::format("report: {}", (fs::path(config.run) / config.report.file).string()));
   return code;
@@ -77,7 +79,17 @@ ExitCode tokenize_command(const CommandLine& line) { return run_until(line, Unti
 ExitCode extract_command(const CommandLine& line) { return run_until(line, Until::extract); }
 ExitCode train_command(const CommandLine& line) { return run_until(line, Until::train); }
 ExitCode evaluate_command(const CommandLine& line) { return run_until(line, Until::evaluate); }
-ExitCode report_command(const CommandLine& line) { return run_until(line, Until::report); }
+
+ExitCode report_command(const CommandLine& line) {
+  const RunConfig config = config_of(line);
+  if (only_printed(line, config)) return ExitCode::ok;
+  install_stop_handlers();
+  Communicator world = Communicator::world();
+  collective_report(config, world);
+  if (world.rank() == 0)
+    say(fmt::format("report: {}", (fs::path(config.run) / config.report.file).string()));
+  return ExitCode::ok;
+}
 
 ExitCode download_command(const CommandLine& line) {
   const RunConfig config = config_of(line);

@@ -52,8 +52,13 @@ fs::path parent_of(const fs::path& path) {
 void throw_file_error(std::string_view doing, const fs::path& path, int error_number) {
   if (error_number == ENOSPC || error_number == EDQUOT)
     throw SystemError(
-        "disk full while {} {}: free space, or lower disk.max_bytes or store.chunk_rows, and start "
-        "again (nothing under a final name was harmed)",
+        "disk full while {} {}: free space there, or put run and data_root on a larger disk, and "
+        "start again (nothing under a final name was harmed)",
+        doing, path.string());
+  if (error_number == EFBIG)
+    throw SystemError(
+        "{} {}: the file would be larger than this process may write. Raise the limit (ulimit -f) "
+        "and start again (nothing under a final name was harmed)",
         doing, path.string());
   throw SystemError("{} {}: {}", doing, path.string(), std::strerror(error_number));
 }

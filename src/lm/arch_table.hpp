@@ -12,7 +12,7 @@ namespace refract {
 
 struct Architecture {
   std::string_view model_type;
-  // Sizes from config.json alone; digest stays empty.
+  // Sizes from config.json alone.
   ModelInfo (*read_info)(const ModelConfig& config);
   // ConfigError when such a model has no such hook point.
   void (*require)(HookPoint hook, const ModelInfo& info);

@@ -3,8 +3,9 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
+#include "refract/base/finite.hpp"
+#include "refract/lm/language_model.hpp"
 
 namespace refract {
 namespace {
@@ -37,6 +38,17 @@ std::set<std::string> weight_files(const fs::path& folder) {
       "{}: neither {} nor {} is there. Fetch the model with `refract download`, or convert its "
       "weights to safetensors.",
       folder.string(), kSingle, kIndex);
+}
+
+void expect_finite(const Tensor<float>& values, std::string_view name, const fs::path& file) {
+  const std::size_t at = first_not_finite(values.span());
+  if (at == values.size()) return;
+  const bool matrix = values.shape().rank() > 1;
+  const std::size_t width = matrix ? values.axis(1) : values.size();
+  throw NumericalError(
+      "{}: tensor '{}' is {} at row {}, column {}. Every weight must be a finite number: fetch the "
+      "file again if its published hash differs, else this model cannot be run.",
+      file.string(), name, values.data()[at], at / width, at % width);
 }
 
 }  // namespace
@@ -87,6 +99,7 @@ void ModelWeights::expect(std::string_view name, Shape shape) const {
 Tensor<float> ModelWeights::read(std::string_view name, Shape shape) const {
   Tensor<float> values(shape);
   read_f32(stored(name, shape), values.span());
+  expect_finite(values, name, file_of(name)->path());
   return values;
 }
 
@@ -101,10 +114,10 @@ Tensor<float> ModelWeights::read_transposed(std::string_view name, std::size_t r
   return transposed;
 }
 
-std::string ModelWeights::digest() const {
-  std::string digests;
-  for (const auto& file : files_) digests += sha256_of_file(file.path());
-  return sha256_hex(digests);
+std::vector<fs::path> model_files(const fs::path& folder) {
+  std::vector<fs::path> files{folder / "config.json"};
+  for (const std::string& file : weight_files(folder)) files.push_back(folder / file);
+  return files;
 }
 
 }  // namespace refract

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <vector>
 
+#include "refract/base/activity.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/parallel.hpp"
 
@@ -22,9 +23,12 @@ Tensor<float> principal_components(std::span<const double> covariance, std::size
   lapack_int found = 0;
   // Eigenvalues come ascending: the last k of them. The matrix is symmetric, so either storage
   // order serves, and column major keeps each eigenvector contiguous.
-  const lapack_int info = LAPACKE_dsyevr(LAPACK_COL_MAJOR, 'V', 'I', 'U', n, matrix.data(), n, 0, 0,
-                                         n - static_cast<lapack_int>(k) + 1, n, 0, &found,
-                                         eigenvalues.data(), vectors.data(), n, support.data());
+  const lapack_int info = [&] {
+    const LibraryCall call;
+    return LAPACKE_dsyevr(LAPACK_COL_MAJOR, 'V', 'I', 'U', n, matrix.data(), n, 0, 0,
+                          n - static_cast<lapack_int>(k) + 1, n, 0, &found, eigenvalues.data(),
+                          vectors.data(), n, support.data());
+  }();
   if (info != 0 || found != static_cast<lapack_int>(k))
     throw NumericalError(
         "PCA baseline: LAPACK dsyevr returned {} with {} of {} eigenvectors. Check that "

@@ -25,19 +25,26 @@ Settings selected(const RunConfig& config, const std::vector<std::string>& prefi
 
 Settings store_settings(const RunConfig& c) {
   return selected(c,
-                  {"source.", "tokens.", "rows.", "hooks", "calibration.", "heldout.", "extract.",
-                   "store.", "train.tokens", "train.batch_rows", "train.input_scale"},
-                  {"store.mode", "source.from", "source.max_shards", "tokens.keep_text"});
+                  {"tokens.", "rows.", "hooks", "calibration.", "heldout.", "extract.", "store."},
+                  {"store.mode", "tokens.keep_text"});
 }
 
 Settings training_settings(const RunConfig& c, std::size_t sae) {
-  Settings out =
-      selected(c, {"train."}, {"train.exchange", "train.reduction", "train.cache_bytes"});
+  Settings out = selected(c, {"train."},
+                          {"train.exchange", "train.reduction", "train.cache_bytes",
+                           "train.input_scale", "train.optimizer."});
   const std::string prefix = fmt::format("saes.{}.", sae);
   for (auto& [key, value] : selected(c, {prefix}, {}))
     out.emplace_back("sae." + key.substr(prefix.size()), value);
   return out;
 }
+
+// evaluate.curve_rows shapes the lines of metrics.jsonl alone.
+Settings evaluate_settings(const RunConfig& c) {
+  return selected(c, {"evaluate."}, {"evaluate.curve_rows"});
+}
+Settings probe_settings(const RunConfig& c) { return selected(c, {"probe."}, {}); }
+Settings report_settings(const RunConfig& c) { return selected(c, {"report."}, {}); }
 
 Settings analysis_settings(const RunConfig& c) {
   return selected(c, {"evaluate.", "probe.", "report."}, {});
@@ -49,11 +56,15 @@ std::string as_text(const Settings& settings) {
   return text;
 }
 
-std::string first_difference(const RunConfig& frozen, const RunConfig& now) {
-  const std::vector<std::string> prefixes{"model",  "source.",      "tokens.",  "rows.",
-                                          "hooks",  "calibration.", "heldout.", "extract.",
-                                          "store.", "train.",       "saes."};
-  const std::vector<std::string> free{"store.mode", "train.cache_bytes", "tokens.keep_text"};
+std::string first_difference(const RunConfig& frozen, const RunConfig& now, Depends depends) {
+  const bool store = depends == Depends::store;
+  const std::vector<std::string> prefixes =
+      store ? std::vector<std::string>{"source.",      "tokens.",  "rows.",    "hooks",
+                                       "calibration.", "heldout.", "extract.", "store."}
+            : std::vector<std::string>{"train.", "saes."};
+  // What the source holds is compared by content; the exchange is part of the numerics.
+  const std::vector<std::string> free{"source.from", "source.max_shards", "store.mode",
+                                      "train.cache_bytes", "train.exchange"};
   const Settings a = selected(frozen, prefixes, free), b = selected(now, prefixes, free);
   for (std::size_t i = 0; i < std::max(a.size(), b.size()); ++i) {
     if (i < a.size() && i < b.size() && a[i] == b[i]) continue;
@@ -63,6 +74,22 @@ std::string first_difference(const RunConfig& frozen, const RunConfig& now) {
     return fmt::format("{}: was {}, is now {}", a[i].first, a[i].second, b[i].second);
   }
   return "";
+}
+
+std::string first_difference(const DownloadPlan& frozen, const DownloadPlan& now) {
+  if (frozen.digest == now.digest && frozen.shards.size() == now.shards.size()) return "";
+  for (std::size_t i = 0; i < std::max(frozen.shards.size(), now.shards.size()); ++i) {
+    if (i >= frozen.shards.size()) return fmt::format("shard {} is new", now.shards[i].name);
+    if (i >= now.shards.size() || frozen.shards[i].name != now.shards[i].name)
+      return fmt::format("shard {} of {} was {}, is now {}", i + 1, frozen.shards.size(),
+                         frozen.shards[i].name,
+                         i < now.shards.size() ? now.shards[i].name : "absent");
+    if (frozen.shards[i].bytes != now.shards[i].bytes ||
+        frozen.shards[i].sha256 != now.shards[i].sha256)
+      return fmt::format("shard {} has other content ({} bytes, were {})", now.shards[i].name,
+                         now.shards[i].bytes, frozen.shards[i].bytes);
+  }
+  return fmt::format("the source's digest was {}, is now {}", frozen.digest, now.digest);
 }
 
 }  // namespace refract

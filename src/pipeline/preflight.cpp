@@ -10,6 +10,8 @@
 #include "refract/base/file.hpp"
 #include "refract/order/row_rule.hpp"
 #include "refract/pipeline/disk_plan.hpp"
+#include "refract/pipeline/ledger.hpp"
+#include "refract/pipeline/run_folder.hpp"
 
 namespace refract {
 namespace {
@@ -134,7 +136,9 @@ KnownBefore check_before_start(const RunConfig& config, const DownloadPlan& corp
   const TokenizePlan tokens =
       plan_tokenize(config.source, corpus, *tokenizer, config.data_root, config.tokens.keep_text);
   known.corpus_rows = known_rows(config, tokens, contexts_folder(config, rule, tokens));
-  if (known.corpus_rows) check_rows(config, *known.corpus_rows);
+  // A run that has trained what there is says so itself, at its end.
+  const bool trained = !read_ledger(run_folder(config.run, "").ledger()).checkpoints.empty();
+  if (known.corpus_rows && !trained) check_rows(config, *known.corpus_rows);
   check_quota(config, known.model, corpus);
   return known;
 }

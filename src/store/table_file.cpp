@@ -108,8 +108,9 @@ std::string TableWriter::finish() {
 
   if (content_->path.has_parent_path()) make_folder(content_->path.parent_path());
   const fs::path part = part_name(content_->path);
+  H5Handle file;
   try {
-    H5Handle file = h5_create_file(part);
+    file = h5_create_file(part);
     write_header(file.id(), content_->header, part);
     for (const auto& [name, value] : content_->attributes)
       write_attribute(file.id(), name, value, part);
@@ -125,9 +126,10 @@ std::string TableWriter::finish() {
                         H5P_DEFAULT, column.bytes.data()),
                "writing dataset " + column.info.name + " of", part);
     }
-    h5_check(file.reset(), "closing", part);
+    h5_close_written(file, part);
     sync_path(part);
   } catch (...) {
+    h5_leave_open(file);
     remove_all_quietly(part);
     throw;
   }

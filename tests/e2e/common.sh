@@ -84,6 +84,17 @@ expect_error() {
   passed "$what"
 }
 
+# flip FILE [OFFSET_FROM_END]: another value in one byte.
+flip() {
+  python3 - "$@" <<'PY'
+import sys
+path, back = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else None
+data = bytearray(open(path, "rb").read())
+data[len(data) - back if back else len(data) // 2] ^= 0x20
+open(path, "wb").write(data)
+PY
+}
+
 # Waits until the run's ledger holds the pattern; fails when the process $1 ends first.
 wait_for_ledger() {
   local pid=$1 pattern=$2
@@ -96,6 +107,7 @@ wait_for_ledger() {
 # One line "digest path" for every file that must be byte-equal after a resume and for any rank count.
 fingerprint() {
   (cd "$run" && find . -type f \( -path './*_activations/calibration.h5' -o -path './*_activations/heldout.h5' \
+    -o -path './*_activations/evidence.h5' \
     -o -path './*_activations/chunk-*.h5' -o -path './saes/*' -o -path './features/*' \) \
     ! -name timing.jsonl -print0 | sort -z | xargs -0 sha256sum)
   (cd "$data" && find ./tokens -type f -print0 | sort -z | xargs -0 sha256sum)
@@ -105,7 +117,7 @@ fingerprint() {
 expect_same_bytes() {
   fingerprint >"$work/now.sums"
   diff "$1" "$work/now.sums" || fail "$2: files differ"
-  local parts=(calibration.h5 heldout.h5 chunk-000000 trainer_state sae_weights metrics.jsonl features/ tokens/)
+  local parts=(calibration.h5 heldout.h5 evidence.h5 chunk-000000 trainer_state sae_weights metrics.jsonl features/ tokens/)
   for part in "${parts[@]}"; do
     grep -q "$part" "$work/now.sums" || fail "$2: no file '$part' was compared"
   done

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "refract/pipeline/run_config.hpp"
+#include "refract/stages/download.hpp"
 
 namespace refract {
 
@@ -14,9 +15,19 @@ using Settings = std::vector<std::pair<std::string, std::string>>;
 // layout.
 [[nodiscard]] Settings store_settings(const RunConfig& config);
 [[nodiscard]] Settings training_settings(const RunConfig& config, std::size_t sae);
+// Those of one part of the analysis, and of all of them together.
+[[nodiscard]] Settings evaluate_settings(const RunConfig& config);
+[[nodiscard]] Settings probe_settings(const RunConfig& config);
+[[nodiscard]] Settings report_settings(const RunConfig& config);
 [[nodiscard]] Settings analysis_settings(const RunConfig& config);
 [[nodiscard]] std::string as_text(const Settings& settings);
-// "train.clip: was 1, is now 2" for the first difference in what training depends on, or empty.
-[[nodiscard]] std::string first_difference(const RunConfig& frozen, const RunConfig& now);
+// What exists already, and so which settings can change no more: nothing is frozen before something
+// that depends on it is there.
+enum class Depends { store, training };
+// "train.clip: was 1, is now 2" for the first setting of that kind that differs, or empty.
+[[nodiscard]] std::string first_difference(const RunConfig& frozen, const RunConfig& now,
+                                           Depends depends);
+// "shard b.jsonl is new" for the first shard that differs by name, size or content, or empty.
+[[nodiscard]] std::string first_difference(const DownloadPlan& frozen, const DownloadPlan& now);
 
 }  // namespace refract

@@ -8,7 +8,6 @@
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <limits>
 #include <mutex>
 #include <utility>
 
@@ -27,6 +26,10 @@ namespace refract::gpt2 {
 namespace {
 
 constexpr std::size_t kLogitRows = 256;  // rows whose logits are held at once
+
+// GPT2Config.attribute_map of transformers: what a setting may also be called.
+constexpr SettingName kLayers{"n_layer", "num_hidden_layers"}, kWidth{"n_embd", "hidden_size"},
+    kHeads{"n_head", "num_attention_heads"}, kPositions{"n_positions", "max_position_embeddings"};
 
 struct Hyper {
   std::size_t d_inner = 0;
@@ -274,11 +277,9 @@ class Gpt2 final : public LanguageModel {
       gemm_nt(normed.rows(first, count), weights_.head, part, first, stream);
       token_nll(part, std::span(targets).subspan(first, count), nll.subspan(first, count), stream);
     }
-    for (std::size_t segment = 1; segment < tokens.segment_starts.size(); ++segment) {
-      const std::uint32_t end = tokens.segment_starts[segment];
-      if (end > tokens.segment_starts[segment - 1])
-        nll[end - 1] = std::numeric_limits<float>::quiet_NaN();
-    }
+    const std::vector<std::uint8_t> predicts = has_successor(tokens);
+    for (std::size_t i = 0; i < rows; ++i)
+      if (predicts[i] == 0) nll[i] = 0;
   }
 
   // Calls are const and may run side by side; each takes the spare activations or makes its own.
@@ -303,17 +304,17 @@ class Gpt2 final : public LanguageModel {
 
 ModelInfo read_info(const ModelConfig& config) {
   ModelInfo info{.family = "gpt2",
-                 .layers = config.size("n_layer", 12),
-                 .d_model = config.size("n_embd", 768),
-                 .heads = config.size("n_head", 12),
+                 .layers = config.size(kLayers, 12),
+                 .d_model = config.size(kWidth, 768),
+                 .heads = config.size(kHeads, 12),
                  .vocab = config.size("vocab_size", 50257),
-                 .max_positions = config.size("n_positions", config.size("n_ctx", 1024)),
+                 .max_positions = config.size(kPositions, config.size("n_ctx", 1024)),
                  .bos_id = config.token_id("bos_token_id"),
                  .eos_id = config.token_id("eos_token_id"),
-                 .digest = {},
                  .parameter_bytes = 0};
   if (info.d_model % info.heads != 0) {
-    config.refuse("n_head", fmt::format("which does not divide n_embd {}.", info.d_model));
+    config.refuse(kHeads, fmt::format("which does not divide {} {}.", config.name_used(kWidth),
+                                      info.d_model));
   }
   const auto hyper = read_hyper(config, info);
   const std::uint64_t d = info.d_model, inner = hyper.d_inner;

@@ -1,6 +1,9 @@
 // Opening model folders: the forms a checkpoint may have, and what is refused.
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
+
 #include "lm/arch_table.hpp"
 #include "refract/base/error.hpp"
 #include "refract/lm/language_model.hpp"
@@ -140,23 +143,11 @@ TEST_F(ModelFolder, uses_a_head_of_its_own_when_it_is_not_tied) {
   EXPECT_NE(residual_of({}, "tied"), residual_of(untied, "untied"));
 }
 
-TEST_F(ModelFolder, has_a_digest_of_config_and_weights) {
-  TinyGpt2 tiny;
-  tiny.write(base_ / "a");
-  tiny.write(base_ / "same");
-  tiny.edit = [](Tensors& tensors) { tensors["ln_f.bias"].data[0] += 1; };
-  tiny.write(base_ / "other_weights");
-  tiny.edit = [](Tensors&) {};
-  tiny.config_changes = {{"layer_norm_epsilon", 1e-6}};
-  tiny.write(base_ / "other_config");
-  const auto digest = [&](const char* name) {
-    return load_language_model(base_ / name)->info().digest;
-  };
+TEST_F(ModelFolder, lists_the_files_that_make_the_model_what_it_is) {
+  TinyGpt2{}.write(base_ / "a");
 
-  EXPECT_EQ(digest("a").size(), 16U);
-  EXPECT_EQ(digest("a"), digest("same"));
-  EXPECT_NE(digest("a"), digest("other_weights"));
-  EXPECT_NE(digest("a"), digest("other_config"));
+  EXPECT_EQ(model_files(base_ / "a"), (std::vector<fs::path>{base_ / "a" / "config.json",
+                                                             base_ / "a" / "model.safetensors"}));
 }
 
 TEST_F(ModelFolder, info_tells_the_sizes_from_config_alone) {
@@ -175,6 +166,49 @@ TEST_F(ModelFolder, info_tells_the_sizes_from_config_alone) {
   EXPECT_EQ(info.parameter_bytes,
             4U * (50 * 24 + 160 * 24 +
                   3 * (4 * 24 + 24 * 72 + 72 + 24 * 24 + 24 + 24 * 40 + 40 + 40 * 24 + 24) + 48));
+}
+
+TEST_F(ModelFolder, reads_the_common_names_that_transformers_reads) {
+  TinyGpt2 common;
+  for (const auto& [own, name] : {std::pair{"n_head", "num_attention_heads"},
+                                  {"n_layer", "num_hidden_layers"},
+                                  {"n_embd", "hidden_size"},
+                                  {"n_positions", "max_position_embeddings"}})
+    common.config_changes[own] = nullptr;
+  common.config_changes.update({{"num_attention_heads", 3},
+                                {"num_hidden_layers", 3},
+                                {"hidden_size", 24},
+                                {"max_position_embeddings", 160}});
+  EXPECT_EQ(residual_of({}, "own"), residual_of(common, "common"));
+
+  common.config_changes["num_attention_heads"] = 5;
+  EXPECT_NE(refusal<DataError>(common).find("num_attention_heads is 5, which does not divide "
+                                            "hidden_size 24"),
+            std::string::npos)
+      << refusal<DataError>(common);
+  TinyGpt2 both;
+  both.config_changes = {{"num_attention_heads", 4}};
+  EXPECT_NE(refusal<DataError>(both).find("n_head is 3, but num_attention_heads is 4"),
+            std::string::npos)
+      << refusal<DataError>(both);
+  both.config_changes = {{"num_attention_heads", 3}};
+  EXPECT_EQ(refusal<DataError>(both), "accepted");
+}
+
+TEST_F(ModelFolder, refuses_a_weight_that_is_not_finite_naming_its_place) {
+  for (const float bad : {std::numeric_limits<float>::infinity(), -std::nanf("")}) {
+    TinyGpt2 tiny;
+    tiny.edit = [&](Tensors& tensors) { tensors["wte.weight"].data[3 * 24 + 5] = bad; };
+    EXPECT_NE(refusal<NumericalError>(tiny).find("tensor 'wte.weight' is "), std::string::npos);
+    EXPECT_NE(refusal<NumericalError>(tiny).find("at row 3, column 5"), std::string::npos);
+    EXPECT_NE(refusal<NumericalError>(tiny).find("model.safetensors"), std::string::npos);
+    tiny.edit = [&](Tensors& tensors) { tensors["h.1.mlp.c_fc.bias"].data[9] = bad; };
+    EXPECT_NE(refusal<NumericalError>(tiny).find("'h.1.mlp.c_fc.bias'"), std::string::npos);
+    EXPECT_NE(refusal<NumericalError>(tiny).find("at row 0, column 9"), std::string::npos);
+    // What the model does not use is not looked at.
+    tiny.edit = [&](Tensors& tensors) { tensors["h.1.attn.masked_bias"] = {{}, {bad}}; };
+    EXPECT_EQ(refusal<NumericalError>(tiny), "accepted");
+  }
 }
 
 TEST_F(ModelFolder, refuses_what_it_would_compute_wrongly_naming_the_field) {

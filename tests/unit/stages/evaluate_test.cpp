@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "refract/base/error.hpp"
@@ -43,7 +42,7 @@ class MovedStream final : public LanguageModel {
       for (std::size_t d = 0; d < kDim; ++d) nll[i] += std::pow(values.row(i)[d] - before[d], 2.0F);
     }
     for (std::size_t s = 1; s < tokens.segment_starts.size(); ++s)
-      nll[tokens.segment_starts[s] - 1] = std::numeric_limits<float>::quiet_NaN();
+      nll[tokens.segment_starts[s] - 1] = 0;
   }
 
  private:
@@ -67,7 +66,6 @@ class Evaluate : public ::testing::Test {
     hook.hook = kHook;
     hook.d_in = kDim;
     hook.sink_threshold = 1e9;
-    hook.input_scale = 0.5;
     hook.mean.assign(kDim, 2);
     hook.geometric_median.assign(kDim, 2);
     hook.covariance.assign(kDim * kDim, 0);
@@ -165,8 +163,8 @@ TEST_F(Evaluate, measures_in_raw_units_whatever_the_input_scale) {
 
 TEST_F(Evaluate, cross_entropy_is_that_of_the_moved_stream) {
   const EvaluatedSae one = sae();
-  const MetricReport report = evaluate_cross_entropy({&one, 1}, model_, corpus_, *heldout_,
-                                                     calibration_.of(kHook), 100000, 1)[0];
+  const MetricReport report =
+      CrossEntropy(model_, corpus_, *heldout_, calibration_.of(kHook), 100000, 1).of(one);
 
   double zero = 0, tokens = 0;
   for (std::size_t context = 0; context < contexts_; ++context) {
@@ -191,8 +189,8 @@ TEST_F(Evaluate, cross_entropy_is_that_of_the_moved_stream) {
 TEST_F(Evaluate, cross_entropy_keeps_to_its_budget_of_tokens) {
   const EvaluatedSae one = sae();
 
-  const MetricReport report = evaluate_cross_entropy({&one, 1}, model_, corpus_, *heldout_,
-                                                     calibration_.of(kHook), 40, 1)[0];
+  const MetricReport report =
+      CrossEntropy(model_, corpus_, *heldout_, calibration_.of(kHook), 40, 1).of(one);
 
   EXPECT_GT(report.rows, 20U);
   EXPECT_LE(report.rows, 40U);
@@ -201,11 +199,12 @@ TEST_F(Evaluate, cross_entropy_keeps_to_its_budget_of_tokens) {
 TEST_F(Evaluate, gives_every_part_it_was_asked_for_and_the_same_twice) {
   const EvaluatedSae one = sae();
   const auto run = [&] {
-    return evaluate({}, {&one, 1}, *heldout_, calibration_, model_, corpus_)[0];
+    const EvaluateConfig config;
+    return Evaluator(config, *heldout_, calibration_, model_, corpus_).evaluate(one);
   };
   const SaeEvaluation evaluation = run();
 
-  const auto json = nlohmann::json::parse(to_json(evaluation));
+  const auto json = nlohmann::json::parse(to_json(evaluation, {{"weights", "0f"}}));
 
   EXPECT_EQ(json["name"], "small");
   EXPECT_EQ(json["inference"]["rows"], 110);
@@ -214,7 +213,60 @@ TEST_F(Evaluate, gives_every_part_it_was_asked_for_and_the_same_twice) {
   EXPECT_FALSE(json["baselines"]["pca"].contains("l0"));
   EXPECT_GT(json["baselines"]["pca"]["r2"], 0.3);
   EXPECT_TRUE(json["cross_entropy"].contains("delta_ce"));
-  EXPECT_EQ(to_json(evaluation), to_json(run()));
+  EXPECT_EQ(json["parents"]["weights"], "0f");
+  EXPECT_EQ(to_json(evaluation, {}), to_json(run(), {}));
+}
+
+TEST_F(Evaluate, of_a_variant_without_k_does_not_depend_on_one_given_elsewhere) {
+  SaeConfig relu = config_;
+  relu.variant = "relu";
+  relu.k = 0;
+  relu.l1.coefficient = 3;
+  const std::unique_ptr<Variant> variant = make_variant(relu, kDim, 100);
+  const EvaluatedSae one{&relu, variant.get(), &parameters_, 0.5};
+
+  const SaeEvaluation evaluation =
+      evaluate({}, {&one, 1}, *heldout_, calibration_, model_, corpus_)[0];
+
+  const double l0 = evaluation.inference.of("l0").value;
+  EXPECT_EQ(random_control(one, calibration_.of(kHook), l0).config.k, std::round(l0));
+  EXPECT_EQ(evaluation.baselines.at("random").of("l0").value, std::round(l0));
+}
+
+TEST_F(Evaluate, of_batchtopk_selects_among_included_rows_alone_in_training_mode) {
+  SaeConfig batchtopk = config_;
+  batchtopk.variant = "batchtopk";
+  const std::unique_ptr<Variant> variant = make_variant(batchtopk, kDim, 100);
+  SaeParameters parameters = initial_parameters(batchtopk, *variant, std::vector<float>(kDim, 1));
+
+  const auto report =
+      evaluate_rows_in_training_mode({&batchtopk, variant.get(), &parameters, 0.5}, *heldout_, 1);
+
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->of("l0").value, 3);  // k, of 110 rows; the BOS rows count for nothing
+}
+
+TEST_F(Evaluate, names_the_sae_and_the_metric_when_a_number_is_none) {
+  parameters_.W_dec.row(0)[0] = std::nanf("");
+  std::ranges::fill(parameters_.b_enc.span().first(1), 100.0F);  // so that it is used
+  const EvaluatedSae one = sae();
+  const auto said = [](const auto& measure) {
+    try {
+      (void)measure();
+    } catch (const NumericalError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+
+  EXPECT_TRUE(said([&] {
+                return evaluate_rows(one, *heldout_, 1);
+              }).starts_with("SAE 'small': mse is nan"));
+  EXPECT_NE(said([&] {
+              return evaluate_cross_entropy({&one, 1}, model_, corpus_, *heldout_,
+                                            calibration_.of(kHook), 100000, 1);
+            }).find("cross-entropy with SAE 'small': the loss of token"),
+            std::string::npos);
 }
 
 TEST(EvaluateConfig, refuses_an_unknown_baseline_and_lists_the_known) {

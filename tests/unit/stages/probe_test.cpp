@@ -48,7 +48,9 @@ class Planted {
     write_rows("heldout.h5", kTraining, kDocuments);
   }
   [[nodiscard]] ProbeSources sources() const {
-    return {{folder_ / "shard.h5"}, {folder_ / "chunk.h5"}, folder_ / "heldout.h5", 1};
+    return {.shards = {folder_ / "shard.h5"},
+            .chunks = {folder_ / "chunk.h5"},
+            .heldout = folder_ / "heldout.h5"};
   }
   [[nodiscard]] fs::path path(const char* file) const { return folder_ / file; }
 
@@ -127,6 +129,7 @@ class Planted {
 
 ProbeTarget neurons() {
   return {.name = "neurons",
+          .task = "probe neurons",
           .hook = kHook,
           .features = kD,
           .input_scale = 2,
@@ -205,12 +208,12 @@ TEST(Probe, writes_a_file_that_reads_back_the_same_and_has_the_same_bytes_twice)
   atlas.controls.push_back(count_readable(corpus, neurons()));
   atlas.features[0].neighbours = {{2, 0.5F}, {1, -0.25F}};
 
-  write_features(planted.path("a.h5"), atlas, "0123456789abcdef");
-  write_features(planted.path("b.h5"), atlas, "0123456789abcdef");
+  write_features(features_table(planted.path("a.h5"), atlas, {{"weights", "0123456789abcdef"}}));
+  write_features(features_table(planted.path("b.h5"), atlas, {{"weights", "0123456789abcdef"}}));
   const FeatureAtlas back = read_features(planted.path("a.h5"));
 
   EXPECT_EQ(read_file(planted.path("a.h5")), read_file(planted.path("b.h5")));
-  EXPECT_EQ(features_parent(planted.path("a.h5")), "0123456789abcdef");
+  EXPECT_EQ(verify_features(planted.path("a.h5")).parents.at("weights"), "0123456789abcdef");
   ASSERT_EQ(back.features.size(), atlas.features.size());
   EXPECT_EQ(back.count.readable, 1u);
   ASSERT_EQ(back.controls.size(), 1u);

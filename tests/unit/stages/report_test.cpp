@@ -48,7 +48,7 @@ FeatureAtlas small_atlas() {
 }
 
 ReportInput input_of(const FeatureAtlas& atlas) {
-  write_features(folder() / "small.h5", atlas, "parent");
+  write_features(features_table(folder() / "small.h5", atlas, {{"weights", "parent"}}));
   write_file(folder() / "metrics.jsonl",
              "{\"chunk\":0,\"tokens\":1000,\"mse\":0.5,\"mse_lo\":0.4,\"mse_hi\":0.6,\"r2\":0.8}\n"
              "{\"chunk\":1,\"tokens\":2000,\"mse\":0.25,\"r2\":0.9,\"new_key\":\"text\"}\n");
@@ -58,6 +58,7 @@ ReportInput input_of(const FeatureAtlas& atlas) {
   input.saes = {{.name = "small",
                  .hook = atlas.hook,
                  .facts = {{"k", "16"}},
+                 .notes = {},
                  .features = folder() / "small.h5",
                  .metrics = folder() / "metrics.jsonl"}};
   input.tables = {{"Baselines", "note", {"what", "mse"}, {{"pca", "0.5"}}}};

@@ -1,0 +1,45 @@
+#pragma once
+// evidence.h5: the training rows that probing reads, kept for good, so that what a report says does
+// not depend on which chunks the quota had evicted. A chunk file (schema activation-chunk) made of
+// the first blocks of evenly spaced chunks, probe.tokens rows in all.
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "refract/pipeline/session.hpp"
+#include "refract/store/chunk.hpp"
+
+namespace refract {
+
+struct EvidenceBlock {
+  std::uint64_t chunk = 0, block = 0;
+  friend bool operator==(const EvidenceBlock&, const EvidenceBlock&) = default;
+};
+
+struct EvidencePlan {
+  std::uint64_t block_rows = 0;
+  std::vector<EvidenceBlock> blocks;  // of evidence.h5, in order; none while rows are not known
+  [[nodiscard]] std::uint64_t rows() const { return blocks.size() * block_rows; }
+  [[nodiscard]] std::string digest() const;
+};
+
+// Of `rows` rows to train on, `wanted` (rounded down to whole blocks, at least one) are kept: chunk
+// c of C gives its first (c+1)B/C - cB/C blocks. A last chunk with shorter blocks gives none,
+// unless it is the only one.
+[[nodiscard]] EvidencePlan plan_evidence(const OrderRule& rule, std::uint64_t rows,
+                                         std::uint64_t wanted);
+// Of this run: by the rows it will train on, which are known before chunk 0.
+[[nodiscard]] EvidencePlan plan_evidence(const Session& session);
+
+// World rank 0: copies this chunk's blocks into evidence.h5 (or its .part) unless they are there,
+// and seals it when it is whole. Each block is durable by itself.
+void keep_evidence(Session& session, std::uint64_t chunk);
+
+// World rank 0, before probing: evidence.h5 is whole, verified, and of the present plan. What is
+// missing (a chunk evicted before, another probe.tokens, a damaged file) is copied from the chunks
+// that are there and computed again where they are not. true when anything was made. StopRequested
+// between blocks.
+bool complete_evidence(Session& session, const std::vector<std::uint64_t>& sealed);
+
+}  // namespace refract
