@@ -225,8 +225,9 @@ TEST_F(Evaluate, of_a_variant_without_k_does_not_depend_on_one_given_elsewhere) 
   const std::unique_ptr<Variant> variant = make_variant(relu, kDim, 100);
   const EvaluatedSae one{&relu, variant.get(), &parameters_, 0.5};
 
-  const SaeEvaluation evaluation =
-      evaluate({}, {&one, 1}, *heldout_, calibration_, model_, corpus_)[0];
+  const EvaluateConfig config;
+  Evaluator evaluator(config, *heldout_, calibration_, model_, corpus_);
+  const SaeEvaluation evaluation = evaluator.evaluate(one);
 
   const double l0 = evaluation.inference.of("l0").value;
   EXPECT_EQ(random_control(one, calibration_.of(kHook), l0).config.k, std::round(l0));
@@ -262,11 +263,11 @@ TEST_F(Evaluate, names_the_sae_and_the_metric_when_a_number_is_none) {
   EXPECT_TRUE(said([&] {
                 return evaluate_rows(one, *heldout_, 1);
               }).starts_with("SAE 'small': mse is nan"));
-  EXPECT_NE(said([&] {
-              return evaluate_cross_entropy({&one, 1}, model_, corpus_, *heldout_,
-                                            calibration_.of(kHook), 100000, 1);
-            }).find("cross-entropy with SAE 'small': the loss of token"),
-            std::string::npos);
+  EXPECT_NE(
+      said([&] {
+        return CrossEntropy(model_, corpus_, *heldout_, calibration_.of(kHook), 100000, 1).of(one);
+      }).find("cross-entropy with SAE 'small': the loss of token"),
+      std::string::npos);
 }
 
 TEST(EvaluateConfig, refuses_an_unknown_baseline_and_lists_the_known) {
