@@ -1,7 +1,4 @@
 // Files: containers, damage, sources, fetching.
-#include <archive.h>
-#include <archive_entry.h>
-
 #include <string>
 
 #include "refract/base/digest.hpp"
@@ -10,29 +7,13 @@
 #include "refract/base/parallel.hpp"
 #include "refract/corpus/fetch.hpp"
 #include "refract/corpus/source.hpp"
+#include "unit/corpus/compress.hpp"
 #include "unit/corpus/corpus_fixture.hpp"
 
 namespace refract {
 namespace {
 
-class Shards : public CorpusTest {
- protected:
-  fs::path write_compressed(const std::string& name, const std::string& bytes,
-                            int (*filter)(archive*)) {
-    archive* out = archive_write_new();
-    filter(out);
-    archive_write_set_format_raw(out);
-    archive_write_open_filename(out, (folder_ / name).c_str());
-    archive_entry* entry = archive_entry_new();
-    archive_entry_set_filetype(entry, AE_IFREG);
-    archive_entry_set_pathname(entry, "data");
-    archive_write_header(out, entry);
-    archive_write_data(out, bytes.data(), bytes.size());
-    archive_entry_free(entry);
-    archive_write_free(out);
-    return folder_ / name;
-  }
-};
+using Shards = CorpusTest;
 
 std::vector<std::string> lines_of(const fs::path& file) {
   std::vector<std::string> lines;
@@ -66,14 +47,83 @@ TEST_F(Shards, are_read_line_by_line_from_every_container) {
   for (int i = 0; i < 30000; ++i) expected.push_back("line " + sha256_hex(std::to_string(i % 977)));
   std::string bytes;
   for (const auto& line : expected) bytes += line + "\n";
+
   EXPECT_EQ(lines_of(write("s.jsonl", bytes)), expected);
-  EXPECT_EQ(lines_of(write_compressed("s.jsonl.gz", bytes, archive_write_add_filter_gzip)),
-            expected);
-  EXPECT_EQ(lines_of(write_compressed("s.jsonl.zst", bytes, archive_write_add_filter_zstd)),
-            expected);
-  EXPECT_EQ(lines_of(write_compressed("s.jsonl.bz2", bytes, archive_write_add_filter_bzip2)),
-            expected);
-  EXPECT_EQ(lines_of(write_compressed("s.jsonl.xz", bytes, archive_write_add_filter_xz)), expected);
+  for (const auto& [extension, pack] : test::containers())
+    EXPECT_EQ(lines_of(write(std::string("s.jsonl") + extension, pack(bytes))), expected)
+        << extension;
+}
+
+TEST_F(Shards, of_several_members_are_read_whole) {
+  const std::string zeros(1000, '\0');
+  for (const auto& [extension, pack] : test::containers()) {
+    const std::string name = std::string("s.jsonl") + extension;
+    const std::string a = pack("one\ntw"), b = pack("o\nthree\n"), none = pack("");
+    const std::vector<std::string> expected = {"one", "two", "three"};
+
+    EXPECT_EQ(lines_of(write(name, a + b)), expected) << extension;
+    EXPECT_EQ(lines_of(write(name, none + a + none + b)), expected) << extension;
+    EXPECT_EQ(lines_of(write(name, a + b + zeros)), expected) << extension;
+    EXPECT_EQ(lines_of(write(name, a + zeros + b)), expected) << extension;
+  }
+  const std::string skippable("\x50\x2A\x4D\x18\x03\x00\x00\x00xyz", 11);
+  EXPECT_EQ(lines_of(write("s.jsonl.zst", skippable + test::zstd("one\n") + skippable)),
+            std::vector<std::string>{"one"});
+}
+
+TEST_F(Shards, cut_or_damaged_anywhere_are_an_error_that_names_file_and_line) {
+  std::uint64_t tried = 0;
+  for (const auto& [extension, pack] : test::containers()) {
+    const std::string name = std::string("s.jsonl") + extension;
+    const std::string first = pack(many_lines(40)), second = pack(many_lines(40));
+    const auto expect_refused = [&](const std::string& bytes, const std::string& what) {
+      const fs::path file = write(name, bytes);
+      std::vector<Document> documents;
+      const std::string message =
+          message_of([&] { read_documents(file, keep_short(), documents); });
+      EXPECT_NE(message.find(name), std::string::npos) << what << ": " << message;
+      EXPECT_NE(message.find(" line "), std::string::npos) << what << ": " << message;
+      EXPECT_TRUE(documents.empty()) << what;
+      ++tried;
+    };
+    for (std::size_t cut = 1; cut < second.size(); cut += cut < 24 ? 1 : 97)
+      expect_refused(first + second.substr(0, cut), fmt::format("{} cut at {}", extension, cut));
+    for (std::size_t cut = 0; cut < first.size(); cut += 97)
+      expect_refused(first.substr(0, cut), fmt::format("{} cut at {}", extension, cut));
+    for (const char* more : {"x", "{\"text\":\"plain\"}\n", "\x1F", "\xFF\xFF\xFF\xFF\xFF\xFF\xFF"})
+      expect_refused(first + more, fmt::format("{} and then {}", extension, more));
+    // The last bytes are the checksums (of bzip2 the last bits are padding).
+    for (const std::size_t from_end : {std::size_t{3}, std::size_t{6}, second.size() / 2}) {
+      std::string bytes = second;
+      bytes[bytes.size() - from_end] = static_cast<char>(bytes[bytes.size() - from_end] ^ 0x10);
+      expect_refused(first + bytes,
+                     fmt::format("{} changed {} before its end", extension, from_end));
+    }
+  }
+  EXPECT_GT(tried, 100u);
+}
+
+TEST_F(Shards, of_gzip_are_refused_when_their_checksum_or_length_is_wrong) {
+  std::string stored = test::gzip("{\"text\":\"Paris is the capital of France.\"}\n", 0);
+  stored[stored.find("capital")] = 'x';
+  EXPECT_NE(message_of([&] { (void)lines_of(write("s.jsonl.gz", stored)); }).find("data check"),
+            std::string::npos);
+
+  std::string length = test::gzip("one line\n");
+  length[length.size() - 4] = static_cast<char>(length[length.size() - 4] ^ 1);
+  EXPECT_NE(message_of([&] { (void)lines_of(write("s.jsonl.gz", length)); }).find("length check"),
+            std::string::npos);
+}
+
+TEST_F(Shards, may_begin_with_a_byte_order_mark_but_not_be_utf16) {
+  const std::string mark = "\xEF\xBB\xBF";
+  EXPECT_EQ(lines_of(write("a.jsonl", mark + "one\n" + mark + "two\n")),
+            (std::vector<std::string>{"one", "two"}));
+  EXPECT_EQ(lines_of(write("a.jsonl.gz", test::gzip(mark + "one\n"))),
+            std::vector<std::string>{"one"});
+  for (const char* utf16 : {"\xFF\xFE{", "\xFE\xFF{"})
+    EXPECT_NE(message_of([&] { (void)lines_of(write("b.jsonl", utf16)); }).find("UTF-16"),
+              std::string::npos);
 }
 
 TEST_F(Shards, need_no_newline_at_their_end_and_may_be_empty) {
@@ -82,33 +132,16 @@ TEST_F(Shards, need_no_newline_at_their_end_and_may_be_empty) {
   EXPECT_TRUE(lines_of(write("b.jsonl", "")).empty());
 }
 
-TEST_F(Shards, cut_short_are_an_error_that_names_file_and_line) {
-  struct Container {
-    const char* name;
-    int (*filter)(archive*);
-  };
-  for (const auto& [name, filter] : {Container{"s.jsonl.zst", archive_write_add_filter_zstd},
-                                     Container{"s.jsonl.gz", archive_write_add_filter_gzip},
-                                     Container{"s.jsonl.xz", archive_write_add_filter_xz}}) {
-    const fs::path file = write_compressed(name, many_lines(3000), filter);
-    fs::resize_file(file, fs::file_size(file) / 2);
-    std::vector<Document> documents;
-    const std::string message = message_of([&] { read_documents(file, keep_short(), documents); });
-    EXPECT_NE(message.find(name), std::string::npos) << message;
-    EXPECT_NE(message.find("damaged at line"), std::string::npos) << message;
-    EXPECT_TRUE(documents.empty());
+TEST_F(Shards, that_do_not_begin_as_their_name_says_are_not_taken_for_plain_text) {
+  for (const auto& [extension, pack] : test::containers()) {
+    std::string bytes = pack(many_lines(100));
+    bytes[0] = 'X';
+    for (const std::string& wrong : {bytes, std::string(), many_lines(2)})
+      EXPECT_NE(message_of([&] {
+                  (void)lines_of(write(std::string("s.jsonl") + extension, wrong));
+                }).find(std::string("does not begin as a ") + extension),
+                std::string::npos);
   }
-}
-
-TEST_F(Shards, with_a_damaged_head_are_not_taken_for_plain_text) {
-  const fs::path file =
-      write_compressed("s.jsonl.zst", many_lines(100), archive_write_add_filter_zstd);
-  std::string bytes = read_file(file);
-  bytes[0] = 'X';
-  EXPECT_NE(message_of([&] {
-              (void)lines_of(write("s.jsonl.zst", bytes));
-            }).find("does not begin as a .zst"),
-            std::string::npos);
 }
 
 TEST_F(Shards, a_line_that_is_not_json_is_an_error_that_names_its_number) {
