@@ -22,7 +22,7 @@ struct CorpusEstimate {
 
 CorpusEstimate estimate_corpus(const RunConfig& config) {
   CorpusEstimate estimate;
-  for (const ShardRef& shard : make_source(config.source)->list_shards()) {
+  for (const ShardRef& shard : list_shards(config.source)) {
     ++estimate.shards;
     estimate.shard_bytes += shard.bytes;
     const fs::path extension = fs::path(shard.name).extension();

@@ -181,20 +181,56 @@ TEST(ShardNames, sort_by_their_numbers) {
   EXPECT_NE(shard_name_less("a01", "a1"), shard_name_less("a1", "a01"));
 }
 
-TEST_F(Shards, of_a_file_source_are_listed_in_order_with_size_and_digest) {
+TEST_F(Shards, of_a_file_source_are_listed_in_order_with_size_and_place) {
   for (const char* name : {"s_10.jsonl", "s_9.jsonl", "s_1.jsonl", "other.txt"})
     (void)write(name, name);
   SourceConfig config;
   config.from = "file:" + (folder_ / "s_*.jsonl").string();
-  const auto shards = make_source(config)->list_shards();
+  const auto shards = list_shards(config);
   ASSERT_EQ(shards.size(), 3u);
   EXPECT_EQ(shards[0].name, "s_1.jsonl");
   EXPECT_EQ(shards[1].name, "s_9.jsonl");
   EXPECT_EQ(shards[2].name, "s_10.jsonl");
   EXPECT_EQ(shards[0].bytes, 9u);
-  EXPECT_EQ(shards[0].sha256, sha256_hex("s_1.jsonl"));
+  EXPECT_EQ(shards[0].local, folder_ / "s_1.jsonl");
+  EXPECT_EQ(shards[0].hash, "") << "nothing is published of a local file, and none is read here";
   config.from = "file:" + folder_.string();
-  EXPECT_EQ(make_source(config)->list_shards().size(), 3u);
+  EXPECT_EQ(list_shards(config).size(), 3u);
+}
+
+TEST_F(Shards, that_would_share_a_file_are_refused_with_both_names) {
+  const auto refusal = [&](const std::vector<std::string>& names) {
+    const fs::path place = folder_ / names[0];
+    for (const std::string& name : names) {
+      fs::create_directories(place);
+      std::ofstream(place / name) << "{}";
+    }
+    SourceConfig config;
+    config.from = "file:" + (place / "*").string();
+    return message_of([&] { (void)list_shards(config); });
+  };
+  for (const auto& [names, file] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"a.jsonl", "a.jsonl.gz"}, "tokens/a.h5"},
+           {{"a.ndjson", "a.json"}, "tokens/a.h5"},
+           {{"b", "b.json"}, "tokens/b.h5"},
+           {{"c.jsonl", "c.jsonl.json"}, "shards/c.jsonl.json"},
+           {{"d.jsonl", "d.jsonl.part"}, "shards/d.jsonl.part"},
+           {{"index.json"}, "shards/index.json"}}) {
+    const std::string message = refusal(names);
+    for (const std::string& name : names)
+      EXPECT_NE(message.find(name), std::string::npos) << message;
+    EXPECT_NE(message.find(file), std::string::npos) << message;
+  }
+  EXPECT_EQ(refusal({"e.jsonl", "e1.jsonl", "e.jsonl1"}), "");
+}
+
+TEST_F(Shards, whose_names_are_not_utf8_are_refused) {
+  (void)write("caf\xE9.jsonl", "{}");
+  SourceConfig config;
+  config.from = "file:" + folder_.string();
+
+  EXPECT_NE(message_of([&] { (void)list_shards(config); }).find("caf\uFFFD.jsonl"),
+            std::string::npos);
 }
 
 TEST_F(Shards, a_pattern_that_matches_nothing_is_an_error_of_the_configuration) {
@@ -215,7 +251,9 @@ TEST(Sources, of_an_unknown_kind_are_refused_with_the_known_ones) {
 class Fetching : public Shards {
  protected:
   ShardRef shard(const std::string& name, const std::string& bytes) {
-    return {name, "file://" + write(name, bytes).string(), bytes.size(), sha256_hex(bytes)};
+    return {name,         "file://" + write(name, bytes).string(),
+            bytes.size(), sha256_hex(bytes),
+            "sha256",     {}};
   }
 };
 
@@ -252,7 +290,7 @@ TEST_F(Fetching, refuses_and_removes_what_is_not_what_was_promised) {
   fetch(from, target);  // and the next time it works
   EXPECT_EQ(read_file(target), bytes);
 
-  from.sha256.clear();
+  from.hash.clear();
   from.bytes += 1;
   FetchOptions once;
   once.attempts = 1;
@@ -260,8 +298,28 @@ TEST_F(Fetching, refuses_and_removes_what_is_not_what_was_promised) {
   EXPECT_FALSE(fs::exists(folder_ / "c.jsonl"));
 }
 
+TEST_F(Fetching, ends_with_what_the_caller_throws_and_keeps_what_arrived) {
+  const std::string bytes = many_lines(3000);
+  const ShardRef from = shard("a.jsonl", bytes);
+  FetchOptions options;
+  options.advanced = [](std::uint64_t more) {
+    if (more > 0) throw StopRequested("stop");
+  };
+  EXPECT_THROW(fetch(from, folder_ / "b.jsonl", options), StopRequested);
+  EXPECT_GT(fs::file_size(part_name(folder_ / "b.jsonl")), 0u);
+
+  options.advanced = nullptr;
+  options.before_rename = [] { throw SystemError("not ours"); };
+  EXPECT_THROW(fetch(from, folder_ / "b.jsonl", options), SystemError);
+  EXPECT_FALSE(fs::exists(folder_ / "b.jsonl"));
+
+  options.before_rename = nullptr;
+  fetch(from, folder_ / "b.jsonl", options);
+  EXPECT_EQ(read_file(folder_ / "b.jsonl"), bytes);
+}
+
 TEST_F(Fetching, an_absent_file_ends_at_once_with_its_url) {
-  const ShardRef from{"x", "file://" + (folder_ / "absent").string(), 0, ""};
+  const ShardRef from{"x", "file://" + (folder_ / "absent").string(), 0, "", "", {}};
   const std::string message = message_of([&] { fetch(from, folder_ / "x"); });
   EXPECT_NE(message.find(from.url), std::string::npos) << message;
   EXPECT_FALSE(fs::exists(folder_ / "x"));
