@@ -10,6 +10,7 @@
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
 #include "refract/pipeline/identity.hpp"
+#include "refract/stages/claimed.hpp"
 
 namespace refract {
 
@@ -117,6 +118,7 @@ bool Session::admit_next_shard() {
   const TokenShard tokens(files.tokens);
   const std::vector<std::uint8_t> keep =
       keep_documents(tokens.document_keys(), tokens.revisions(), seen_documents_);
+  const Claim claim = claim_of(files.contexts, "contexts", {});
   const bool fresh = !fs::exists(files.contexts);
   if (fresh) {
     std::vector<std::uint8_t> heldout;
@@ -124,7 +126,7 @@ bool Session::admit_next_shard() {
       heldout.push_back(is_heldout(key, config_.heldout.share) ? 1 : 0);
     write_contexts(files.contexts,
                    build_contexts(context_rule(), tokens.document_token_starts(), keep, heldout),
-                   {{"tokens", tokens.content_digest()}});
+                   {{"tokens", tokens.content_digest()}}, claim.mark());
   }
   admit_shards(admitted() + 1);
   return fresh;

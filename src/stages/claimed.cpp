@@ -1,4 +1,4 @@
-#include "stages/claimed.hpp"
+#include "refract/stages/claimed.hpp"
 
 #include <fmt/format.h>
 

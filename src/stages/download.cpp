@@ -12,9 +12,9 @@
 #include "refract/base/parallel.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/corpus/fetch.hpp"
+#include "refract/stages/claimed.hpp"
 #include "refract/store/artifact.hpp"
 #include "refract/store/file_digests.hpp"
-#include "stages/claimed.hpp"
 
 namespace refract {
 namespace {

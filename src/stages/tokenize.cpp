@@ -11,9 +11,9 @@
 #include "refract/base/parallel.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/corpus/read_shard.hpp"
+#include "refract/stages/claimed.hpp"
 #include "refract/store/file_digests.hpp"
 #include "refract/store/token_shard.hpp"
-#include "stages/claimed.hpp"
 
 namespace refract {
 namespace {

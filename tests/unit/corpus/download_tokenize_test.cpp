@@ -14,6 +14,7 @@
 #include "refract/stages/download.hpp"
 #include "refract/stages/tokenize.hpp"
 #include "refract/store/claim.hpp"
+#include "refract/store/table_file.hpp"
 #include "refract/store/token_shard.hpp"
 #include "unit/corpus/corpus_fixture.hpp"
 
@@ -183,9 +184,10 @@ TEST_F(Stages, tokenize_makes_a_damaged_token_shard_again) {
   const fs::path path = token_shard_path(plan, 0);
   const auto before = files();
   const std::string whole = read_file(path);
-  std::string flipped = whole, other_schema = whole;
+  std::string flipped = whole;
   flipped[flipped.size() / 2] = static_cast<char>(flipped[flipped.size() / 2] ^ 4);
-  other_schema[other_schema.find("token-shard")] = 'b';
+  TableWriter(path, {"token-shard", kSchemaVersion - 1, "tokenize", {}, {}}).finish();
+  const std::string other_schema = read_file(path);
   for (const std::string& damaged : {flipped, other_schema, whole.substr(0, whole.size() / 2),
                                      std::string("noise"), std::string()}) {
     write_file(path, damaged);

@@ -1,5 +1,6 @@
 #pragma once
-// A stage's own claim on one file, waited for while another job is at it.
+// The claim on a file of data_root that several jobs may want to make: waited for while another is
+// at it. Look again whether the file is there once it is taken.
 #include <filesystem>
 #include <functional>
 #include <string_view>
