@@ -55,6 +55,12 @@ expect_error 2 'a.jsonl and a.jsonl.gz.*a.h5' "two shards of one stem" \
 expect_error 2 'a.jsonl and a.jsonl.gz.*a.h5' "two shards of one stem, in the dry run" \
   "$refract" run --dry-run "$config" "${settings[@]}" --set source.from="file:$work/a.jsonl*"
 
+shrink limited
+limited() { (ulimit -f 100 && "$refract" "$@"); }
+expect_error 4 'jsonl.zst.part.*ulimit -f' "a file size limit" limited download "$config" "${settings[@]}"
+call_must_succeed download
+passed "download goes on without the limit"
+
 # A disk that is full while tokens are written, where a small file system can be mounted.
 shrink full
 mkdir -p "$work/full"

@@ -9,7 +9,8 @@
 
 namespace refract {
 
-// tick() is called while it waits; StopRequested when a stop was asked for meanwhile.
+// tick() is called while it waits, and a wait of seconds is said with the owner; StopRequested when
+// a stop was asked for meanwhile.
 [[nodiscard]] Claim claim_of(const std::filesystem::path& file, std::string_view stage,
                              const std::function<void()>& tick);
 
