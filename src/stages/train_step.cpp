@@ -97,7 +97,7 @@ float largest(TensorView<const float> values) {
         what, sae.config.hook);
   throw NumericalError(
       "{} Training diverged: lower optimizer.lr of this SAE (now {}), or bound its steps by "
-      "train.clip (now {}; 0 does not), in a new run folder, since this run's settings are frozen.",
+      "train.clip (now {}; 0 does not). A run that has a checkpoint needs a new folder for that.",
       what, sae.config.optimizer.lr, clip);
 }
 
