@@ -36,7 +36,8 @@ RunConfig config_of(const CommandLine& line) {
 // --print-config and --dry-run, which every configured command has.
 bool only_printed(const CommandLine& line, const RunConfig& config) {
   if (line.print_config) fmt::print("{}", to_yaml(config));
-  if (line.dry_run) fmt::print("{}", dry_run(config, line.ranks > 0 ? line.ranks : 1));
+  if (line.dry_run)
+    fmt::print("{}", dry_run(config, line.ranks > 0 ? line.ranks : 1, asks_of(line.command)));
   return line.print_config || line.dry_run;
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "refract/base/activity.hpp"
@@ -16,6 +17,11 @@ Tensor<float> principal_components(std::span<const double> covariance, std::size
                                    std::size_t k) {
   REFRACT_ASSERT(covariance.size() == d_in * d_in && k >= 1 && k <= d_in,
                  "covariance {} d_in {} k {}", covariance.size(), d_in, k);
+  if (d_in > std::numeric_limits<lapack_int>::max() / d_in)
+    throw ConfigError(
+        "the PCA baseline of {} dimensions needs a matrix of more elements than LAPACK can count: "
+        "leave pca out of evaluate.baselines.",
+        d_in);
   const auto n = static_cast<lapack_int>(d_in);
   std::vector<double> matrix(covariance.begin(), covariance.end());
   std::vector<double> eigenvalues(d_in), vectors(d_in * k);

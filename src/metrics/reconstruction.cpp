@@ -61,8 +61,8 @@ MetricValue metric_value(std::string_view of, std::string_view name, std::option
                          std::span<const std::optional<double>> replicates) {
   if (!value)
     throw NumericalError(
-        "{}: {} has no meaning on these held-out rows: they do not vary. Give other hooks, or "
-        "raise heldout.rows, in a new run folder.",
+        "{}: {} has no meaning on these held-out rows: they vary by less than a millionth of their "
+        "size. Take another hook point, or raise heldout.rows, in a new run folder.",
         of, name);
   std::vector<double> finite;
   for (const std::optional<double>& replicate : replicates)

@@ -342,11 +342,14 @@ void check_corpus(const RunConfig& c) {
   for (const char* kind : {"hf", "kaggle", "wikimedia"})
     if (c.source.from.starts_with(std::string(kind) + ":"))
       refuse_unbuilt(c, "source.from", c.source.from, "file:<path or glob>");
+  at_key(c, "rows.take", [&] { (void)parse_row_rule(c.rows.take); });
+  OrderRule rule = order_rule(c);
+  rule.batch_rows = rule.blocks();  // the smallest there is
+  at_key(c, "store.chunk_rows", [&] { check_order_rule(rule); });
 }
 
 void check_training(const RunConfig& c) {
   check_hooks(c);
-  at_key(c, "rows.take", [&] { (void)parse_row_rule(c.rows.take); });
   check_order(c);
   at_key(c, "train.optimizer", [&] { check(c.train.optimizer, "train.optimizer"); });
   check_saes(c);

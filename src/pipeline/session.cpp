@@ -13,6 +13,8 @@
 #include "refract/base/stop.hpp"
 #include "refract/pipeline/identity.hpp"
 #include "refract/pipeline/numerics.hpp"
+#include "refract/pipeline/preflight.hpp"
+#include "refract/pipeline/run_registry.hpp"
 #include "refract/store/file_digests.hpp"
 
 namespace refract {
@@ -85,14 +87,7 @@ const LanguageModel& Session::model() {
 }
 
 const Tokenizer& Session::tokenizer() {
-  if (!tokenizer_) {
-    tokenizer_ = load_tokenizer(model_folder(config_));
-    if (tokenizer_->size() > model_info().vocab)
-      throw DataError(
-          "tokenizer and model do not belong together: tokenizer.json has ids up to {}, the model "
-          "has {} embeddings ({})",
-          tokenizer_->size() - 1, model_info().vocab, model_folder(config_).string());
-  }
+  if (!tokenizer_) tokenizer_ = open_tokenizer(config_, model_info());
   return *tokenizer_;
 }
 
@@ -103,33 +98,15 @@ std::vector<std::uint8_t> Session::special_ids() {
   return special;
 }
 
-ContextRule Session::context_rule() {
-  const ModelInfo& info = model_info();
-  if (config_.tokens.context > info.max_positions)
-    throw ConfigError(
-        "{}: tokens.context is {}, but the model has {} positions. Lower tokens.context.",
-        where_given(config_, "tokens.context"), config_.tokens.context, info.max_positions);
-  const std::int64_t bos = info.bos_id >= 0 ? info.bos_id : info.eos_id;
-  if (bos < 0 && config_.tokens.bos != "none")
-    throw ConfigError(
-        "{}: tokens.bos is '{}', but the model's config.json names neither bos_token_id nor "
-        "eos_token_id. Set tokens.bos to none.",
-        where_given(config_, "tokens.bos"), config_.tokens.bos);
-  if (bos >= static_cast<std::int64_t>(info.vocab))
-    throw DataError("config.json of {} gives bos_token_id {}, beyond its {} embeddings",
-                    model_folder(config_).string(), bos, info.vocab);
-  return {.length = config_.tokens.context,
-          .packing = packing_from(config_.tokens.packing),
-          .bos = bos_rule_from(config_.tokens.bos),
-          .bos_id = static_cast<std::uint32_t>(std::max<std::int64_t>(0, bos))};
-}
+ContextRule Session::context_rule() { return refract::context_rule(config_, model_info()); }
 
-RunInputs Session::find_inputs() {
-  const ContextRule checked = context_rule();  // says what is wrong before anything long is done
-  static_cast<void>(checked);
-  return {.model_digest = digest_of_model(model_folder(config_), config_.data_root),
-          .corpus = plan_download(config_.source, config_.data_root),
-          .claim = {}};
+RunInputs Session::find_inputs(Asks asks) {
+  RunInputs found{.model_digest = {},
+                  .corpus = plan_download(config_.source, config_.data_root),
+                  .claim = {}};
+  (void)check_before_start(config_, found.corpus, asks);
+  found.model_digest = digest_of_model(model_folder(config_), config_.data_root);
+  return found;
 }
 
 void Session::collective_open(const RunInputs& found) {
@@ -140,13 +117,12 @@ void Session::collective_open(const RunInputs& found) {
   const ContextRule rule = context_rule();
   tokenize_plan_ = plan_tokenize(config_.source, inputs_.corpus, tokenizer(), config_.data_root,
                                  config_.tokens.keep_text);
-  contexts_digest_ = short_digest(fmt::format(
-      "contexts {}\nlength={}\npacking={}\nbos={}\nbos_id={}\nheldout={}\nduplicates=highest "
-      "revision, lowest shard\ntokens={}\n",
-      kSchemaVersion, rule.length, config_.tokens.packing, config_.tokens.bos, rule.bos_id,
-      config_.heldout.share, tokenize_plan_.digest));
-  contexts_folder_ = tokenize_plan_.folder / ("contexts-" + contexts_digest_);
-  if (world_.rank() == 0) make_folder(contexts_folder_);
+  contexts_folder_ = contexts_folder(config_, rule, tokenize_plan_);
+  if (world_.rank() == 0) {
+    register_run(config_.data_root, folder_.root,
+                 {inputs_.corpus.folder, tokenize_plan_.folder, contexts_folder_}, tick);
+    make_folder(contexts_folder_);
+  }
   corpus_ = std::make_unique<TokenCorpus>(special_ids(), 2 * config_.tokens.window_shards);
   OrderRule order = order_rule(config_);
   if (!trains_) order.batch_rows = order.blocks();  // the smallest: tokens need no batch
@@ -321,7 +297,7 @@ void Session::collective_write_heldout(Communicator& ranks) {
 
 std::string Session::store_settings_text() {
   return fmt::format("store {}\nmodel={}\ntokens={}\ncontexts={}\nshards={}\n{}", kSchemaVersion,
-                     inputs_.model_digest, tokenize_plan_.digest, contexts_digest_, shards(),
+                     inputs_.model_digest, tokenize_plan_.digest, contexts_folder_.filename().string(), shards(),
                      as_text(store_settings(config_)));
 }
 

@@ -27,6 +27,7 @@ using Json = nlohmann::json;  // keys sorted: bytes are a function of the conten
 constexpr const char* kSchema = "refract.trainer_state";
 constexpr const char* kWeightsFile = "trainer_state.safetensors";
 constexpr const char* kStateFile = "state.json";
+const std::string kNoDigest(64, '0');
 
 std::vector<std::size_t> shape_of(const TensorView<float>& view) {
   std::vector<std::size_t> shape;
@@ -113,9 +114,11 @@ std::string weights_digest(const std::vector<NamedPanels>& panels,
   return digest_of(panels, names);
 }
 
-std::string state_digest(Json json) {
-  json.erase("state_digest");
-  return sha256_hex(json.dump());
+// Of state.json's text, which holds `stored` as its state_digest; empty when it does not.
+std::string state_digest(std::string text, const std::string& stored) {
+  const std::size_t at = text.find(stored, text.find("\"state_digest\""));
+  if (stored.size() != kNoDigest.size() || at == std::string::npos) return "";
+  return sha256_hex(text.replace(at, stored.size(), kNoDigest));
 }
 
 std::vector<StoredTensor> stored_tensors(const SaeState& state) {
@@ -165,7 +168,7 @@ Json read_state_json(const fs::path& folder) {
         "{} has version {} of its schema; this refract reads {}. Use the refract that wrote it.",
         path.string(), version, kSchemaVersion);
   const auto stored = field<std::string>(json, "state_digest", path);
-  if (const std::string found = state_digest(json); found != stored)
+  if (const std::string found = state_digest(text, stored); found != stored)
     throw Damaged("{}: its content has the digest {}, but \"state_digest\" is {}", path.string(),
                   found, stored);
   return json;
@@ -225,9 +228,12 @@ void write_trainer_state(const fs::path& folder, const SaeState& state, TrainerM
             {"tensors_digest", tensors_digest(panels)},
             {"parents", metadata.parents},
             {"values", values}};
-  metadata.state_digest = state_digest(json);
-  json["state_digest"] = metadata.state_digest;
-  write_file(folder / kStateFile, json.dump(1) + "\n");
+  json["state_digest"] = kNoDigest;
+  std::string text = json.dump(1) + "\n";
+  metadata.state_digest = sha256_hex(text);
+  text.replace(text.find(kNoDigest, text.find("\"state_digest\"")), kNoDigest.size(),
+               metadata.state_digest);
+  write_file(folder / kStateFile, text);
 }
 
 TrainerMetadata read_trainer_metadata(const fs::path& folder) {

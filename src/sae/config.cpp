@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "refract/base/error.hpp"
@@ -63,6 +65,10 @@ void check(const SaeConfig& config, std::string_view where) {
                       where, config.name);
   if (config.d_sae == 0)
     throw ConfigError("{}.d_sae is 0. Give the number of features, e.g. 4096.", where);
+  // Features are numbered by 32 bits, and BLAS on a GPU counts them by an int.
+  if (config.d_sae > std::numeric_limits<std::int32_t>::max())
+    throw ConfigError("{}.d_sae is {}; at most {} features can be numbered.", where, config.d_sae,
+                      std::numeric_limits<std::int32_t>::max());
   if (!(config.aux.coefficient >= 0) || !std::isfinite(config.aux.coefficient))
     throw ConfigError(
         "{}.aux.coefficient is {}; expected 0 (off) or a positive number, e.g. 0.03125.", where,

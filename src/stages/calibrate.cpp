@@ -75,12 +75,6 @@ std::vector<float> geometric_median(TensorView<const float> x,
   return point;
 }
 
-bool is_one_point(TensorView<const float> x, const std::vector<std::uint32_t>& rows) {
-  const std::span<const float> first = x.row(rows.front());
-  return std::ranges::all_of(rows,
-                             [&](std::uint32_t r) { return std::ranges::equal(x.row(r), first); });
-}
-
 std::vector<double> covariance(TensorView<const float> x, const std::vector<std::uint32_t>& rows,
                                const std::vector<float>& mean) {
   constexpr std::size_t kTile = 16;
@@ -143,13 +137,18 @@ HookCalibration measure_hook(const std::string& hook, TensorView<const float> x,
   const std::vector<double> sum = weighted_sum(x, rows, std::vector<double>(rows.size(), 1.0));
   for (const double value : sum)
     out.mean.push_back(static_cast<float>(value / static_cast<double>(rows.size())));
-  if (rows.size() > 1 && is_one_point(x, rows))
-    throw NumericalError(
-        "{} has the same values in every one of {} calibration rows: an SAE would find nothing "
-        "there. Take another hook point, or raise calibration.rows if they are few.",
-        hook, rows.size());
   out.geometric_median = geometric_median(x, rows, out.mean);
   out.covariance = covariance(x, rows, out.mean);
+  double variance = 0, size = 0;
+  for (std::size_t j = 0; j < d; ++j) {
+    variance += out.covariance[j * d + j];
+    size += static_cast<double>(out.mean[j]) * static_cast<double>(out.mean[j]);
+  }
+  if (rows.size() > 1 && variance <= 1e-12 * size)
+    throw NumericalError(
+        "{} varies by less than a millionth of its size over {} calibration rows: an SAE would "
+        "find nothing there. Take another hook point, or raise calibration.rows if they are few.",
+        hook, rows.size());
   out.int8_scales.assign(d, 0.0F);
   for (const std::uint32_t r : rows)
     for (std::size_t j = 0; j < d; ++j)

@@ -38,8 +38,9 @@ void collective_report(const RunConfig& config, Communicator& world);
 // anything does not.
 void collective_verify(const RunConfig& config, Communicator& world);
 
-// The plan of a run for any number of ranks: roles, order, steps, disk per class, memory per rank.
-// Reads the configuration, the model's config.json and file sizes; writes nothing.
-[[nodiscard]] std::string dry_run(const RunConfig& config, int ranks);
+// The plan of a run for any number of ranks: roles, order, steps, when a feature counts as dead,
+// how long checkpoints take, disk per class, memory per rank. Throws what check_before_start throws
+// (preflight.hpp); writes nothing. Asks::corpus: what concerns the corpus alone.
+[[nodiscard]] std::string dry_run(const RunConfig& config, int ranks, Asks asks = Asks::everything);
 
 }  // namespace refract

@@ -46,8 +46,9 @@ class Session {
   [[nodiscard]] const LanguageModel& model();
   [[nodiscard]] const Tokenizer& tokenizer();
 
-  // World rank 0: lists the source, and digests the model's files unless that was done before.
-  [[nodiscard]] RunInputs find_inputs();
+  // World rank 0: lists the source, checks what can be known before anything is computed
+  // (preflight.hpp), and digests the model's files unless that was done before.
+  [[nodiscard]] RunInputs find_inputs(Asks asks = Asks::everything);
   // Collective over the world; rank 0 says what it found.
   void collective_open(const RunInputs& found);
   [[nodiscard]] const RunInputs& inputs() const { return inputs_; }
@@ -136,7 +137,7 @@ class Session {
   std::unordered_set<std::uint64_t> seen_documents_;  // world rank 0
   std::vector<std::uint64_t> shard_bytes_;  // of admitted shards: raw, tokens and contexts
   std::uint64_t first_window_rows_ = 0;
-  std::string contexts_digest_, store_digest_;
+  std::string store_digest_;
   Calibration calibration_;
 };
 

@@ -10,7 +10,7 @@
 //   weights_digest = that of W_enc, b_enc, W_dec, b_dec, and threshold where there is one, in this
 //     order
 //   tensors_digest = that of all tensors of trainer_state.safetensors, in the order of their names
-//   state_digest   = SHA-256 of state.json without its state_digest: compact, keys sorted, UTF-8
+//   state_digest   = SHA-256 of the bytes of state.json with 64 zeros in the place of this digest
 #include <cstddef>
 #include <filesystem>
 #include <map>

@@ -25,8 +25,8 @@ struct CalibrationConfig {
                                                    std::uint64_t store_seed, Communicator& ranks);
 
 // From rows alone: x [N, D], special[i] != 0 marks rows left out of everything. NumericalError,
-// naming `hook`, when a value is not finite, when every included row is zero, or when all of them
-// (more than one) are the same: there is nothing to scale, or nothing to learn.
+// naming `hook`, when a value is not finite, when every included row is zero, or when they (more
+// than one) vary by less than a millionth of their size: nothing to scale, or nothing to learn.
 [[nodiscard]] HookCalibration measure_hook(const std::string& hook, TensorView<const float> x,
                                            std::span<const std::uint8_t> special,
                                            double sink_ratio);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "support/one_rank_step.hpp"
@@ -129,6 +130,7 @@ TEST_F(Checkpoint, calls_any_changed_value_of_state_json_damage) {
   const std::string whole = read_file(folder_ / "state.json");
   for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
            {"\"step\": 1", "\"step\": 2"},
+           {"\"step\": 1", "\"step\":  1"},
            {"\"step\": 1", "\"step\": -1"},
            {"\"step\": 1,", ""},
            {"\"trained_rows\": 29", "\"trained_rows\": \"29\""},
@@ -182,6 +184,9 @@ TEST_F(Checkpoint, digests_panels_as_the_format_says) {
   EXPECT_EQ(weights_digest(state.parameters),
             "f860728bbc8987045900ff6ffad198e7e0476593a0513f30689643397039b515");
   EXPECT_EQ(metadata.weights_digest, weights_digest(state.parameters));
+  std::string text = read_file(folder_ / "state.json");
+  text.replace(text.find(metadata.state_digest), 64, std::string(64, '0'));
+  EXPECT_EQ(metadata.state_digest, sha256_hex(text));
   EXPECT_NE(read_file(folder_ / "state.json")
                 .find("\"tensors_digest\": "
                       "\"393b3235e03bd7a4495ba79ba7f10e511e1fe300e066e7f1c19cc5d58276f8a7\""),
