@@ -149,7 +149,7 @@ fingerprint() {
     -o -path './*_activations/evidence.h5' \
     -o -path './*_activations/chunk-*.h5' -o -path './saes/*' -o -path './features/*' \) \
     ! -name timing.jsonl -print0 | sort -z | xargs -0 sha256sum)
-  (cd "$data" && find ./tokens -type f -print0 | sort -z | xargs -0 sha256sum)
+  (cd "$data" && find ./tokens -type f ! -name '*.claim*' -print0 | sort -z | xargs -0 sha256sum)
 }
 
 # expect_same_bytes FINGERPRINT_FILE WHAT: the present run has the bytes of the recorded one.
