@@ -15,6 +15,7 @@
 #include "refract/comm/placement.hpp"
 #include "refract/ops/gemm.hpp"
 #include "refract/pipeline/clean.hpp"
+#include "refract/pipeline/describe.hpp"
 #include "refract/pipeline/pipeline.hpp"
 #include "refract/pipeline/run_folder.hpp"
 #include "refract/stages/download.hpp"
@@ -119,8 +120,9 @@ ExitCode probe_command(const CommandLine& line) {
 
 ExitCode describe_command(const CommandLine& line) {
   if (line.arguments.size() != 1)
-    throw ConfigError("refract describe takes one file; {} given", line.arguments.size());
-  fmt::print("{}", describe_artifact(line.arguments.front()));
+    throw ConfigError("refract describe takes one file or folder; {} given", line.arguments.size());
+  const fs::path path = line.arguments.front();
+  fmt::print("{}", line.verify ? verify(path) : describe(path));
   return ExitCode::ok;
 }
 

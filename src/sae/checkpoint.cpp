@@ -236,6 +236,19 @@ void write_trainer_state(const fs::path& folder, const SaeState& state, TrainerM
   write_file(folder / kStateFile, text);
 }
 
+void verify_trainer_state(const fs::path& folder) {
+  const Json json = read_state_json(folder);
+  const fs::path weights = folder / kWeightsFile;
+  std::error_code ignored;
+  if (!fs::exists(weights, ignored)) return;  // removed, as old ones are; state.json stays
+  const auto stored = field<std::string>(json, "tensors_digest", folder / kStateFile);
+  const std::string found =
+      read_ours([&] { return tensors_digest(digest_panels(SafetensorsFile(weights).tensors())); });
+  if (found != stored)
+    throw Damaged("{}: its tensors have the digest {}, but state.json says {}", weights.string(),
+                  found, stored);
+}
+
 TrainerMetadata read_trainer_metadata(const fs::path& folder) {
   return metadata_of(read_state_json(folder), folder);
 }

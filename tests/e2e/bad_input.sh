@@ -28,6 +28,38 @@ printf 'run: [unclosed\n' >"$work/broken.yaml"
 expect_error 2 'broken.yaml:[0-9]+' "a file that is not YAML" "$refract" run "$work/broken.yaml"
 expect_error 2 'no_such_command|command' "an unknown command" "$refract" no_such_command
 
+refuse number 2 'tokens.window_shards.*4294967295' "a number that does not fit" tokens.window_shards=4294967296
+refuse index 2 'saes.99999999999999999999' "an index that does not fit" saes.99999999999999999999.k=1
+refuse keep 2 'checkpoint.keep' "a keep rule that is none" 'checkpoint.keep=every two'
+refuse report_file 2 'report.file' "a report that would replace the ledger" report.file=ledger.jsonl
+refuse not_built 5 'store.mode.*not built' "what the format has and this version lacks" store.mode=memory
+refuse path 2 'write file:' "a path without file:" "model=$PWD/$model"
+printf 'run: a\nrun: b\n' >"$work/twice.yaml"
+expect_error 2 'twice.yaml:2.*twice.yaml:1' "a key given twice" "$refract" run "$work/twice.yaml"
+expect_error 2 'is a folder' "a folder as configuration" "$refract" run configs
+: >"$work/empty.yaml"
+expect_error 2 'an empty file' "an empty configuration" "$refract" run "$work/empty.yaml"
+expect_error 2 'a binary file' "weights as configuration" "$refract" run $model/model.safetensors
+expect_error 2 'no option --ranks' "an option that the command does not have" "$refract" download "$config" --ranks 2
+expect_error 2 '4294967297' "a number of ranks that does not fit" "$refract" run "$config" --ranks 4294967297
+
+# plan_refuses CODE PATTERN WHAT [SETTING...]: the dry run says it, and the run as soon.
+plan_refuses() {
+  local code=$1 pattern=$2 what=$3
+  shift 3
+  shrink planned "$@"
+  expect_error "$code" "$pattern" "$what, in the dry run" "$refract" run "$config" "${settings[@]}" --dry-run
+  expect_error "$code" "$pattern" "$what, at the start" "$refract" run "$config" "${settings[@]}"
+  [ ! -e "$run/status" ] || fail "$what: something was begun"
+}
+plan_refuses 2 'hooks: hook blocks.9' "a hook beyond the layers" 'hooks=[blocks.9.hook_resid_post]' \
+  'saes.*.hook=blocks.9.hook_resid_post'
+plan_refuses 2 'tokens.context' "contexts longer than the model's positions" tokens.context=100000
+mkdir -p "$work/cut"
+cp $model/* "$work/cut"
+truncate -s 1000000 "$work/cut/model.safetensors"
+plan_refuses 3 'model.safetensors' "weights cut short" "model=file:$work/cut"
+
 # Shards
 refuse missing_shard 2 'nothing' "a source that matches no file" "source.from=file:$work/nothing*.jsonl.zst"
 head -c 100000 $shards/enwiki_namespace_0_0.jsonl.zst >"$work/cut.jsonl.zst"
@@ -62,6 +94,21 @@ refuse no_tokenizer 3 'tokenizer.json' "a model without a tokenizer" "model=file
 # Artifacts of an earlier attempt
 shrink artifacts
 call_must_succeed run
+expect_error 2 'frozen configuration of a run' "run.yaml as configuration" "$refract" run "$run/run.yaml"
+"$refract" describe --verify "$work/artifacts" | grep -qE '[0-9]+ file\(s\) verified' || fail "describe --verify of a whole run"
+for folder in "$run" "$run"/*_activations "$run/saes/small/latest" "$data"/tokens/*; do
+  "$refract" describe "$folder" >/dev/null || fail "describe $folder"
+done
+passed "describe knows the folders of a run"
+cp "$run/features/small.h5" "$work/whole_features.h5"
+middle=$(($(stat -c %s "$run/features/small.h5") / 2))
+tail -c +$((middle + 1)) "$work/whole_features.h5" | head -c 64 | tr '\000-\377' '\001-\377\000' |
+  dd of="$run/features/small.h5" bs=1 seek=$middle conv=notrunc status=none
+expect_error 3 'small.h5' "describe --verify of changed bytes" "$refract" describe --verify "$run"
+cp "$work/whole_features.h5" "$run/features/small.h5"
+"$refract" clean "$config" "${settings[@]}" | grep -q 'nothing that no run names' || fail "clean while the run exists"
+expect_error 3 'train.tokens.*corpus gives' "more train.tokens than a tokenized corpus holds" \
+  "$refract" run "$config" "${settings[@]}" --set run="$work/artifacts/other" --set train.tokens=200000 --dry-run
 chunk=$(echo "$run"/*_activations/chunk-000001.h5)
 cp "$chunk" "$work/whole_chunk.h5"
 head -c 100000 "$work/whole_chunk.h5" >"$chunk"

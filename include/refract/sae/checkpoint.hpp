@@ -48,6 +48,9 @@ struct TrainerCheckpoint {
 [[nodiscard]] TrainerCheckpoint read_trainer_state(const std::filesystem::path& folder,
                                                    const SaeConfig& config, std::size_t d_in,
                                                    const std::string& config_digest);
+// Damaged when a byte of state.json, or of trainer_state.safetensors where it is still there, is
+// not what was written. Needs no configuration.
+void verify_trainer_state(const std::filesystem::path& folder);
 // state.json alone, which stays when the trainer state is removed. Throws as above.
 [[nodiscard]] TrainerMetadata read_trainer_metadata(const std::filesystem::path& folder);
 

@@ -41,6 +41,10 @@ class OtherSchema : public DataError {
 void expect_artifact(const ArtifactHeader& found, const ArtifactExpectation& expected,
                      const std::filesystem::path& path);
 
+// Recomputes the content digest of an HDF5 artifact, and the block checksums of a chunk; reads
+// every byte. Damaged, or another DataError, naming the file and the first that differs.
+void verify_artifact(const std::filesystem::path& path);
+
 // Text for people: schema, version, stage, parents, every dataset with shape, dtype and axes. Any
 // HDF5 file of ours, or a safetensors file; DataError for anything else.
 [[nodiscard]] std::string describe_artifact(const std::filesystem::path& path);
