@@ -154,8 +154,8 @@ std::string Attempt::take_over() {
   claim_.emplace(claim_run(folder()));
   const RunState state = read_ledger(folder().ledger());
   if (fs::exists(folder().run_yaml())) frozen_ = read_frozen(folder().run_yaml());
-  found_ = session_.find_inputs(options_.until == Until::tokenize ? Asks::corpus
-                                                                   : Asks::everything);
+  found_ =
+      session_.find_inputs(options_.until == Until::tokenize ? Asks::corpus : Asks::everything);
   found_.claim = claim_->mark();
   expect_same_run(state, found_);
   attempt_ = state.attempts.size() + 1;

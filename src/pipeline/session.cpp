@@ -101,9 +101,8 @@ std::vector<std::uint8_t> Session::special_ids() {
 ContextRule Session::context_rule() { return refract::context_rule(config_, model_info()); }
 
 RunInputs Session::find_inputs(Asks asks) {
-  RunInputs found{.model_digest = {},
-                  .corpus = plan_download(config_.source, config_.data_root),
-                  .claim = {}};
+  RunInputs found{
+      .model_digest = {}, .corpus = plan_download(config_.source, config_.data_root), .claim = {}};
   (void)check_before_start(config_, found.corpus, asks);
   found.model_digest = digest_of_model(model_folder(config_), config_.data_root);
   return found;
@@ -297,7 +296,8 @@ void Session::collective_write_heldout(Communicator& ranks) {
 
 std::string Session::store_settings_text() {
   return fmt::format("store {}\nmodel={}\ntokens={}\ncontexts={}\nshards={}\n{}", kSchemaVersion,
-                     inputs_.model_digest, tokenize_plan_.digest, contexts_folder_.filename().string(), shards(),
+                     inputs_.model_digest, tokenize_plan_.digest,
+                     contexts_folder_.filename().string(), shards(),
                      as_text(store_settings(config_)));
 }
 
