@@ -40,8 +40,6 @@ void install_stop_handlers() {
   sigemptyset(&action.sa_mask);
   action.sa_flags = SA_RESTART;
   for (const int signal : {SIGUSR1, SIGTERM, SIGINT}) ::sigaction(signal, &action, nullptr);
-  ::signal(SIGXFSZ,
-           SIG_IGN);  // a write beyond a file size limit then fails with EFBIG, like others
 }
 
 bool stop_requested() { return g_stop != 0; }

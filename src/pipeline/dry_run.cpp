@@ -174,7 +174,7 @@ std::string disk_lines(const RunConfig& config, const DiskPlan& disk) {
 }  // namespace
 
 std::string dry_run(const RunConfig& config, int ranks, Asks asks) {
-  const DownloadPlan listed = plan_download(config.source, config.data_root);
+  const DownloadPlan listed = plan_download(config.source, config.data_root, Digests::known);
   const KnownBefore known = check_before_start(config, listed, asks);
   const CorpusEstimate corpus = estimate_corpus(listed);
   const RolePlan roles = plan_roles(config.pipeline, ranks, usable_cores());

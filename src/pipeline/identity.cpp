@@ -3,9 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "refract/base/file.hpp"
 
 namespace refract {
 namespace {
+
+using Json = nlohmann::ordered_json;
 
 bool any_prefix(const std::string& key, const std::vector<std::string>& prefixes) {
   return std::any_of(prefixes.begin(), prefixes.end(),
@@ -85,11 +90,41 @@ std::string first_difference(const DownloadPlan& frozen, const DownloadPlan& now
                          frozen.shards[i].name,
                          i < now.shards.size() ? now.shards[i].name : "absent");
     if (frozen.shards[i].bytes != now.shards[i].bytes ||
-        frozen.shards[i].sha256 != now.shards[i].sha256)
+        frozen.shards[i].hash != now.shards[i].hash)
       return fmt::format("shard {} has other content ({} bytes, were {})", now.shards[i].name,
                          now.shards[i].bytes, frozen.shards[i].bytes);
   }
   return fmt::format("the source's digest was {}, is now {}", frozen.digest, now.digest);
+}
+
+std::string corpus_text(const DownloadPlan& plan) {
+  Json shards = Json::array();
+  for (const ShardRef& shard : plan.shards)
+    shards.push_back({{"name", shard.name},
+                      {"bytes", shard.bytes},
+                      {"hash", shard.hash},
+                      {"hash_kind", shard.hash_kind}});
+  return Json{{"digest", plan.digest}, {"shards", shards}}.dump(1) + "\n";
+}
+
+std::optional<DownloadPlan> read_corpus(const fs::path& file) {
+  std::error_code ignored;
+  if (!fs::exists(file, ignored)) return std::nullopt;
+  try {
+    const Json json = Json::parse(read_file(file));
+    DownloadPlan plan;
+    plan.digest = json.at("digest");
+    for (const Json& shard : json.at("shards")) {
+      ShardRef& ref = plan.shards.emplace_back();
+      ref.name = shard.at("name");
+      ref.bytes = shard.at("bytes");
+      ref.hash = shard.at("hash");
+      ref.hash_kind = shard.at("hash_kind");
+    }
+    return plan;
+  } catch (const Json::exception&) {
+    return std::nullopt;
+  }
 }
 
 }  // namespace refract

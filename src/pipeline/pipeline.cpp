@@ -22,7 +22,6 @@
 #include "refract/pipeline/evidence.hpp"
 #include "refract/pipeline/identity.hpp"
 #include "refract/pipeline/numerics.hpp"
-#include "refract/pipeline/run_registry.hpp"
 #include "refract/pipeline/schedule.hpp"
 #include "refract/stages/verify.hpp"
 #include "refract/store/claim.hpp"
@@ -129,9 +128,9 @@ void Attempt::expect_same_run(const RunState& state, const RunInputs& found) {
     if (frozen_->inputs.model_digest != found.model_digest)
       refuse(fmt::format("model: the content of {} has digest {}, was {}", config().model,
                          found.model_digest, frozen_->inputs.model_digest));
-    const DownloadPlan corpus = download_plan_from_text(read_file(folder().corpus()));
-    if (const std::string d = first_difference(corpus, found.corpus); !d.empty())
-      refuse(fmt::format("source.from: {}", d));
+    const std::optional<DownloadPlan> corpus = read_corpus(folder().corpus());
+    const std::string d = corpus ? first_difference(*corpus, found.corpus) : std::string();
+    if (!d.empty()) refuse(fmt::format("source.from: {}", d));
   }
   if (state.checkpoints.empty()) return;
   if (const std::string d = first_difference(frozen_->config, config(), Depends::training);
@@ -179,9 +178,8 @@ void Attempt::collective_use_frozen_kernel() {
 }
 
 void Attempt::begin() {
-  register_run(config().data_root, folder().root, session_.folders_used(), tick);
   write_status(folder().status(), {"running", job_name(), attempt_, 0, ""});
-  write_file(folder().corpus(), to_text(session_.inputs().corpus) + "\n");
+  write_file(folder().corpus(), corpus_text(session_.inputs().corpus));
   write_file(folder().run_yaml(),
              frozen_text({.config = config(),
                           .inputs = {session_.model_name(), session_.inputs().model_digest},

@@ -133,9 +133,11 @@ KnownBefore check_before_start(const RunConfig& config, const DownloadPlan& corp
   const std::unique_ptr<Tokenizer> tokenizer = open_tokenizer(config, known.model);
   if (asks == Asks::corpus) return known;
   check_model(config, folder);
-  const TokenizePlan tokens =
-      plan_tokenize(config.source, corpus, *tokenizer, config.data_root, config.tokens.keep_text);
-  known.corpus_rows = known_rows(config, tokens, contexts_folder(config, rule, tokens));
+  if (!corpus.digest.empty()) {
+    const TokenizePlan tokens =
+        plan_tokenize(config.source, corpus, *tokenizer, config.data_root, config.tokens.keep_text);
+    known.corpus_rows = known_rows(config, tokens, contexts_folder(config, rule, tokens));
+  }
   // A run that has trained what there is says so itself, at its end.
   const bool trained = !read_ledger(run_folder(config.run, "").ledger()).checkpoints.empty();
   if (known.corpus_rows && !trained) check_rows(config, *known.corpus_rows);

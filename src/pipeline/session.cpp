@@ -16,6 +16,7 @@
 #include "refract/pipeline/preflight.hpp"
 #include "refract/pipeline/run_registry.hpp"
 #include "refract/store/file_digests.hpp"
+#include "refract/stages/claimed.hpp"
 
 namespace refract {
 namespace {
@@ -130,7 +131,7 @@ void Session::collective_open(const RunInputs& found) {
 }
 
 bool Session::download_shard(std::uint64_t shard, const std::function<void()>& tick) {
-  return fetch_shard(inputs_.corpus, shard, Verify::size, [&](std::uint64_t) { tick(); }).fetched;
+  return fetch_shard(inputs_.corpus, shard, Verify::once, [&](std::uint64_t) { tick(); }).fetched;
 }
 
 bool Session::tokenize_shard(std::uint64_t shard, const std::function<void()>& tick) {
@@ -152,9 +153,11 @@ bool Session::contexts_are_whole(const CorpusShard& files, const std::string& to
     return true;
   } catch (const Damaged& error) {
     warn(fmt::format("{}; it is made again", error.what()));
-    remove_all_quietly(files.contexts);
-    return false;
+  } catch (const OtherSchema& error) {
+    warn(fmt::format("{}; it is made again", error.what()));
   }
+  remove_all_quietly(files.contexts);
+  return false;
 }
 
 bool Session::admit_next_shard() {
@@ -164,7 +167,7 @@ bool Session::admit_next_shard() {
       keep_documents(tokens.document_keys(), tokens.revisions(), seen_documents_);
   bool made = false;
   if (!contexts_are_whole(files, tokens.content_digest())) {
-    const Claim claim = Claim::wait_for(claim_name(files.contexts), job_name(), tick);
+    const Claim claim = claim_of(files.contexts, "contexts", tick);
     made = !contexts_are_whole(files, tokens.content_digest());
     std::vector<std::uint8_t> heldout;
     for (const std::uint64_t key : tokens.document_keys())
@@ -172,7 +175,7 @@ bool Session::admit_next_shard() {
     if (made)
       write_contexts(files.contexts,
                      build_contexts(context_rule(), tokens.document_token_starts(), keep, heldout),
-                     {{"tokens", tokens.content_digest()}});
+                     {{"tokens", tokens.content_digest()}}, claim.mark());
   }
   admit_shards(admitted() + 1);
   return made;
@@ -210,10 +213,6 @@ std::uint64_t Session::corpus_bytes() const {
   if (wanted <= first_window_rows_ || first_window_rows_ == 0) return sum;
   return static_cast<std::uint64_t>(static_cast<double>(sum) * static_cast<double>(wanted) /
                                     static_cast<double>(first_window_rows_));
-}
-
-std::vector<fs::path> Session::folders_used() const {
-  return {inputs_.corpus.folder, tokenize_plan_.folder, contexts_folder_};
 }
 
 std::vector<std::string> Session::shard_names() const {

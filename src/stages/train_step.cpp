@@ -10,7 +10,9 @@
 //   all_reduce: sums are added everywhere;  sharded: the owner gets the sum of its panels, weights
 //   are gathered
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <limits>
 
 #include "refract/base/error.hpp"
 #include "refract/base/parallel.hpp"
@@ -64,29 +66,38 @@ GradientTerm collective_gather_term(Communicator& ranks, const GradientTerm& min
 // moment is infinite would never move again.
 constexpr double kLargestGradient = 1.8e19;
 
+// The largest magnitude; infinity when a value is not finite.
 float largest(TensorView<const float> values) {
   float out = 0;
-  for (const float value : values.span()) out = std::max(out, std::abs(value));
+  for (const float value : values.span())
+    out = std::isfinite(value) ? std::max(out, std::abs(value))
+                               : std::numeric_limits<float>::infinity();
   return out;
 }
 
 // The input is finite (HookRowsOfRank looks), and a batch without an included row has no gradient:
-// what is left is an overflow. Before the first update no learning rate has had a say in it.
-[[noreturn]] void refuse_gradient(const TrainedSae& sae, const Batch& batch, double norm,
-                                  double clip) {
+// what is left is an overflow, of rows or of weights that are too large. Rows and fresh weights are
+// of the order of 1, so it is the larger of the two; only weights are the learning rate's work.
+[[noreturn]] void collective_refuse_gradient(const TrainedSae& sae, const Batch& batch, double norm,
+                                             double clip, Communicator& ranks) {
+  const SaeParameters& p = sae.state.parameters;
+  const auto input = std::bit_cast<float>(static_cast<std::uint32_t>(
+      ranks.all_reduce_max(std::bit_cast<std::uint32_t>(largest(batch.x)))));
+  const float weight =
+      std::max({largest(p.W_enc.cview()), largest(p.b_enc.cview()), largest(p.b_dec.cview())});
   const std::string what = fmt::format(
-      "SAE '{}': the gradient overflows fp32 at step {} (norm {}; largest scaled input {}, weight "
-      "{}).",
-      sae.config.name, sae.state.step, norm, largest(batch.x),
-      largest(sae.state.parameters.W_enc.cview()));
-  if (sae.state.step == 0)
+      "SAE '{}': the gradient overflows fp32 at step {} (norm {}; largest scaled input {}, largest "
+      "weight {}).",
+      sae.config.name, sae.state.step, std::abs(norm), input, weight);
+  if (sae.state.step == 0 || input >= weight)
     throw NumericalError(
-        "{} No update has been made, so it is the input: set normalize: sqrt_d for it, or take "
-        "another hook point than {}.",
+        "{} It is the input: set normalize: sqrt_d for this SAE, lower rows.sink_ratio so that "
+        "such "
+        "rows are excluded, or take another hook point than {}, in a new run folder.",
         what, sae.config.hook);
   throw NumericalError(
-      "{} Training diverged: lower optimizer.lr of this SAE (now {}) or train.clip (now {}; 0 does "
-      "not clip), in a new run folder, since this run's settings are frozen.",
+      "{} Training diverged: lower optimizer.lr of this SAE (now {}), or bound its steps by "
+      "train.clip (now {}; 0 does not). A run that has a checkpoint needs a new folder for that.",
       what, sae.config.optimizer.lr, clip);
 }
 
@@ -235,7 +246,8 @@ StepLog StepRunner::collective_step(TrainedSae& sae, const Batch& batch) {
   variant.decoder_bias_gradient(global, decoder_part);
   const BiasGradient bias = bias_gradient(decoder_part, panels);
   const double norm = std::sqrt(bias.squared_norm), scale = clip_scale(norm, config_.clip);
-  if (!(norm * scale < kLargestGradient)) refuse_gradient(sae, batch, norm, config_.clip);
+  if (!(norm * scale < kLargestGradient))
+    collective_refuse_gradient(sae, batch, norm, config_.clip, ranks_);
 
   const AdamStep adam{.config = sae.config.optimizer,
                       .lr = learning_rate(sae.config.optimizer, state.step, total_steps_),

@@ -21,7 +21,10 @@ std::vector<T> gather(const std::vector<HookCalibration>& hooks, T HookCalibrati
 template <typename T>
 void scatter(const std::vector<T>& values, std::vector<HookCalibration>& hooks,
              T HookCalibration::*field) {
-  for (std::size_t i = 0; i < hooks.size(); ++i) hooks[i].*field = values.at(i);
+  if (values.size() != hooks.size())
+    throw Damaged("a calibration has {} values for {} hooks: it was not written by refract",
+                  values.size(), hooks.size());
+  for (std::size_t i = 0; i < hooks.size(); ++i) hooks[i].*field = values[i];
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "refract/base/activity.hpp"
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
@@ -34,9 +35,12 @@ class ContentDigest {
   void add(const ColumnInfo& info, std::span<const std::byte> bytes) {
     Sha256 content;
     content.add(bytes);
+    add(info, content.hex());
+  }
+  void add(const ColumnInfo& info, const std::string& sha256) {
     digest_.add(std::string_view(fmt::format("column {} {} [{}] {} {}\n", info.name,
                                              refract::name(info.dtype), fmt::join(info.shape, ","),
-                                             info.axes, content.hex())));
+                                             info.axes, sha256)));
   }
   [[nodiscard]] std::string value() { return digest_.hex().substr(0, 16); }
 
@@ -97,7 +101,7 @@ void TableWriter::attribute(const std::string& name, double value) {
   content_->attributes.insert_or_assign(name, value);
 }
 
-std::string TableWriter::finish() {
+std::string TableWriter::finish(const ClaimMark& claim) {
   std::vector<Column>& columns = content_->columns;
   std::sort(columns.begin(), columns.end(),
             [](const Column& a, const Column& b) { return a.info.name < b.info.name; });
@@ -128,6 +132,7 @@ std::string TableWriter::finish() {
     }
     h5_close_written(file, part);
     sync_path(part);
+    expect_own(claim);
   } catch (...) {
     h5_leave_open(file);
     remove_all_quietly(part);
@@ -179,16 +184,28 @@ ColumnInfo TableFile::column(const std::string& name) const {
                   fmt::join(names, ", "));
 }
 
-void TableFile::verify_content() const {
+void TableFile::verify_content(const std::function<void()>& tick) const {
+  constexpr std::uint64_t kPieceBytes = 8 << 20;
   ContentDigest digest(open_->header);
   for (const auto& [name, value] : open_->attributes)
     if (!is_header_attribute(name)) digest.add(name, value);
+  std::vector<std::byte> piece;
   for (const auto& [name, info] : open_->columns) {
-    std::uint64_t elements = 1;
-    for (const std::uint64_t axis : info.shape) elements *= axis;
-    std::vector<std::byte> bytes(elements * byte_size(info.dtype));
-    read_bytes(info, info.dtype, 0, info.shape.at(0), bytes);
-    digest.add(info, bytes);
+    std::uint64_t row_bytes = byte_size(info.dtype);
+    for (std::size_t axis = 1; axis < info.shape.size(); ++axis) row_bytes *= info.shape[axis];
+    const std::uint64_t rows = info.shape[0];
+    const std::uint64_t piece_rows =
+        std::max<std::uint64_t>(1, kPieceBytes / std::max<std::uint64_t>(row_bytes, 1));
+    Sha256 content;
+    for (std::uint64_t first = 0; first < rows; first += piece_rows) {
+      const std::uint64_t count = std::min(piece_rows, rows - first);
+      piece.resize(count * row_bytes);
+      read_bytes(info, info.dtype, first, count, piece);
+      content.add(piece);
+      refract::tick();
+      if (tick) tick();
+    }
+    digest.add(info, content.hex());
   }
   const std::string found = digest.value();
   if (found != content_digest())

@@ -1,6 +1,8 @@
 #pragma once
 // What a configuration's settings change: the store, an SAE, an analysis. What changes nothing
 // (paths, quotas, layout) is in no digest.
+#include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,5 +31,9 @@ enum class Depends { store, training };
                                            Depends depends);
 // "shard b.jsonl is new" for the first shard that differs by name, size or content, or empty.
 [[nodiscard]] std::string first_difference(const DownloadPlan& frozen, const DownloadPlan& now);
+// corpus.json of a run: what the frozen corpus consists of, so that a difference can be named.
+[[nodiscard]] std::string corpus_text(const DownloadPlan& plan);
+// Nothing where it is not there or cannot be read: the store's parents still tell another corpus.
+[[nodiscard]] std::optional<DownloadPlan> read_corpus(const std::filesystem::path& file);
 
 }  // namespace refract

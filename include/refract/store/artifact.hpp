@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "refract/base/error.hpp"
+
 namespace refract {
 
 // Of every artifact: they were settled together, and change together. 1 was refract 0.1.0.
@@ -28,7 +30,14 @@ struct ArtifactExpectation {
   Parents parents;
 };
 
-// DataError naming the first field that differs, found and expected, and the file.
+// Whole, but of another schema or version than its reader's.
+class OtherSchema : public DataError {
+ public:
+  using DataError::DataError;
+};
+
+// DataError naming the first field that differs, found and expected, and the file; OtherSchema when
+// that is schema or version.
 void expect_artifact(const ArtifactHeader& found, const ArtifactExpectation& expected,
                      const std::filesystem::path& path);
 

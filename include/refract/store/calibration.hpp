@@ -45,6 +45,7 @@ struct Calibration {
   ArtifactHeader header;
   std::string content_digest;
 };
+// Reads and verifies it whole; Damaged when any byte is not what was written.
 [[nodiscard]] Calibration read_calibration(const std::filesystem::path& path,
                                            const Parents& expected = {});
 

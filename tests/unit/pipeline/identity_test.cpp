@@ -67,7 +67,7 @@ TEST(Identity, each_part_of_the_analysis_has_its_own_settings) {
 
 DownloadPlan corpus(std::vector<ShardRef> shards) {
   DownloadPlan plan{.digest = "d", .folder = {}, .shards = std::move(shards)};
-  for (const ShardRef& shard : plan.shards) plan.digest += shard.name + shard.sha256;
+  for (const ShardRef& shard : plan.shards) plan.digest += shard.name + shard.hash;
   return plan;
 }
 
@@ -75,7 +75,7 @@ ShardRef shard(const char* name, std::uint64_t bytes, const char* sha256) {
   ShardRef ref;
   ref.name = name;
   ref.bytes = bytes;
-  ref.sha256 = sha256;
+  ref.hash = sha256;
   return ref;
 }
 
@@ -92,6 +92,19 @@ TEST(Corpus, names_the_first_shard_that_differs) {
   EXPECT_EQ(
       first_difference(was, corpus({shard("a", 10, "x"), shard("b", 20, "y"), shard("c", 1, "v")})),
       "shard c is new");
+}
+
+TEST(Corpus, is_written_so_that_a_difference_can_be_named) {
+  const fs::path file = fs::path(testing::TempDir()) / "corpus.json";
+  const DownloadPlan was = corpus({shard("a\"b", 10, "x"), shard("c", 20, "y")});
+  write_file(file, corpus_text(was));
+
+  const std::optional<DownloadPlan> read = read_corpus(file);
+
+  ASSERT_TRUE(read.has_value());
+  EXPECT_EQ(first_difference(*read, was), "");
+  write_file(file, "{\"digest\": 7}");
+  EXPECT_FALSE(read_corpus(file).has_value());
 }
 
 TEST(Numerics, of_training_may_change_rank_count_only_under_ordered) {

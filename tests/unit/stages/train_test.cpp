@@ -142,7 +142,7 @@ TEST_F(TrainChunk, blames_an_overflow_before_any_update_on_the_input) {
   for (float& value : activations_) value *= 1e30F;
 
   EXPECT_NE(refusal().find("overflows fp32 at step 0"), std::string::npos) << refusal();
-  EXPECT_NE(refusal().find("No update has been made, so it is the input"), std::string::npos);
+  EXPECT_NE(refusal().find("It is the input: set normalize"), std::string::npos);
   EXPECT_EQ(refusal().find("optimizer.lr"), std::string::npos);
 }
 
@@ -159,6 +159,18 @@ TEST_F(TrainChunk, blames_an_overflow_after_updates_on_the_learning_rate) {
   EXPECT_NE(said.find("SAE 'wild': the gradient overflows fp32 at step "), std::string::npos)
       << said;
   EXPECT_NE(said.find("lower optimizer.lr of this SAE (now 1e+25)"), std::string::npos) << said;
+}
+
+// Whichever batch of the pass the row is in: its place follows from the seed.
+TEST_F(TrainChunk, blames_one_row_that_is_too_large_on_the_input_at_any_step) {
+  config_.clip = 0;
+  for (std::size_t d = 0; d < kDim; ++d) activations_[20 * kDim + d] = 1e25F;
+  const std::string said = refusal();
+
+  EXPECT_NE(said.find("It is the input"), std::string::npos) << said;
+  EXPECT_EQ(said.find("optimizer.lr"), std::string::npos) << said;
+  sinks_[20] = kExcludedSink;  // as a lower rows.sink_ratio makes it
+  EXPECT_EQ(refusal(), "");
 }
 
 }  // namespace
