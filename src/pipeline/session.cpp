@@ -15,8 +15,8 @@
 #include "refract/pipeline/numerics.hpp"
 #include "refract/pipeline/preflight.hpp"
 #include "refract/pipeline/run_registry.hpp"
-#include "refract/store/file_digests.hpp"
 #include "refract/stages/claimed.hpp"
+#include "refract/store/file_digests.hpp"
 
 namespace refract {
 namespace {

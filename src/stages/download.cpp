@@ -126,8 +126,7 @@ DownloadPlan plan_download(const SourceConfig& source, const std::filesystem::pa
   parallel_for(plan.shards.size(), [&](std::size_t i) {
     ShardRef& shard = plan.shards[i];
     if (shard.local.empty() || !shard.hash.empty()) return;
-    shard.hash =
-        take == Digests::take ? digests.sha256(shard.local) : digests.known(shard.local);
+    shard.hash = take == Digests::take ? digests.sha256(shard.local) : digests.known(shard.local);
     shard.hash_kind = "sha256";
   });
   const bool all_known = std::ranges::none_of(plan.shards, [](const ShardRef& shard) {

@@ -30,8 +30,8 @@ struct DownloadPlan {
 };
 
 // Reads the shards that lie on this machine and whose digests are not known yet.
-// Digests::known reads no file and writes nothing: where a local shard's digest was never taken, the
-// plan's digest and folder stay empty.
+// Digests::known reads no file and writes nothing: where a local shard's digest was never taken,
+// the plan's digest and folder stay empty.
 enum class Digests { take, known };
 [[nodiscard]] DownloadPlan plan_download(const SourceConfig& source,
                                          const std::filesystem::path& data_root,
