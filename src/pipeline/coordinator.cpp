@@ -144,7 +144,7 @@ void Coordinator::admit() {
 void Coordinator::expect_enough_rows() {
   const std::uint64_t wanted = wanted_rows(session_.config());
   const std::uint64_t rows = session_.order().rows(), batch = session_.config().train.batch_rows;
-  if (wanted == 0 || rows + batch > wanted || !ledger_.state().checkpoints.empty()) return;
+  if (rows / batch >= wanted / batch || !ledger_.state().checkpoints.empty()) return;
   throw DataError(
       "{}: train.tokens is {}, but the corpus gives {} rows to train on. Lower train.tokens to "
       "that "

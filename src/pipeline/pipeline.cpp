@@ -264,7 +264,7 @@ ExitCode Attempt::collective_work() {
   world_.barrier();
   if (options_.until <= Until::extract) return ExitCode::ok;
   const std::uint64_t wanted = wanted_rows(config()), rows = session_.order().rows();
-  if (wanted && rows + config().train.batch_rows <= wanted)
+  if (rows / config().train.batch_rows < wanted / config().train.batch_rows)
     throw DataError(
         "the corpus ended after {} rows; train.tokens asked for {}. What was found was trained on "
         "and "

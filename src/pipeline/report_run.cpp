@@ -20,11 +20,12 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 std::vector<std::pair<std::string, std::string>> facts_of(const SaeConfig& sae) {
-  return {{"variant", sae.variant},
-          {"features", std::to_string(sae.d_sae)},
-          {"k", std::to_string(sae.k)},
-          {"seed", std::to_string(sae.seed)},
-          {"hook", sae.hook}};
+  std::vector<std::pair<std::string, std::string>> facts{{"variant", sae.variant},
+                                                         {"features", std::to_string(sae.d_sae)}};
+  if (sae.k != 0) facts.emplace_back("k", std::to_string(sae.k));
+  facts.emplace_back("seed", std::to_string(sae.seed));
+  facts.emplace_back("hook", sae.hook);
+  return facts;
 }
 
 // A table of evaluation.json: every number with its interval.
