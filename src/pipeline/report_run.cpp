@@ -124,7 +124,7 @@ ReportSae reported_sae(const SaeConfig& sae, const RunFolder& folder, const RunS
 }
 
 std::string corpus_text(const RunConfig& config, const ReportFacts& facts) {
-  return fmt::format("{} shards, {} distinct rows trained on, {} passes", facts.shards, facts.rows,
+  return fmt::format("{} shards, {} distinct rows, {} passes", facts.shards, facts.rows,
                      config.train.passes_per_chunk * config.train.corpus_passes);
 }
 

@@ -1,14 +1,16 @@
 // Making: the record is written under a name of its own and linked to the claim's name, so that a
 // claim never is a half-written file, and link(2) says who was first (open(2) with O_EXCL where
 // there are no links). The lock is taken before the link: a claim whose file is seen is locked.
-// Taking over: the stale file is renamed away, and what was renamed is looked at again; where it
-// is not the file that was judged, it gets its name back. With locks only the holder of the stale
-// file's lock may do so, and no two can be at it.
+// Taking over: the heir's file and the stale one exchange names in one step, and what was exchanged
+// is looked at again; where it is not the file that was judged, they change back. So the name is
+// never free meanwhile. File systems that cannot exchange: the stale file is renamed away. With
+// locks only the holder of the stale file's lock may do so, and no two can be at it.
 #include "refract/store/claim.hpp"
 
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -240,18 +242,25 @@ std::optional<Made> make_exclusively(const fs::path& file, const Record& record,
   return Made{std::move(made), record.token};
 }
 
+// The record under a name of its own, locked.
+File write_own(const fs::path& own, const fs::path& file, const Record& record, bool locks) {
+  File made(::open(own.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, kMode));
+  if (!made.is_open()) throw_file_error("claiming", file, errno);
+  if (locks) (void)lock(made.number());
+  if (!write_open(made.number(), text_of(record)) || ::fsync(made.number()) != 0) {
+    const int error = errno;
+    ::unlink(own.c_str());
+    throw_file_error("claiming", file, error);
+  }
+  return made;
+}
+
 // Nothing when another was first.
 std::optional<Made> make(const fs::path& file, std::string_view job, bool locks) {
   const Record record = own_record(job);
   const fs::path own = beside(file, record.token);
-  File made(::open(own.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, kMode));
-  if (!made.is_open()) throw_file_error("claiming", file, errno);
-  int error = 0;
-  if (locks) (void)lock(made.number());
-  if (!write_open(made.number(), text_of(record)) || ::fsync(made.number()) != 0)
-    error = errno;
-  else if (::link(own.c_str(), file.c_str()) != 0)
-    error = errno;
+  File made = write_own(own, file, record, locks);
+  int error = ::link(own.c_str(), file.c_str()) == 0 ? 0 : errno;
   struct stat status {};  // a network file system may lose the answer to a link that was made
   if (error == EEXIST && ::fstat(made.number(), &status) == 0 && status.st_nlink == 2) error = 0;
   ::unlink(own.c_str());
@@ -297,12 +306,33 @@ class Watch {
     return found == Lock::taken ? Verdict::stale : Verdict::unsure;
   }
 
-  // After the verdict `stale`. False when it was not taken away: someone else did, or it lives.
-  [[nodiscard]] bool remove() {
+  // After the verdict `stale`. Nothing when someone else took it over, or it lives; or when the
+  // stale file is gone now and the name is free.
+  [[nodiscard]] std::optional<Made> take_over(std::string_view job) {
     if (may_lock() && lock(open_.number()) == Lock::held &&
         monotonic_s() - since_s_ < times_.stale_s)
-      return false;
-    if (identity_of(file_) != identity_ || read_open(open_.number()) != text_) return false;
+      return std::nullopt;
+    if (identity_of(file_) != identity_ || read_open(open_.number()) != text_) return std::nullopt;
+    const Record record = own_record(job);
+    const fs::path own = beside(file_, record.token);
+    File made = write_own(own, file_, record, times_.locks);
+    const auto exchange = [&] {
+      return ::renameat2(AT_FDCWD, own.c_str(), AT_FDCWD, file_.c_str(), RENAME_EXCHANGE) == 0;
+    };
+    const bool exchanged = exchange();
+    const bool cannot = !exchanged && errno != ENOENT;
+    const bool judged = exchanged && identity_of(own) == identity_;
+    if (exchanged && !judged) (void)exchange();
+    ::unlink(own.c_str());
+    if (judged) return Made{std::move(made), record.token};
+    if (cannot) (void)remove();
+    return std::nullopt;
+  }
+
+  [[nodiscard]] std::string owner() const { return describe(owner_); }
+
+ private:
+  [[nodiscard]] bool remove() {
     const fs::path aside = beside(file_, self_.token);
     if (::rename(file_.c_str(), aside.c_str()) != 0) return false;
     const bool judged = identity_of(aside) == identity_;
@@ -310,10 +340,6 @@ class Watch {
     ::unlink(aside.c_str());
     return judged;
   }
-
-  [[nodiscard]] std::string owner() const { return describe(owner_); }
-
- private:
   [[nodiscard]] bool may_lock() const { return times_.locks && writable_; }
 
   fs::path file_;
@@ -340,7 +366,7 @@ std::optional<Made> take(const fs::path& file, std::string_view job, Living livi
         if (auto made = make(file, job, times.locks)) return made;
         continue;
       case Watch::Verdict::stale:
-        if (watch.remove()) continue;
+        if (auto made = watch.take_over(job)) return made;
         break;
       case Watch::Verdict::living:
         owner = watch.owner();
@@ -447,7 +473,6 @@ void expect_own(const ClaimMark& mark) {
     const File open(::open(mark.file.c_str(), O_RDONLY | O_CLOEXEC));
     if (open.is_open()) present = record_from(read_open(open.number()));
     if (present.token == mark.token) return;
-    if (open.is_open()) break;
     std::this_thread::sleep_for(10ms);
   }
   throw SystemError(
