@@ -103,8 +103,7 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
     po::notify(values);
   } catch (const po::error& error) {
     throw ConfigError(
-        "{}. `refract --help` lists the commands, `refract <command> --help` its "
-        "options.",
+        "{}. `refract --help` lists the commands, `refract <command> --help` its options.",
         error.what());
   }
   if (!words.empty()) {

@@ -31,8 +31,8 @@ void count(const CleanedRecord& record, const fs::path& file, std::uint64_t numb
     case RecordFate::not_json:
       throw DataError(
           "shard {} line {} is not a JSON record: expected one JSON object on each line. It has "
-          "the "
-          "bytes that the source gave: mend or replace it there, or leave it out of source.from",
+          "the bytes that the source gave: mend or replace it there, or leave it out of "
+          "source.from",
           file.string(), number);
   }
 }

@@ -34,9 +34,9 @@ void ModelConfig::refuse(SettingName name, std::string_view what) const {
 std::size_t ModelConfig::size(SettingName name, std::size_t absent) const {
   const auto *own = find(name.key), *common = find(name.alias);
   if (own && common && *own != *common)
-    refuse(name, fmt::format("but {} is {}, which is the same setting. Keep the one that fits the "
-                             "weights.",
-                             name.alias, common->dump()));
+    refuse(name, fmt::format(
+                     "but {} is {}, which is the same setting. Keep the one that fits the weights.",
+                     name.alias, common->dump()));
   const auto* value = own ? own : common;
   if (!value) return absent;
   if (!value->is_number_unsigned() || value->get<std::size_t>() == 0)

@@ -23,8 +23,7 @@ void CrossEntropySums::add(std::size_t run, std::span<const float> nll,
     if (!std::isfinite(nll[i]))
       throw NumericalError(
           "cross-entropy with {}: the loss of token {} of its call (document {} of shard {}) is "
-          "{}. "
-          "Set evaluate.ce: false to go without, or take another model.",
+          "{}. Set evaluate.ce: false to go without, or take another model.",
           runs_[run], i, documents[i] & 0xFFFFFFFFu, documents[i] >> 32, nll[i]);
     Document& document = documents_[documents[i]];
     document.nll.resize(runs_.size(), 0.0);

@@ -71,9 +71,9 @@ MetricValue metric_value(std::string_view of, std::string_view name, std::option
       replicates, [](const std::optional<double>& replicate) { return replicate.has_value(); });
   if (!std::isfinite(*value) || finite.size() != static_cast<std::size_t>(defined))
     throw NumericalError(
-        "{}: {} is {} on the held-out rows, which are finite: its reconstruction of them is not. "
-        "A loss that grows in metrics.jsonl says that training diverged: lower optimizer.lr in a "
-        "new run folder.",
+        "{}: {} is {} on the held-out rows, which are finite: its reconstruction of them is not. A "
+        "loss that grows in metrics.jsonl says that training diverged: lower optimizer.lr in a new "
+        "run folder.",
         of, name, *value);
   if (finite.empty())
     throw NumericalError(

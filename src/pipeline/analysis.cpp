@@ -185,6 +185,7 @@ void evaluate_run(Session& session, Ledger& ledger, const std::vector<TrainedSae
       return evaluator.evaluate(evaluated(*sae));
     }();
     const std::string text = to_json(evaluation, parents_of(session, *sae)) + "\n";
+    ledger.expect_own();
     write_file(folder.evaluation(evaluation.name), text);
     finish(ledger, evaluated_part(folder, evaluation.name), inputs, short_digest(text));
     made = true;
@@ -214,6 +215,7 @@ void probe_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& 
       if (!corpus) corpus.emplace(sources, session.config().probe);
       return probed(*corpus, session, *sae, neurons);
     }();
+    ledger.expect_own();
     const std::string content = write_features(std::move(table));
     finish(ledger, probed_part(folder, sae->config.name), inputs, content);
     made = true;

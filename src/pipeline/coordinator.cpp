@@ -147,8 +147,7 @@ void Coordinator::expect_enough_rows() {
   if (rows / batch >= wanted / batch || !ledger_.state().checkpoints.empty()) return;
   throw DataError(
       "{}: train.tokens is {}, but the corpus gives {} rows to train on. Lower train.tokens to "
-      "that "
-      "or to all, or add shards to source.from.",
+      "that or to all, or add shards to source.from.",
       where_given(session_.config(), "train.tokens"), wanted, rows);
 }
 

@@ -191,7 +191,7 @@ Ledger::Ledger(const fs::path& file, std::function<void()> before_line)
 }
 
 void Ledger::append(const std::string& lines) {
-  if (before_line_) before_line_();
+  expect_own();
   log_.append(lines);
   std::istringstream each(lines);
   for (std::string line; std::getline(each, line);) apply_line(Json::parse(line), state_);

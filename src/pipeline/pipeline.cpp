@@ -76,6 +76,7 @@ class Attempt {
   [[nodiscard]] bool already_done(const RunState& state) const;
   void expect_same_run(const RunState& state, const RunInputs& found);
   void collective_use_frozen_kernel();
+  [[nodiscard]] Numerics numerics() const;
   void begin();
   void say_how_it_ended(const std::string& word, ExitCode code, const std::string& text);
   ExitCode collective_work();
@@ -136,20 +137,17 @@ void Attempt::expect_same_run(const RunState& state, const RunInputs& found) {
   if (const std::string d = first_difference(frozen_->config, config(), Depends::training);
       !d.empty())
     refuse(d);
-  const std::string changed =
-      training_difference(frozen_->numerics, current_numerics(config(), training_ranks_));
-  if (options_.until > Until::extract && !changed.empty() && !options_.allow_numerics_change)
+  const std::string changed = training_difference(frozen_->numerics, numerics());
+  if (!changed.empty() && !options_.allow_numerics_change)
     throw ConfigError(
         "the run in {} was trained with other numerics: {}. Its bytes would differ from a run "
-        "never "
-        "stopped: start it as before, or go on all the same with --allow-numerics-change.",
+        "never stopped: start it as before, or go on all the same with --allow-numerics-change.",
         folder().root.string(), changed);
 }
 
 // World rank 0. Says what is finished, or nothing when there is work. Until here nothing is
 // written.
 std::string Attempt::take_over() {
-  make_folder(folder().root);
   claim_.emplace(claim_run(folder()));
   const RunState state = read_ledger(folder().ledger());
   if (fs::exists(folder().run_yaml())) frozen_ = read_frozen(folder().run_yaml());
@@ -172,9 +170,18 @@ void Attempt::collective_use_frozen_kernel() {
   if (kernel.empty() || use_gemm_kernel(kernel)) return;
   throw SystemError(
       "the run in {} was begun with '{}', which {} cannot run (it has '{}'). Start it on a node "
-      "like "
-      "the first, or go on with other bytes: --allow-numerics-change.",
+      "like the first, or go on with other bytes: --allow-numerics-change.",
       folder().root.string(), kernel, host_name(), gemm_backend_description());
+}
+
+// What a command that does not train has no say in stays as it was.
+Numerics Attempt::numerics() const {
+  Numerics now = current_numerics(config(), training_ranks_);
+  if (options_.until > Until::extract || !frozen_) return now;
+  now.reduction = frozen_->numerics.reduction;
+  now.exchange = frozen_->numerics.exchange;
+  now.ranks = frozen_->numerics.ranks;
+  return now;
 }
 
 void Attempt::begin() {
@@ -183,7 +190,7 @@ void Attempt::begin() {
   write_file(folder().run_yaml(),
              frozen_text({.config = config(),
                           .inputs = {session_.model_name(), session_.inputs().model_digest},
-                          .numerics = current_numerics(config(), training_ranks_)}));
+                          .numerics = numerics()}));
   ledger_ = std::make_unique<Ledger>(folder().ledger(), [this] { session_.expect_own_run(); });
   ledger_->attempt_started({.attempt = attempt_,
                             .job = job_name(),
@@ -199,7 +206,7 @@ void Attempt::say_how_it_ended(const std::string& word, ExitCode code, const std
   try {
     session_.expect_own_run();
     write_status(folder().status(), {word, job_name(), attempt_, static_cast<int>(code), text});
-    if (ledger_) ledger_->attempt_ended(attempt_, text.empty() ? word : text);
+    if (ledger_) ledger_->attempt_ended(attempt_, word == "done" ? word : text);
   } catch (const Error&) {  // a full disk, another owner: the first error is the one to report
   }
 }
@@ -267,9 +274,8 @@ ExitCode Attempt::collective_work() {
   if (rows / config().train.batch_rows < wanted / config().train.batch_rows)
     throw DataError(
         "the corpus ended after {} rows; train.tokens asked for {}. What was found was trained on "
-        "and "
-        "sealed, with the learning rates of a longer run. For a run of this length start one in "
-        "another folder with train.tokens: {}.",
+        "and sealed, with the learning rates of a longer run. For a run of this length start one "
+        "in another folder with train.tokens: {}.",
         rows, wanted, rows);
   return ExitCode::ok;
 }
@@ -387,15 +393,14 @@ void collective_verify(const RunConfig& config, Communicator& world) {
   if (!all.faults.empty())
     throw DataError(
         "verification found {} fault(s), the first: {}. Delete that file and start the run again: "
-        "it "
-        "is made again.",
+        "it is made again.",
         all.faults.size(), all.faults.front());
   if (world.rank() != 0) return;
-  say(fmt::format(
-      "verified: {} row identities, {} block checksums, {} rows recomputed byte for byte in {} "
-      "file(s)",
-      all.identities, all.blocks, all.recomputed_rows,
-      state.sealed.size() + 1 + (has_evidence ? 1 : 0)));
+  say(
+      fmt::format("verified: {} row identities, {} block checksums, {} rows recomputed byte for "
+                  "byte in {} file(s)",
+                  all.identities, all.blocks, all.recomputed_rows,
+                  state.sealed.size() + 1 + (has_evidence ? 1 : 0)));
 }
 
 }  // namespace refract

@@ -184,6 +184,7 @@ void report_run(const RunConfig& config, const RunFolder& folder, Ledger& ledger
     const Droppable droppable;
     return page_of(config, folder, ledger.state(), facts);
   }();
+  ledger.expect_own();
   write_file(folder.root / config.report.file, page);
   finish(ledger, reported_part(config, folder),
          inputs_digest(as_text(report_settings(config)) + "store=" + facts.store + "\n"),

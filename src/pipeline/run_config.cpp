@@ -286,8 +286,7 @@ void check_saes(const RunConfig& c) {
     if (!is_plain_name(sae.name))
       throw ConfigError(
           "{}: {}.name is '{}'; expected letters, digits, '-', '_' or '.', the first no '.', at "
-          "most "
-          "{} (it is a folder's name)",
+          "most {} (it is a folder's name)",
           where_given(c, sae.name.empty() ? key : key + ".name"), key, sae.name, kLongestName);
     try {
       check(sae, key);

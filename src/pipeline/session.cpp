@@ -15,7 +15,6 @@
 #include "refract/pipeline/numerics.hpp"
 #include "refract/pipeline/preflight.hpp"
 #include "refract/pipeline/run_registry.hpp"
-#include "refract/stages/claimed.hpp"
 #include "refract/store/file_digests.hpp"
 
 namespace refract {
@@ -167,7 +166,8 @@ bool Session::admit_next_shard() {
       keep_documents(tokens.document_keys(), tokens.revisions(), seen_documents_);
   bool made = false;
   if (!contexts_are_whole(files, tokens.content_digest())) {
-    const Claim claim = claim_of(files.contexts, "contexts", tick);
+    // Its maker is done soon; a stop asked for meanwhile is the coordinator's to see.
+    const Claim claim = Claim::wait_for(claim_name(files.contexts), job_name(), tick);
     made = !contexts_are_whole(files, tokens.content_digest());
     std::vector<std::uint8_t> heldout;
     for (const std::uint64_t key : tokens.document_keys())
@@ -285,12 +285,12 @@ void Session::collective_write_heldout(Communicator& ranks) {
   if (ranks.rank() == 0) expect_own_run();
   writer.collective_seal();
   if (ranks.rank() == 0)
-    say(fmt::format("held out: {} rows of {} documents{}", plan.rows, plan.documents,
-                    plan.limit.empty()
-                        ? ""
-                        : fmt::format("; {} further held-out documents unused: the next would "
-                                      "exceed {}",
-                                      plan.unused_documents, plan.limit)));
+    say(fmt::format(
+        "held out: {} rows of {} documents{}", plan.rows, plan.documents,
+        plan.limit.empty()
+            ? ""
+            : fmt::format("; {} further held-out documents unused: the next would exceed {}",
+                          plan.unused_documents, plan.limit)));
 }
 
 std::string Session::store_settings_text() {

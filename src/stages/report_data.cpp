@@ -167,8 +167,7 @@ Json metrics_data(const std::filesystem::path& path) {
     if (!values.is_object())
       throw DataError(
           "{}:{} is not a JSON object: the file was changed or cut. Only training writes its "
-          "lines; "
-          "remove line {} to have a report without that point.",
+          "lines; remove line {} to have a report without that point.",
           path.string(), line_number, line_number);
     Json point = Json::object();
     for (const auto& [key, value] : values.items())

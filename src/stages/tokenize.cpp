@@ -89,8 +89,7 @@ void expect_as_fetched(const TokenizePlan& plan, const FetchedShard& raw,
   if (found != raw.sha256)
     throw Damaged(
         "{} is not what was fetched: its SHA-256 is {}, recorded is {}. Run the same command "
-        "again: "
-        "it is fetched anew",
+        "again: it is fetched anew",
         file.string(), found, raw.sha256);
 }
 

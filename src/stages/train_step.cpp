@@ -92,8 +92,7 @@ float largest(TensorView<const float> values) {
   if (sae.state.step == 0 || input >= weight)
     throw NumericalError(
         "{} It is the input: set normalize: sqrt_d for this SAE, lower rows.sink_ratio so that "
-        "such "
-        "rows are excluded, or take another hook point than {}, in a new run folder.",
+        "such rows are excluded, or take another hook point than {}, in a new run folder.",
         what, sae.config.hook);
   throw NumericalError(
       "{} Training diverged: lower optimizer.lr of this SAE (now {}), or bound its steps by "

@@ -73,6 +73,10 @@ class Ledger {
   // before_line is called before each line: it throws when the run is no longer ours (Claim).
   explicit Ledger(const std::filesystem::path& file, std::function<void()> before_line = {});
   [[nodiscard]] const RunState& state() const { return state_; }
+  // As before each line: also before a rename of what a line is going to name.
+  void expect_own() const {
+    if (before_line_) before_line_();
+  }
 
   // The store exists, with these frozen parts.
   void prepared(const std::string& store, const std::string& calibration,

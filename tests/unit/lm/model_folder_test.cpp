@@ -184,8 +184,8 @@ TEST_F(ModelFolder, reads_the_common_names_that_transformers_reads) {
   EXPECT_EQ(residual_of({}, "own"), residual_of(common, "common"));
 
   common.config_changes["num_attention_heads"] = 5;
-  EXPECT_NE(refusal<DataError>(common).find("num_attention_heads is 5, which does not divide "
-                                            "hidden_size 24"),
+  EXPECT_NE(refusal<DataError>(common).find(
+                "num_attention_heads is 5, which does not divide hidden_size 24"),
             std::string::npos)
       << refusal<DataError>(common);
   TinyGpt2 both;
