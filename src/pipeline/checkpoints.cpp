@@ -85,7 +85,7 @@ Checkpoints::Checkpoints(Session& session, Communicator& ranks, Announce announc
 std::map<std::string, std::string> Checkpoints::saelens_metadata(const TrainedSae& sae) const {
   const RunConfig& config = session_.config();
   const auto quoted = [](const std::string& text) { return Json(text).dump(); };
-  return {{"model_name", quoted(model_display_name(config.model))},
+  return {{"model_name", quoted(session_.folder().model_name())},
           {"hook_name", quoted(sae.config.hook)},
           {"context_size", std::to_string(config.tokens.context)},
           {"prepend_bos", config.tokens.bos == "none" ? "false" : "true"},
@@ -201,24 +201,35 @@ void Checkpoints::collective_save(const TrainingPosition& position, Reason reaso
 
 void Checkpoints::prune() {
   if (records_.empty()) return;
-  std::vector<CheckpointRecord> complete;
+  const std::string newest = records_.back().folder;
+  const auto is_superseded = [&](const CheckpointRecord& record) {
+    return !record.complete && record.folder != newest;
+  };
   for (const CheckpointRecord& record : records_)
-    if (record.complete) complete.push_back(record);
-  const std::string& newest = records_.back().folder;
+    for (const SaeConfig& sae : session_.config().saes)
+      if (is_superseded(record))
+        remove_all_quietly(session_.folder().checkpoints(sae.name) / record.folder);
+  std::erase_if(records_, is_superseded);
+  std::vector<const CheckpointRecord*> complete;
+  for (const CheckpointRecord& record : records_)
+    if (record.complete) complete.push_back(&record);
   const KeepRule rule = keep_rule(session_.config());
+  const std::size_t kept_last = rule.kind == KeepRule::Kind::last ? rule.n : 0;
+  const std::size_t end = complete.size() - std::min<std::size_t>(2, complete.size());
   for (const SaeConfig& sae : session_.config().saes) {
     const fs::path folder = session_.folder().checkpoints(sae.name);
-    for (const CheckpointRecord& record : records_)
-      if (!record.complete && record.folder != newest) remove_all_quietly(folder / record.folder);
-    for (std::size_t i = 0; i + 2 < complete.size(); ++i) {
-      remove_all_quietly(folder / complete[i].folder / kTrainerState);
-      const bool kept = rule.kind == KeepRule::Kind::last ? complete.size() - i <= rule.n
-                                                          : keeps_export(complete[i].visit);
+    for (std::size_t i = pruned_; i < end; ++i) {
+      remove_all_quietly(folder / complete[i]->folder / kTrainerState);
+      const bool kept =
+          kept_last > 0 ? complete.size() - i <= kept_last : keeps_export(complete[i]->visit);
       if (!kept)
         for (const char* file : {"cfg.json", "sae_weights.safetensors"})
-          remove_all_quietly(folder / complete[i].folder / file);
+          remove_all_quietly(folder / complete[i]->folder / file);
     }
   }
+  // Of those before, nothing is left to go.
+  pruned_ =
+      std::max(pruned_, std::min(end, complete.size() - std::min(kept_last, complete.size())));
 }
 
 bool keeps_export(const KeepRule& rule, std::uint64_t visit, std::uint64_t visits) {
@@ -294,6 +305,7 @@ Checkpoints::Restored Checkpoints::collective_restore(const RunState& state,
       .position = {.visit = 0, .steps_in_visit = 0, .store_running = session_.store_digest()},
       .withdrawn = {}};
   records_ = state.checkpoints_of(names_of(session_.config().saes));
+  pruned_ = 0;
   for (; !records_.empty(); records_.pop_back()) {
     const CheckpointRecord& record = records_.back();
     std::string cause;
@@ -321,6 +333,7 @@ Checkpoints::Restored Checkpoints::collective_restore(const RunState& state,
         dead_threshold(session_.config().store.chunk_rows, session_.train_rows()));
   }
   if (root) {
+    session_.expect_own_run();
     remove_unnamed();
     for (const TrainedSae& sae : saes) write_metrics(sae.config.name);
     latest_s_ = monotonic_s();

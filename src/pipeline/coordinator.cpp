@@ -7,7 +7,6 @@
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/stop.hpp"
-#include "refract/pipeline/evidence.hpp"
 #include "refract/store/chunk.hpp"
 #include "refract/store/manifest.hpp"
 
@@ -37,12 +36,16 @@ Coordinator::Coordinator(Session& session, Communicator& world, RolePlan plan, L
 
 void Coordinator::poll() {
   if (ended_) return;
-  while (const std::optional<Message> message = world_.try_receive(kToCoordinator)) take(*message);
+  try {
+    while (const auto message = world_.try_receive(kToCoordinator)) take(*message);
+  } catch (const StopRequested&) {  // while it waited for another job; the ranks must hear of it
+  }
   if (stop_requested() && !stopping_) stop();
   hand_out();
   display_.draw(board_, state_, monotonic_s());
   if (!running_.empty() || ended_) return;
   ended_ = true;
+  evidence_.reset();
   corpus_bar_.reset();
   display_.clear();
   for (int rank = 0; rank < world_.size(); ++rank)
@@ -67,6 +70,7 @@ void Coordinator::take(const Message& message) {
     board_.progressed(ticket_from(json.at("ticket")), json.at("share"));
   } else if (kind == "checkpoint") {
     ledger_.checkpointed(checkpoint_record_from(json.at("record").dump()));
+    state_.visits_done = ledger_.state().visits_done(saes_);
     progressed_ = true;
     send(message.from, {{"kind", "named"}});
   } else if (!stopping_) {
@@ -106,6 +110,7 @@ void Coordinator::apply(const Ticket& ticket, const Json& result) {
       for (const Json& withdrawn : result.at("withdrawn"))
         ledger_.withdrawn(checkpoint_record_from(withdrawn.at("record").dump()),
                           withdrawn.at("cause"));
+      state_.visits_done = ledger_.state().visits_done(saes_);
       state_.restored = true;
       break;
     case Work::train:
@@ -171,18 +176,26 @@ void Coordinator::open_store(const std::string& calibration, const std::string& 
   drop_damaged_chunks();
   for (const auto& [chunk, record] : ledger_.state().sealed) state_.sealed.insert(chunk);
   list_chunks();
+  if (!fs::exists(session_.folder().manifest())) write_store_manifest();
 }
 
 void Coordinator::drop_damaged_chunks() {
   const RunState state = ledger_.state();
   for (const auto& [chunk, record] : state.sealed) {
+    std::string fault;
     try {
       if (session_.open_chunk(chunk).content_digest() == record.digest) continue;
-      warn(fmt::format("{} is not the chunk the ledger names; it is made again",
-                       session_.folder().chunk(chunk).string()));
+      fault = session_.folder().chunk(chunk).string() + " is not the chunk that the ledger names";
     } catch (const DataError& error) {
-      warn(fmt::format("{}; it is made again", error.what()));
+      fault = error.what();
     }
+    const bool needed =
+        state_.visits == 0 ||
+        chunk + state_.chunks * (session_.config().train.corpus_passes - 1) >= state_.visits_done;
+    warn(fmt::format(
+        "{}; {}", fault,
+        needed ? "it is made again"
+               : "it was trained on and is not needed any more, so it is not made again"));
     lose(chunk);
   }
   for (const std::uint64_t chunk : state.evicted)
@@ -190,9 +203,13 @@ void Coordinator::drop_damaged_chunks() {
 }
 
 void Coordinator::lose(std::uint64_t chunk) {
-  remove_all_quietly(session_.folder().chunk(chunk));
+  const ChunkRecord record = ledger_.state().sealed.at(chunk);
   ledger_.lost(chunk);
   state_.sealed.erase(chunk);
+  remove_all_quietly(session_.folder().chunk(chunk));
+  append_chunk(session_.folder().chunk_list(),
+               {chunk, record.rows, record.bytes, record.digest, true});
+  write_store_manifest();
 }
 
 // A last chunk holds whole batches: with another train.batch_rows or train.tokens it has another
@@ -212,12 +229,12 @@ void Coordinator::settle_sealed_chunks() {
     say(fmt::format("chunk {} has another shape with these settings; it is made again", chunk));
     lose(chunk);
   }
-  for (const std::uint64_t chunk : state_.sealed) keep_evidence(session_, chunk);
+  if (!evidence_) evidence_ = std::make_unique<EvidenceKeeper>(session_);
+  for (const std::uint64_t chunk : state_.sealed) evidence_->keep(chunk);
 }
 
 // What follows from corpus and ledger.
 void Coordinator::refresh() {
-  state_.visits_done = ledger_.state().visits_done(saes_);
   if (!state_.streams && !state_.corpus_complete) return;
   state_.chunks = session_.chunks();
   state_.visits = session_.visits();
@@ -264,7 +281,8 @@ void Coordinator::hand_out() {
 }
 
 void Coordinator::seal(std::uint64_t chunk, const Json& result) {
-  keep_evidence(session_, chunk);
+  if (!evidence_) evidence_ = std::make_unique<EvidenceKeeper>(session_);
+  evidence_->keep(chunk);
   const ChunkRecord record{result.at("digest"), result.at("rows"),
                            fs::file_size(session_.folder().chunk(chunk))};
   ledger_.sealed(chunk, record);
@@ -298,7 +316,7 @@ void Coordinator::list_chunks() {
 
 void Coordinator::write_store_manifest() {
   const RunConfig& config = session_.config();
-  StoreManifest manifest{.model_name = session_.model_name(),
+  StoreManifest manifest{.model_name = session_.folder().model_name(),
                          .model_version = session_.inputs().model_digest,
                          .files_processed = session_.shard_names(),
                          .hooks = {},
@@ -317,6 +335,7 @@ void Coordinator::write_store_manifest() {
     ++manifest.chunks;
     manifest.rows += record.rows;
   }
+  session_.expect_own_run();
   manifest.more = {{"packing", config.tokens.packing}, {"bos", config.tokens.bos}};
   write_manifest(session_.folder().manifest(), manifest);
 }

@@ -7,6 +7,7 @@
 #include "pipeline/board.hpp"
 #include "pipeline/messages.hpp"
 #include "refract/pipeline/disk_plan.hpp"
+#include "refract/pipeline/evidence.hpp"
 #include "refract/pipeline/ledger.hpp"
 #include "refract/pipeline/schedule.hpp"
 #include "refract/pipeline/session.hpp"
@@ -60,6 +61,7 @@ class Coordinator {
   BoardDisplay display_;
   std::unique_ptr<Progress> corpus_bar_;  // fused
   std::vector<std::string> saes_;
+  std::unique_ptr<EvidenceKeeper> evidence_;  // while chunks are sealed
   bool shapes_checked_ = false;
   bool only_corpus_, disk_planned_ = false, stopping_ = false, ended_ = false, progressed_ = false;
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 
 #include "refract/base/activity.hpp"
 #include "refract/base/digest.hpp"
@@ -48,8 +49,9 @@ class EvidenceWriter {
         missing_(plan.blocks.size() - writer_.good_blocks().size()) {}
 
   [[nodiscard]] bool has(std::size_t i) const {
-    return std::ranges::binary_search(writer_.good_blocks(), i);
+    return written_.contains(i) || std::ranges::binary_search(writer_.good_blocks(), i);
   }
+  [[nodiscard]] std::size_t missing() const { return missing_; }
   void copy(std::size_t i, const ChunkReader& chunk) {
     const std::uint64_t n = plan_.block_rows, first = plan_.blocks[i].block * n;
     std::vector<std::vector<float>> values;
@@ -85,6 +87,7 @@ class EvidenceWriter {
  private:
   void write(std::size_t i, const RowIdentity& identity, const std::vector<HookRows>& hooks) {
     writer_.write_block(i, identity, hooks);
+    written_.insert(i);
     --missing_;
     tick();
   }
@@ -94,6 +97,7 @@ class EvidenceWriter {
   Communicator alone_;
   ChunkWriter writer_;
   std::size_t missing_;
+  std::set<std::size_t> written_;
 };
 
 }  // namespace
@@ -128,18 +132,35 @@ EvidencePlan plan_evidence(const Session& session) {
                        session.config().probe.tokens);
 }
 
-void keep_evidence(Session& session, std::uint64_t chunk) {
-  const EvidencePlan plan = plan_evidence(session);
-  const auto mine = [&](const EvidenceBlock& block) { return block.chunk == chunk; };
-  if (std::ranges::none_of(plan.blocks, mine) || open_evidence(session, plan)) return;
-  EvidenceWriter writer(session, plan);
+struct EvidenceKeeper::Open {
+  Session& session;
+  EvidencePlan plan;
+  std::optional<EvidenceWriter> writer = {};
+  bool whole = false;
+};
+
+EvidenceKeeper::EvidenceKeeper(Session& session)
+    : open_(std::make_unique<Open>(Open{session, plan_evidence(session)})) {
+  open_->whole = open_evidence(session, open_->plan).has_value();
+}
+
+EvidenceKeeper::~EvidenceKeeper() = default;
+
+void EvidenceKeeper::keep(std::uint64_t chunk) {
+  if (open_->whole) return;
   std::optional<ChunkReader> reader;
-  for (std::size_t i = 0; i < plan.blocks.size(); ++i) {
-    if (!mine(plan.blocks[i]) || writer.has(i)) continue;
-    if (!reader) reader = session.open_chunk(chunk);
-    writer.copy(i, *reader);
+  for (std::size_t i = 0; i < open_->plan.blocks.size(); ++i) {
+    if (open_->plan.blocks[i].chunk != chunk) continue;
+    if (!open_->writer) open_->writer.emplace(open_->session, open_->plan);
+    if (open_->writer->has(i)) continue;
+    if (!reader) reader = open_->session.open_chunk(chunk);
+    open_->writer->copy(i, *reader);
   }
-  writer.finish();
+  if (open_->writer && open_->writer->missing() == 0) {
+    open_->writer->finish();
+    open_->writer.reset();
+    open_->whole = true;
+  }
 }
 
 bool complete_evidence(Session& session, const std::vector<std::uint64_t>& sealed) {

@@ -67,10 +67,7 @@ void apply_line(const Json& line, RunState& state) {
   } else if (event == "evicted" || event == "lost") {
     const std::uint64_t chunk = line.at("chunk");
     state.sealed.erase(chunk);
-    if (event == "evicted")
-      state.evicted.insert(chunk);
-    else
-      state.known.erase(chunk);
+    if (event == "evicted") state.evicted.insert(chunk);
   } else if (event == "checkpointed") {
     add_line(checkpoint_from(line), state.checkpoints);
   } else if (event == "withdrawn") {

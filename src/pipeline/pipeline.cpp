@@ -24,7 +24,9 @@
 #include "refract/pipeline/numerics.hpp"
 #include "refract/pipeline/schedule.hpp"
 #include "refract/stages/verify.hpp"
+#include "refract/store/calibration.hpp"
 #include "refract/store/claim.hpp"
+#include "refract/store/safetensors.hpp"
 
 namespace refract {
 namespace {
@@ -33,8 +35,18 @@ namespace {
 // dead.
 Claim claim_run(const RunFolder& folder) {
   make_folder(folder.root);
+  const Droppable droppable;
+  constexpr double kSilence_s = 3;
+  const double started_s = monotonic_s();
+  bool said = false;
   std::string owner;
-  std::optional<Claim> claim = Claim::try_take(folder.lock(), job_name(), owner, tick);
+  std::optional<Claim> claim = Claim::try_take(folder.lock(), job_name(), owner, [&] {
+    stop_point();
+    if (said || monotonic_s() - started_s < kSilence_s) return;
+    said = true;
+    say(fmt::format("{} was left by another job; looking whether that job is dead",
+                    folder.lock().string()));
+  });
   if (!claim)
     throw SystemError(
         "the run folder {} is in use by {}. Wait for it to end, or give this job another folder "
@@ -48,6 +60,58 @@ Claim claim_existing_run(const RunFolder& folder) {
   if (!fs::exists(folder.ledger()))
     throw DataError("{} holds no run: start it with `refract run`", folder.root.string());
   return claim_run(folder);
+}
+
+bool store_exists(const RunFolder& folder, const RunState& state) {
+  return fs::exists(folder.calibration()) || !state.calibration.empty();
+}
+
+std::string settings_difference(const FrozenRun& frozen, const RunConfig& config,
+                                const RunFolder& folder, const RunState& state) {
+  std::string difference;
+  if (store_exists(folder, state))
+    difference = first_difference(frozen.config, config, Depends::store);
+  if (difference.empty() && !state.checkpoints.empty())
+    difference = first_difference(frozen.config, config, Depends::training);
+  return difference;
+}
+
+void refuse_difference(const RunFolder& folder, const std::string& difference) {
+  if (difference.empty()) return;
+  throw ConfigError(
+      "the run in {} was started with another configuration: {}. Give this one another folder "
+      "(--set run=...), or go back to the old setting.",
+      folder.root.string(), difference);
+}
+
+// Whole as far as that costs little: the rows that everything rests on, and what is derived last.
+bool store_is_whole(const RunFolder& folder, const RunState& state) {
+  try {
+    for (const fs::path& file : {folder.heldout(), folder.evidence()})
+      ChunkReader(file, {{"store", state.store}}).verify_blocks();
+    (void)read_calibration(folder.calibration());
+  } catch (const DataError&) {
+    return false;
+  }
+  const auto exists = [](const fs::path& file) { return fs::exists(file); };
+  return exists(folder.manifest()) && exists(folder.chunk_list()) && exists(folder.corpus()) &&
+         std::ranges::all_of(state.sealed,
+                             [&](const auto& chunk) { return exists(folder.chunk(chunk.first)); });
+}
+
+bool sae_is_whole(const RunFolder& folder, const RunState& state, const std::string& name) {
+  const fs::path metrics = folder.metrics(name), latest = folder.latest(name);
+  if (!fs::exists(metrics) || !fs::exists(latest / "cfg.json") ||
+      !fs::exists(latest / "sae_weights.safetensors"))
+    return false;
+  try {
+    const SafetensorsFile weights(latest /
+                                  "sae_weights.safetensors");  // cut short, it does not open
+  } catch (const DataError&) {
+    return false;
+  }
+  const std::string lines = read_file(metrics);
+  return static_cast<std::uint64_t>(std::ranges::count(lines, '\n')) == state.visits;
 }
 
 // One attempt at a run, from claim to status.
@@ -74,7 +138,8 @@ class Attempt {
   }
   std::string take_over();
   [[nodiscard]] bool already_done(const RunState& state) const;
-  void expect_same_run(const RunState& state, const RunInputs& found);
+  void expect_same_settings(const RunState& state) const;
+  void expect_same_inputs(const RunState& state) const;
   void collective_use_frozen_kernel();
   [[nodiscard]] Numerics numerics() const;
   void begin();
@@ -101,48 +166,36 @@ bool Attempt::already_done(const RunState& state) const {
   if (options_.until != Until::report || !frozen_) return false;
   const std::optional<RunStatus> status = read_status(folder().status());
   if (!status || status->word != "done" || status->text != options_.command) return false;
-  std::vector<fs::path> files{folder().calibration(), folder().heldout(), folder().evidence()};
-  for (const SaeConfig& sae : config().saes)
-    for (const fs::path& file :
-         {folder().latest(sae.name) / "cfg.json",
-          folder().latest(sae.name) / "sae_weights.safetensors", folder().metrics(sae.name)})
-      files.push_back(file);
-  return std::ranges::all_of(files, [](const fs::path& file) { return fs::exists(file); }) &&
+  return store_is_whole(folder(), state) &&
+         std::ranges::all_of(
+             config().saes,
+             [&](const SaeConfig& sae) { return sae_is_whole(folder(), state, sae.name); }) &&
          analysis_settings(frozen_->config) == analysis_settings(config()) &&
          unfinished_part(config(), folder(), state).empty();
 }
 
 // What has been computed must fit what is asked for now. What nothing depends on yet may change.
-void Attempt::expect_same_run(const RunState& state, const RunInputs& found) {
+void Attempt::expect_same_settings(const RunState& state) const {
   if (!frozen_) return;
-  const auto refuse = [&](const std::string& difference) {
-    throw ConfigError(
-        "the run in {} was started with another configuration: {}. Give this one another folder "
-        "(--set run=...), or go back to the old setting.",
-        folder().root.string(), difference);
-  };
-  const bool stored = fs::exists(folder().calibration()) || !state.calibration.empty();
-  if (stored) {
-    if (const std::string d = first_difference(frozen_->config, config(), Depends::store);
-        !d.empty())
-      refuse(d);
-    if (frozen_->inputs.model_digest != found.model_digest)
-      refuse(fmt::format("model: the content of {} has digest {}, was {}", config().model,
-                         found.model_digest, frozen_->inputs.model_digest));
-    const std::optional<DownloadPlan> corpus = read_corpus(folder().corpus());
-    const std::string d = corpus ? first_difference(*corpus, found.corpus) : std::string();
-    if (!d.empty()) refuse(fmt::format("source.from: {}", d));
-  }
-  if (state.checkpoints.empty()) return;
-  if (const std::string d = first_difference(frozen_->config, config(), Depends::training);
-      !d.empty())
-    refuse(d);
+  refuse_difference(folder(), settings_difference(*frozen_, config(), folder(), state));
+  if (state.checkpoints.empty() || options_.allow_numerics_change) return;
   const std::string changed = training_difference(frozen_->numerics, numerics());
-  if (!changed.empty() && !options_.allow_numerics_change)
+  if (!changed.empty())
     throw ConfigError(
         "the run in {} was trained with other numerics: {}. Its bytes would differ from a run "
         "never stopped: start it as before, or go on all the same with --allow-numerics-change.",
         folder().root.string(), changed);
+}
+
+void Attempt::expect_same_inputs(const RunState& state) const {
+  if (!frozen_ || !store_exists(folder(), state)) return;
+  if (frozen_->inputs.model_digest != found_.model_digest)
+    refuse_difference(folder(),
+                      fmt::format("model: the content of {} has digest {}, was {}", config().model,
+                                  found_.model_digest, frozen_->inputs.model_digest));
+  const std::optional<DownloadPlan> corpus = read_corpus(folder().corpus());
+  const std::string difference = corpus ? first_difference(*corpus, found_.corpus) : std::string();
+  if (!difference.empty()) refuse_difference(folder(), "source.from: " + difference);
 }
 
 // World rank 0. Says what is finished, or nothing when there is work. Until here nothing is
@@ -151,10 +204,12 @@ std::string Attempt::take_over() {
   claim_.emplace(claim_run(folder()));
   const RunState state = read_ledger(folder().ledger());
   if (fs::exists(folder().run_yaml())) frozen_ = read_frozen(folder().run_yaml());
+  expect_same_settings(state);
+  const Droppable droppable;  // it may hash for long
   found_ =
       session_.find_inputs(options_.until == Until::tokenize ? Asks::corpus : Asks::everything);
   found_.claim = claim_->mark();
-  expect_same_run(state, found_);
+  expect_same_inputs(state);
   attempt_ = state.attempts.size() + 1;
   if (!already_done(state)) return "";
   return fmt::format("{} is finished; nothing to do. The report is {}", folder().root.string(),
@@ -185,12 +240,14 @@ Numerics Attempt::numerics() const {
 }
 
 void Attempt::begin() {
+  session_.expect_own_run();
   write_status(folder().status(), {"running", job_name(), attempt_, 0, ""});
   write_file(folder().corpus(), corpus_text(session_.inputs().corpus));
-  write_file(folder().run_yaml(),
-             frozen_text({.config = config(),
-                          .inputs = {session_.model_name(), session_.inputs().model_digest},
-                          .numerics = numerics()}));
+  write_file(
+      folder().run_yaml(),
+      frozen_text({.config = config(),
+                   .inputs = {session_.folder().model_name(), session_.inputs().model_digest},
+                   .numerics = numerics()}));
   ledger_ = std::make_unique<Ledger>(folder().ledger(), [this] { session_.expect_own_run(); });
   ledger_->attempt_started({.attempt = attempt_,
                             .job = job_name(),
@@ -318,6 +375,10 @@ void collective_report(const RunConfig& config, Communicator& world) {
     const Session session(config, world);
     const RunFolder& folder = session.folder();
     const Claim claim = claim_existing_run(folder);
+    const RunState state = read_ledger(folder.ledger());
+    if (fs::exists(folder.run_yaml()))
+      refuse_difference(folder,
+                        settings_difference(read_frozen(folder.run_yaml()), config, folder, state));
     Ledger ledger(folder.ledger(), [&] { expect_own(claim.mark()); });
     report_run(config, folder, ledger, report_facts(config, ledger.state()));
   }

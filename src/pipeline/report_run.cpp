@@ -144,7 +144,7 @@ ReportTable attempts_of(const RunState& state) {
 std::string page_of(const RunConfig& config, const RunFolder& folder, const RunState& state,
                     const ReportFacts& facts) {
   ReportInput input{.title = folder.root.filename().string(),
-                    .header = {{"model", model_display_name(config.model)},
+                    .header = {{"model", folder.model_name()},
                                {"hook points", fmt::format("{}", fmt::join(config.hooks, ", "))},
                                {"corpus", corpus_text(config, facts)},
                                {"contexts", fmt::format("{} tokens, {}", config.tokens.context,

@@ -17,6 +17,11 @@ namespace refract {
 
 fs::path RunFolder::chunk(std::uint64_t chunk) const { return store / (chunk_name(chunk) + ".h5"); }
 
+std::string RunFolder::model_name() const {
+  const std::string folder = store.filename().string();
+  return folder.substr(0, folder.size() - std::string_view(kStoreSuffix).size());
+}
+
 std::string model_display_name(const std::string& setting) {
   std::string text = setting.substr(0, setting.find('@'));
   if (text.starts_with("file:")) {

@@ -37,7 +37,7 @@ std::string digest_of_model(const fs::path& folder, const fs::path& data_root) {
   FileDigests digests(data_root);
   std::string text = "model 2\n";
   for (const fs::path& file : model_files(folder))
-    text += fmt::format("{} {}\n", file.filename().string(), digests.sha256(file, tick));
+    text += fmt::format("{} {}\n", file.filename().string(), digests.sha256(file, stop_point));
   return short_digest(text);
 }
 
@@ -65,11 +65,6 @@ Session::Session(RunConfig config, Communicator& world, bool trains)
       row_rule_(parse_row_rule(config_.rows.take)),
       trains_(trains) {
   for (const std::string& hook : config_.hooks) hooks_.push_back(parse_hook_point(hook));
-}
-
-std::string Session::model_name() const {
-  const std::string folder = folder_.store.filename().string();
-  return folder.substr(0, folder.size() - std::string_view(kStoreSuffix).size());
 }
 
 const ModelInfo& Session::model_info() {
@@ -144,7 +139,6 @@ CorpusShard Session::files_of(std::uint64_t shard) const {
   return {tokens, contexts_folder_ / tokens.filename()};
 }
 
-// A damaged table goes: it is made again.
 bool Session::contexts_are_whole(const CorpusShard& files, const std::string& tokens) const {
   if (!fs::exists(files.contexts)) return false;
   try {
@@ -155,7 +149,6 @@ bool Session::contexts_are_whole(const CorpusShard& files, const std::string& to
   } catch (const OtherSchema& error) {
     warn(fmt::format("{}; it is made again", error.what()));
   }
-  remove_all_quietly(files.contexts);
   return false;
 }
 

@@ -68,7 +68,8 @@ class Checkpoints {
   Communicator& ranks_;
   Announce announce_;
   std::vector<CheckpointRecord> records_;  // rank 0: in the ledger or announced, oldest first
-  double latest_s_ = 0;                    // when `latest` was written, by the monotonic clock
+  std::size_t pruned_ = 0;  // complete records that no longer hold anything to remove
+  double latest_s_ = 0;     // when `latest` was written, by the monotonic clock
 };
 
 // Fills `saes` from one checkpoint. Damaged when a file of it is missing or not what was written;

@@ -3,7 +3,7 @@
 // not depend on which chunks the quota had evicted. A chunk file (schema activation-chunk) made of
 // the first blocks of evenly spaced chunks, probe.tokens rows in all.
 #include <cstdint>
-#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -32,9 +32,20 @@ struct EvidencePlan {
 // Of this run: by the rows it will train on, which are known before chunk 0.
 [[nodiscard]] EvidencePlan plan_evidence(const Session& session);
 
-// World rank 0: copies this chunk's blocks into evidence.h5 (or its .part) unless they are there,
-// and seals it when it is whole. Each block is durable by itself.
-void keep_evidence(Session& session, std::uint64_t chunk);
+// World rank 0, while chunks are sealed: copies their blocks into evidence.h5 and seals it when it
+// is whole. Each block is durable by itself, so that a kill loses none; open once, so that a chunk
+// costs only its own blocks.
+class EvidenceKeeper {
+ public:
+  explicit EvidenceKeeper(Session& session);
+  ~EvidenceKeeper();  // what is not whole stays for the next attempt
+  EvidenceKeeper(const EvidenceKeeper&) = delete;
+  void keep(std::uint64_t chunk);  // sealed; nothing to do for blocks that are there
+
+ private:
+  struct Open;
+  std::unique_ptr<Open> open_;
+};
 
 // World rank 0, before probing: evidence.h5 is whole, verified, and of the present plan. What is
 // missing (a chunk evicted before, another probe.tokens, a damaged file) is copied from the chunks

@@ -51,7 +51,7 @@ struct AttemptRecord {
 // What the ledger says after all its lines.
 struct RunState {
   std::map<std::uint64_t, ChunkRecord> sealed;  // chunk -> record, evicted ones removed
-  std::map<std::uint64_t, ChunkRecord> known;   // also those evicted
+  std::map<std::uint64_t, ChunkRecord> known;   // also those evicted or lost since
   std::set<std::uint64_t> evicted;
   std::vector<CheckpointRecord> checkpoints;  // oldest first
   std::vector<AttemptRecord> attempts;

@@ -12,6 +12,8 @@ struct RunFolder {
   std::filesystem::path root;
   std::filesystem::path store;  // <run>/<model>_activations
 
+  // Of the store's folder: frozen with it, whatever the model's folder is called now.
+  [[nodiscard]] std::string model_name() const;
   [[nodiscard]] std::filesystem::path run_yaml() const { return root / "run.yaml"; }
   [[nodiscard]] std::filesystem::path lock() const { return root / "run.lock"; }
   [[nodiscard]] std::filesystem::path status() const { return root / "status"; }

@@ -38,7 +38,6 @@ class Session {
 
   [[nodiscard]] const RunConfig& config() const { return config_; }
   [[nodiscard]] const RunFolder& folder() const { return folder_; }
-  [[nodiscard]] std::string model_name() const;  // of the store's folder: frozen with it
   [[nodiscard]] Communicator& world() { return world_; }
   [[nodiscard]] const std::vector<HookPoint>& hooks() const { return hooks_; }
   [[nodiscard]] const RowRule& row_rule() const { return row_rule_; }
