@@ -9,6 +9,7 @@
 #include <set>
 #include <sstream>
 
+#include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/progress.hpp"
@@ -54,10 +55,30 @@ std::string metrics_of(const TrainerMetadata& metadata, const fs::path& folder) 
   throw Damaged("{}: {} is not what was written", (folder / "state.json").string(), kMetricsLine);
 }
 
+// state.json as the ledger knows it; Damaged when it is another.
+TrainerMetadata metadata_named(const CheckpointRecord& record, const std::string& sae,
+                               const fs::path& folder) {
+  TrainerMetadata metadata = read_trainer_metadata(folder);
+  if (SaeCheckpoint{metadata.weights_digest, metadata.state_digest} != record.saes.at(sae))
+    throw Damaged("{} is not the one that the ledger names", (folder / "state.json").string());
+  return metadata;
+}
+
 std::vector<std::string> names_of(const std::vector<SaeConfig>& saes) {
   std::vector<std::string> names;
   for (const SaeConfig& sae : saes) names.push_back(sae.name);
   return names;
+}
+
+constexpr const char* kSums = "SHA256SUMS";
+const std::vector<std::string> kExportFiles{"cfg.json", "sae_weights.safetensors"};
+
+// What `sha256sum -c` reads.
+std::string sums_of(const fs::path& folder) {
+  std::string text;
+  for (const std::string& file : kExportFiles)
+    text += fmt::format("{}  {}\n", sha256_of_file(folder / file), file);
+  return text;
 }
 
 void sync_folder(const fs::path& folder) {
@@ -114,6 +135,7 @@ SaeCheckpoint Checkpoints::write_folder(std::size_t i, const TrainedSae& sae,
         made,
         sae.variant->export_for_saelens(sae.state.parameters, static_cast<float>(sae.input_scale)),
         DType::bf16, saelens_metadata(sae));
+  if (fs::exists(made / kExportFiles.front())) write_file(made / kSums, sums_of(made));
   sync_folder(made);
   session_.expect_own_run();
   remove_all_quietly(final_name);
@@ -135,6 +157,7 @@ void Checkpoints::write_latest(const TrainedSae& sae) {
       made,
       sae.variant->export_for_saelens(sae.state.parameters, static_cast<float>(sae.input_scale)),
       DType::f32, saelens_metadata(sae));
+  write_file(made / kSums, sums_of(made));
   sync_folder(made);
   session_.expect_own_run();
   if (fs::exists(latest))
@@ -154,7 +177,7 @@ void Checkpoints::write_metrics(const std::string& sae) {
     const bool known = static_cast<bool>(std::getline(old, old_line));
     const fs::path folder = session_.folder().checkpoints(sae) / record.folder;
     try {
-      text += metrics_of(read_trainer_metadata(folder), folder) + "\n";
+      text += metrics_of(metadata_named(record, sae, folder), folder) + "\n";
     } catch (const Damaged& error) {  // of an old checkpoint, which nothing else needs
       warn(fmt::format("{}; its line of {} is {}", error.what(), file.string(),
                        known ? "left as it is" : "lost"));
@@ -223,7 +246,7 @@ void Checkpoints::prune() {
       const bool kept =
           kept_last > 0 ? complete.size() - i <= kept_last : keeps_export(complete[i]->visit);
       if (!kept)
-        for (const char* file : {"cfg.json", "sae_weights.safetensors"})
+        for (const char* file : {"cfg.json", "sae_weights.safetensors", kSums})
           remove_all_quietly(folder / complete[i]->folder / file);
     }
   }
@@ -244,6 +267,14 @@ bool keeps_export(const KeepRule& rule, std::uint64_t visit, std::uint64_t visit
   return true;
 }
 
+bool export_is_whole(const fs::path& folder, const std::string& weights) try {
+  if (read_file(folder / kSums) != sums_of(folder)) return false;
+  const Json config = Json::parse(read_file(folder / kExportFiles.front()));
+  return config.dump().find(weights) != std::string::npos;
+} catch (const std::exception&) {
+  return false;
+}
+
 void load_checkpoint(Session& session, const CheckpointRecord& record,
                      std::vector<TrainedSae>& saes) {
   for (std::size_t i = 0; i < saes.size(); ++i) {
@@ -251,12 +282,10 @@ void load_checkpoint(Session& session, const CheckpointRecord& record,
     const fs::path folder = session.folder().checkpoints(sae.config.name) / record.folder;
     if (!fs::exists(folder / kTrainerState))
       throw Damaged("{} is missing", (folder / kTrainerState).string());
+    (void)metadata_named(record, sae.config.name, folder);  // before its settings are believed
     TrainerCheckpoint checkpoint = read_trainer_state(
         folder, sae.config, sae.state.parameters.d_in(), session.training_digest(i));
     const TrainerMetadata& metadata = checkpoint.metadata;
-    if (SaeCheckpoint{metadata.weights_digest, metadata.state_digest} !=
-        record.saes.at(sae.config.name))
-      throw Damaged("{} is not the trainer state that the ledger names", folder.string());
     const auto log = metadata.values.find("chunk_log");
     if (log == metadata.values.end())
       throw Damaged("{} has no chunk_log", (folder / "state.json").string());
@@ -282,6 +311,39 @@ std::vector<TrainedSae> load_newest(Session& session, const RunState& state) {
     }
   }
   throw DataError("no checkpoint of {} can be read ({})", session.folder().root.string(), cause);
+}
+
+// The SAELens folders that are kept: of the checkpoint that was loaded a damaged one is written
+// again, of an older one nobody has the weights any more.
+void Checkpoints::mend_exports(const std::vector<TrainedSae>& saes) {
+  for (const CheckpointRecord& record : records_) {
+    if (!record.complete || !keeps_export(record.visit)) continue;
+    const bool loaded = &record == &records_.back();
+    for (const TrainedSae& sae : saes) {
+      const fs::path folder = session_.folder().checkpoints(sae.config.name) / record.folder;
+      if (loaded ? export_is_whole(folder, record.saes.at(sae.config.name).weights)
+                 : fs::exists(folder / kExportFiles.front()) &&
+                       fs::exists(folder / kExportFiles.back()))
+        continue;
+      if (!loaded) {
+        if (keep_rule(session_.config()).kind != KeepRule::Kind::last)
+          warn(
+              fmt::format("{} has lost its SAELens files, and its trainer state is gone: they "
+                          "cannot be made again",
+                          folder.string()));
+        continue;
+      }
+      warn(
+          fmt::format("the SAELens files of {} are missing or not what was written; they are made "
+                      "again",
+                      folder.string()));
+      write_saelens_folder(folder,
+                           sae.variant->export_for_saelens(sae.state.parameters,
+                                                           static_cast<float>(sae.input_scale)),
+                           DType::bf16, saelens_metadata(sae));
+      write_file(folder / kSums, sums_of(folder));
+    }
+  }
 }
 
 void Checkpoints::remove_unnamed() {
@@ -336,6 +398,7 @@ Checkpoints::Restored Checkpoints::collective_restore(const RunState& state,
     session_.expect_own_run();
     remove_unnamed();
     for (const TrainedSae& sae : saes) write_metrics(sae.config.name);
+    mend_exports(saes);
     latest_s_ = monotonic_s();
     if (!records_.empty() && restored.position.visit == session_.visits())
       for (const TrainedSae& sae : saes) write_latest(sae);

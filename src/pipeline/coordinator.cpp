@@ -163,8 +163,11 @@ void Coordinator::open_store(const std::string& calibration, const std::string& 
                                const std::string& is) {
     if (was.empty() || was == is) return;
     throw DataError(
-        "{} is not what this run was made from (its digest was {}, is {}): it was lost and, made "
-        "again, came out otherwise. Restore it from a copy, or give this run another folder (--set "
+        "{} is not what this run was made from: the ledger says that its digest is {}, and it is "
+        "{}. "
+        "Either ledger.jsonl is of another run, or the file was lost and, made again, came out "
+        "otherwise. Restore the one or the other from a copy, or give this run another folder "
+        "(--set "
         "run=...).",
         file.string(), was, is);
   };
@@ -184,6 +187,8 @@ void Coordinator::drop_damaged_chunks() {
   for (const auto& [chunk, record] : state.sealed) {
     std::string fault;
     try {
+      if (!fs::exists(session_.folder().chunk(chunk)))
+        throw Damaged("{} is missing", session_.folder().chunk(chunk).string());
       if (session_.open_chunk(chunk).content_digest() == record.digest) continue;
       fault = session_.folder().chunk(chunk).string() + " is not the chunk that the ledger names";
     } catch (const DataError& error) {
@@ -226,9 +231,13 @@ void Coordinator::settle_sealed_chunks() {
       other.push_back(chunk);
   }
   for (const std::uint64_t chunk : other) {
-    say(fmt::format("chunk {} has another shape with these settings; it is made again", chunk));
+    say(fmt::format("chunk {} {}", chunk,
+                    chunk < state_.chunks
+                        ? "has another shape with these settings; it is made again"
+                        : "is beyond what these settings train on; it goes"));
     lose(chunk);
   }
+  if (state_.sealed.empty()) return;
   if (!evidence_) evidence_ = std::make_unique<EvidenceKeeper>(session_);
   for (const std::uint64_t chunk : state_.sealed) evidence_->keep(chunk);
 }

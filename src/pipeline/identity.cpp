@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "refract/base/digest.hpp"
 #include "refract/base/file.hpp"
 
 namespace refract {
@@ -104,14 +105,19 @@ std::string corpus_text(const DownloadPlan& plan) {
                       {"bytes", shard.bytes},
                       {"hash", shard.hash},
                       {"hash_kind", shard.hash_kind}});
-  return Json{{"digest", plan.digest}, {"shards", shards}}.dump(1) + "\n";
+  Json json{{"digest", plan.digest}, {"shards", shards}};
+  json["check"] = short_digest(json.dump());
+  return json.dump(1) + "\n";
 }
 
 std::optional<DownloadPlan> read_corpus(const fs::path& file) {
   std::error_code ignored;
   if (!fs::exists(file, ignored)) return std::nullopt;
   try {
-    const Json json = Json::parse(read_file(file));
+    Json json = Json::parse(read_file(file));
+    const std::string check = json.at("check");
+    json.erase("check");
+    if (check != short_digest(json.dump())) return std::nullopt;
     DownloadPlan plan;
     plan.digest = json.at("digest");
     for (const Json& shard : json.at("shards")) {

@@ -57,7 +57,15 @@ void add_line(CheckpointRecord line, std::vector<CheckpointRecord>& records) {
   records.push_back(std::move(line));
 }
 
+// Counts are never negative, never fractions: what is, nobody of ours wrote.
+void expect_counts(const Json& line) {
+  for (const auto& [key, value] : line.items())
+    if (value.is_number() && !value.is_number_unsigned())
+      throw std::invalid_argument("a count that is none");
+}
+
 void apply_line(const Json& line, RunState& state) {
+  expect_counts(line);
   const std::string event = line.at("event");
   if (event == "sealed") {
     const std::uint64_t chunk = line.at("chunk");
@@ -108,13 +116,19 @@ void expect_schema(const Json& line, const fs::path& file) {
         "{} is of a run of refract 0.1.0 (schema 1); this refract reads schema {}. Give this run "
         "another folder (--set run=...), or use the refract that wrote it.",
         file.string(), kSchemaVersion);
-  if (!line.is_object() || line.value("schema", "") != kSchema)
-    throw Damaged("{}:1: not the first line of a ledger", file.string());
-  if (line.value("version", 0) != kSchemaVersion)
+  const auto version = line.is_object() ? line.find("version") : line.end();
+  if (!line.is_object() || line.find("schema") == line.end() || line["schema"] != kSchema ||
+      version == line.end() || !version->is_number_unsigned())
+    throw Damaged(
+        "{}:1: not the first line of a ledger, which is {}. Restore the file from a copy, or put "
+        "that "
+        "line back.",
+        file.string(), Json{{"schema", kSchema}, {"version", kSchemaVersion}}.dump());
+  if (*version != kSchemaVersion)
     throw DataError(
         "{} has schema {}; this refract reads schema {}. Give this run another folder (--set "
         "run=...), or use the refract that wrote it.",
-        file.string(), line.value("version", 0), kSchemaVersion);
+        file.string(), version->dump(), kSchemaVersion);
 }
 
 // A line that was written whole and is not one of ours was changed by somebody. Nothing after it

@@ -49,7 +49,9 @@ FrozenRun read_frozen(const std::filesystem::path& run_yaml) {
     read_yaml(run_yaml.string(), {}, [&](Fields& f) { describe(f, run); });
   } catch (const ConfigError& error) {
     throw DataError(
-        "{} cannot be read ({}). It is written by refract; give this run another folder.",
+        "{} cannot be read ({}). Restore it from a copy, or remove it: the run then goes on with "
+        "the "
+        "configuration that is given, which must be the one it was begun with.",
         run_yaml.string(), error.what());
   }
   return run;

@@ -26,7 +26,6 @@
 #include "refract/stages/verify.hpp"
 #include "refract/store/calibration.hpp"
 #include "refract/store/claim.hpp"
-#include "refract/store/safetensors.hpp"
 
 namespace refract {
 namespace {
@@ -100,17 +99,12 @@ bool store_is_whole(const RunFolder& folder, const RunState& state) {
 }
 
 bool sae_is_whole(const RunFolder& folder, const RunState& state, const std::string& name) {
-  const fs::path metrics = folder.metrics(name), latest = folder.latest(name);
-  if (!fs::exists(metrics) || !fs::exists(latest / "cfg.json") ||
-      !fs::exists(latest / "sae_weights.safetensors"))
+  if (state.checkpoints.empty() || !fs::exists(folder.metrics(name))) return false;
+  const CheckpointRecord& newest = state.checkpoints.back();
+  const auto of_sae = newest.saes.find(name);
+  if (of_sae == newest.saes.end() || !export_is_whole(folder.latest(name), of_sae->second.weights))
     return false;
-  try {
-    const SafetensorsFile weights(latest /
-                                  "sae_weights.safetensors");  // cut short, it does not open
-  } catch (const DataError&) {
-    return false;
-  }
-  const std::string lines = read_file(metrics);
+  const std::string lines = read_file(folder.metrics(name));
   return static_cast<std::uint64_t>(std::ranges::count(lines, '\n')) == state.visits;
 }
 
@@ -209,6 +203,7 @@ std::string Attempt::take_over() {
   found_ =
       session_.find_inputs(options_.until == Until::tokenize ? Asks::corpus : Asks::everything);
   found_.claim = claim_->mark();
+  found_.own_store = frozen_ && !state.calibration.empty();
   expect_same_inputs(state);
   attempt_ = state.attempts.size() + 1;
   if (!already_done(state)) return "";
@@ -419,7 +414,10 @@ void collective_verify(const RunConfig& config, Communicator& world) {
   session.collective_open(found);
   std::uint64_t shards = 0;
   if (world.rank() == 0) {
-    while (!session.corpus_complete()) (void)session.admit_next_shard();
+    while (!session.corpus_complete()) {
+      session.verify_tokens(session.admitted());
+      (void)session.admit_next_shard();
+    }
     shards = session.admitted();
   }
   session.admit_shards(world.all_reduce_max(shards));
@@ -448,6 +446,11 @@ void collective_verify(const RunConfig& config, Communicator& world) {
     verify(session.folder().evidence(), [&](std::uint64_t b) {
       return plan_of(evidence.blocks.at(b).chunk, evidence.blocks.at(b).block);
     });
+  else if (std::ranges::any_of(config.saes, [&](const SaeConfig& sae) {
+             return state.finished.contains("probe/" + sae.name);
+           }))
+    result.faults.push_back(session.folder().evidence().string() +
+                            ": is missing, and features were probed from it");
   for (const auto& [chunk, record] : state.sealed)
     verify(session.folder().chunk(chunk), [&](std::uint64_t b) { return plan_of(chunk, b); });
   const VerifyResult all = collective_merge(result, world);

@@ -45,7 +45,8 @@ std::string to_text(const RunInputs& inputs) {
   return Json{{"model", inputs.model_digest},
               {"corpus", to_text(inputs.corpus)},
               {"claim", inputs.claim.file.string()},
-              {"token", inputs.claim.token}}
+              {"token", inputs.claim.token},
+              {"own_store", inputs.own_store}}
       .dump();
 }
 
@@ -53,7 +54,8 @@ RunInputs run_inputs_from(const std::string& text) {
   const Json json = Json::parse(text);
   return {.model_digest = json.at("model"),
           .corpus = download_plan_from_text(json.at("corpus")),
-          .claim = {json.at("claim").get<std::string>(), json.at("token")}};
+          .claim = {json.at("claim").get<std::string>(), json.at("token")},
+          .own_store = json.at("own_store")};
 }
 
 }  // namespace
@@ -150,6 +152,10 @@ bool Session::contexts_are_whole(const CorpusShard& files, const std::string& to
     warn(fmt::format("{}; it is made again", error.what()));
   }
   return false;
+}
+
+void Session::verify_tokens(std::uint64_t shard) const {
+  TokenShard(files_of(shard).tokens, {}, TableFile::Checks::whole_file).verify_content(tick);
 }
 
 bool Session::admit_next_shard() {
@@ -315,14 +321,23 @@ ChunkReader Session::open_chunk(std::uint64_t chunk) const {
   return ChunkReader(folder_.chunk(chunk), {{"store", store_digest_}});
 }
 
+// Rethrows what is not ours to mend.
+void Session::say_what_is_made_again(const DataError& error) const {
+  const bool damaged = dynamic_cast<const Damaged*>(&error) != nullptr;
+  if (!damaged && !inputs_.own_store) throw error;
+  warn(damaged ? fmt::format("{}; it is made again", error.what())
+               : fmt::format("a file of this store is of another ({}); it is made again",
+                             error.what()));
+}
+
 bool Session::collective_calibrate_store(Communicator& ranks) {
   bool whole = ranks.rank() != 0;
   if (!whole && fs::exists(folder_.calibration())) {
     try {
       (void)read_calibration(folder_.calibration(), calibration_parents());
       whole = true;
-    } catch (const Damaged& error) {
-      warn(fmt::format("{}; it is made again", error.what()));
+    } catch (const DataError& error) {
+      say_what_is_made_again(error);
     }
   }
   if (ranks.all_reduce_max(whole ? 0 : 1) == 0) return false;
@@ -345,9 +360,9 @@ bool Session::collective_heldout_is_whole(Communicator& ranks) const {
     const ChunkReader heldout = open_heldout();
     const Share share = share_of(heldout.blocks(), ranks.rank(), ranks.size());
     heldout.verify_blocks(share.first, share.count);
-  } catch (const Damaged& error) {
+  } catch (const DataError& error) {
     damage = error.what();
-    warn(fmt::format("{}; it is made again", damage));
+    say_what_is_made_again(error);
   }
   if (ranks.all_reduce_max(damage.empty() ? 0 : 1) == 0) return true;
   if (ranks.rank() == 0) remove_all_quietly(folder_.heldout());

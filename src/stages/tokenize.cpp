@@ -66,7 +66,7 @@ std::optional<TokenizedShard> existing(const fs::path& path, const Parents& pare
     return std::nullopt;
   };
   try {
-    const TokenShard shard(path);
+    const TokenShard shard(path, {}, TableFile::Checks::whole_file);
     shard.verify_content(tick);
     expect_artifact(shard.header(), {shard.header().schema, shard.header().version, parents}, path);
     TokenizedShard result;

@@ -26,6 +26,9 @@ std::string describe_hdf5(const fs::path& path) {
     fmt::format_to(out, "  content  {}\n", text_of(attributes, kContentDigest, path));
   for (const auto& [name, value] : attributes)
     if (!is_header_attribute(name)) fmt::format_to(out, "  {:<24} {}\n", name, print(value));
+  // The walk through a file is only for one that is whole (TableFile looks before it walks).
+  if (header.schema != "activation-chunk")
+    (void)TableFile(path, {.schema = header.schema, .version = header.version, .parents = {}});
   text += "  datasets\n";
   for (const ColumnInfo& info : list_datasets(file.id(), path))
     fmt::format_to(out, "    /{:<46} {:<5} [{}]  axes {}\n", info.name, name(info.dtype),

@@ -1,6 +1,10 @@
 #include "refract/store/table_file.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <map>
 
 #include "refract/base/activity.hpp"
@@ -47,6 +51,88 @@ class ContentDigest {
  private:
   Sha256 digest_;
 };
+
+constexpr std::string_view kMarkStart = "\nrefract-xxh3 ";
+constexpr std::size_t kMarkBytes = kMarkStart.size() + 16 + 1;
+
+std::string mark_text(std::uint64_t checksum) {
+  return fmt::format("{}{}\n", kMarkStart, hex(checksum));
+}
+
+class RawFile {
+ public:
+  RawFile(const fs::path& path, int flags)
+      : path_(path), file_(::open(path.c_str(), flags | O_CLOEXEC)) {
+    if (file_ < 0) throw_file_error("opening", path, errno);
+  }
+  ~RawFile() { ::close(file_); }
+  RawFile(const RawFile&) = delete;
+
+  [[nodiscard]] std::uint64_t xxh3_of_first(std::uint64_t bytes) const {
+    constexpr std::uint64_t kPiece = 4 << 20;
+    Xxh3 hash;
+    std::vector<std::byte> piece;
+    for (std::uint64_t at = 0; at < bytes; at += piece.size()) {
+      piece.resize(std::min(kPiece, bytes - at));
+      read(at, piece);
+      hash.add(piece);
+      tick();
+    }
+    return hash.value();
+  }
+  void read(std::uint64_t at, std::span<std::byte> to) const {
+    while (!to.empty()) {
+      const ssize_t got = ::pread(file_, to.data(), to.size(), static_cast<off_t>(at));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) throw_file_error("reading", path_, errno);
+      if (got == 0) throw_damaged(path_, "it ends early");
+      to = to.subspan(static_cast<std::size_t>(got));
+      at += static_cast<std::uint64_t>(got);
+    }
+  }
+  void append(std::string_view text) const {
+    auto at = static_cast<off_t>(fs::file_size(path_));
+    while (!text.empty()) {
+      const ssize_t written = ::pwrite(file_, text.data(), text.size(), at);
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) throw_file_error("writing", path_, errno);
+      text.remove_prefix(static_cast<std::size_t>(written));
+      at += written;
+    }
+    if (::fsync(file_) != 0) throw_file_error("syncing", path_, errno);
+  }
+
+ private:
+  const fs::path& path_;
+  int file_;
+};
+
+void append_end_mark(const fs::path& part) {
+  const RawFile file(part, O_RDWR);
+  file.append(mark_text(file.xxh3_of_first(fs::file_size(part))));
+}
+
+// Files of version 1 had no mark: their root attributes are read without a walk through the file.
+void expect_end_mark(const fs::path& path, const ArtifactExpectation& expected) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(path, ignored)) return;  // opening it says why
+  const std::uint64_t size = fs::file_size(path);
+  if (size <= kMarkBytes) throw_damaged(path, fmt::format("it has {} bytes", size));
+  const RawFile file(path, O_RDONLY);
+  std::string mark(kMarkBytes, ' ');
+  file.read(size - kMarkBytes, std::as_writable_bytes(std::span(mark)));
+  if (!mark.starts_with(kMarkStart)) {
+    const H5Handle old = h5_open_for_reading(path);
+    expect_artifact(header_of(read_attributes(old.id(), path), path),
+                    {expected.schema, expected.version, {}}, path);
+    throw_damaged(path, "its end mark is not there");
+  }
+  const std::string found = mark_text(file.xxh3_of_first(size - kMarkBytes));
+  if (found != mark)
+    throw_damaged(
+        path, fmt::format("its bytes have the checksum {}, recorded is {}",
+                          found.substr(kMarkStart.size(), 16), mark.substr(kMarkStart.size(), 16)));
+}
 
 }  // namespace
 
@@ -131,7 +217,7 @@ std::string TableWriter::finish(const ClaimMark& claim) {
                "writing dataset " + column.info.name + " of", part);
     }
     h5_close_written(file, part);
-    sync_path(part);
+    append_end_mark(part);
     expect_own(claim);
   } catch (...) {
     h5_leave_open(file);
@@ -150,9 +236,10 @@ struct TableFile::Open {
   std::map<std::string, ColumnInfo> columns;
 };
 
-TableFile::TableFile(fs::path path, const ArtifactExpectation& expected)
+TableFile::TableFile(fs::path path, const ArtifactExpectation& expected, Checks checks)
     : open_(std::make_unique<Open>()) {
   open_->path = std::move(path);
+  if (checks == Checks::whole_file) expect_end_mark(open_->path, expected);
   open_->file = h5_open_for_reading(open_->path);
   open_->attributes = read_attributes(open_->file.id(), open_->path);
   open_->header = header_of(open_->attributes, open_->path);

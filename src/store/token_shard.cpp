@@ -133,8 +133,10 @@ struct TokenShard::Tables {
   }
 };
 
-TokenShard::TokenShard(const std::filesystem::path& path, const Parents& expected)
-    : tables_(std::make_unique<Tables>(TableFile(path, {kSchema, kSchemaVersion, expected}))) {}
+TokenShard::TokenShard(const std::filesystem::path& path, const Parents& expected,
+                       TableFile::Checks checks)
+    : tables_(
+          std::make_unique<Tables>(TableFile(path, {kSchema, kSchemaVersion, expected}, checks))) {}
 TokenShard::~TokenShard() = default;
 TokenShard::TokenShard(TokenShard&&) noexcept = default;
 TokenShard& TokenShard::operator=(TokenShard&&) noexcept = default;

@@ -61,6 +61,7 @@ class Checkpoints {
   void write_latest(const TrainedSae& sae);
   void write_metrics(const std::string& sae);
   [[nodiscard]] bool keeps_export(std::uint64_t visit) const;
+  void mend_exports(const std::vector<TrainedSae>& saes);
   void remove_unnamed();
   [[nodiscard]] std::map<std::string, std::string> saelens_metadata(const TrainedSae& sae) const;
 
@@ -76,6 +77,9 @@ class Checkpoints {
 // ConfigError when it was trained with other settings.
 void load_checkpoint(Session& session, const CheckpointRecord& record,
                      std::vector<TrainedSae>& saes);
+
+// Whether a SAELens folder holds what its SHA256SUMS says, made of the weights with this digest.
+[[nodiscard]] bool export_is_whole(const std::filesystem::path& folder, const std::string& weights);
 
 // Whether `keep` holds on to the SAELens folder of a visit, of so many in all; for KeepRule::last,
 // while it is among the newest.

@@ -10,6 +10,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "refract/base/error.hpp"
 #include "refract/comm/communicator.hpp"
 #include "refract/lm/language_model.hpp"
 #include "refract/pipeline/ledger.hpp"
@@ -29,6 +30,9 @@ struct RunInputs {
   std::string model_digest;  // of config.json and the weights
   DownloadPlan corpus;
   ClaimMark claim;  // on the run, for every rank to look at before it renames
+  // The run's own store was begun with these settings and inputs: a file in it that does not fit
+  // them was put there, and is made again like a damaged one.
+  bool own_store = false;
 };
 
 class Session {
@@ -61,6 +65,7 @@ class Session {
   // World rank 0, for tokenized shards in order: duplicates, held-out membership and contexts,
   // written beside the tokens; then as admit_shards. true when anything was made.
   bool admit_next_shard();
+  void verify_tokens(std::uint64_t shard) const;  // Damaged when any byte of its file changed
   // The first `shards` shards have contexts: takes up those not yet known, so that corpus() and
   // order() grow.
   void admit_shards(std::uint64_t shards);
@@ -111,6 +116,7 @@ class Session {
   void admit(std::uint64_t shard);
   [[nodiscard]] bool contexts_are_whole(const CorpusShard& files, const std::string& tokens) const;
   [[nodiscard]] Parents calibration_parents();
+  void say_what_is_made_again(const DataError& error) const;
   bool collective_calibrate_store(Communicator& ranks);
   [[nodiscard]] bool collective_heldout_is_whole(Communicator& ranks) const;
   void add_window(std::uint32_t first_shard, std::uint32_t last_shard);

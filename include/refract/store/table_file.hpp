@@ -88,6 +88,8 @@ class TableWriter {
   // Writes under the temporary name, syncs, renames while the claim is still the caller's. Returns
   // the content digest (16 hex characters), which covers schema, version, parents, attributes and
   // every dataset, but not the software version.
+  // The file ends with a mark behind the HDF5 data, where no HDF5 reader looks: "\nrefract-xxh3 <16
+  // hex digits>\n", the XXH3-64 of all bytes before it.
   std::string finish(const ClaimMark& claim = {});
 
  private:
@@ -105,9 +107,13 @@ struct ColumnInfo {
 
 class TableFile {
  public:
+  // whole_file: every byte against the end mark before HDF5 reads any of them (its library does not
+  // survive every change of its own bytes). none: for who looked at the file before, in this start.
+  enum class Checks { whole_file, none };
   // DataError when the file is missing or made for other parents, Damaged when it is cut short,
   // OtherSchema when of another schema or version.
-  TableFile(std::filesystem::path path, const ArtifactExpectation& expected);
+  TableFile(std::filesystem::path path, const ArtifactExpectation& expected,
+            Checks checks = Checks::whole_file);
   ~TableFile();
   TableFile(TableFile&&) noexcept;
   TableFile& operator=(TableFile&&) noexcept;

@@ -10,6 +10,7 @@
 
 #include "refract/store/artifact.hpp"
 #include "refract/store/claim.hpp"
+#include "refract/store/table_file.hpp"
 
 namespace refract {
 
@@ -40,7 +41,9 @@ std::string write_token_shard(const std::filesystem::path& path, const TokenShar
 // the last frame kept. One thread at a time.
 class TokenShard {
  public:
-  explicit TokenShard(const std::filesystem::path& path, const Parents& expected = {});
+  // Not checked as a whole unless asked: the stage that tokenizes does that at each start.
+  explicit TokenShard(const std::filesystem::path& path, const Parents& expected = {},
+                      TableFile::Checks checks = TableFile::Checks::none);
   ~TokenShard();
   TokenShard(TokenShard&&) noexcept;
   TokenShard& operator=(TokenShard&&) noexcept;

@@ -117,9 +117,22 @@ TEST(TableFile, finds_a_flipped_byte) {
   const std::string whole = read_file(folder / "a.h5");
   test::flip_byte(folder / "a.h5", whole.find("chemistry"));
 
-  const TableFile table(folder / "a.h5", kExpected);
-
+  expect_contains(data_error([&] { TableFile(folder / "a.h5", kExpected); }), "checksum");
+  const TableFile table(folder / "a.h5", kExpected, TableFile::Checks::none);
   expect_contains(data_error([&] { table.verify_content(); }), "digest");
+}
+
+TEST(TableFile, notices_any_changed_byte_before_hdf5_reads_one) {
+  const ScratchFolder folder;
+  write(folder / "a.h5");
+  const std::uint64_t size = fs::file_size(folder / "a.h5");
+
+  for (std::uint64_t byte = 0; byte < size; ++byte) {
+    test::flip_byte(folder / "a.h5", byte);
+    EXPECT_THROW(TableFile(folder / "a.h5", kExpected), Damaged) << "byte " << byte;
+    test::flip_byte(folder / "a.h5", byte);
+  }
+  EXPECT_NO_THROW(TableFile(folder / "a.h5", kExpected));
 }
 
 TEST(TableFile, names_the_datasets_there_are_and_the_dtype_found) {
