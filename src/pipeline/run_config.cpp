@@ -323,7 +323,8 @@ void check_order(const RunConfig& c) {
                       error.what(), where_given(c, "store.chunk_rows"),
                       where_given(c, "store.block_rows"), where_given(c, "train.batch_rows"));
   }
-  at_key(c, "train.tokens", [&] { (void)SampleOrder(order_rule(c), wanted_rows(c)); });
+  const std::uint64_t wanted = wanted_rows(c);
+  at_key(c, "train.tokens", [&] { (void)SampleOrder(order_rule(c), wanted); });
 }
 
 // What download and tokenize need.

@@ -31,6 +31,7 @@ expect_error 2 'no_such_command|command' "an unknown command" "$refract" no_such
 refuse number 2 'tokens.window_shards.*4294967295' "a number that does not fit" tokens.window_shards=4294967296
 refuse index 2 'saes.99999999999999999999' "an index that does not fit" saes.99999999999999999999.k=1
 refuse keep 2 'checkpoint.keep' "a keep rule that is none" 'checkpoint.keep=every two'
+refuse tokens 2 '[^:]*refract.0. [^:]*: --set train.tokens: train.tokens is' "a setting is named once" train.tokens=100M
 refuse report_file 2 'report.file' "a report that would replace the ledger" report.file=ledger.jsonl
 refuse not_built 5 'store.mode.*not built' "what the format has and this version lacks" store.mode=memory
 refuse path 2 'write file:' "a path without file:" "model=$PWD/$model"
@@ -69,6 +70,18 @@ head -c 3000 /dev/urandom >"$work/noise.jsonl.zst"
 refuse noise_shard 3 'noise.jsonl.zst' "a shard that is noise" "source.from=file:$work/noise.jsonl.zst"
 refuse small 3 'batch' "a corpus smaller than a batch" train.tokens=all train.batch_rows=262144 \
   store.chunk_rows=262144 store.block_rows=2048
+
+# What was fetched is kept, also before a run has begun with it.
+shrink fetched
+call_must_succeed download
+[ "$(find "$data/shards" -name '*.jsonl.zst' | wc -l)" -eq 1 ] || fail "download fetched no shard"
+expect_error 2 'not both' "clean --yes --dry-run" "$refract" clean "$config" "${settings[@]}" --yes --dry-run
+"$refract" clean "$config" "${settings[@]}" --yes >"$log" || fail "clean after download"
+[ "$(find "$data/shards" -name '*.jsonl.zst' | wc -l)" -eq 1 ] || fail "clean removed what was fetched"
+rm -r "$run"
+"$refract" clean "$config" "${settings[@]}" --dry-run | grep -q 'no run names it' || fail "clean --dry-run lists nothing"
+[ "$(find "$data/shards" -name '*.jsonl.zst' | wc -l)" -eq 1 ] || fail "clean --dry-run removed something"
+passed "clean keeps what download fetched while the folder of its run is there"
 
 # Models
 copy_model() {
