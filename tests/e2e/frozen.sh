@@ -105,5 +105,6 @@ call_must_succeed report
 [ -s "$run/report.html" ] || fail "no report"
 [ "$(cat "$run/status" "$run/ledger.jsonl" | grep -v finished | sha256sum)" = "$before" ] || fail "report changed the run"
 [ ! -e "$run/features/small.h5" ] || fail "report probed"
+"$refract" describe --verify "$run" >"$log" 2>&1 || { cat "$log"; fail "describe --verify of a stopped run"; }
 call_must_succeed run
 passed "report on a stopped run reports; the run then goes on"
