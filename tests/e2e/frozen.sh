@@ -53,6 +53,9 @@ flip "$work/second/model.safetensors" 2000
 expect_error 2 'model: the content' "other weights of the same shape are refused" \
   "$refract" run "$config" "${settings[@]}"
 
+expect_error 3 'second is not the model of the run' "describe --verify compares the model" \
+  "$refract" describe --verify "$run"
+
 mkdir "$work/shards"
 cp configs/demo/shards/enwiki_namespace_0_[12].jsonl.zst "$work/shards"
 shrink corpus source.from="file:$work/shards/*.jsonl.zst" train.tokens=8192
