@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "app/launch.hpp"
 #include "refract/base/build_info.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/parallel.hpp"
@@ -17,7 +18,10 @@
 #include "refract/pipeline/clean.hpp"
 #include "refract/pipeline/describe.hpp"
 #include "refract/pipeline/pipeline.hpp"
+#include "refract/pipeline/preflight.hpp"
 #include "refract/pipeline/run_folder.hpp"
+#include "refract/pipeline/run_registry.hpp"
+#include "refract/pipeline/schedule.hpp"
 #include "refract/stages/download.hpp"
 #include "refract/stages/features.hpp"
 #include "refract/stages/probe.hpp"
@@ -42,8 +46,29 @@ bool only_printed(const CommandLine& line, const RunConfig& config) {
   return line.print_config || line.dry_run;
 }
 
+// The last attempt that began to work.
+std::uint64_t attempt_of(const RunConfig& config) {
+  const auto status = read_status(run_folder(config.run, "").status());
+  return status ? status->attempt : 0;
+}
+
+// What goes on with a run must fit it: the plan of what would be refused is not printed.
+void expect_same_run_as_planned(const CommandLine& line, const RunConfig& config, Until until) {
+  const bool trains = until > Until::extract && !line.allow_numerics_change;
+  const int ranks = line.ranks > 0 ? line.ranks : 1;
+  // Within a job of many ranks the plan is made by each alone, and how many there are is not known.
+  const bool ranks_known = line.ranks > 0 || !in_launched_world();
+  expect_same_run(
+      config,
+      trains && ranks_known
+          ? static_cast<int>(
+                plan_roles(config.pipeline, ranks, usable_cores()).ranks_with(Role::train).size())
+          : 0);
+}
+
 ExitCode run_until(const CommandLine& line, Until until) {
   const RunConfig config = config_of(line);
+  if (line.dry_run) expect_same_run_as_planned(line, config, until);
   if (only_printed(line, config)) return ExitCode::ok;
   install_stop_handlers();
   Communicator world = Communicator::world();
@@ -53,11 +78,14 @@ ExitCode run_until(const CommandLine& line, Until until) {
   if (world.rank() == 0)
     say(fmt::format("refract {}: {}; run folder {}", kVersion, placement.text(thread_count()),
                     config.run));
+  const std::uint64_t before = attempt_of(config);
   const ExitCode code = collective_run(config, world,
                                        {.until = until,
                                         .command = line.command,
                                         .allow_numerics_change = line.allow_numerics_change});
-  if (world.rank() == 0 && code == ExitCode::ok && until == Until::report)
+  // A run that was finished already has said where its report is.
+  if (world.rank() == 0 && code == ExitCode::ok && until == Until::report &&
+      attempt_of(config) != before)
     say(fmt::format("report: {}", (fs::path(config.run) / config.report.file).string()));
   return code;
 }
@@ -96,6 +124,10 @@ ExitCode download_command(const CommandLine& line) {
   const RunConfig config = config_of(line);
   if (only_printed(line, config)) return ExitCode::ok;
   (void)read_model_info(model_folder(config));
+  // As long as the run's folder is there, `refract clean` keeps what was fetched for it.
+  make_folder(config.run);
+  register_more(config.data_root, config.run,
+                {plan_download(config.source, config.data_root).folder});
   const DownloadResult result = download(config.source, config.data_root, Verify::again);
   say(fmt::format("{} shard(s) in {}, {} of them fetched now; all verified", result.shards.size(),
                   result.folder.string(), result.fetched));
@@ -127,6 +159,9 @@ ExitCode describe_command(const CommandLine& line) {
 }
 
 ExitCode clean_command(const CommandLine& line) {
+  if (line.yes && line.dry_run)
+    throw ConfigError(
+        "refract clean takes --yes or --dry-run, not both: --dry-run removes nothing");
   const RunConfig config = config_of(line);
   fmt::print("{}", clean(config.data_root, line.yes));
   return ExitCode::ok;

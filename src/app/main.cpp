@@ -10,6 +10,7 @@
 #include <exception>
 #include <filesystem>
 #include <memory>
+#include <string>
 
 #include "app/launch.hpp"
 #include "refract/app/command_table.hpp"
@@ -90,8 +91,15 @@ int main(int argc, char** argv) {
     return fail(environment.get(), static_cast<int>(error.code()), error.what());
   } catch (const std::bad_alloc&) {
     return fail(environment.get(), 4,
-                "not enough memory: see `refract run --dry-run`, lower train.cache_bytes or "
-                "store.chunk_rows");
+                "not enough memory: see `refract run --dry-run`, then lower train.cache_bytes "
+                "or store.chunk_rows");
+  } catch (const std::filesystem::filesystem_error& error) {
+    const std::string path = error.path1().empty() ? "a file" : error.path1().string();
+    return fail(environment.get(), 4,
+                fmt::format("{} cannot be used: {}. Check that it is there and may be read and "
+                            "written by this user.",
+                            path, error.code().message())
+                    .c_str());
   } catch (const std::exception& error) {
     return fail(environment.get(), 4, error.what());
   }

@@ -327,7 +327,7 @@ void Coordinator::write_store_manifest() {
   const RunConfig& config = session_.config();
   StoreManifest manifest{.model_name = session_.folder().model_name(),
                          .model_version = session_.inputs().model_digest,
-                         .files_processed = session_.shard_names(),
+                         .files_processed = session_.admitted(),
                          .hooks = {},
                          .dtype = dtype_from_name(config.store.dtype),
                          .row_rule = config.rows.take,

@@ -29,7 +29,7 @@ std::uint64_t kept_exports(const KeepRule& rule, std::uint64_t visits) {
   switch (rule.kind) {
     case KeepRule::Kind::spread: return std::min(visits, KeepRule::kSpread);
     case KeepRule::Kind::last: return std::min(visits, rule.n);
-    case KeepRule::Kind::every: return visits / rule.n + 1;  // and the newest
+    case KeepRule::Kind::every: return visits / rule.n;
     case KeepRule::Kind::all: break;
   }
   return visits;

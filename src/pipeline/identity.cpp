@@ -82,6 +82,27 @@ std::string first_difference(const RunConfig& frozen, const RunConfig& now, Depe
   return "";
 }
 
+std::string frozen_difference(const RunConfig& frozen, const RunConfig& now, bool stored,
+                              bool trained) {
+  std::string difference = stored ? first_difference(frozen, now, Depends::store) : "";
+  if (difference.empty() && trained) difference = first_difference(frozen, now, Depends::training);
+  return difference;
+}
+
+ConfigError other_configuration(const fs::path& run, const std::string& difference) {
+  return ConfigError(
+      "the run in {} was started with another configuration: {}. Give this one another folder "
+      "(--set run=...), or go back to the old setting.",
+      run.string(), difference);
+}
+
+ConfigError other_numerics(const fs::path& run, const std::string& difference) {
+  return ConfigError(
+      "the run in {} was trained with other numerics: {}. Its bytes would differ from a run never "
+      "stopped: start it as before, or go on all the same with --allow-numerics-change.",
+      run.string(), difference);
+}
+
 std::string first_difference(const DownloadPlan& frozen, const DownloadPlan& now) {
   if (frozen.digest == now.digest && frozen.shards.size() == now.shards.size()) return "";
   for (std::size_t i = 0; i < std::max(frozen.shards.size(), now.shards.size()); ++i) {

@@ -80,10 +80,8 @@ void check_model_setting(const RunConfig& c) {
     throw ConfigError("{}: model is '{}', a path; write file:{}", where_given(c, "model"), c.model,
                       with_home(c.model).string());
   if (!is_hub_name(hub.id) || !is_revision(hub.revision))
-    throw ConfigError(
-        "{}: model is '{}'; expected file:<folder>, or <owner>/<name>[@revision] as on Hugging "
-        "Face",
-        where_given(c, "model"), c.model);
+    throw ConfigError("{}: model is '{}'; expected file:<folder>, or <owner>/<name>[@revision]",
+                      where_given(c, "model"), c.model);
 }
 
 std::filesystem::path model_folder(const RunConfig& c) {

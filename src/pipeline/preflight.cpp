@@ -10,7 +10,9 @@
 #include "refract/base/file.hpp"
 #include "refract/order/row_rule.hpp"
 #include "refract/pipeline/disk_plan.hpp"
+#include "refract/pipeline/identity.hpp"
 #include "refract/pipeline/ledger.hpp"
+#include "refract/pipeline/numerics.hpp"
 #include "refract/pipeline/run_folder.hpp"
 
 namespace refract {
@@ -143,6 +145,29 @@ KnownBefore check_before_start(const RunConfig& config, const DownloadPlan& corp
   if (known.corpus_rows && !trained) check_rows(config, *known.corpus_rows);
   check_quota(config, known.model, corpus);
   return known;
+}
+
+void expect_same_run(const RunConfig& config, int training_ranks) {
+  const RunFolder named = run_folder(config.run, "");
+  std::error_code ignored;
+  if (!fs::exists(named.run_yaml(), ignored)) return;
+  const RunState state = read_ledger(named.ledger());
+  const FrozenRun frozen = read_frozen(named.run_yaml());
+  const fs::path calibration = run_folder(config.run, frozen.inputs.model_name).calibration();
+  const bool stored = fs::exists(calibration, ignored) || !state.calibration.empty();
+  std::string difference = frozen_difference(frozen.config, config, stored, false);
+  if (difference.empty() && stored) {
+    const std::optional<DownloadPlan> corpus = read_corpus(named.corpus());
+    const DownloadPlan now = plan_download(config.source, config.data_root, Digests::known);
+    if (corpus && !now.digest.empty()) difference = first_difference(*corpus, now);
+    if (!difference.empty()) difference = fmt::format("source.from: {}", difference);
+  }
+  const bool trained = !state.checkpoints.empty();
+  if (difference.empty()) difference = frozen_difference(frozen.config, config, false, trained);
+  if (!difference.empty()) throw other_configuration(config.run, difference);
+  if (!trained || training_ranks == 0) return;
+  difference = training_difference(frozen.numerics, current_numerics(config, training_ranks));
+  if (!difference.empty()) throw other_numerics(config.run, difference);
 }
 
 }  // namespace refract

@@ -198,8 +198,7 @@ void describe(Fields& f, SaeConfig& c) {
 
 void describe(Fields& f, CheckpointConfig& c) {
   f.field("keep", c.keep,
-          {.help = "SAELens folders kept: spread (32, evenly over the run) | all | N (the last N) "
-                   "| every m"});
+          {.help = "SAELens folders kept: spread (32, evenly) | all | N (the last N) | every m"});
   f.field("every_s", c.every_s, {.help = "also within a chunk", .unit = "s", .at_least = 1});
 }
 
@@ -323,7 +322,8 @@ void check_order(const RunConfig& c) {
                       error.what(), where_given(c, "store.chunk_rows"),
                       where_given(c, "store.block_rows"), where_given(c, "train.batch_rows"));
   }
-  at_key(c, "train.tokens", [&] { (void)SampleOrder(order_rule(c), wanted_rows(c)); });
+  const std::uint64_t wanted = wanted_rows(c);
+  at_key(c, "train.tokens", [&] { (void)SampleOrder(order_rule(c), wanted); });
 }
 
 // What download and tokenize need.
@@ -415,8 +415,7 @@ RunConfig load_run_config(const std::string& file, const std::vector<std::string
   const std::string text = read_configuration_file(file);
   if (text.starts_with(kFrozenHead))
     throw ConfigError(
-        "{} is the frozen configuration of a run, written by refract; give the file that the run "
-        "was started with",
+        "{} is the frozen configuration of a run; give the file that the run was started with",
         file);
   RunConfig config;
   config.origins = read_yaml_text(text, file, overrides, [&](Fields& f) { describe(f, config); });

@@ -33,12 +33,10 @@ std::optional<RegisteredRun> run_from(const Json& line) {
   return run;
 }
 
-}  // namespace
+enum class Named { only, also };
 
-fs::path run_registry(const fs::path& data_root) { return data_root / "runs.jsonl"; }
-
-void register_run(const fs::path& data_root, const fs::path& run,
-                  const std::vector<fs::path>& folders, const std::function<void()>& idle) {
+void add_line(const fs::path& data_root, const fs::path& run, const std::vector<fs::path>& folders,
+              Named named, const std::function<void()>& idle) {
   const fs::path root = absolute_name(data_root), registry = run_registry(root);
   RegisteredRun now{absolute_name(run), {}};
   for (const fs::path& folder : folders) {
@@ -47,15 +45,31 @@ void register_run(const fs::path& data_root, const fs::path& run,
                    root.string());
     now.folders.push_back(below.generic_string());
   }
-  std::ranges::sort(now.folders);
   make_folder(root);
   const Claim claim = Claim::wait_for(claim_name(registry), job_name(), idle);
   const std::vector<RegisteredRun> known = registered_runs(root);
-  if (std::ranges::any_of(known, [&](const RegisteredRun& before) {
-        return before.run == now.run && before.folders == now.folders;
-      }))
-    return;
+  const auto before = std::ranges::find(known, now.run, &RegisteredRun::run);
+  if (named == Named::also && before != known.end())
+    now.folders.insert(now.folders.end(), before->folders.begin(), before->folders.end());
+  std::ranges::sort(now.folders);
+  const auto twice = std::ranges::unique(now.folders);
+  now.folders.erase(twice.begin(), twice.end());
+  if (before != known.end() && before->folders == now.folders) return;
   AppendLog(registry).append(Json{{"run", now.run.string()}, {"folders", now.folders}}.dump());
+}
+
+}  // namespace
+
+fs::path run_registry(const fs::path& data_root) { return data_root / "runs.jsonl"; }
+
+void register_run(const fs::path& data_root, const fs::path& run,
+                  const std::vector<fs::path>& folders, const std::function<void()>& idle) {
+  add_line(data_root, run, folders, Named::only, idle);
+}
+
+void register_more(const fs::path& data_root, const fs::path& run,
+                   const std::vector<fs::path>& folders, const std::function<void()>& idle) {
+  add_line(data_root, run, folders, Named::also, idle);
 }
 
 std::vector<RegisteredRun> registered_runs(const fs::path& data_root) {

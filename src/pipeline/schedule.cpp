@@ -64,8 +64,8 @@ RolePlan split_by_counts(const PipelineConfig& c, int ranks) {
   for (const auto& [role, count] : counts) {
     if (count == 0)
       throw ConfigError(
-          "pipeline.{}_ranks is 0 while others are given. Give all four, or none (then refract "
-          "chooses).",
+          "pipeline.{}_ranks is 0 while others are given. Give all four, or none: then refract "
+          "chooses them.",
           name(role));
     sum += count;
     for (std::uint32_t i = 0; i < count; ++i) plan.roles.push_back({role});
@@ -129,8 +129,11 @@ std::string ranges(const std::vector<int>& ranks) {
 
 std::string print_roles(const RolePlan& plan) {
   std::string text = fmt::format("  layout     {}\n", plan.split ? "split" : "fused");
-  for (const Role role : kAllRoles)
-    text += fmt::format("  {:<10} ranks {}\n", name(role), ranges(plan.ranks_with(role)));
+  for (const Role role : kAllRoles) {
+    const std::vector<int> ranks = plan.ranks_with(role);
+    text += fmt::format("  {:<10} {} {}\n", name(role), ranks.size() == 1 ? "rank" : "ranks",
+                        ranges(ranks));
+  }
   return text;
 }
 

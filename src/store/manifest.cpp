@@ -55,9 +55,8 @@ std::string manifest_text(const StoreManifest& manifest, std::string_view last_u
   text += manifest.hooks.empty() ? "hooks: []\n" : "hooks:\n";
   for (const HookColumn& hook : manifest.hooks)
     fmt::format_to(out, "  - {{name: {}, d_in: {}}}\n", yaml_text(hook.name), hook.d_in);
-  text += manifest.files_processed.empty() ? "files_processed: []\n" : "files_processed:\n";
-  for (const std::string& file : manifest.files_processed)
-    fmt::format_to(out, "  - {}\n", yaml_text(file));
+  fmt::format_to(out, "files_processed: {}\nfiles: {}\n", manifest.files_processed,
+                 yaml_text("../corpus.json"));
   return text;
 }
 

@@ -25,6 +25,9 @@ diff "$work/roomy.sums" "$work/tight.sums" || fail "a small ring changes what is
 passed "the same SAEs and the same features as with room for all"
 grep -q '"chunk":0,.*"evicted":true' "$run"/*_activations/chunks.jsonl || fail "chunks.jsonl does not list the evicted chunk"
 
+"$refract" describe --verify "$run" >"$log" 2>&1 || { cat "$log"; fail "describe --verify misses an evicted chunk"; }
+passed "describe --verify knows what was evicted"
+
 used=$(du -sb "$work/tight" | cut -f1)
 [ "$used" -le $((70 * 1024 * 1024)) ] || fail "$used bytes on disk exceed the quota"
 passed "$used bytes on disk at the end"

@@ -22,6 +22,20 @@ expect_error 2 'tokens.context: was' "another context length" \
   "$refract" run "$config" "${settings[@]}" --set tokens.context=128
 expect_error 2 'training ranks: were 1, are now 2' "another number of ranks under fast" \
   "$refract" run "$config" "${settings[@]}" --ranks 2 --set report.file=other.html
+"$refract" run "$config" "${settings[@]}" --dry-run >"$log" || fail "the dry run of a run as it was started"
+for setting in saes.0.k=9 tokens.context=128; do
+  expect_error 2 '.*' "$setting" "$refract" run "$config" "${settings[@]}" --set $setting
+  cp "$work/error.err" "$work/of_the_run"
+  expect_error 2 'was started with another configuration' "$setting, in the dry run" \
+    "$refract" run "$config" "${settings[@]}" --set $setting --dry-run
+  cmp "$work/error.err" "$work/of_the_run" || fail "the dry run says it in other words"
+done
+expect_error 2 'training ranks: were 1, are now 2' "another number of ranks, in the dry run" \
+  "$refract" run "$config" "${settings[@]}" --ranks 2 --dry-run
+"$refract" run "$config" "${settings[@]}" --ranks 2 --dry-run --allow-numerics-change >"$log" ||
+  fail "the dry run of a change of numerics that is allowed"
+call_must_succeed run
+grep -c 'report.html' "$log" | grep -qx 1 || fail "a finished run names its report other than once"
 [ "$(cat "$run/status")" = "$before" ] || fail "a refused start changed the status to '$(cat "$run/status")'"
 passed "a refused start leaves the status alone"
 
@@ -39,6 +53,9 @@ flip "$work/second/model.safetensors" 2000
 expect_error 2 'model: the content' "other weights of the same shape are refused" \
   "$refract" run "$config" "${settings[@]}"
 
+expect_error 3 'second is not the model of the run' "describe --verify compares the model" \
+  "$refract" describe --verify "$run"
+
 mkdir "$work/shards"
 cp configs/demo/shards/enwiki_namespace_0_[12].jsonl.zst "$work/shards"
 shrink corpus source.from="file:$work/shards/*.jsonl.zst" train.tokens=8192
@@ -47,6 +64,8 @@ status_is 'done pid-[0-9]+ [0-9]+ 0 extract'
 cp configs/demo/shards/enwiki_namespace_0_0.jsonl.zst "$work/shards"
 expect_error 2 'source.from: shard 1 of 2 was enwiki_namespace_0_1' "another corpus is refused, and the shard named" \
   "$refract" run "$config" "${settings[@]}"
+expect_error 2 'source.from: shard 1 of 2 was enwiki_namespace_0_1' "another corpus, in the dry run" \
+  "$refract" run "$config" "${settings[@]}" --dry-run
 rm "$work/shards/enwiki_namespace_0_0.jsonl.zst"
 call_must_succeed run
 passed "with the corpus as it was the run goes on"
@@ -89,5 +108,6 @@ call_must_succeed report
 [ -s "$run/report.html" ] || fail "no report"
 [ "$(cat "$run/status" "$run/ledger.jsonl" | grep -v finished | sha256sum)" = "$before" ] || fail "report changed the run"
 [ ! -e "$run/features/small.h5" ] || fail "report probed"
+"$refract" describe --verify "$run" >"$log" 2>&1 || { cat "$log"; fail "describe --verify of a stopped run"; }
 call_must_succeed run
 passed "report on a stopped run reports; the run then goes on"

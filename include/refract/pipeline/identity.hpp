@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "refract/base/error.hpp"
 #include "refract/pipeline/run_config.hpp"
 #include "refract/stages/download.hpp"
 
@@ -29,6 +30,15 @@ enum class Depends { store, training };
 // "train.clip: was 1, is now 2" for the first setting of that kind that differs, or empty.
 [[nodiscard]] std::string first_difference(const RunConfig& frozen, const RunConfig& now,
                                            Depends depends);
+// Of what is frozen by now: of the store's settings when the store exists (`stored`), of training's
+// when a checkpoint does (`trained`); or empty.
+[[nodiscard]] std::string frozen_difference(const RunConfig& frozen, const RunConfig& now,
+                                            bool stored, bool trained);
+// What a start with such a difference is refused with, by the dry run as by the run.
+[[nodiscard]] ConfigError other_configuration(const std::filesystem::path& run,
+                                              const std::string& difference);
+[[nodiscard]] ConfigError other_numerics(const std::filesystem::path& run,
+                                         const std::string& difference);
 // "shard b.jsonl is new" for the first shard that differs by name, size or content, or empty.
 [[nodiscard]] std::string first_difference(const DownloadPlan& frozen, const DownloadPlan& now);
 // corpus.json of a run: what the frozen corpus consists of, so that a difference can be named.

@@ -41,4 +41,9 @@ struct KnownBefore {
 KnownBefore check_before_start(const RunConfig& config, const DownloadPlan& corpus,
                                Asks asks = Asks::everything);
 
+// For the dry run: ConfigError when the run's folder holds a run of other settings, or of another
+// corpus, with the words of the run's refusal; a corpus is compared where the digests of its shards
+// are known. training_ranks: of the start that is planned, 0 where numerics are not to be compared.
+void expect_same_run(const RunConfig& config, int training_ranks);
+
 }  // namespace refract

@@ -23,6 +23,12 @@ void register_run(const std::filesystem::path& data_root, const std::filesystem:
                   const std::vector<std::filesystem::path>& folders,
                   const std::function<void()>& idle = {});
 
+// What a command that does not know all folders of the run uses: added to those that the run names
+// already, which stay named.
+void register_more(const std::filesystem::path& data_root, const std::filesystem::path& run,
+                   const std::vector<std::filesystem::path>& folders,
+                   const std::function<void()>& idle = {});
+
 // Every run that registered, also of folders that no longer exist. Empty where none ever did.
 // DataError names the line that cannot be read (a torn last one is passed over).
 [[nodiscard]] std::vector<RegisteredRun> registered_runs(const std::filesystem::path& data_root);

@@ -31,7 +31,7 @@ struct SealedChunk {
 
 struct StoreManifest {
   std::string model_name, model_version;
-  std::vector<std::string> files_processed;
+  std::uint64_t files_processed = 0;  // shards read so far; corpus.json of the run lists them all
   std::vector<HookColumn> hooks;
   DType dtype = DType::f32;
   std::string row_rule;  // "all", "last", ...

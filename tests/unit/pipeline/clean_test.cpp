@@ -96,6 +96,20 @@ TEST_F(DataRoot, finds_contexts_that_a_run_no_longer_names) {
   EXPECT_EQ(leftovers(), std::vector<std::string>{"tokens/one/contexts-one"});
 }
 
+TEST_F(DataRoot, keeps_what_a_run_names_and_what_was_fetched_for_it) {
+  put("shards/fetched/a.jsonl");
+  EXPECT_EQ(leftovers(), std::vector<std::string>{"shards/fetched"});
+
+  register_more(root_, scratch_ / "runs" / "one", {root_ / "shards" / "fetched"});
+  (void)clean(root_, true);
+
+  for (const char* kept : {"shards/fetched/a.jsonl", "shards/one/a.jsonl", "tokens/one/a.h5"})
+    EXPECT_TRUE(is_there(kept)) << kept;
+  register_run(root_, scratch_ / "runs" / "one", {root_ / "shards" / "one"});
+  EXPECT_EQ(leftovers(), (std::vector<std::string>{"shards/fetched", "tokens/one"}))
+      << "what a run no longer names stays named";
+}
+
 TEST_F(DataRoot, finds_parts_and_claims_of_the_dead_and_keeps_those_of_the_living) {
   put("tokens/one/b.h5.part");
   put("shards/two/b.jsonl.part");

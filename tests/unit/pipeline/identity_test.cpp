@@ -57,6 +57,17 @@ TEST(Identity, names_the_setting_that_differs_from_the_frozen_one) {
   EXPECT_EQ(difference("train.clip=2", Depends::training), "train.clip: was 1, is now 2");
 }
 
+TEST(Identity, freezes_settings_when_something_depends_on_them) {
+  const RunConfig frozen = demo(), store = demo({"tokens.context=128"}), sae = demo({"saes.0.k=9"});
+
+  EXPECT_EQ(frozen_difference(frozen, store, false, false), "");
+  EXPECT_EQ(frozen_difference(frozen, store, true, false), "tokens.context: was 256, is now 128");
+  EXPECT_EQ(frozen_difference(frozen, sae, true, false), "");
+  EXPECT_EQ(frozen_difference(frozen, sae, true, true),
+            first_difference(frozen, sae, Depends::training));
+  EXPECT_EQ(frozen_difference(frozen, frozen, true, true), "");
+}
+
 TEST(Identity, each_part_of_the_analysis_has_its_own_settings) {
   const RunConfig base = demo(), other = demo({"report.file=other.html"});
 

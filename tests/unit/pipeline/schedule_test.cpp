@@ -247,6 +247,8 @@ TEST(RolePlan, prints_ranks_as_ranges) {
   EXPECT_NE(print_roles(plan).find("train      ranks 0-2 4\n"), std::string::npos)
       << print_roles(plan);
   EXPECT_LT(print_roles(plan_roles({}, 512, 512)).size(), 200u);
+  const std::string one = print_roles(plan_roles({}, 1, 1));
+  EXPECT_NE(one.find("train      rank 0\n"), std::string::npos) << one;
 }
 
 TEST(RolePlan, gives_every_role_to_every_rank_when_fused) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "unit/store/chunk_fixture.hpp"
 #include "unit/store/scratch_folder.hpp"
 
@@ -15,7 +17,7 @@ TEST(Manifest, tells_model_version_last_update_and_files_processed) {
   StoreManifest manifest;
   manifest.model_name = "openai/gpt2 \"small\"";
   manifest.model_version = "main@1234";
-  manifest.files_processed = {"enwiki_namespace_0_0.jsonl.zst"};
+  manifest.files_processed = 3;
   manifest.hooks = {{"blocks.4.hook_resid_post", 64}};
   manifest.chunks = 2;
   manifest.rows = 150;
@@ -24,9 +26,22 @@ TEST(Manifest, tells_model_version_last_update_and_files_processed) {
 
   for (const char* part :
        {"model_name: \"openai/gpt2 \\\"small\\\"\"\n", "model_version: \"main@1234\"\n",
-        "last_updated: \"2026-01-01T00:00:00Z\"\n", "  - \"enwiki_namespace_0_0.jsonl.zst\"\n",
-        "chunks: 2\nrows: 150\n", "version: 2\n"})
+        "last_updated: \"2026-01-01T00:00:00Z\"\n",
+        "files_processed: 3\nfiles: \"../corpus.json\"\n", "chunks: 2\nrows: 150\n",
+        "version: 2\n"})
     expect_contains(text, part);
+}
+
+TEST(Manifest, has_as_many_lines_for_a_million_files_as_for_one) {
+  StoreManifest one, million;
+  one.files_processed = 1;
+  million.files_processed = million.chunks = 1'000'000;
+
+  const auto lines = [](const StoreManifest& manifest) {
+    return std::ranges::count(manifest_text(manifest, "2026-01-01T00:00:00Z"), '\n');
+  };
+
+  EXPECT_EQ(lines(one), lines(million));
 }
 
 TEST(Manifest, is_replaced_as_a_whole) {
