@@ -65,22 +65,8 @@ bool store_exists(const RunFolder& folder, const RunState& state) {
   return fs::exists(folder.calibration()) || !state.calibration.empty();
 }
 
-std::string settings_difference(const FrozenRun& frozen, const RunConfig& config,
-                                const RunFolder& folder, const RunState& state) {
-  std::string difference;
-  if (store_exists(folder, state))
-    difference = first_difference(frozen.config, config, Depends::store);
-  if (difference.empty() && !state.checkpoints.empty())
-    difference = first_difference(frozen.config, config, Depends::training);
-  return difference;
-}
-
 void refuse_difference(const RunFolder& folder, const std::string& difference) {
-  if (difference.empty()) return;
-  throw ConfigError(
-      "the run in {} was started with another configuration: {}. Give this one another folder "
-      "(--set run=...), or go back to the old setting.",
-      folder.root.string(), difference);
+  if (!difference.empty()) throw other_configuration(folder.root, difference);
 }
 
 // Whole as far as that costs little: the rows that everything rests on, and what is derived last.
@@ -171,14 +157,12 @@ bool Attempt::already_done(const RunState& state) const {
 // What has been computed must fit what is asked for now. What nothing depends on yet may change.
 void Attempt::expect_same_settings(const RunState& state) const {
   if (!frozen_) return;
-  refuse_difference(folder(), settings_difference(*frozen_, config(), folder(), state));
+  refuse_difference(folder(),
+                    frozen_difference(frozen_->config, config(), store_exists(folder(), state),
+                                      !state.checkpoints.empty()));
   if (state.checkpoints.empty() || options_.allow_numerics_change) return;
   const std::string changed = training_difference(frozen_->numerics, numerics());
-  if (!changed.empty())
-    throw ConfigError(
-        "the run in {} was trained with other numerics: {}. Its bytes would differ from a run "
-        "never stopped: start it as before, or go on all the same with --allow-numerics-change.",
-        folder().root.string(), changed);
+  if (!changed.empty()) throw other_numerics(folder().root, changed);
 }
 
 void Attempt::expect_same_inputs(const RunState& state) const {
@@ -373,7 +357,8 @@ void collective_report(const RunConfig& config, Communicator& world) {
     const RunState state = read_ledger(folder.ledger());
     if (fs::exists(folder.run_yaml()))
       refuse_difference(folder,
-                        settings_difference(read_frozen(folder.run_yaml()), config, folder, state));
+                        frozen_difference(read_frozen(folder.run_yaml()).config, config,
+                                          store_exists(folder, state), !state.checkpoints.empty()));
     Ledger ledger(folder.ledger(), [&] { expect_own(claim.mark()); });
     report_run(config, folder, ledger, report_facts(config, ledger.state()));
   }

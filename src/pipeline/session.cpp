@@ -214,13 +214,6 @@ std::uint64_t Session::corpus_bytes() const {
                                     static_cast<double>(first_window_rows_));
 }
 
-std::vector<std::string> Session::shard_names() const {
-  std::vector<std::string> names;
-  for (std::size_t s = 0; s < corpus_->shards(); ++s)
-    names.push_back(tokenize_plan_.shards[s].name);
-  return names;
-}
-
 void Session::add_window(std::uint32_t first_shard, std::uint32_t last_shard) {
   std::vector<ContextRef> contexts;
   for (std::uint32_t shard = first_shard; shard < last_shard; ++shard) {

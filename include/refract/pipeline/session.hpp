@@ -81,7 +81,6 @@ class Session {
   // Bytes of shards and tokens that the run keeps on disk; estimated from the first window while
   // the corpus streams, so that it is the same whenever it is asked for.
   [[nodiscard]] std::uint64_t corpus_bytes() const;
-  [[nodiscard]] std::vector<std::string> shard_names() const;  // of admitted shards
 
   // Calibration and held-out rows: made once by the ranks that extract, then read by all. What is
   // there is verified, and made again where it is damaged. true when anything was made.
