@@ -71,6 +71,7 @@ std::string sha256_of_file(const std::filesystem::path& path, const std::functio
     refract::tick();
     if (tick) tick();
   }
+  if (file.bad()) throw_file_error("reading", path, errno);
   return sha.hex();
 }
 

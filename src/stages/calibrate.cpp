@@ -8,6 +8,7 @@
 #include "refract/base/parallel.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/base/random.hpp"
+#include "refract/base/stop.hpp"
 
 namespace refract {
 namespace {
@@ -194,6 +195,22 @@ CalibrationPlan plan_calibration(const CalibrationConfig& config, TokenCorpus& c
   return plan;
 }
 
+// Work that any rank may drop: the others learn of it after theirs, and StopRequested leaves on all
+// of them or on none.
+template <typename Work>
+void collective_droppable(Communicator& ranks, Work&& work) {
+  bool dropped = false;
+  try {
+    const Droppable droppable;
+    stop_point();
+    work();
+  } catch (const StopRequested&) {
+    dropped = true;
+  }
+  if (ranks.all_reduce_max(dropped || stop_requested() ? 1 : 0) != 0)
+    throw StopRequested("stopped by a signal; start again to go on");
+}
+
 }  // namespace
 
 CalibrationData collective_calibrate(const CalibrationConfig& config, const LanguageModel& model,
@@ -214,7 +231,10 @@ CalibrationData collective_calibrate(const CalibrationConfig& config, const Lang
              rank = static_cast<std::size_t>(ranks.rank());
   for (std::size_t first = 0; first < plan.parts.size(); first += size) {
     BlockRows mine;
-    if (first + rank < plan.parts.size()) mine = computer.compute(plan.parts[first + rank], stream);
+    collective_droppable(ranks, [&] {
+      if (first + rank < plan.parts.size())
+        mine = computer.compute(plan.parts[first + rank], stream);
+    });
     mine.activations.resize(hooks.size());
     for (std::size_t h = 0; h < hooks.size(); ++h) {
       const std::vector<float> round =
@@ -228,13 +248,15 @@ CalibrationData collective_calibrate(const CalibrationConfig& config, const Lang
   }
   progress.finish();
   CalibrationData data;
-  for (std::size_t h = 0; root && h < hooks.size(); ++h) {
-    HookCalibration hook =
-        measure_hook(name(hooks[h]), TensorView<const float>(x[h].data(), Shape{plan.rows, d}),
-                     special, sink_ratio);
-    hook.tokens = plan.tokens;
-    data.hooks.push_back(std::move(hook));
-  }
+  for (std::size_t h = 0; h < hooks.size(); ++h)
+    collective_droppable(ranks, [&] {
+      if (!root) return;
+      HookCalibration hook =
+          measure_hook(name(hooks[h]), TensorView<const float>(x[h].data(), Shape{plan.rows, d}),
+                       special, sink_ratio);
+      hook.tokens = plan.tokens;
+      data.hooks.push_back(std::move(hook));
+    });
   return data;
 }
 

@@ -159,9 +159,6 @@ TokenizedShard tokenize_shard(const TokenizePlan& plan, std::size_t i, const Tok
     append(data, documents[d], tokens[d]);
     tokens[d] = {};
   }
-  result.special_in_text = static_cast<std::uint64_t>(
-      std::count_if(data.ids.begin(), data.ids.end(),
-                    [&](std::uint32_t id) { return tokenizer.is_special(id); }));
   result.documents = data.documents();
   result.tokens = data.ids.size();
   write_token_shard(result.path, data, parents, claim.mark());

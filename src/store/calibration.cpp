@@ -37,7 +37,7 @@ const HookCalibration& CalibrationData::of(std::string_view hook) const {
   }
   throw DataError(
       "calibration has no hook {}; it has: {}. Name one of these, or begin a new store with the "
-      "hook in extract.hooks",
+      "hook in hooks",
       hook, fmt::join(names, ", "));
 }
 

@@ -76,8 +76,7 @@ std::size_t ChunkReader::hook_index(std::string_view hook) const {
     names.push_back(spec().hooks[i].name);
   }
   throw DataError(
-      "{} has no hook {}; it has: {}. Name one of these, or extract again with the hook in "
-      "extract.hooks",
+      "{} has no hook {}; it has: {}. Name one of these, or extract again with the hook in hooks",
       path().string(), hook, fmt::join(names, ", "));
 }
 
@@ -123,13 +122,6 @@ std::vector<std::uint8_t> ChunkReader::read_excluded(std::size_t hook, std::uint
 
 std::uint64_t ChunkReader::compute_checksum(std::uint64_t block) const {
   return checksum_of_block(open_->file, open_->layout, block);
-}
-
-std::vector<std::uint64_t> ChunkReader::bad_blocks() const {
-  std::vector<std::uint64_t> bad;
-  for (std::uint64_t block = 0; block < blocks(); ++block)
-    if (compute_checksum(block) != block_checksums()[block]) bad.push_back(block);
-  return bad;
 }
 
 void ChunkReader::verify_blocks(std::uint64_t first, std::uint64_t count) const {

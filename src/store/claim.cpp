@@ -271,6 +271,30 @@ std::optional<Made> make(const fs::path& file, std::string_view job, bool locks)
   throw_file_error("claiming", file, error);
 }
 
+bool is_own_name(std::string_view name, std::string_view claim) {
+  constexpr std::size_t kTokenDigits = 16;
+  return name.size() == claim.size() + 1 + kTokenDigits && name.starts_with(claim) &&
+         name[claim.size()] == '.' &&
+         name.find_first_not_of("0123456789abcdef", claim.size() + 1) == std::string_view::npos;
+}
+
+// What killed processes left beside the claim, by its owner: while another has the claim, a name
+// of its own may hold the stale file that it is about to judge again.
+void remove_leftovers(const fs::path& file) {
+  const Record self = own_record("");
+  const std::string claim = file.filename();
+  std::error_code none;
+  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  for (fs::directory_iterator entry(folder, none), end; !none && entry != end;
+       entry.increment(none)) {
+    if (!is_own_name(entry->path().filename().native(), claim)) continue;
+    const File open(::open(entry->path().c_str(), O_RDONLY | O_CLOEXEC));
+    if (!open.is_open()) continue;
+    const Record owner = record_from(read_open(open.number()));
+    if (same_machine(owner, self) && is_gone(owner)) ::unlink(entry->path().c_str());
+  }
+}
+
 // The present owner's file, judged by what is seen of it over time.
 class Watch {
  public:
@@ -357,16 +381,20 @@ enum class Living { refuses, is_waited_for };
 std::optional<Made> take(const fs::path& file, std::string_view job, Living living,
                          std::string& owner, const std::function<void()>& idle,
                          const ClaimTimes& times) {
+  const auto taken = [&file](std::optional<Made>&& made) {
+    remove_leftovers(file);
+    return std::move(made);
+  };
   if (file.has_parent_path()) make_folder(file.parent_path());
   const std::chrono::duration<double> pause(std::min(kLongestPause_s, times.beat_s / 4));
   Watch watch(file, times);
   while (true) {
     switch (watch.look()) {
       case Watch::Verdict::absent:
-        if (auto made = make(file, job, times.locks)) return made;
+        if (auto made = make(file, job, times.locks)) return taken(std::move(made));
         continue;
       case Watch::Verdict::stale:
-        if (auto made = watch.take_over(job)) return made;
+        if (auto made = watch.take_over(job)) return taken(std::move(made));
         break;
       case Watch::Verdict::living:
         owner = watch.owner();

@@ -8,8 +8,11 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <map>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <unordered_map>
 #include <vector>
 
 #include "refract/base/activity.hpp"
@@ -23,6 +26,7 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
+constexpr std::size_t kLogPieceBytes = std::size_t{64} << 10;
 constexpr std::int64_t kSecond_ns = 1'000'000'000;
 constexpr std::int64_t kSettled_ns =
     kSecond_ns / 10;  // the clock that stamps files ticks at 100 Hz
@@ -60,6 +64,11 @@ bool is_settled(const Stamp& stamp) {
   return nanoseconds(now) - std::max(stamp.mtime_ns, stamp.ctime_ns) > kSettled_ns;
 }
 
+struct Closed {
+  int descriptor;
+  ~Closed() { ::close(descriptor); }
+};
+
 struct Digested {
   std::string sha256, key;
 };
@@ -67,10 +76,7 @@ struct Digested {
 Digested digest(const fs::path& file, const std::function<void()>& tick) {
   const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) throw DataError("cannot read {}: {}", file.string(), std::strerror(errno));
-  const struct Closed {
-    int descriptor;
-    ~Closed() { ::close(descriptor); }
-  } closed{descriptor};
+  const Closed closed{descriptor};
   struct stat before {
   }, after{};
   ::fstat(descriptor, &before);
@@ -120,33 +126,104 @@ bool take(const ordered_json& line, const char* name, T& to) {
 
 }  // namespace
 
-FileDigests::FileDigests(const std::filesystem::path& data_root)
-    : log_(data_root / "digests.jsonl") {
-  std::error_code ignored;
-  if (!fs::exists(log_, ignored)) return;
-  const std::string text = read_file(log_);
-  for (std::size_t begin = 0, end; begin < text.size(); begin = end + 1) {
-    end = std::min(text.find('\n', begin), text.size());
-    const auto line =
-        ordered_json::parse(std::string_view(text).substr(begin, end - begin), nullptr, false);
+// One for each path, until the process ends.
+class FileDigests::Log {
+ public:
+  static Log& of(const fs::path& path) {
+    static std::mutex mutex;
+    static std::map<fs::path, Log> logs;
+    const fs::path key = fs::absolute(path).lexically_normal();
+    const std::lock_guard lock(mutex);
+    return logs.try_emplace(key, key).first->second;
+  }
+  explicit Log(fs::path path) : path_(std::move(path)) {}
+
+  // Takes in what was appended since; everything, where the last line that was read does not stand
+  // where it stood (the log was removed or replaced).
+  void refresh() {
+    const std::lock_guard lock(mutex_);
+    std::string text = bytes_from(end_ - last_line_.size());
+    if (text.starts_with(last_line_)) {
+      text.erase(0, last_line_.size());
+    } else {
+      known_.clear();
+      last_line_.clear();
+      end_ = 0;
+      text = bytes_from(0);
+    }
+    for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos;
+         begin = end + 1) {
+      last_line_ = text.substr(begin, end + 1 - begin);
+      end_ += last_line_.size();
+      take_in(last_line_);
+    }
+  }
+
+  [[nodiscard]] std::string known(const std::string& key) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = known_.find(key);
+    return found == known_.end() ? "" : found->second;
+  }
+
+  // Where the line cannot be written the file is read again another time: that costs time, and
+  // nothing else.
+  void keep(const std::string& key, const std::string& sha256) {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = known_.find(key); found != known_.end() && found->second == sha256)
+      return;
+    known_.insert_or_assign(key, sha256);
+    std::error_code none;
+    fs::create_directories(path_.parent_path(), none);
+    append_line(path_, fmt::format(R"({{{},"sha256":"{}"}})", key, sha256));
+  }
+
+ private:
+  // To the end of the log; empty where there is none.
+  [[nodiscard]] std::string bytes_from(std::uint64_t offset) const {
+    const int file = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+    if (file < 0 && (errno == ENOENT || errno == ENOTDIR)) return "";
+    if (file < 0) throw_file_error("reading", path_, errno);
+    const Closed closed{file};
+    std::string bytes;
+    std::vector<char> piece(kLogPieceBytes);
+    while (true) {
+      const ssize_t got =
+          ::pread(file, piece.data(), piece.size(), static_cast<off_t>(offset + bytes.size()));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) throw_file_error("reading", path_, errno);
+      if (got == 0) return bytes;
+      bytes.append(piece.data(), static_cast<std::size_t>(got));
+    }
+  }
+
+  void take_in(std::string_view text) {
+    const auto line = ordered_json::parse(text, nullptr, false);
     Stamp stamp;
     if (!line.is_object() || !take(line, "device", stamp.device) ||
         !take(line, "inode", stamp.inode) || !take(line, "size", stamp.size) ||
         !take(line, "mtime_ns", stamp.mtime_ns) || !take(line, "ctime_ns", stamp.ctime_ns))
-      continue;
+      return;
     const auto sha256 = line.find("sha256");
     if (sha256 == line.end() || !sha256->is_string() || !is_sha256(sha256->get<std::string>()))
-      continue;
+      return;
     known_.insert_or_assign(stamp.key(), sha256->get<std::string>());
   }
+
+  fs::path path_;
+  mutable std::mutex mutex_;
+  std::unordered_map<std::string, std::string> known_;  // device, inode, size, times -> digest
+  std::uint64_t end_ = 0;                               // of the last whole line that was read
+  std::string last_line_;                               // with its newline
+};
+
+FileDigests::FileDigests(const std::filesystem::path& data_root)
+    : log_(Log::of(data_root / "digests.jsonl")) {
+  log_.refresh();
 }
 
 std::string FileDigests::known(const std::filesystem::path& file) const {
   const auto stamp = stamp_of(file);
-  if (!stamp) return "";
-  const std::lock_guard lock(mutex_);
-  const auto found = known_.find(stamp->key());
-  return found == known_.end() ? "" : found->second;
+  return stamp ? log_.known(stamp->key()) : "";
 }
 
 std::string FileDigests::sha256(const std::filesystem::path& file,
@@ -160,23 +237,12 @@ std::string FileDigests::sha256_again(const std::filesystem::path& file,
   const auto named = stamp_of(file);
   const bool settled = named && is_settled(*named);
   const Digested found = digest(file, tick);
-  if (settled) keep(found.key, found.sha256);
+  if (settled) log_.keep(found.key, found.sha256);
   return found.sha256;
 }
 
 void FileDigests::remember(const std::filesystem::path& file, const std::string& sha256) {
-  if (const auto stamp = stamp_of(file)) keep(stamp->key(), sha256);
-}
-
-// Where the line cannot be written the file is read again another time: that costs time, and
-// nothing else.
-void FileDigests::keep(const std::string& key, const std::string& sha256) {
-  const std::lock_guard lock(mutex_);
-  if (const auto found = known_.find(key); found != known_.end() && found->second == sha256) return;
-  known_.insert_or_assign(key, sha256);
-  std::error_code none;
-  fs::create_directories(log_.parent_path(), none);
-  append_line(log_, fmt::format(R"({{{},"sha256":"{}"}})", key, sha256));
+  if (const auto stamp = stamp_of(file)) log_.keep(stamp->key(), sha256);
 }
 
 }  // namespace refract

@@ -20,10 +20,6 @@ class Xxh3 {
   Xxh3(Xxh3&&) noexcept;
   Xxh3& operator=(Xxh3&&) noexcept;
   void add(std::span<const std::byte> bytes);
-  template <typename T>
-  void add_values(std::span<const T> values) {
-    add(std::as_bytes(values));
-  }
   [[nodiscard]] std::uint64_t value() const;
 
  private:

@@ -16,6 +16,7 @@ struct CalibrationConfig {
 
 // Collective: the ranks share the forward passes; the result, on rank 0 alone (empty elsewhere),
 // does not depend on their number. NumericalError as measure_hook, with the hook's name.
+// StopRequested, on every rank, once a stop was asked for on any; nothing is written here.
 [[nodiscard]] CalibrationData collective_calibrate(const CalibrationConfig& config,
                                                    const LanguageModel& model,
                                                    const std::vector<HookPoint>& hooks,

@@ -42,7 +42,6 @@ struct TokenizedShard {
   std::filesystem::path path;
   std::uint64_t documents = 0;
   std::uint64_t tokens = 0;
-  std::uint64_t special_in_text = 0;  // special tokens spelled out in running text
   CorpusCounts counts;
   bool existed = false;  // its token shard was there: nothing was done, the other counts are zero
 };

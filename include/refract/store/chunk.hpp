@@ -138,7 +138,6 @@ class ChunkReader {
 
   [[nodiscard]] const std::vector<std::uint64_t>& block_checksums() const;
   [[nodiscard]] std::uint64_t compute_checksum(std::uint64_t block) const;
-  [[nodiscard]] std::vector<std::uint64_t> bad_blocks() const;  // re-hashes everything
   // Damaged names the first bad block of [first, first + count); blocks found good are not hashed
   // again.
   void verify_blocks(std::uint64_t first, std::uint64_t count) const;

@@ -1,8 +1,9 @@
 #pragma once
-// Who may write. One claim serves a run, a raw shard, a token shard, a context table, a window: a
-// small file beside what is claimed, made by the owner and removed when it is done. Its record, one
-// line (host, pid and its start, boot, pid namespace, job, token, counter), names the owner; a
-// thread of the owner counts on in it as long as the process lives, in every phase.
+// Who may write. One claim serves a run, a raw shard or the index of them, a token shard, a context
+// table, the registry of runs: a small file beside what is claimed, made by the owner and removed
+// when it is done. Its record, one line (host, pid and its start, boot, pid namespace, job, token,
+// counter), names the owner; a thread of the owner counts on in it as long as the process lives, in
+// every phase.
 //
 // A claim is free when its file is absent, or stale:
 //   where the owner ran under this boot and pid namespace, that process decides: stale when it is
@@ -39,7 +40,8 @@ class Claim {
   // Takes it, or says in `owner` who has it ("pid 12 on host n1, job slurm-7"). Looks on for as
   // long as the rules above need to call it stale, so that a requeued job takes over from a dead
   // one: idle() is called meanwhile, a few times a second, and may throw. The folder is made where
-  // it is missing; SystemError when no file can be made there.
+  // it is missing; SystemError when no file can be made there. Whoever takes it removes what
+  // processes of this boot and pid namespace that are gone left beside it ("<file>.<token>").
   [[nodiscard]] static std::optional<Claim> try_take(const std::filesystem::path& file,
                                                      std::string_view job, std::string& owner,
                                                      const std::function<void()>& idle = {},

@@ -127,6 +127,46 @@ TEST(Claim, that_a_killed_process_left_before_it_was_its_own_stops_nobody) {
   EXPECT_TRUE(try_take(folder / "a.claim", owner));
 }
 
+TEST(Claim, whoever_takes_it_removes_what_killed_processes_left_beside_it_and_nothing_else) {
+  const ScratchFolder folder;
+  const fs::path file = folder / "a.claim";
+  const std::string digits = "0123456789abcdef";
+  std::string dead, living;
+  {
+    Other other([&](const auto& ready) { holds_for_ever(file, ready); });
+    ASSERT_TRUE(other.ready());
+    dead = read_file(file);
+    other.kill();
+    other.wait();
+  }
+  {
+    const Claim claim = Claim::wait_for(folder / "b.claim", "living");
+    living = read_file(folder / "b.claim");
+  }
+  const std::vector<fs::path> kept = {
+      folder / "a.claim.1111111111111111", folder / "a.claim.2222222222222222",
+      folder / "a.claim.3333333333333333", folder / ("b.claim." + digits),
+      folder / "a.claim.of_another_kind",  folder / ("a.claim." + digits + ".h5")};
+  const auto leave = [&] {
+    write_file(kept[0], living);
+    write_file(kept[1], kElsewhere + "1\n");
+    write_file(kept[2], "");
+    for (std::size_t i = 3; i < kept.size(); ++i) write_file(kept[i], dead);
+    write_file(folder / ("a.claim." + digits), dead);
+  };
+
+  for (const bool stale : {true, false}) {  // taken over, and free
+    leave();
+    ASSERT_EQ(fs::exists(file), stale);
+    std::string owner;
+
+    EXPECT_TRUE(try_take(file, owner)) << owner;
+
+    EXPECT_FALSE(fs::exists(folder / ("a.claim." + digits)));
+    for (const fs::path& path : kept) EXPECT_TRUE(fs::exists(path)) << path;
+  }
+}
+
 TEST(Claim, of_a_pid_that_is_another_process_now_is_taken_over) {
   const ScratchFolder folder;
   const fs::path file = folder / "a.claim";

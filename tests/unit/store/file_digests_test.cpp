@@ -33,8 +33,14 @@ class FileDigestsTest : public testing::Test {
     test::flip_byte(file, 0);
     fs::last_write_time(file, fs::last_write_time(file) - std::chrono::hours(++changes_));
   }
+  // This process knows the log at its path already; another one reads all of it.
+  std::string known_to_another_process(const fs::path& file) {
+    const fs::path copy = folder_ / fmt::format("copy {}", ++copies_);
+    fs::copy(folder_ / "data", copy);
+    return FileDigests(copy).known(file);
+  }
   ScratchFolder folder_;
-  int changes_ = 0;
+  int changes_ = 0, copies_ = 0;
 };
 
 TEST_F(FileDigestsTest, are_taken_once_and_known_to_the_next_process) {
@@ -47,7 +53,7 @@ TEST_F(FileDigestsTest, are_taken_once_and_known_to_the_next_process) {
   EXPECT_EQ(first.sha256(file, [&] { ++ticks; }), sha256_hex("some bytes"));
 
   EXPECT_EQ(ticks, 1);
-  EXPECT_EQ(FileDigests(folder_ / "data").known(file), sha256_hex("some bytes"));
+  EXPECT_EQ(known_to_another_process(file), sha256_hex("some bytes"));
 }
 
 TEST_F(FileDigestsTest, are_taken_anew_when_the_file_is_changed_in_place) {
@@ -80,7 +86,7 @@ TEST_F(FileDigestsTest, taken_elsewhere_are_remembered_and_taken_again_on_demand
 
   EXPECT_EQ(digests.sha256(file), std::string(64, 'a'));
   EXPECT_EQ(digests.sha256_again(file), sha256_hex("some bytes"));
-  EXPECT_EQ(FileDigests(folder_ / "data").known(file), sha256_hex("some bytes"));
+  EXPECT_EQ(known_to_another_process(file), sha256_hex("some bytes"));
 }
 
 TEST_F(FileDigestsTest, pass_over_torn_and_foreign_lines) {
@@ -95,9 +101,57 @@ TEST_F(FileDigestsTest, pass_over_torn_and_foreign_lines) {
   EXPECT_EQ(digests.known(file), sha256_hex("some bytes"));
   (void)digests.sha256(other);
 
-  const FileDigests again(folder_ / "data");
-  EXPECT_EQ(again.known(file), sha256_hex("some bytes"));
-  EXPECT_EQ(again.known(other), sha256_hex("other bytes"));
+  EXPECT_EQ(known_to_another_process(file), sha256_hex("some bytes"));
+  EXPECT_EQ(known_to_another_process(other), sha256_hex("other bytes"));
+}
+
+TEST_F(FileDigestsTest, opened_again_take_in_what_was_appended_and_no_more) {
+  const fs::path first = old_file("a", "some bytes"), last = old_file("b", "other bytes"),
+                 later = old_file("c", "later bytes");
+  const fs::path log = folder_ / "data" / "digests.jsonl", elsewhere = folder_ / "elsewhere";
+  (void)FileDigests(folder_ / "data").sha256(first);
+  (void)FileDigests(folder_ / "data").sha256(last);
+  FileDigests digests(folder_ / "data");
+  (void)FileDigests(elsewhere).sha256(later);
+  const std::string line = read_file(elsewhere / "digests.jsonl");
+
+  // The first line, read by now, is changed in place; a line comes from another process in halves.
+  std::string text = read_file(log);
+  text.replace(text.find("sha256") + 9, 64, std::string(64, 'a'));
+  std::ofstream(log, std::ios::in) << text << line.substr(0, line.size() / 2);
+  EXPECT_EQ(FileDigests(folder_ / "data").known(later), "");
+  std::ofstream(log, std::ios::app) << line.substr(line.size() / 2);
+
+  EXPECT_EQ(FileDigests(folder_ / "data").known(later), sha256_hex("later bytes"));
+  EXPECT_EQ(digests.known(later), sha256_hex("later bytes")) << "one log, two objects";
+  EXPECT_EQ(digests.known(first), sha256_hex("some bytes")) << "the log was read from its start";
+  EXPECT_EQ(known_to_another_process(first), std::string(64, 'a'));
+}
+
+TEST_F(FileDigestsTest, of_a_log_that_was_replaced_or_removed_are_those_it_holds_now) {
+  const fs::path file = old_file("a", "some bytes"), other = old_file("b", "other bytes");
+  const fs::path log = folder_ / "data" / "digests.jsonl";
+  (void)FileDigests(folder_ / "data").sha256(file);
+  EXPECT_EQ(FileDigests(folder_ / "data").known(file), sha256_hex("some bytes"));
+  (void)FileDigests(folder_ / "elsewhere").sha256(other);
+
+  write_file(log,
+             "a first line of another length\n" + read_file(folder_ / "elsewhere/digests.jsonl"));
+
+  FileDigests digests(folder_ / "data");
+  EXPECT_EQ(digests.known(file), "");
+  EXPECT_EQ(digests.known(other), sha256_hex("other bytes"));
+  fs::remove(log);
+  FileDigests again(folder_ / "data");
+  EXPECT_EQ(again.known(other), "");
+  EXPECT_EQ(again.sha256(other), sha256_hex("other bytes"));
+  EXPECT_EQ(known_to_another_process(other), sha256_hex("other bytes"));
+}
+
+TEST_F(FileDigestsTest, of_a_log_that_cannot_be_read_are_an_error_that_names_it) {
+  make_folder(folder_ / "data" / "digests.jsonl");
+
+  EXPECT_THROW(FileDigests(folder_ / "data"), SystemError);
 }
 
 TEST_F(FileDigestsTest, of_a_file_that_cannot_be_read_are_an_error_that_names_it) {
