@@ -333,10 +333,9 @@ void Checkpoints::mend_exports(const std::vector<TrainedSae>& saes) {
                           folder.string()));
         continue;
       }
-      warn(
-          fmt::format("the SAELens files of {} are missing or not what was written; they are made "
-                      "again",
-                      folder.string()));
+      warn(fmt::format(
+          "the SAELens files of {} are missing or not what was written; they are made again",
+          folder.string()));
       write_saelens_folder(folder,
                            sae.variant->export_for_saelens(sae.state.parameters,
                                                            static_cast<float>(sae.input_scale)),

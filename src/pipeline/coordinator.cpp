@@ -164,11 +164,9 @@ void Coordinator::open_store(const std::string& calibration, const std::string& 
     if (was.empty() || was == is) return;
     throw DataError(
         "{} is not what this run was made from: the ledger says that its digest is {}, and it is "
-        "{}. "
-        "Either ledger.jsonl is of another run, or the file was lost and, made again, came out "
+        "{}. Either ledger.jsonl is of another run, or the file was lost and, made again, came out "
         "otherwise. Restore the one or the other from a copy, or give this run another folder "
-        "(--set "
-        "run=...).",
+        "(--set run=...).",
         file.string(), was, is);
   };
   expect_same(session_.folder().calibration(), known.calibration, calibration);

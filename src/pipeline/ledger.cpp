@@ -121,8 +121,7 @@ void expect_schema(const Json& line, const fs::path& file) {
       version == line.end() || !version->is_number_unsigned())
     throw Damaged(
         "{}:1: not the first line of a ledger, which is {}. Restore the file from a copy, or put "
-        "that "
-        "line back.",
+        "that line back.",
         file.string(), Json{{"schema", kSchema}, {"version", kSchemaVersion}}.dump());
   if (*version != kSchemaVersion)
     throw DataError(

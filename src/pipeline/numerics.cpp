@@ -50,8 +50,7 @@ FrozenRun read_frozen(const std::filesystem::path& run_yaml) {
   } catch (const ConfigError& error) {
     throw DataError(
         "{} cannot be read ({}). Restore it from a copy, or remove it: the run then goes on with "
-        "the "
-        "configuration that is given, which must be the one it was begun with.",
+        "the configuration that is given, which must be the one it was begun with.",
         run_yaml.string(), error.what());
   }
   return run;
