@@ -7,7 +7,7 @@ packages=(
   openmpi-bin libopenmpi-dev libhdf5-openmpi-dev
   libopenblas-dev liblapacke-dev
   libyaml-cpp-dev libboost-program-options-dev libfmt-dev nlohmann-json3-dev libsimdjson-dev
-  libcurl4-openssl-dev libarchive-dev libzstd-dev libxxhash-dev libssl-dev libicu-dev
+  libcurl4-openssl-dev zlib1g-dev libbz2-dev liblzma-dev libzstd-dev libxxhash-dev libssl-dev libicu-dev
   libgtest-dev libgmock-dev libbenchmark-dev clang-format
   python3 python3-venv)
 

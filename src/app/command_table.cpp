@@ -10,25 +10,37 @@
 namespace refract {
 namespace {
 
-constexpr std::array<Command, 11> kCommands{{
+constexpr std::string_view kConfigured =
+    "set dry-run print-config ranks threads allow-numerics-change";
+
+constexpr std::array<Command, 13> kCommands{{
     {"run", "config.yaml",
-     "the whole pipeline: download, tokenize, extract, train, evaluate, probe, report", true,
-     run_command},
-    {"download", "config.yaml", "fetch the shards; resumable, verified; needs no MPI", false,
-     download_command},
-    {"tokenize", "config.yaml", "shards to token shards and contexts", true, tokenize_command},
+     "the whole pipeline: download, tokenize, extract, train, evaluate, probe, report", kConfigured,
+     "configs/demo.yaml --ranks 2 --set run=runs/mine", true, run_command},
+    {"download", "config.yaml", "fetch the shards; resumable, verified; needs no MPI",
+     "set dry-run print-config", "configs/demo.yaml", false, download_command},
+    {"tokenize", "config.yaml", "shards to token shards and contexts", kConfigured,
+     "configs/demo.yaml", true, tokenize_command},
     {"extract", "config.yaml", "token shards to activation chunks, as far as the quota allows",
-     true, extract_command},
-    {"train", "config.yaml", "activation chunks to SAEs (makes the chunks it lacks)", true,
-     train_command},
-    {"evaluate", "config.yaml", "metrics on held-out rows, baselines, CE loss", true,
-     evaluate_command},
-    {"probe", "config.yaml", "what the features mean; --feature f, --verify", true, probe_command},
-    {"report", "config.yaml", "one self-contained HTML file", true, report_command},
-    {"describe", "file", "what is this artifact", false, describe_command},
-    {"settings", "[section]", "the settings, with defaults, units and ranges", false,
+     kConfigured, "configs/demo.yaml", true, extract_command},
+    {"train", "config.yaml", "activation chunks to SAEs (makes the chunks it lacks)", kConfigured,
+     "configs/demo.yaml --set saes.*.k=32", true, train_command},
+    {"evaluate", "config.yaml", "metrics on held-out rows, baselines, CE loss", kConfigured,
+     "configs/demo.yaml", true, evaluate_command},
+    {"probe", "config.yaml", "what the features mean; --feature f, --verify",
+     "set dry-run print-config ranks threads allow-numerics-change verify sae feature",
+     "configs/demo.yaml --sae small --feature 28", true, probe_command},
+    {"report", "config.yaml", "one self-contained HTML file", kConfigured, "configs/demo.yaml",
+     true, report_command},
+    {"describe", "path", "what is this artifact, file or folder; --verify checks every digest",
+     "verify", "runs/demo --verify", false, describe_command},
+    {"clean", "config.yaml", "what no run under data_root names; --yes removes it",
+     "set dry-run yes", "configs/demo.yaml", false, clean_command},
+    {"settings", "[section]", "the settings, with defaults, units and ranges", "", "train", false,
      settings_command},
-    {"doctor", "", "what works on this machine, and what to do if not", false, doctor_command},
+    {"doctor", "", "what works on this machine, and what to do if not", "", "", false,
+     doctor_command},
+    {"help", "[command]", "this list, or what a command takes", "", "run", false, help_command},
 }};
 
 }  // namespace
@@ -47,9 +59,21 @@ std::string usage() {
       "<command> [arguments] [options]\n\nCommands\n";
   for (const Command& command : kCommands)
     text += fmt::format("  {:<9} {:<12} {}\n", command.word, command.arguments, command.help);
-  return text + "\n" + option_help() +
-         "\nExit codes: 0 done, 2 configuration, 3 data, 4 system, 5 not built, 6 numerical, 85 "
+  return text +
+         "\n`refract <command> --help` lists the options of a command, `refract --version` says "
+         "which refract this is.\n"
+         "Exit codes: 0 done, 2 configuration, 3 data, 4 system, 5 not built, 6 numerical, 85 "
          "stopped: start again to go on.\n";
+}
+
+std::string usage_of(const Command& command) {
+  const auto spaced = [](std::string_view text) {
+    return text.empty() ? std::string() : fmt::format(" {}", text);
+  };
+  return fmt::format(
+      "refract {}: {}\n\nUsage: refract {}{} [options]\n\n{}\nExample: refract {}{}\n",
+      command.word, command.help, command.word, spaced(command.arguments),
+      option_help(command.options), command.word, spaced(command.example));
 }
 
 }  // namespace refract

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "app/launch.hpp"
 #include "refract/base/build_info.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/parallel.hpp"
@@ -14,8 +15,13 @@
 #include "refract/comm/environment.hpp"
 #include "refract/comm/placement.hpp"
 #include "refract/ops/gemm.hpp"
+#include "refract/pipeline/clean.hpp"
+#include "refract/pipeline/describe.hpp"
 #include "refract/pipeline/pipeline.hpp"
+#include "refract/pipeline/preflight.hpp"
 #include "refract/pipeline/run_folder.hpp"
+#include "refract/pipeline/run_registry.hpp"
+#include "refract/pipeline/schedule.hpp"
 #include "refract/stages/download.hpp"
 #include "refract/stages/features.hpp"
 #include "refract/stages/probe.hpp"
@@ -29,18 +35,40 @@ RunConfig config_of(const CommandLine& line) {
     throw ConfigError(
         "refract {} takes one configuration file; {} given. Example: refract {} configs/demo.yaml",
         line.command, line.arguments.size(), line.command);
-  return load_run_config(line.arguments.front(), line.overrides);
+  return load_run_config(line.arguments.front(), line.overrides, asks_of(line.command));
 }
 
 // --print-config and --dry-run, which every configured command has.
 bool only_printed(const CommandLine& line, const RunConfig& config) {
   if (line.print_config) fmt::print("{}", to_yaml(config));
-  if (line.dry_run) fmt::print("{}", dry_run(config, line.ranks > 0 ? line.ranks : 1));
+  if (line.dry_run)
+    fmt::print("{}", dry_run(config, line.ranks > 0 ? line.ranks : 1, asks_of(line.command)));
   return line.print_config || line.dry_run;
+}
+
+// The last attempt that began to work.
+std::uint64_t attempt_of(const RunConfig& config) {
+  const auto status = read_status(run_folder(config.run, "").status());
+  return status ? status->attempt : 0;
+}
+
+// What goes on with a run must fit it: the plan of what would be refused is not printed.
+void expect_same_run_as_planned(const CommandLine& line, const RunConfig& config, Until until) {
+  const bool trains = until > Until::extract && !line.allow_numerics_change;
+  const int ranks = line.ranks > 0 ? line.ranks : 1;
+  // Within a job of many ranks the plan is made by each alone, and how many there are is not known.
+  const bool ranks_known = line.ranks > 0 || !in_launched_world();
+  expect_same_run(
+      config,
+      trains && ranks_known
+          ? static_cast<int>(
+                plan_roles(config.pipeline, ranks, usable_cores()).ranks_with(Role::train).size())
+          : 0);
 }
 
 ExitCode run_until(const CommandLine& line, Until until) {
   const RunConfig config = config_of(line);
+  if (line.dry_run) expect_same_run_as_planned(line, config, until);
   if (only_printed(line, config)) return ExitCode::ok;
   install_stop_handlers();
   Communicator world = Communicator::world();
@@ -50,27 +78,57 @@ ExitCode run_until(const CommandLine& line, Until until) {
   if (world.rank() == 0)
     say(fmt::format("refract {}: {}; run folder {}", kVersion, placement.text(thread_count()),
                     config.run));
-  const ExitCode code = collective_run(
-      config, world, {.until = until, .allow_numerics_change = line.allow_numerics_change});
-  if (world.rank() == 0 && code == ExitCode::ok && until == Until::report)
+  const std::uint64_t before = attempt_of(config);
+  const ExitCode code = collective_run(config, world,
+                                       {.until = until,
+                                        .command = line.command,
+                                        .allow_numerics_change = line.allow_numerics_change});
+  // A run that was finished already has said where its report is.
+  if (world.rank() == 0 && code == ExitCode::ok && until == Until::report &&
+      attempt_of(config) != before)
     say(fmt::format("report: {}", (fs::path(config.run) / config.report.file).string()));
   return code;
 }
 
+void expect_arguments(const CommandLine& line, std::size_t most) {
+  if (line.arguments.size() > most)
+    throw ConfigError("refract {} takes {} argument(s); {} given. `refract {} --help` says which.",
+                      line.command, most, line.arguments.size(), line.command);
+}
+
 }  // namespace
+
+Asks asks_of(std::string_view command) {
+  return command == "download" || command == "tokenize" || command == "clean" ? Asks::corpus
+                                                                              : Asks::everything;
+}
 
 ExitCode run_command(const CommandLine& line) { return run_until(line, Until::report); }
 ExitCode tokenize_command(const CommandLine& line) { return run_until(line, Until::tokenize); }
 ExitCode extract_command(const CommandLine& line) { return run_until(line, Until::extract); }
 ExitCode train_command(const CommandLine& line) { return run_until(line, Until::train); }
 ExitCode evaluate_command(const CommandLine& line) { return run_until(line, Until::evaluate); }
-ExitCode report_command(const CommandLine& line) { return run_until(line, Until::report); }
+
+ExitCode report_command(const CommandLine& line) {
+  const RunConfig config = config_of(line);
+  if (only_printed(line, config)) return ExitCode::ok;
+  install_stop_handlers();
+  Communicator world = Communicator::world();
+  collective_report(config, world);
+  if (world.rank() == 0)
+    say(fmt::format("report: {}", (fs::path(config.run) / config.report.file).string()));
+  return ExitCode::ok;
+}
 
 ExitCode download_command(const CommandLine& line) {
   const RunConfig config = config_of(line);
   if (only_printed(line, config)) return ExitCode::ok;
   (void)read_model_info(model_folder(config));
-  const DownloadResult result = download(config.source, config.data_root, Verify::sha256);
+  // As long as the run's folder is there, `refract clean` keeps what was fetched for it.
+  make_folder(config.run);
+  register_more(config.data_root, config.run,
+                {plan_download(config.source, config.data_root).folder});
+  const DownloadResult result = download(config.source, config.data_root, Verify::again);
   say(fmt::format("{} shard(s) in {}, {} of them fetched now; all verified", result.shards.size(),
                   result.folder.string(), result.fetched));
   return ExitCode::ok;
@@ -94,17 +152,42 @@ ExitCode probe_command(const CommandLine& line) {
 
 ExitCode describe_command(const CommandLine& line) {
   if (line.arguments.size() != 1)
-    throw ConfigError("refract describe takes one file; {} given", line.arguments.size());
-  fmt::print("{}", describe_artifact(line.arguments.front()));
+    throw ConfigError("refract describe takes one file or folder; {} given", line.arguments.size());
+  const fs::path path = line.arguments.front();
+  fmt::print("{}", line.verify ? verify(path) : describe(path));
+  return ExitCode::ok;
+}
+
+ExitCode clean_command(const CommandLine& line) {
+  if (line.yes && line.dry_run)
+    throw ConfigError(
+        "refract clean takes --yes or --dry-run, not both: --dry-run removes nothing");
+  const RunConfig config = config_of(line);
+  fmt::print("{}", clean(config.data_root, line.yes));
+  return ExitCode::ok;
+}
+
+ExitCode help_command(const CommandLine& line) {
+  expect_arguments(line, 1);
+  if (line.arguments.empty()) {
+    fmt::print("{}", usage());
+    return ExitCode::ok;
+  }
+  const Command* command = find_command(line.arguments.front());
+  if (!command)
+    throw ConfigError("no command '{}'. `refract --help` lists them.", line.arguments.front());
+  fmt::print("{}", usage_of(*command));
   return ExitCode::ok;
 }
 
 ExitCode settings_command(const CommandLine& line) {
+  expect_arguments(line, 1);
   fmt::print("{}", settings_reference(line.arguments.empty() ? "" : line.arguments.front()));
   return ExitCode::ok;
 }
 
-ExitCode doctor_command(const CommandLine&) {
+ExitCode doctor_command(const CommandLine& line) {
+  expect_arguments(line, 0);
   const GemmSelfTest gemm = gemm_self_test();
   fmt::print("refract {}\n", kVersion);
   fmt::print("host           {}, {} thread(s)\n", host_name(), thread_count());

@@ -2,7 +2,12 @@
 // One function per command word.
 #include "refract/app/command_table.hpp"
 
+#include "refract/pipeline/run_config.hpp"
+
 namespace refract {
+
+// What the command wants of the configuration.
+[[nodiscard]] Asks asks_of(std::string_view command);
 
 ExitCode run_command(const CommandLine& line);
 ExitCode download_command(const CommandLine& line);
@@ -13,7 +18,9 @@ ExitCode evaluate_command(const CommandLine& line);
 ExitCode probe_command(const CommandLine& line);
 ExitCode report_command(const CommandLine& line);
 ExitCode describe_command(const CommandLine& line);
+ExitCode clean_command(const CommandLine& line);
 ExitCode settings_command(const CommandLine& line);
 ExitCode doctor_command(const CommandLine& line);
+ExitCode help_command(const CommandLine& line);
 
 }  // namespace refract

@@ -12,10 +12,13 @@
 #include <filesystem>
 #include <memory>
 
+#include "app/commands.hpp"
 #include "app/launch_process.hpp"
 #include "refract/base/error.hpp"
+#include "refract/base/numbers.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/base/progress.hpp"
+#include "refract/comm/environment.hpp"
 #include "refract/pipeline/run_config.hpp"
 
 namespace refract {
@@ -23,9 +26,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// 0: not set. Bounded, so that sums and products of two fit.
 int number_in_env(const char* name) {
+  constexpr std::uint64_t kMost = 1 << 15;
   const char* text = std::getenv(name);
-  return text ? std::atoi(text) : 0;
+  if (!text) return 0;
+  const auto number = parse_count(text, kMost);
+  if (!number)
+    throw ConfigError("{} is '{}' in the environment; expected a whole number of at most {}", name,
+                      text, kMost);
+  return static_cast<int>(*number);
 }
 
 std::string in_path(const std::string& program) {
@@ -129,26 +139,23 @@ void add_placement(std::vector<std::string>& words, const LaunchSite& site, int 
 
 }  // namespace
 
-bool in_launched_world() {
-  return std::getenv("OMPI_COMM_WORLD_SIZE") || std::getenv("PMIX_RANK") ||
-         std::getenv("PMI_RANK") || number_in_env("SLURM_STEP_NUM_TASKS") > 1 ||
-         std::getenv("REFRACT_LAUNCHED");
-}
+bool in_launched_world() { return launched_by() || std::getenv("REFRACT_LAUNCHED"); }
 
-void expect_ranks(const CommandLine& line, const Command& command, int ranks) {
-  if (line.ranks < 0) throw ConfigError("--ranks is {}; expected 1 or more", line.ranks);
+void expect_ranks(const CommandLine& line, int ranks) {
   if (line.ranks == 0 || line.dry_run || line.print_config || line.ranks == ranks) return;
-  if (!command.needs_mpi)
-    throw ConfigError("refract {} runs on one rank; leave --ranks out", command.word);
   if (std::getenv("REFRACT_LAUNCHED"))
     throw ConfigError(
         "--ranks {}, but MPI has a world of {}: the mpirun in PATH is not of the MPI that refract "
         "was built with. Put that one first in PATH (refract doctor names it).",
         line.ranks, ranks);
+  const std::optional<LaunchedBy> launcher = launched_by();
   throw ConfigError(
-      "--ranks {}, but a launcher already started {} rank(s): leave --ranks out under mpirun or "
+      "--ranks {}, but a launcher already started {} rank(s){}: leave --ranks out under mpirun or "
       "srun, or give that number",
-      line.ranks, ranks);
+      line.ranks, ranks,
+      launcher ? fmt::format(" ({} says so; `unset {}` if it was left behind in this shell)",
+                             launcher->variable, launcher->variable)
+               : "");
 }
 
 std::vector<std::string> launch_command(const LaunchSite& site, int ranks,
@@ -200,7 +207,8 @@ std::string as_shell_line(const std::vector<std::string>& words) {
 
 int launch(const CommandLine& line, int argc, char** argv) {
   if (line.arguments.size() == 1)
-    (void)load_run_config(line.arguments.front(), line.overrides);  // an error comes once
+    (void)load_run_config(line.arguments.front(), line.overrides,
+                          asks_of(line.command));  // an error comes once
   const LaunchSite site = this_site(line);
   const std::vector<std::string> command =
       launch_command(site, line.ranks, {argv + 1, argv + argc});

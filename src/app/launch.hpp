@@ -13,7 +13,7 @@ namespace refract {
 
 // ConfigError when --ranks was given and is not the number of ranks there are. Plans (--dry-run)
 // are for any number.
-void expect_ranks(const CommandLine& line, const Command& command, int ranks);
+void expect_ranks(const CommandLine& line, int ranks);
 
 enum class Launcher { open_mpi_4, open_mpi_5, srun };
 

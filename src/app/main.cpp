@@ -3,15 +3,18 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <exception>
 #include <filesystem>
 #include <memory>
+#include <string>
 
 #include "app/launch.hpp"
 #include "refract/app/command_table.hpp"
+#include "refract/base/build_info.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
@@ -52,16 +55,26 @@ void let_waiting_threads_yield(char** argv) {
 
 int main(int argc, char** argv) {
   let_waiting_threads_yield(argv);
+  // A write beyond a file size limit then fails with EFBIG, and is one line like any other failure.
+  std::signal(SIGXFSZ, SIG_IGN);
   std::unique_ptr<refract::Environment> environment;
   try {
     const refract::CommandLine line = refract::parse_command_line(argc, argv);  // 1. arguments
     const refract::Command* command = refract::find_command(line.command);
-    if (line.help || line.command.empty()) {
+    if (line.version) {
+      fmt::print("refract {}\n", refract::kVersion);
+      return 0;
+    }
+    if (line.command.empty()) {
       fmt::print("{}", refract::usage());
       return line.help ? 0 : 2;
     }
     if (!command)
       throw refract::ConfigError("no command '{}'. `refract --help` lists them.", line.command);
+    if (line.help) {
+      fmt::print("{}", refract::usage_of(*command));
+      return 0;
+    }
     refract::set_quiet(line.quiet);
     if (line.threads > 0) refract::set_thread_count(line.threads);  // 2. threads
     const bool distributed = command->needs_mpi && !line.print_config && !line.dry_run;
@@ -72,14 +85,21 @@ int main(int argc, char** argv) {
         refract::install_stop_handlers();  // a signal may come during MPI_Init
       environment = std::make_unique<refract::Environment>(argc, argv);
     }
-    refract::expect_ranks(line, *command, environment ? environment->world_size() : 1);
+    refract::expect_ranks(line, environment ? environment->world_size() : 1);
     return static_cast<int>(command->run(line));  // 5. the command
   } catch (const refract::Error& error) {         // 6. one line
     return fail(environment.get(), static_cast<int>(error.code()), error.what());
   } catch (const std::bad_alloc&) {
     return fail(environment.get(), 4,
-                "not enough memory: see `refract run --dry-run`, lower train.cache_bytes or "
-                "store.chunk_rows");
+                "not enough memory: see `refract run --dry-run`, then lower train.cache_bytes "
+                "or store.chunk_rows");
+  } catch (const std::filesystem::filesystem_error& error) {
+    const std::string path = error.path1().empty() ? "a file" : error.path1().string();
+    return fail(environment.get(), 4,
+                fmt::format("{} cannot be used: {}. Check that it is there and may be read and "
+                            "written by this user.",
+                            path, error.code().message())
+                    .c_str());
   } catch (const std::exception& error) {
     return fail(environment.get(), 4, error.what());
   }

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <vector>
 
+#include "refract/base/activity.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 
@@ -60,13 +61,17 @@ std::string sha256_hex(std::string_view text) {
   return sha.hex();
 }
 
-std::string sha256_of_file(const std::filesystem::path& path) {
+std::string sha256_of_file(const std::filesystem::path& path, const std::function<void()>& tick) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw_file_error("reading", path, errno);
   Sha256 sha;
-  std::vector<char> piece(1 << 20);
-  while (file.read(piece.data(), static_cast<std::streamsize>(piece.size())), file.gcount() > 0)
+  std::vector<char> piece(std::size_t{4} << 20);
+  while (file.read(piece.data(), static_cast<std::streamsize>(piece.size())), file.gcount() > 0) {
     sha.add(std::string_view(piece.data(), static_cast<std::size_t>(file.gcount())));
+    refract::tick();
+    if (tick) tick();
+  }
+  if (file.bad()) throw_file_error("reading", path, errno);
   return sha.hex();
 }
 

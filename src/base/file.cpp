@@ -5,10 +5,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <sstream>
 #include <utility>
 
 #include "refract/base/error.hpp"
@@ -22,6 +21,7 @@ class Descriptor {
       : file_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {
     if (file_ < 0) throw_file_error(doing, path, errno);
   }
+  explicit Descriptor(int file) : file_(file) {}
   ~Descriptor() {
     if (file_ >= 0) ::close(file_);
   }
@@ -43,6 +43,43 @@ void write_all(int file, std::string_view bytes, const fs::path& path) {
   }
 }
 
+struct stat status_of(int file, const fs::path& path) {
+  struct stat status {};
+  if (::fstat(file, &status) != 0) throw_file_error("reading", path, errno);
+  return status;
+}
+
+// Bytes from `offset` on; fewer than asked for only at the end of the file.
+std::size_t read_at(int file, std::span<char> to, std::uint64_t offset, const fs::path& path) {
+  std::size_t filled = 0;
+  while (filled < to.size()) {
+    const ssize_t got =
+        ::pread(file, to.data() + filled, to.size() - filled, static_cast<off_t>(offset + filled));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw_file_error("reading", path, errno);
+    if (got == 0) break;
+    filled += static_cast<std::size_t>(got);
+  }
+  return filled;
+}
+
+// Where the last whole line ends. Found from the end: a log may be long, what is torn is short.
+std::uint64_t end_of_lines(int file, const fs::path& path) {
+  constexpr std::uint64_t kPieceBytes = std::uint64_t{64} << 10;
+  auto end = static_cast<std::uint64_t>(status_of(file, path).st_size);
+  std::string piece;
+  while (end > 0) {
+    piece.resize(static_cast<std::size_t>(std::min(end, kPieceBytes)));
+    end -= piece.size();
+    if (read_at(file, piece, end, path) != piece.size())
+      throw SystemError("{} became shorter while it was opened: end what else writes it",
+                        path.string());
+    if (const std::size_t newline = piece.rfind('\n'); newline != std::string::npos)
+      return end + newline + 1;
+  }
+  return 0;
+}
+
 fs::path parent_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");
 }
@@ -52,18 +89,37 @@ fs::path parent_of(const fs::path& path) {
 void throw_file_error(std::string_view doing, const fs::path& path, int error_number) {
   if (error_number == ENOSPC || error_number == EDQUOT)
     throw SystemError(
-        "disk full while {} {}: free space, or lower disk.max_bytes or store.chunk_rows, and start "
-        "again (nothing under a final name was harmed)",
+        "disk full while {} {}: free space there, or put run and data_root on a larger disk, and "
+        "start again (nothing under a final name was harmed)",
+        doing, path.string());
+  if (error_number == EFBIG)
+    throw SystemError(
+        "{} {}: the file would be larger than this process may write. Raise the limit (ulimit -f) "
+        "and start again (nothing under a final name was harmed)",
         doing, path.string());
   throw SystemError("{} {}: {}", doing, path.string(), std::strerror(error_number));
 }
 
 std::string read_file(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw DataError("cannot read {}: {}", path.string(), std::strerror(errno));
-  std::ostringstream text;
-  text << file.rdbuf();
-  return std::move(text).str();
+  const int opened = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (opened < 0) throw DataError("cannot read {}: {}", path.string(), std::strerror(errno));
+  const Descriptor file(opened);
+  const struct stat status = status_of(opened, path);
+  if (S_ISDIR(status.st_mode))
+    throw DataError("cannot read {}: it is a directory, where a file belongs", path.string());
+  constexpr std::size_t kLeastRoom = 4096;  // files of /proc say that they are empty
+  std::string text(static_cast<std::size_t>(status.st_size) + 1, '\0');
+  std::size_t filled = 0;
+  while (true) {
+    if (filled == text.size()) text.resize(2 * text.size() + kLeastRoom);
+    const ssize_t got = ::read(opened, text.data() + filled, text.size() - filled);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw_file_error("reading", path, errno);
+    if (got == 0) break;
+    filled += static_cast<std::size_t>(got);
+  }
+  text.resize(filled);
+  return text;
 }
 
 fs::path part_name(const fs::path& final_name) { return final_name.string() + ".part"; }
@@ -129,10 +185,9 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 
 AppendLog::AppendLog(fs::path path) : path_(std::move(path)) {
   Descriptor file(path_, O_RDWR | O_CREAT, "opening");
-  const std::string text = read_file(path_);
-  const std::size_t whole = text.rfind('\n') == std::string::npos ? 0 : text.rfind('\n') + 1;
+  const std::uint64_t whole = end_of_lines(file.number(), path_);
   file_ = file.release();
-  if (whole != text.size()) truncate(whole);
+  if (whole != size()) truncate(whole);
   ::lseek(file_, 0, SEEK_END);
 }
 AppendLog::~AppendLog() {
@@ -154,6 +209,8 @@ void AppendLog::truncate(std::uint64_t bytes) {
   ::lseek(file_, 0, SEEK_END);
 }
 
-std::uint64_t AppendLog::size() const { return fs::file_size(path_); }
+std::uint64_t AppendLog::size() const {
+  return static_cast<std::uint64_t>(status_of(file_, path_).st_size);
+}
 
 }  // namespace refract

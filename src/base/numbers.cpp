@@ -19,6 +19,12 @@ std::optional<T> whole_text(std::string_view text) {
   return value;
 }
 
+// "+5" is 5, "+-5" is no number.
+std::string_view without_plus(std::string_view text) {
+  const bool plus = text.size() > 1 && text[0] == '+' && text[1] != '-';
+  return plus ? text.substr(1) : text;
+}
+
 }  // namespace
 
 std::optional<std::uint64_t> parse_count(std::string_view text, std::uint64_t at_most) {
@@ -27,9 +33,8 @@ std::optional<std::uint64_t> parse_count(std::string_view text, std::uint64_t at
 }
 
 std::optional<std::int64_t> parse_whole(std::string_view text) {
-  std::string digits(text);
+  std::string digits(without_plus(text));
   std::erase(digits, '_');
-  if (!digits.empty() && digits.front() == '+') digits.erase(0, 1);
   if (const auto exact = whole_text<std::int64_t>(digits)) return exact;
   const std::optional<double> real = parse_real(digits);
   if (!real || *real != std::floor(*real) || *real < -kEndOfInt64 || *real >= kEndOfInt64)
@@ -40,8 +45,7 @@ std::optional<std::int64_t> parse_whole(std::string_view text) {
 }
 
 std::optional<double> parse_real(std::string_view text) {
-  if (!text.empty() && text.front() == '+') text.remove_prefix(1);
-  const auto value = whole_text<double>(text);
+  const auto value = whole_text<double>(without_plus(text));
   return value && std::isfinite(*value) ? value : std::nullopt;
 }
 

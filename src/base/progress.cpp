@@ -40,7 +40,7 @@ void set_quiet(bool quiet) { g_quiet = quiet; }
 void say(std::string_view line) {
   if (g_quiet) return;
   const std::lock_guard lock(g_terminal);
-  fmt::print("{}\n", line);
+  fmt::print("{}{}\n", on_terminal() ? "\r\033[K" : "", line);  // in place of a bar
   std::fflush(stdout);
 }
 

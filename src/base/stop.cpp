@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdint>
 #include <ctime>
 #include <initializer_list>
 
@@ -14,13 +15,16 @@ namespace refract {
 namespace {
 
 volatile std::sig_atomic_t g_stop = 0;
-volatile std::sig_atomic_t g_stopped_at_s = 0;
+// Read in a handler: free of locks.
+std::atomic<std::int64_t> g_stopped_at_ms{0};
+static_assert(std::atomic<std::int64_t>::is_always_lock_free);
+constexpr std::int64_t kOneWish_ms = 1000;
 std::atomic<int> g_droppable{0};
 
-std::sig_atomic_t now_s() {
+std::int64_t now_ms() {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::sig_atomic_t>(now.tv_sec);
+  return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
 }
 
 // A launcher and a batch system may both pass on the same signal: what comes within a second is the
@@ -28,7 +32,7 @@ std::sig_atomic_t now_s() {
 extern "C" void on_stop_signal(int) {
   if (g_stop == 0)
     request_stop();
-  else if (now_s() > g_stopped_at_s + 1)
+  else if (now_ms() - g_stopped_at_ms >= kOneWish_ms)
     ::_exit(static_cast<int>(ExitCode::resume));
 }
 
@@ -45,7 +49,7 @@ void install_stop_handlers() {
 bool stop_requested() { return g_stop != 0; }
 void request_stop() {
   if (g_stop != 0) return;
-  g_stopped_at_s = now_s();
+  g_stopped_at_ms = now_ms();
   g_stop = 1;
 }
 

@@ -6,21 +6,28 @@
 #include <array>
 #include <cstdlib>
 #include <exception>
+#include <limits>
 
 #include "comm/mpi_check.hpp"
 #include "comm/mpi_communicator.hpp"
+#include "refract/base/numbers.hpp"
 
 namespace refract {
 namespace {
 
 int g_rank = -1;  // for the last line of a failing rank, when MPI may no longer be asked
 
-// What the launcher says, before MPI is up.
-int launched_rank() {
-  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"})
-    if (const char* text = std::getenv(name)) return std::atoi(text);
-  return 0;
-}
+// The variables of a launcher: the rank, and what comes with it.
+struct LauncherVariables {
+  const char* rank;
+  const char* companion;
+  std::uint64_t least;  // of the companion where it is a number; a step of one task is no world
+};
+constexpr std::array<LauncherVariables, 4> kLaunchers{
+    {{"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", 1},
+     {"PMIX_RANK", "PMIX_NAMESPACE", 0},
+     {"PMI_RANK", "PMI_SIZE", 1},
+     {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS", 2}}};
 
 }  // namespace
 
@@ -46,7 +53,24 @@ int Environment::world_size() const {
   return size;
 }
 
-int Environment::known_rank() { return g_rank >= 0 ? g_rank : launched_rank(); }
+int Environment::known_rank() {
+  if (g_rank >= 0) return g_rank;
+  const std::optional<LaunchedBy> launcher = launched_by();
+  return launcher ? launcher->rank : 0;
+}
+
+std::optional<LaunchedBy> launched_by() {
+  constexpr std::uint64_t kMostRanks = std::numeric_limits<int>::max();
+  for (const LauncherVariables& names : kLaunchers) {
+    const char* rank = std::getenv(names.rank);
+    const char* companion = std::getenv(names.companion);
+    if (!rank || !companion) continue;
+    const auto number = parse_count(rank, kMostRanks), size = parse_count(companion, kMostRanks);
+    if (!number || (names.least > 0 && (!size || *size < names.least))) continue;
+    return LaunchedBy{names.rank, static_cast<int>(*number)};
+  }
+  return std::nullopt;
+}
 
 Communicator Communicator::world() { return Communicator(duplicate_world()); }
 

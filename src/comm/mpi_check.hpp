@@ -16,7 +16,4 @@ inline void check(int code, const char* doing) {
   throw SystemError("MPI failed in {}: {}", doing, text);
 }
 
-// MPI counts are ints: larger transfers go in pieces of this many bytes.
-inline constexpr std::size_t kMpiPiece_bytes = std::size_t{1} << 30;
-
 }  // namespace refract

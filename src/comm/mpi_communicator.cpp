@@ -16,7 +16,10 @@ namespace {
 
 class MpiCommunicator final : public CommunicatorBody {
  public:
-  explicit MpiCommunicator(MPI_Comm owned) : comm_(owned), tickets_(owned) {
+  MpiCommunicator(MPI_Comm owned, std::size_t piece_bytes)
+      : comm_(owned), tickets_(owned, piece_bytes), piece_bytes_(piece_bytes) {
+    REFRACT_ASSERT(piece_bytes >= sizeof(std::uint64_t) && piece_bytes <= kMpiPiece_bytes,
+                   "piece_bytes {}", piece_bytes);
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
     check(MPI_Comm_rank(comm_, &rank_), "MPI_Comm_rank");
     check(MPI_Comm_size(comm_, &size_), "MPI_Comm_size");
@@ -37,8 +40,8 @@ class MpiCommunicator final : public CommunicatorBody {
   }
 
   void broadcast(std::span<std::byte> bytes, int root) override {
-    for (std::size_t at = 0; at < bytes.size(); at += kMpiPiece_bytes) {
-      const std::size_t piece = std::min(kMpiPiece_bytes, bytes.size() - at);
+    for (std::size_t at = 0; at < bytes.size(); at += piece_bytes_) {
+      const std::size_t piece = std::min(piece_bytes_, bytes.size() - at);
       MPI_Request request;
       check(MPI_Ibcast(bytes.data() + at, static_cast<int>(piece), MPI_BYTE, root, comm_, &request),
             "MPI_Ibcast");
@@ -47,11 +50,15 @@ class MpiCommunicator final : public CommunicatorBody {
   }
 
   void all_reduce_sum(std::span<std::uint64_t> values) override {
-    MPI_Request request;
-    check(MPI_Iallreduce(MPI_IN_PLACE, values.data(), static_cast<int>(values.size()), MPI_UINT64_T,
-                         MPI_SUM, comm_, &request),
-          "MPI_Iallreduce");
-    wait(request, "MPI_Iallreduce");
+    const std::size_t piece = piece_bytes_ / sizeof(std::uint64_t);
+    for (std::size_t at = 0; at < values.size(); at += piece) {
+      MPI_Request request;
+      check(MPI_Iallreduce(MPI_IN_PLACE, values.data() + at,
+                           static_cast<int>(std::min(piece, values.size() - at)), MPI_UINT64_T,
+                           MPI_SUM, comm_, &request),
+            "MPI_Iallreduce");
+      wait(request, "MPI_Iallreduce");
+    }
   }
 
   void all_reduce_sum(std::span<double> values) override {
@@ -82,7 +89,7 @@ class MpiCommunicator final : public CommunicatorBody {
     wait(request, "MPI_Iallgather");
     std::vector<std::byte> all(std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0}));
     std::size_t at = 0;
-    if (all.size() < kMpiPiece_bytes) {
+    if (all.size() <= piece_bytes_) {
       std::vector<int> counts(sizes.begin(), sizes.end()), starts;
       for (const std::uint64_t size : sizes) {
         starts.push_back(static_cast<int>(at));
@@ -114,14 +121,14 @@ class MpiCommunicator final : public CommunicatorBody {
   [[nodiscard]] std::unique_ptr<CommunicatorBody> split(int color, int key) override {
     MPI_Comm part = MPI_COMM_NULL;
     check(MPI_Comm_split(comm_, color, key, &part), "MPI_Comm_split");
-    return std::make_unique<MpiCommunicator>(part);
+    return std::make_unique<MpiCommunicator>(part, piece_bytes_);
   }
 
   [[nodiscard]] std::unique_ptr<CommunicatorBody> node_local() override {
     MPI_Comm part = MPI_COMM_NULL;
     check(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &part),
           "MPI_Comm_split_type");
-    return std::make_unique<MpiCommunicator>(part);
+    return std::make_unique<MpiCommunicator>(part, piece_bytes_);
   }
 
   [[nodiscard]] void* native_mpi() const override { return const_cast<MPI_Comm*>(&comm_); }
@@ -129,15 +136,16 @@ class MpiCommunicator final : public CommunicatorBody {
  private:
   MPI_Comm comm_;
   MpiTickets tickets_;
+  std::size_t piece_bytes_;
   int rank_ = 0, size_ = 1;
 };
 
 }  // namespace
 
-std::unique_ptr<CommunicatorBody> duplicate_world() {
+std::unique_ptr<CommunicatorBody> duplicate_world(std::size_t piece_bytes) {
   MPI_Comm duplicate = MPI_COMM_NULL;
   check(MPI_Comm_dup(MPI_COMM_WORLD, &duplicate), "MPI_Comm_dup");
-  return std::make_unique<MpiCommunicator>(duplicate);
+  return std::make_unique<MpiCommunicator>(duplicate, piece_bytes);
 }
 
 }  // namespace refract

@@ -20,6 +20,11 @@ MpiTickets::~MpiTickets() {
 }
 
 void MpiTickets::send(int to, int tag, std::string text) {
+  if (text.size() > largest_bytes_)
+    throw SystemError(
+        "a ticket with tag {} has {} bytes, more than the {} that go in one message: broadcast or "
+        "write what is so large",
+        tag, text.size(), largest_bytes_);
   forget_delivered();
   Sent& ticket = sent_.emplace_back();
   ticket.text = std::move(text);

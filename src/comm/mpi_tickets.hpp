@@ -2,6 +2,7 @@
 // The small messages of one communicator (communicator.hpp): sends that complete on their own.
 #include <mpi.h>
 
+#include <cstddef>
 #include <list>
 #include <optional>
 #include <string>
@@ -12,7 +13,8 @@ namespace refract {
 
 class MpiTickets {
  public:
-  explicit MpiTickets(MPI_Comm comm) : comm_(comm) {}
+  MpiTickets(MPI_Comm comm, std::size_t largest_bytes)
+      : comm_(comm), largest_bytes_(largest_bytes) {}
   ~MpiTickets();
   MpiTickets(const MpiTickets&) = delete;
   void send(int to, int tag, std::string text);
@@ -26,6 +28,7 @@ class MpiTickets {
   void forget_delivered();
 
   MPI_Comm comm_;  // borrowed
+  std::size_t largest_bytes_;
   std::list<Sent> sent_;
 };
 

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -8,15 +9,22 @@
 namespace refract {
 namespace {
 
+// Plain where YAML reads the same text back, else double-quoted.
 std::string quoted(const std::string& text) {
-  const bool plain = !text.empty() &&
-                     text.find_first_of(":#{}[],&*?|>%@`\"'\n") == std::string::npos &&
-                     text.front() != ' ' && text.back() != ' ' && text.front() != '-';
+  const bool plain =
+      !text.empty() && text.find_first_of(":#{}[],&*?|>%@`\"'\\") == std::string::npos &&
+      std::ranges::all_of(text, [](unsigned char c) { return c >= ' '; }) && text.front() != ' ' &&
+      text.back() != ' ' && text.front() != '-' && text.front() != '!' && text.front() != '=' &&
+      text != "~" && text != "null" && text != "Null" && text != "NULL";
   if (plain) return text;
   std::string out = "\"";
   for (const char c : text) {
+    if (static_cast<unsigned char>(c) < ' ') {
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+      continue;
+    }
     if (c == '"' || c == '\\') out += '\\';
-    out += c == '\n' ? ' ' : c;
+    out += c;
   }
   return out + "\"";
 }
@@ -57,6 +65,7 @@ class Printer final : public Fields {
   void field(std::string_view key, std::vector<std::string>& value, const FieldInfo&) override {
     line(key, list_text(value));
   }
+  void not_built(std::string_view, std::string_view) override {}
   void section(std::string_view key, std::string_view,
                const std::function<void(Fields&)>& body) override {
     line(key, "");
@@ -109,6 +118,7 @@ class Flattener final : public Fields {
   void field(std::string_view key, std::vector<std::string>& value, const FieldInfo&) override {
     add(key, list_text(value));
   }
+  void not_built(std::string_view, std::string_view) override {}
   void section(std::string_view key, std::string_view,
                const std::function<void(Fields&)>& body) override {
     const std::string saved = std::exchange(prefix_, prefix_ + std::string(key) + ".");
@@ -155,6 +165,10 @@ class Reference final : public Fields {
              const FieldInfo& info) override {
     line(key, list_text(value), info);
   }
+  void not_built(std::string_view key, std::string_view help) override {
+    text +=
+        fmt::format("  {:<28} not built in this version  {}\n", prefix_ + std::string(key), help);
+  }
   void section(std::string_view key, std::string_view help,
                const std::function<void(Fields&)>& body) override {
     const std::string saved = prefix_;
@@ -180,9 +194,11 @@ class Reference final : public Fields {
   void line(std::string_view key, const std::string& value, const FieldInfo& info) {
     std::string range;
     if (!info.allowed.empty())
-      range = fmt::format(" ({})", fmt::join(info.allowed, " | "));
+      range = fmt::format(
+          " ({}{}{})", fmt::join(info.allowed, " | "),
+          info.not_built.empty() ? "" : "; not built: ", fmt::join(info.not_built, ", "));
     else if (std::isfinite(info.at_least) && std::isfinite(info.at_most))
-      range = fmt::format(" ({} to {})", info.at_least, info.at_most);
+      range = fmt::format(" ({:.17g} to {:.17g})", info.at_least, info.at_most);
     else if (std::isfinite(info.at_least))
       range = fmt::format(" (at least {})", info.at_least);
     const std::string unit = info.unit.empty() ? "" : fmt::format(" {}", info.unit);

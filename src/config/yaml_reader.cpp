@@ -1,270 +1,274 @@
 #include <fmt/format.h>
-#include <yaml-cpp/yaml.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <map>
 #include <optional>
-#include <set>
 
+#include "config/yaml_tree.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
+#include "refract/base/numbers.hpp"
 #include "refract/config/fields.hpp"
 
 namespace refract {
 namespace {
 
-// Where each key of the last read was given, for messages of checks that come after reading.
-std::map<std::string, std::string, std::less<>> g_origins;
+using Kind = YamlValue::Kind;
 
 std::string joined(const std::vector<std::string_view>& words) {
   return fmt::format("{}", fmt::join(words, ", "));
 }
 
-std::vector<std::string> split(std::string_view text, char separator) {
-  std::vector<std::string> parts;
-  std::size_t at = 0;
-  while (at <= text.size()) {
-    const std::size_t end = std::min(text.find(separator, at), text.size());
-    parts.emplace_back(text.substr(at, end - at));
-    at = end + 1;
-  }
-  return parts;
+bool contains(const std::vector<std::string_view>& words, std::string_view word) {
+  return std::find(words.begin(), words.end(), word) != words.end();
 }
 
-void set_path(YAML::Node node, const std::vector<std::string>& path, std::size_t depth,
-              const YAML::Node& value, const std::string& text) {
-  const std::string& key = path[depth];
-  const bool last = depth + 1 == path.size();
-  if (node.IsSequence()) {
-    const bool all = key == "*";
-    const bool number = !key.empty() && std::all_of(key.begin(), key.end(),
-                                                    [](char c) { return c >= '0' && c <= '9'; });
-    if (!all && (!number || std::stoul(key) >= node.size()))
-      throw ConfigError("--set {}: '{}' is no entry of the list (it has {}: 0 to {}, or * for all)",
-                        text, key, node.size(), static_cast<long>(node.size()) - 1);
-    for (std::size_t i = 0; i < node.size(); ++i) {
-      if (!all && i != std::stoul(key)) continue;
-      if (last)
-        node[i] = YAML::Clone(value);
-      else
-        set_path(node[i], path, depth + 1, value, text);
-    }
-    return;
-  }
-  if (node.IsDefined() && !node.IsNull() && !node.IsMap())
-    throw ConfigError("--set {}: '{}' lies below a value that is no section", text, key);
-  if (last) {
-    node[key] = YAML::Clone(value);
-    return;
-  }
-  if (!node[key].IsDefined() || node[key].IsNull()) node[key] = YAML::Node(YAML::NodeType::Map);
-  set_path(node[key], path, depth + 1, value, text);
-}
+constexpr double kEndOfCounts = 0x1p63;  // sizes from here on would overflow their sums
 
 class Reader final : public Fields {
  public:
-  Reader(YAML::Node node, std::string path, std::string origin,
-         const std::vector<std::string>& overrides)
-      : node_(std::move(node)),
-        path_(std::move(path)),
-        origin_(std::move(origin)),
-        overrides_(overrides) {}
+  Reader(const YamlValue& section, std::string path, Origins& origins)
+      : section_(section), path_(std::move(path)), origins_(origins) {}
 
   void field(std::string_view key, std::int64_t& value, const FieldInfo& info) override {
-    const std::optional<YAML::Node> found = take(key);
+    const YamlValue* found = take(key);
     if (!found) return;
-    std::string text = scalar(*found, key, "a whole number");
-    std::erase(text, '_');
-    char* end = nullptr;
-    const double real = std::strtod(text.c_str(), &end);
-    std::int64_t whole = 0;
-    const bool exact = YAML::convert<std::int64_t>::decode(YAML::Node(text), whole);
-    if (end == text.c_str() || *end != '\0' || (!exact && real != std::floor(real)))
-      wrong(*found, key, "a whole number");
-    value = exact ? whole : static_cast<std::int64_t>(real);
-    check_range(*found, key, static_cast<double>(value), info);
+    const std::string text = scalar(*found, key, "a whole number");
+    const std::optional<std::int64_t> whole = parse_whole(text);
+    if (!whole && is_whole_but_too_large(text)) out_of_range(*found, key, info);
+    if (!whole) wrong(*found, key, "a whole number");
+    const auto real = static_cast<double>(*whole);
+    if (real < info.at_least || real > info.at_most) out_of_range(*found, key, info);
+    value = *whole;
   }
   void field(std::string_view key, double& value, const FieldInfo& info) override {
-    const std::optional<YAML::Node> found = take(key);
+    const YamlValue* found = take(key);
     if (!found) return;
-    const std::string text = scalar(*found, key, "a number");
-    char* end = nullptr;
-    const double real = std::strtod(text.c_str(), &end);
-    if (end == text.c_str() || *end != '\0' || !std::isfinite(real)) wrong(*found, key, "a number");
-    value = real;
-    check_range(*found, key, value, info);
+    const std::optional<double> real = parse_real(scalar(*found, key, "a number"));
+    if (!real) wrong(*found, key, "a number");
+    if (*real < info.at_least || *real > info.at_most) out_of_range(*found, key, info);
+    value = *real;
   }
   void field(std::string_view key, bool& value, const FieldInfo&) override {
-    const std::optional<YAML::Node> found = take(key);
+    const YamlValue* found = take(key);
     if (!found) return;
     const std::string text = scalar(*found, key, "true or false");
     if (text != "true" && text != "false") wrong(*found, key, "true or false");
     value = text == "true";
   }
   void field(std::string_view key, std::string& value, const FieldInfo& info) override {
-    const std::optional<YAML::Node> found = take(key);
+    const YamlValue* found = take(key);
     if (!found) return;
-    if (found->IsMap() && found->size() == 1 && found->begin()->second.IsScalar())
-      value = found->begin()->first.Scalar() + ": " + found->begin()->second.Scalar();
+    if (info.list_of_one && found->kind == Kind::list) {
+      if (found->items.empty()) wrong(*found, key, "a text, or a list of one");
+      if (found->items.size() > 1)
+        throw NotBuilt("{}: {} is a list of {}, which is not built in this version. Give one.",
+                       found->where, dotted(key), found->items.size());
+      found = &found->items.front();
+    }
+    if (found->kind == Kind::section && found->entries.size() == 1 &&
+        found->entries.front().value.kind == Kind::scalar)
+      value = found->entries.front().key + ": " + found->entries.front().value.scalar;
     else
       value = scalar(*found, key, "a text");
-    if (!info.allowed.empty() &&
-        std::find(info.allowed.begin(), info.allowed.end(), value) == info.allowed.end())
+    if (contains(info.not_built, value))
+      throw NotBuilt("{}: {} is {}, which is not built in this version. Use {}.", found->where,
+                     dotted(key), value, fmt::join(info.allowed, " or "));
+    if (!info.allowed.empty() && !contains(info.allowed, value))
       wrong(*found, key, fmt::format("one of: {}", joined(info.allowed)));
   }
-  void field(std::string_view key, Bytes& value, const FieldInfo&) override {
-    const std::optional<YAML::Node> found = take(key);
+  void field(std::string_view key, Bytes& value, const FieldInfo& info) override {
+    const YamlValue* found = take(key);
     if (!found) return;
-    const std::string text = scalar(*found, key, "a size such as 2GiB");
-    char* end = nullptr;
-    const double number = std::strtod(text.c_str(), &end);
-    std::string unit(end);
-    std::erase(unit, ' ');
-    static const std::map<std::string, double> kUnits{
-        {"", 1},      {"B", 1},        {"KB", 1e3},     {"MB", 1e6},     {"GB", 1e9},
-        {"TB", 1e12}, {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}};
-    if (end == text.c_str() || number < 0 || !kUnits.contains(unit))
-      wrong(*found, key, "a size: a number and B, KB, MB, GB, TB, KiB, MiB, GiB or TiB");
-    value.value = static_cast<std::uint64_t>(number * kUnits.at(unit));
+    constexpr std::string_view kExpected =
+        "a size: a number and B, KB, MB, GB, TB, KiB, MiB, GiB or TiB, below 8 EiB";
+    const std::optional<std::uint64_t> bytes = parse_bytes(scalar(*found, key, kExpected));
+    if (!bytes) wrong(*found, key, kExpected);
+    const auto real = static_cast<double>(*bytes);
+    if (real < info.at_least || real > info.at_most) out_of_range(*found, key, info);
+    value.value = *bytes;
   }
   void field(std::string_view key, std::vector<std::string>& value, const FieldInfo&) override {
-    const std::optional<YAML::Node> found = take(key);
+    const YamlValue* found = take(key);
     if (!found) return;
-    if (!found->IsSequence()) wrong(*found, key, "a list, such as [a, b]");
+    if (found->kind != Kind::list) wrong(*found, key, "a list, such as [a, b]");
     value.clear();
-    for (const YAML::Node& item : *found) {
-      if (!item.IsScalar()) wrong(item, key, "a list of texts");
-      value.push_back(item.Scalar());
+    for (const YamlValue& item : found->items) {
+      if (item.kind != Kind::scalar) wrong(item, key, "a list of texts");
+      value.push_back(item.scalar);
     }
+  }
+  void not_built(std::string_view key, std::string_view help) override {
+    const YamlValue* found = section_.find(key);
+    if (!found) return;
+    throw NotBuilt("{}: {} ({}) is not built in this version. Leave it out.", found->where,
+                   dotted(key), help);
   }
   void section(std::string_view key, std::string_view,
                const std::function<void(Fields&)>& body) override {
-    const std::optional<YAML::Node> found = take(key);
-    YAML::Node inner = found ? *found : YAML::Node(YAML::NodeType::Map);
-    if (found && !found->IsMap()) wrong(*found, key, "a section (key: value lines below it)");
-    Reader reader(inner, dotted(key), origin_, overrides_);
+    static const YamlValue kEmpty;
+    const YamlValue* found = take(key);
+    if (found && found->kind != Kind::section)
+      wrong(*found, key, "a section (key: value lines below it)");
+    Reader reader(found ? *found : kEmpty, dotted(key), origins_);
     body(reader);
     reader.refuse_unknown();
   }
   void list(std::string_view key, std::string_view, std::size_t,
             const std::function<void(std::size_t)>& resize,
             const std::function<void(Fields&, std::size_t)>& body) override {
-    const std::optional<YAML::Node> found = take(key);
+    const YamlValue* found = take(key);
     if (!found) return;
-    if (!found->IsSequence()) wrong(*found, key, "a list (lines that begin with '- ')");
-    resize(found->size());
-    for (std::size_t i = 0; i < found->size(); ++i) {
-      const YAML::Node item = (*found)[i];
-      if (!item.IsMap()) wrong(item, key, "a list of sections, such as - {name: a, k: 16}");
-      Reader reader(item, fmt::format("{}.{}", dotted(key), i), origin_, overrides_);
+    if (found->kind != Kind::list) wrong(*found, key, "a list (lines that begin with '- ')");
+    resize(found->items.size());
+    for (std::size_t i = 0; i < found->items.size(); ++i) {
+      const YamlValue& item = found->items[i];
+      const std::string entry = fmt::format("{}.{}", dotted(key), i);
+      if (item.kind != Kind::section)
+        wrong(item, key, "a list of sections, such as - {name: a, k: 16}");
+      origins_.note(entry, item.where);
+      Reader reader(item, entry, origins_);
       body(reader, i);
       reader.refuse_unknown();
     }
   }
 
   void refuse_unknown() const {
-    for (const auto& entry : node_) {
-      const std::string key = entry.first.Scalar();
-      if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
-      throw ConfigError("{}: unknown key '{}'{}; allowed: {}", where(entry.first, key), key,
-                        path_.empty() ? "" : " in '" + path_ + "'", fmt::join(known_, ", "));
-    }
+    for (const YamlValue::Entry& entry : section_.entries)
+      if (std::find(known_.begin(), known_.end(), entry.key) == known_.end())
+        throw ConfigError("{}: unknown key '{}'{}; allowed: {}", entry.where, entry.key,
+                          path_.empty() ? "" : " in '" + path_ + "'", fmt::join(known_, ", "));
   }
 
  private:
   std::string dotted(std::string_view key) const {
     return path_.empty() ? std::string(key) : fmt::format("{}.{}", path_, key);
   }
-  std::optional<YAML::Node> take(std::string_view key) {
+  const YamlValue* take(std::string_view key) {
     known_.emplace_back(key);
-    const YAML::Node found = node_[std::string(key)];
-    if (!found.IsDefined() || found.IsNull()) return std::nullopt;
-    g_origins[dotted(key)] = where(found, key);
+    const YamlValue* found = section_.find(key);
+    if (!found || found->kind == Kind::nothing) return nullptr;
+    origins_.note(dotted(key), found->where);
     return found;
   }
-  std::string scalar(const YAML::Node& node, std::string_view key,
+  std::string scalar(const YamlValue& value, std::string_view key,
                      std::string_view expected) const {
-    if (!node.IsScalar()) wrong(node, key, expected);
-    return node.Scalar();
+    if (value.kind != Kind::scalar) wrong(value, key, expected);
+    return value.scalar;
   }
-  std::string where(const YAML::Node& node, std::string_view key) const {
-    const std::string full = dotted(key);
-    for (const std::string& text : overrides_) {
-      const std::string given = text.substr(0, text.find('='));
-      const std::vector<std::string> a = split(given, '.'), b = split(full, '.');
-      bool same = a.size() <= b.size();
-      for (std::size_t i = 0; same && i < a.size(); ++i) same = a[i] == "*" || a[i] == b[i];
-      if (same) return "--set " + given;
+  static bool is_whole_but_too_large(std::string text) {
+    std::erase(text, '_');
+    const std::optional<double> real = parse_real(text);
+    return real && *real == std::floor(*real);
+  }
+  // Exact where the number is whole; below 2^63.
+  static std::optional<std::uint64_t> parse_bytes(std::string_view text) {
+    static constexpr std::array<std::pair<std::string_view, std::uint64_t>, 10> kUnits{
+        {{"KiB", 1ull << 10},
+         {"MiB", 1ull << 20},
+         {"GiB", 1ull << 30},
+         {"TiB", 1ull << 40},
+         {"KB", 1'000},
+         {"MB", 1'000'000},
+         {"GB", 1'000'000'000},
+         {"TB", 1'000'000'000'000},
+         {"B", 1},
+         {"", 1}}};
+    for (const auto& [unit, size] : kUnits) {
+      if (!text.ends_with(unit)) continue;
+      std::string number(text.substr(0, text.size() - unit.size()));
+      while (!number.empty() && number.back() == ' ') number.pop_back();
+      std::erase(number, '_');
+      if (const auto whole = parse_count(number)) {
+        if (*whole > (std::uint64_t{1} << 63) / size - 1) return std::nullopt;
+        return *whole * size;
+      }
+      const std::optional<double> real = parse_real(number);
+      const double bytes = real ? *real * static_cast<double>(size) : -1;
+      if (bytes < 0 || bytes >= kEndOfCounts || (bytes < 1 && bytes > 0)) return std::nullopt;
+      return static_cast<std::uint64_t>(bytes);
     }
-    return node.Mark().line >= 0 ? fmt::format("{}:{}", origin_, node.Mark().line + 1) : origin_;
+    return std::nullopt;
   }
-  [[noreturn]] void wrong(const YAML::Node& node, std::string_view key,
+  [[noreturn]] void wrong(const YamlValue& value, std::string_view key,
                           std::string_view expected) const {
-    std::string found = node.IsScalar()     ? node.Scalar()
-                        : node.IsSequence() ? "a list"
-                        : node.IsMap()      ? "a section"
-                                            : "nothing";
-    throw ConfigError("{}: {} is '{}'; expected {}", where(node, key), dotted(key), found,
+    throw ConfigError("{}: {} is '{}'; expected {}", value.where, dotted(key), value.text(),
                       expected);
   }
-  void check_range(const YAML::Node& node, std::string_view key, double value,
-                   const FieldInfo& info) const {
-    if (value < info.at_least)
-      wrong(node, key, fmt::format("a number of at least {}", info.at_least));
-    if (value > info.at_most) wrong(node, key, fmt::format("a number of at most {}", info.at_most));
+  [[noreturn]] void out_of_range(const YamlValue& value, std::string_view key,
+                                 const FieldInfo& info) const {
+    // A whole number has no bound above what its type holds.
+    const double at_most = std::min(info.at_most, kEndOfCounts);
+    if (!std::isfinite(info.at_least))
+      wrong(value, key, fmt::format("a number of at most {:.17g}", at_most));
+    wrong(value, key,
+          at_most >= kEndOfCounts
+              ? fmt::format("a number of at least {:.17g}, below 2^63", info.at_least)
+              : fmt::format("a number from {:.17g} to {:.17g}", info.at_least, at_most));
   }
 
-  YAML::Node node_;
-  std::string path_, origin_;
-  const std::vector<std::string>& overrides_;
+  const YamlValue& section_;
+  std::string path_;
+  Origins& origins_;
   std::vector<std::string> known_;
 };
 
-}  // namespace
-
-void read_yaml_text(const std::string& text, const std::string& origin,
-                    const std::vector<std::string>& overrides, const Description& description) {
-  YAML::Node root;
-  try {
-    root = YAML::Load(text);
-  } catch (const YAML::Exception& error) {
-    throw ConfigError("{}:{}: not YAML: {}", origin, error.mark.line + 1, error.msg);
-  }
-  if (root.IsNull()) root = YAML::Node(YAML::NodeType::Map);
-  if (!root.IsMap())
-    throw ConfigError("{}: expected 'key: value' lines, found something else", origin);
-  for (const std::string& override_text : overrides) {
-    const std::size_t equals = override_text.find('=');
-    if (equals == std::string::npos || equals == 0)
-      throw ConfigError("--set {}: expected key=value, such as --set saes.0.k=64", override_text);
-    try {
-      set_path(root, split(override_text.substr(0, equals), '.'), 0,
-               YAML::Load(override_text.substr(equals + 1)), override_text);
-    } catch (const YAML::Exception& error) {
-      throw ConfigError("--set {}: the value is not YAML: {}", override_text, error.msg);
-    }
-  }
-  g_origins.clear();
-  Reader reader(root, "", origin, overrides);
-  description(reader);
-  reader.refuse_unknown();
+// What a file that is no configuration is, where that can be seen at once; else empty.
+std::string_view what_else(std::string_view text) {
+  if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) return "an empty file";
+  if (text.find('\0') != std::string_view::npos) return "a binary file";
+  if (text.substr(0, 256).find("<html") != std::string_view::npos ||
+      text.starts_with("<!doctype") || text.starts_with("<!DOCTYPE"))
+    return "an HTML page";
+  return "";
 }
 
-void read_yaml(const std::string& file, const std::vector<std::string>& overrides,
-               const Description& description) {
+}  // namespace
+
+void Origins::note(std::string_view dotted_key, std::string_view where) {
+  places_.insert_or_assign(std::string(dotted_key), std::string(where));
+}
+
+std::string Origins::of(std::string_view dotted_key) const {
+  const auto found = places_.find(dotted_key);
+  return found == places_.end() ? "default" : found->second;
+}
+
+Origins read_yaml_text(const std::string& text, const std::string& origin,
+                       const std::vector<std::string>& overrides, const Description& description) {
+  YamlValue root = parse_yaml(text, origin);
+  if (root.kind != Kind::section && root.kind != Kind::nothing)
+    throw ConfigError("{}: expected 'key: value' lines, found {}", root.where,
+                      root.kind == Kind::list ? "a list" : "one text");
+  for (const std::string& override_text : overrides) apply_override(root, override_text);
+  Origins origins;
+  Reader reader(root, "", origins);
+  description(reader);
+  reader.refuse_unknown();
+  return origins;
+}
+
+Origins read_yaml(const std::string& file, const std::vector<std::string>& overrides,
+                  const Description& description) {
+  return read_yaml_text(read_configuration_file(file), file, overrides, description);
+}
+
+std::string read_configuration_file(const std::string& file) {
+  std::error_code ignored;
+  if (fs::is_directory(file, ignored))
+    throw ConfigError("{} is a folder; give the configuration file (YAML) in it", file);
   std::string text;
   try {
     text = read_file(file);
   } catch (const Error& error) {
     throw ConfigError("{}", error.what());
   }
-  read_yaml_text(text, file, overrides, description);
-}
-
-std::string where_given(std::string_view dotted_key) {
-  const auto found = g_origins.find(dotted_key);
-  return found == g_origins.end() ? "default" : found->second;
+  if (const std::string_view other = what_else(text); !other.empty())
+    throw ConfigError("{} is {}, not a configuration; give a YAML file such as configs/demo.yaml",
+                      file, other);
+  return text;
 }
 
 }  // namespace refract

@@ -8,7 +8,6 @@
 #include <unicode/utf8.h>
 
 #include <algorithm>
-#include <cctype>
 
 #include "refract/base/error.hpp"
 
@@ -189,23 +188,6 @@ std::string fold_text(std::string_view text) {
   std::string folded = fold_case(text);
   std::erase_if(folded, [](char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; });
   return folded;
-}
-
-bool is_redirect(std::string_view text) {
-  constexpr std::string_view kWord = "redirect";
-  const auto skip_blanks = [&text] {
-    while (!text.empty() && (text.front() == ' ' || text.front() == '\n' || text.front() == '\t'))
-      text.remove_prefix(1);
-  };
-  skip_blanks();
-  if (text.starts_with('#')) text.remove_prefix(1);
-  skip_blanks();
-  if (text.size() < kWord.size()) return false;
-  for (std::size_t i = 0; i < kWord.size(); ++i)
-    if (std::tolower(static_cast<unsigned char>(text[i])) != kWord[i]) return false;
-  if (text.size() == kWord.size()) return true;
-  const auto next = static_cast<unsigned char>(text[kWord.size()]);
-  return std::isalnum(next) == 0 && next != '_' && next < 0x80;
 }
 
 std::uint64_t count_code_points(std::string_view text) {

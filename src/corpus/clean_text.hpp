@@ -25,8 +25,9 @@ void append_clean_lines(std::string_view value, std::string& text);
 // Case folded, all white space removed.
 [[nodiscard]] std::string fold_text(std::string_view text);
 
-// "REDIRECT Berlin", "#redirect [[Berlin]]": the word at the very start, in any case, and nothing
-// after its end.
+// Whether a page's text is the pointer of a redirect and not prose about redirects:
+// "#REDIRECT [[Berlin]]", "#Weiterleitung Berlin" (a word of any language before a link; the known
+// words before anything), or the one line "REDIRECT Berlin", "redirect: Berlin".
 [[nodiscard]] bool is_redirect(std::string_view text);
 
 [[nodiscard]] std::uint64_t count_code_points(std::string_view text);

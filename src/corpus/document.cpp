@@ -24,6 +24,24 @@ void CorpusCounts::add(const CorpusCounts& other) {
   repaired_bytes += other.repaired_bytes;
 }
 
+std::string CorpusCounts::losses() const {
+  std::string causes;
+  const auto add = [&causes](std::uint64_t count, std::string_view one, std::string_view many) {
+    if (count > 0)
+      causes += fmt::format("{}{} {}", causes.empty() ? "" : ", ", count, count == 1 ? one : many);
+  };
+  add(too_short, "too short (source.min_chars)", "too short (source.min_chars)");
+  add(redirects, "redirect", "redirects");
+  add(duplicates, "repeated page (the highest revision is kept)",
+      "repeated pages (the highest revision is kept)");
+  add(rejected, "without text or sections", "without text or sections");
+  if (!causes.empty()) causes = "; dropped: " + causes;
+  if (repaired_bytes > 0)
+    causes += fmt::format("; {} ill-formed bytes replaced by U+FFFD", repaired_bytes);
+  if (causes.empty()) return "";
+  return fmt::format("{} of {} records kept{}", kept - duplicates, records, causes);
+}
+
 std::uint64_t document_key(std::string_view project, std::uint64_t page_id, std::string_view text) {
   const std::string identity =
       page_id != 0 ? fmt::format("page\n{}\n{}", project, page_id) : "text\n" + fold_text(text);

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <exception>
 #include <memory>
 #include <thread>
 
@@ -18,19 +19,16 @@
 namespace refract {
 namespace {
 
-// The temporary file, open and locked: of two processes that want the same shard one fetches, the
-// other waits.
+// The temporary file, open.
 class PartFile {
  public:
-  explicit PartFile(fs::path path) : path_(std::move(path)) {
-    do {
-      close_file();
-      file_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-      if (file_ < 0) throw_file_error("opening", path_, errno);
-      lock();
-    } while (!still_has_its_name());
+  explicit PartFile(fs::path path)
+      : path_(std::move(path)), file_(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
+    if (file_ < 0) throw_file_error("opening", path_, errno);
   }
-  ~PartFile() { close_file(); }
+  ~PartFile() {
+    if (file_ >= 0) ::close(file_);
+  }
   PartFile(const PartFile&) = delete;
   PartFile& operator=(const PartFile&) = delete;
 
@@ -57,29 +55,6 @@ class PartFile {
   [[nodiscard]] const fs::path& path() const { return path_; }
 
  private:
-  // Open-file-description locks: a plain fcntl lock ends when any descriptor of the file is closed.
-  void lock() const {
-    struct flock whole {};
-    whole.l_type = F_WRLCK;
-    whole.l_whence = SEEK_SET;
-    while (::fcntl(file_, F_OFD_SETLKW, &whole) != 0) {
-      if (errno == EINTR) continue;
-      return;  // a file system without locks: two jobs that fetch the same shard at once are the
-               // user's care
-    }
-  }
-  // The one who held the lock may have renamed or removed the file while we waited.
-  [[nodiscard]] bool still_has_its_name() const {
-    struct stat open_file {
-    }, named{};
-    return ::fstat(file_, &open_file) == 0 && ::stat(path_.c_str(), &named) == 0 &&
-           open_file.st_ino == named.st_ino;
-  }
-  void close_file() {
-    if (file_ >= 0) ::close(file_);
-    file_ = -1;
-  }
-
   fs::path path_;
   int file_ = -1;
 };
@@ -101,6 +76,17 @@ struct Transfer {
   bool resumed = false;
   bool begun = false;
   int write_error = 0;
+  std::exception_ptr failure;  // out of `advanced`: it must not pass through libcurl
+
+  // False when the transfer is to end.
+  bool advance(std::uint64_t bytes) {
+    try {
+      if (options->advanced) options->advanced(bytes);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    return failure == nullptr;
+  }
 };
 
 std::size_t receive(char* bytes, std::size_t size, std::size_t count, void* target) {
@@ -115,8 +101,12 @@ std::size_t receive(char* bytes, std::size_t size, std::size_t count, void* targ
     transfer.write_error = errno;
     return 0;
   }
-  if (transfer.options->advanced) transfer.options->advanced(size * count);
-  return size * count;
+  return transfer.advance(size * count) ? size * count : 0;
+}
+
+// Also called while nothing comes.
+int still_there(void* target, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  return static_cast<Transfer*>(target)->advance(0) ? 0 : 1;
 }
 
 struct Attempt {
@@ -143,7 +133,7 @@ Attempt continue_fetching(const ShardRef& shard, PartFile& part, const FetchOpti
   const Handle handle(curl_easy_init());
   if (!handle) throw SystemError("libcurl cannot make a handle");
   const std::uint64_t have = part.size();
-  Transfer transfer{&part, &options, handle.get(), have > 0, false, 0};
+  Transfer transfer{&part, &options, handle.get(), have > 0, false, 0, nullptr};
   std::array<char, CURL_ERROR_SIZE> text{};
   const auto set = [&handle](CURLoption option, auto value) {
     curl_easy_setopt(handle.get(), option, value);
@@ -151,6 +141,9 @@ Attempt continue_fetching(const ShardRef& shard, PartFile& part, const FetchOpti
   set(CURLOPT_URL, shard.url.c_str());
   set(CURLOPT_WRITEFUNCTION, receive);
   set(CURLOPT_WRITEDATA, &transfer);
+  set(CURLOPT_XFERINFOFUNCTION, still_there);
+  set(CURLOPT_XFERINFODATA, &transfer);
+  set(CURLOPT_NOPROGRESS, 0L);
   set(CURLOPT_ERRORBUFFER, text.data());
   set(CURLOPT_NOSIGNAL, 1L);
   set(CURLOPT_FOLLOWLOCATION, 1L);
@@ -160,10 +153,20 @@ Attempt continue_fetching(const ShardRef& shard, PartFile& part, const FetchOpti
   set(CURLOPT_LOW_SPEED_TIME, options.stall_timeout_s);
   set(CURLOPT_RESUME_FROM_LARGE, static_cast<curl_off_t>(have));
   const CURLcode code = curl_easy_perform(handle.get());
+  if (transfer.failure) std::rethrow_exception(transfer.failure);
   if (transfer.write_error != 0) throw_file_error("writing", part.path(), transfer.write_error);
   long answer = 0;
   curl_easy_getinfo(handle.get(), CURLINFO_RESPONSE_CODE, &answer);
   return outcome(code, answer, text.data(), transfer.resumed, part);
+}
+
+void rest(int seconds, const FetchOptions& options) {
+  using namespace std::chrono_literals;
+  constexpr int kPerSecond = 5;
+  for (int i = 0; i < seconds * kPerSecond; ++i) {
+    if (options.advanced) options.advanced(0);
+    std::this_thread::sleep_for(1000ms / kPerSecond);
+  }
 }
 
 void fetch_bytes(const ShardRef& shard, PartFile& part, const FetchOptions& options) {
@@ -177,14 +180,19 @@ void fetch_bytes(const ShardRef& shard, PartFile& part, const FetchOptions& opti
           "cannot fetch {} (attempt {}): {}. What arrived is kept; run the same command again to "
           "go on",
           shard.url, attempt, result.reason);
-    std::this_thread::sleep_for(std::chrono::seconds(1LL << std::min(attempt, 5)));
+    rest(1 << std::min(attempt, 5), options);
   }
 }
 
-FetchedFile verify(const ShardRef& shard, const fs::path& file) {
-  const FetchedFile fetched{fs::file_size(file), sha256_of_file(file)};
+FetchedFile verify(const ShardRef& shard, const fs::path& file, const FetchOptions& options) {
+  REFRACT_ASSERT(shard.hash.empty() || shard.hash_kind == "sha256", "{} has a hash of kind {}",
+                 shard.name, shard.hash_kind);
+  const auto tick = [&options] {
+    if (options.advanced) options.advanced(0);
+  };
+  const FetchedFile fetched{fs::file_size(file), sha256_of_file(file, tick)};
   const bool right_size = shard.bytes == 0 || fetched.bytes == shard.bytes;
-  const bool right_digest = shard.sha256.empty() || fetched.sha256 == shard.sha256;
+  const bool right_digest = shard.hash.empty() || fetched.sha256 == shard.hash;
   if (right_size && right_digest) return fetched;
   fs::remove(file);
   if (!right_size)
@@ -193,7 +201,7 @@ FetchedFile verify(const ShardRef& shard, const fs::path& file) {
         shard.url, fetched.bytes, shard.bytes);
   throw DataError(
       "{} arrived with SHA-256 {}, expected {}; it was removed, run the same command again",
-      shard.url, fetched.sha256, shard.sha256);
+      shard.url, fetched.sha256, shard.hash);
 }
 
 }  // namespace
@@ -202,13 +210,10 @@ FetchedFile fetch(const ShardRef& shard, const fs::path& target, const FetchOpti
   start_curl();
   make_folder(target.parent_path());
   PartFile part(part_name(target));
-  if (fs::exists(target)) {  // another process was faster
-    fs::remove(part.path());
-    return verify(shard, target);
-  }
   fetch_bytes(shard, part, options);
-  const FetchedFile fetched = verify(shard, part.path());
+  const FetchedFile fetched = verify(shard, part.path(), options);
   sync_path(part.path());
+  if (options.before_rename) options.before_rename();
   rename_durably(part.path(), target);
   return fetched;
 }

@@ -30,8 +30,9 @@ void count(const CleanedRecord& record, const fs::path& file, std::uint64_t numb
     case RecordFate::rejected: ++counts.rejected; break;
     case RecordFate::not_json:
       throw DataError(
-          "shard {} line {} is not a JSON record: the file is damaged or not JSON lines; remove it "
-          "and download it again",
+          "shard {} line {} is not a JSON record: expected one JSON object on each line. It has "
+          "the bytes that the source gave: mend or replace it there, or leave it out of "
+          "source.from",
           file.string(), number);
   }
 }
@@ -40,8 +41,8 @@ void count(const CleanedRecord& record, const fs::path& file, std::uint64_t numb
 class Batch {
  public:
   Batch(const fs::path& file, const CleaningRules& rules, CorpusCounts& counts,
-        const std::function<void(Document&&)>& document)
-      : file_(file), rules_(rules), counts_(counts), document_(document) {}
+        const std::function<void(Document&&)>& document, const std::function<void()>& tick)
+      : file_(file), rules_(rules), counts_(counts), document_(document), tick_(tick) {}
 
   void add(std::string_view line, std::uint64_t number) {
     if (is_blank_line(line)) return;
@@ -65,6 +66,7 @@ class Batch {
     lines_.clear();
     numbers_.clear();
     bytes_ = 0;
+    if (tick_) tick_();
   }
 
  private:
@@ -72,6 +74,7 @@ class Batch {
   const CleaningRules& rules_;
   CorpusCounts& counts_;
   const std::function<void(Document&&)>& document_;
+  const std::function<void()>& tick_;
   std::vector<std::string> lines_;
   std::vector<std::uint64_t> numbers_;
   std::size_t bytes_ = 0;
@@ -80,9 +83,10 @@ class Batch {
 }  // namespace
 
 CorpusCounts for_each_document(const fs::path& file, const CleaningRules& rules,
-                               const std::function<void(Document&&)>& document) {
+                               const std::function<void(Document&&)>& document,
+                               const std::function<void()>& tick) {
   CorpusCounts counts;
-  Batch batch(file, rules, counts, document);
+  Batch batch(file, rules, counts, document, tick);
   for_each_line(file,
                 [&](std::string_view line, std::uint64_t number) { batch.add(line, number); });
   batch.clean();
@@ -90,10 +94,10 @@ CorpusCounts for_each_document(const fs::path& file, const CleaningRules& rules,
 }
 
 CorpusCounts read_documents(const fs::path& file, const CleaningRules& rules,
-                            std::vector<Document>& documents) {
+                            std::vector<Document>& documents, const std::function<void()>& tick) {
   std::vector<Document> all;
   CorpusCounts counts = for_each_document(
-      file, rules, [&](Document&& document) { all.push_back(std::move(document)); });
+      file, rules, [&](Document&& document) { all.push_back(std::move(document)); }, tick);
   std::unordered_map<std::string, std::size_t> newest;  // "<project>\n<page id>" -> index
   std::vector<bool> outdated(all.size(), false);
   for (std::size_t i = 0; i < all.size(); ++i) {

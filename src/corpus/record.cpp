@@ -3,11 +3,12 @@
 #include <simdjson.h>
 
 #include <algorithm>
-#include <charconv>
+#include <cmath>
 #include <string>
 #include <unordered_set>
 
 #include "corpus/clean_text.hpp"
+#include "refract/base/numbers.hpp"
 
 namespace refract {
 namespace {
@@ -21,14 +22,24 @@ std::string_view text_of(const dom::object& object, std::string_view key) {
   return object[key].get(text) == simdjson::SUCCESS ? text : std::string_view();
 }
 
-// A number, or a string of digits; 0 when it is neither.
+std::uint64_t whole_number(double value) {
+  constexpr double kExact = 9007199254740992.0;  // 2^53: whole numbers up to here are exact
+  return value > 0 && value <= kExact && value == std::floor(value)
+             ? static_cast<std::uint64_t>(value)
+             : 0;
+}
+
+// 12, 12.0, "12", " 12 " and "12.0" are one page; 0 for what is no whole number.
 std::uint64_t number_of(const dom::element& element) {
   std::uint64_t number = 0;
   if (element.get(number) == simdjson::SUCCESS) return number;
+  double real = 0;
+  if (element.get(real) == simdjson::SUCCESS) return whole_number(real);
   std::string_view text;
   if (element.get(text) != simdjson::SUCCESS) return 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  return error == std::errc() && end == text.data() + text.size() ? number : 0;
+  const std::string trimmed = clean_line(text);
+  if (const auto count = parse_count(trimmed)) return *count;
+  return whole_number(parse_real(trimmed).value_or(0));
 }
 
 std::uint64_t first_number(const dom::object& record,
@@ -201,16 +212,18 @@ CleanedRecord RecordReader::read(std::string_view line) {
   Document& document = result.document;
   state_->seen_links.clear();
   state_->read_identity(record, document);
-  if (document.title.empty() || !state_->append_body(record, document)) return result;
+  if (!state_->append_body(record, document)) return result;
+  // Some plain sources repeat the title as the first line.
+  const std::string heading = document.title.empty() ? "" : document.title + '\n';
+  if (document.text.starts_with(heading)) document.text.erase(0, heading.size());
   if (is_redirect(text_of(record, "abstract")) || is_redirect(document.text)) {
     result.fate = RecordFate::redirect;
     return result;
   }
-  // Some plain sources repeat the title as the first line.
-  const std::string heading = document.title + '\n';
-  if (!document.text.starts_with(heading)) document.text.insert(0, heading);
-  document.text.pop_back();
-  const bool short_text = count_code_points(document.text) < state_->rules.min_chars;
+  document.text.insert(0, heading);
+  if (!document.text.empty()) document.text.pop_back();
+  const bool short_text =
+      document.text.empty() || count_code_points(document.text) < state_->rules.min_chars;
   result.fate = short_text ? RecordFate::too_short : RecordFate::kept;
   return result;
 }

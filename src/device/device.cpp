@@ -27,6 +27,10 @@ std::byte* allocate_host(std::size_t bytes) {
   return static_cast<std::byte*>(data);
 }
 
+std::string text(Device device) {
+  return device.kind == DeviceKind::cpu ? "the CPU" : fmt::format("CUDA device {}", device.index);
+}
+
 }  // namespace
 
 void cuda::throw_cuda_error(const char* doing, int device, const char* text) {
@@ -94,15 +98,22 @@ RawBuffer& RawBuffer::operator=(RawBuffer&& other) noexcept {
 
 void copy_bytes(std::byte* to, Device to_device, const std::byte* from, Device from_device,
                 std::size_t bytes, Stream& stream) {
-  if (bytes == 0) return;
   if (to_device.kind == DeviceKind::cpu && from_device.kind == DeviceKind::cpu) {
-    std::memcpy(to, from, bytes);
-  } else {
-    if constexpr (has_cuda)
-      cuda::copy(to, from, bytes, stream.native());
-    else
-      no_cuda();
+    if (bytes != 0) std::memcpy(to, from, bytes);
+    return;
   }
+  // A CPU stream's native handle is null, which CUDA takes for its default stream; and that one
+  // waits for no Stream, so the copy would run beside the work whose result it copies.
+  if (stream.device().kind == DeviceKind::cpu ||
+      (stream.device() != to_device && stream.device() != from_device))
+    throw SystemError(
+        "a copy from {} to {} was queued on a stream of {}: it must be a stream of the CUDA device",
+        text(from_device), text(to_device), text(stream.device()));
+  if (bytes == 0) return;
+  if constexpr (has_cuda)
+    cuda::copy(to, from, bytes, stream.device().index, stream.native());
+  else
+    no_cuda();
 }
 
 }  // namespace refract

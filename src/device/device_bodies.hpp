@@ -10,6 +10,6 @@ void destroy_stream(int device, void* stream);
 void synchronize(int device, void* stream);
 [[nodiscard]] std::byte* allocate(std::size_t bytes, int device);
 void release(std::byte* data, int device);
-void copy(std::byte* to, const std::byte* from, std::size_t bytes, void* stream);
+void copy(std::byte* to, const std::byte* from, std::size_t bytes, int device, void* stream);
 
 }  // namespace refract::cuda

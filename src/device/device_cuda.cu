@@ -63,9 +63,9 @@ void release(std::byte* data, int device) {
   cudaFree(data);
 }
 
-void copy(std::byte* to, const std::byte* from, std::size_t bytes, void* stream) {
+void copy(std::byte* to, const std::byte* from, std::size_t bytes, int device, void* stream) {
   check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, static_cast<cudaStream_t>(stream)),
-        "cudaMemcpyAsync", -1);
+        "cudaMemcpyAsync", device);
 }
 
 }  // namespace refract::cuda

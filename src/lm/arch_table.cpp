@@ -6,7 +6,7 @@ namespace refract {
 namespace {
 
 constexpr std::array<Architecture, 1> kArchitectures{{
-    {"gpt2", gpt2::read_info, gpt2::load},
+    {"gpt2", gpt2::read_info, gpt2::require, gpt2::check_weights, gpt2::load},
 }};
 
 }  // namespace

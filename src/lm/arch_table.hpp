@@ -12,8 +12,13 @@ namespace refract {
 
 struct Architecture {
   std::string_view model_type;
-  // Sizes from config.json alone; digest stays empty.
+  // Sizes from config.json alone.
   ModelInfo (*read_info)(const ModelConfig& config);
+  // ConfigError when such a model has no such hook point.
+  void (*require)(HookPoint hook, const ModelInfo& info);
+  // DataError when a tensor that `load` reads is missing or has another shape or dtype.
+  void (*check_weights)(const ModelConfig& config, const ModelWeights& weights,
+                        const ModelInfo& info);
   std::unique_ptr<LanguageModel> (*load)(const ModelConfig& config, const ModelWeights& weights,
                                          ModelInfo info);
 };
@@ -22,6 +27,8 @@ struct Architecture {
 
 namespace gpt2 {
 ModelInfo read_info(const ModelConfig& config);
+void require(HookPoint hook, const ModelInfo& info);
+void check_weights(const ModelConfig& config, const ModelWeights& weights, const ModelInfo& info);
 std::unique_ptr<LanguageModel> load(const ModelConfig& config, const ModelWeights& weights,
                                     ModelInfo info);
 }  // namespace gpt2

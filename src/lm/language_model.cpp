@@ -1,7 +1,6 @@
 #include "refract/lm/language_model.hpp"
 
 #include "lm/arch_table.hpp"
-#include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 
 namespace refract {
@@ -26,10 +25,16 @@ const Architecture& architecture_of(const ModelConfig& config) {
 std::unique_ptr<LanguageModel> load_language_model(const std::filesystem::path& folder) {
   const ModelConfig config(folder);
   const auto& architecture = architecture_of(config);
-  ModelInfo info = architecture.read_info(config);
   const ModelWeights weights(folder);
-  info.digest = short_digest(sha256_hex(config.text()) + weights.digest());
-  return architecture.load(config, weights, std::move(info));
+  return architecture.load(config, weights, architecture.read_info(config));
+}
+
+void check_language_model(const std::filesystem::path& folder, std::span<const HookPoint> hooks) {
+  const ModelConfig config(folder);
+  const auto& architecture = architecture_of(config);
+  const ModelInfo info = architecture.read_info(config);
+  for (const HookPoint hook : hooks) architecture.require(hook, info);
+  architecture.check_weights(config, ModelWeights(folder), info);
 }
 
 ModelInfo read_model_info(const std::filesystem::path& folder) {

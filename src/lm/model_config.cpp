@@ -21,41 +21,51 @@ const nlohmann::json* ModelConfig::find(std::string_view key) const {
   return found == values_.end() || found->is_null() ? nullptr : &*found;
 }
 
-void ModelConfig::refuse(std::string_view key, std::string_view what) const {
+std::string_view ModelConfig::name_used(SettingName name) const {
+  return !find(name.key) && find(name.alias) ? name.alias : name.key;
+}
+
+void ModelConfig::refuse(SettingName name, std::string_view what) const {
+  const std::string_view key = name_used(name);
   const auto* value = find(key);
   throw DataError("{}: {} is {}, {}", path_.string(), key, value ? value->dump() : "absent", what);
 }
 
-std::size_t ModelConfig::size(std::string_view key, std::size_t absent) const {
-  const auto* value = find(key);
+std::size_t ModelConfig::size(SettingName name, std::size_t absent) const {
+  const auto *own = find(name.key), *common = find(name.alias);
+  if (own && common && *own != *common)
+    refuse(name, fmt::format(
+                     "but {} is {}, which is the same setting. Keep the one that fits the weights.",
+                     name.alias, common->dump()));
+  const auto* value = own ? own : common;
   if (!value) return absent;
   if (!value->is_number_unsigned() || value->get<std::size_t>() == 0)
-    refuse(key, "expected a positive integer.");
+    refuse(name, "expected a positive integer.");
   return value->get<std::size_t>();
 }
 
-double ModelConfig::number(std::string_view key, double absent) const {
+double ModelConfig::number(const char* key, double absent) const {
   const auto* value = find(key);
   if (!value) return absent;
   if (!value->is_number()) refuse(key, "expected a number.");
   return value->get<double>();
 }
 
-bool ModelConfig::flag(std::string_view key, bool absent) const {
+bool ModelConfig::flag(const char* key, bool absent) const {
   const auto* value = find(key);
   if (!value) return absent;
   if (!value->is_boolean()) refuse(key, "expected true or false.");
   return value->get<bool>();
 }
 
-std::string ModelConfig::word(std::string_view key, std::string_view absent) const {
+std::string ModelConfig::word(const char* key, std::string_view absent) const {
   const auto* value = find(key);
   if (!value) return std::string(absent);
   if (!value->is_string()) refuse(key, "expected a string.");
   return value->get<std::string>();
 }
 
-std::int64_t ModelConfig::token_id(std::string_view key) const {
+std::int64_t ModelConfig::token_id(const char* key) const {
   const auto* value = find(key);
   if (!value) return -1;
   if (value->is_array() && !value->empty()) value = &value->front();

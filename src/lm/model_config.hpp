@@ -10,6 +10,12 @@
 
 namespace refract {
 
+// A key of config.json, and the common name that transformers reads as the same (attribute_map).
+struct SettingName {
+  constexpr SettingName(const char* own, const char* common = "") : key(own), alias(common) {}
+  std::string_view key, alias;
+};
+
 class ModelConfig {
  public:
   explicit ModelConfig(
@@ -17,17 +23,20 @@ class ModelConfig {
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
   [[nodiscard]] const std::string& text() const { return text_; }
 
-  // Absent and null mean the default, as in the Hugging Face class; another type is a DataError.
-  [[nodiscard]] std::size_t size(std::string_view key,
+  // Absent and null mean the default, as in the Hugging Face class; another type is a DataError,
+  // and so are a key and its alias with different values.
+  [[nodiscard]] std::size_t size(SettingName name,
                                  std::size_t absent) const;  // positive integer
-  [[nodiscard]] double number(std::string_view key, double absent) const;
-  [[nodiscard]] bool flag(std::string_view key, bool absent) const;
-  [[nodiscard]] std::string word(std::string_view key, std::string_view absent) const;
+  [[nodiscard]] double number(const char* key, double absent) const;
+  [[nodiscard]] bool flag(const char* key, bool absent) const;
+  [[nodiscard]] std::string word(const char* key, std::string_view absent) const;
   [[nodiscard]] std::int64_t token_id(
-      std::string_view key) const;  // the first of a list; -1 when absent
+      const char* key) const;  // the first of a list; -1 when absent
 
-  // Throws DataError: "<path>: <key> is <found>, <what>".
-  [[noreturn]] void refuse(std::string_view key, std::string_view what) const;
+  // The one of the two names that the file uses; the key when it uses none.
+  [[nodiscard]] std::string_view name_used(SettingName name) const;
+  // Throws DataError: "<path>: <key> is <found>, <what>", with the name the file uses.
+  [[noreturn]] void refuse(SettingName name, std::string_view what) const;
 
  private:
   [[nodiscard]] const nlohmann::json* find(std::string_view key) const;

@@ -3,8 +3,9 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
+#include "refract/base/finite.hpp"
+#include "refract/lm/language_model.hpp"
 
 namespace refract {
 namespace {
@@ -39,6 +40,17 @@ std::set<std::string> weight_files(const fs::path& folder) {
       folder.string(), kSingle, kIndex);
 }
 
+void expect_finite(const Tensor<float>& values, std::string_view name, const fs::path& file) {
+  const std::size_t at = first_not_finite(values.span());
+  if (at == values.size()) return;
+  const bool matrix = values.shape().rank() > 1;
+  const std::size_t width = matrix ? values.axis(1) : values.size();
+  throw NumericalError(
+      "{}: tensor '{}' is {} at row {}, column {}. Every weight must be a finite number: fetch the "
+      "file again if its published hash differs, else this model cannot be run.",
+      file.string(), name, values.data()[at], at / width, at % width);
+}
+
 }  // namespace
 
 ModelWeights::ModelWeights(const fs::path& folder) : folder_(folder) {
@@ -67,7 +79,7 @@ const SafetensorsFile* ModelWeights::file_of(std::string_view name) const {
   return nullptr;
 }
 
-Tensor<float> ModelWeights::read(std::string_view name, Shape shape) const {
+const StoredTensor& ModelWeights::stored(std::string_view name, Shape shape) const {
   const auto* file = file_of(name);
   if (!file) {
     throw DataError(
@@ -77,8 +89,17 @@ Tensor<float> ModelWeights::read(std::string_view name, Shape shape) const {
   }
   std::vector<std::size_t> axes;
   for (std::size_t i = 0; i < shape.rank(); ++i) axes.push_back(shape[i]);
+  return file->at(name, axes);
+}
+
+void ModelWeights::expect(std::string_view name, Shape shape) const {
+  expect_f32_readable(stored(name, shape));
+}
+
+Tensor<float> ModelWeights::read(std::string_view name, Shape shape) const {
   Tensor<float> values(shape);
-  read_f32(file->at(name, axes), values.span());
+  read_f32(stored(name, shape), values.span());
+  expect_finite(values, name, file_of(name)->path());
   return values;
 }
 
@@ -93,10 +114,10 @@ Tensor<float> ModelWeights::read_transposed(std::string_view name, std::size_t r
   return transposed;
 }
 
-std::string ModelWeights::digest() const {
-  std::string digests;
-  for (const auto& file : files_) digests += sha256_of_file(file.path());
-  return sha256_hex(digests);
+std::vector<fs::path> model_files(const fs::path& folder) {
+  std::vector<fs::path> files{folder / "config.json"};
+  for (const std::string& file : weight_files(folder)) files.push_back(folder / file);
+  return files;
 }
 
 }  // namespace refract

@@ -17,16 +17,19 @@ class ModelWeights {
       const std::filesystem::path& folder);  // DataError: no weights, damaged, a name twice
   [[nodiscard]] std::vector<std::string_view> names() const;
   [[nodiscard]] bool contains(std::string_view name) const { return file_of(name) != nullptr; }
-  // fp32 copy of a stored tensor; DataError when it is missing or has another shape.
+  // DataError as `read` would throw it, without reading.
+  void expect(std::string_view name, Shape shape) const;
+  // fp32 copy of a stored tensor; DataError when it is missing or has another shape, NumericalError
+  // when a value is not finite.
   [[nodiscard]] Tensor<float> read(std::string_view name, Shape shape) const;
   // The transpose of a stored [rows, columns] tensor: [columns, rows].
   [[nodiscard]] Tensor<float> read_transposed(std::string_view name, std::size_t rows,
                                               std::size_t columns) const;
   // SHA-256 over the files in name order.
-  [[nodiscard]] std::string digest() const;
 
  private:
   [[nodiscard]] const SafetensorsFile* file_of(std::string_view name) const;
+  [[nodiscard]] const StoredTensor& stored(std::string_view name, Shape shape) const;
   std::filesystem::path folder_;
   std::vector<SafetensorsFile> files_;  // in name order
 };

@@ -29,6 +29,14 @@ void expect_fits(const PackedTokens& tokens, const ModelInfo& info) {
   }
 }
 
+std::vector<std::uint8_t> has_successor(const PackedTokens& tokens) {
+  std::vector<std::uint8_t> out(tokens.ids.size(), 1);
+  for (std::size_t s = 1; s < tokens.segment_starts.size(); ++s)
+    if (tokens.segment_starts[s] > tokens.segment_starts[s - 1])
+      out[tokens.segment_starts[s] - 1] = 0;
+  return out;
+}
+
 void expect_layer(HookPoint hook, const ModelInfo& info) {
   if (hook.layer >= 0 && static_cast<std::size_t>(hook.layer) < info.layers) return;
   throw ConfigError("hook {} does not exist: this {} model has {} layers, blocks.0 to blocks.{}.",

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
+#include "refract/base/error.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/base/random.hpp"
 
@@ -18,9 +18,9 @@ std::vector<std::uint32_t> bootstrap_counts(std::size_t documents, std::uint64_t
 }
 
 Interval percentile_interval(std::vector<double> values) {
-  std::erase_if(values, [](double value) { return !std::isfinite(value); });
-  if (values.empty())
-    return {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::quiet_NaN()};
+  REFRACT_ASSERT(!values.empty() &&
+                     std::ranges::all_of(values, [](double value) { return std::isfinite(value); }),
+                 "{} values", values.size());
   std::sort(values.begin(), values.end());
   const auto at = [&](double share) {
     const double place = share * static_cast<double>(values.size() - 1);

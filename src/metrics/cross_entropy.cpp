@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <optional>
 
 #include "refract/base/error.hpp"
 #include "refract/base/parallel.hpp"
@@ -9,16 +10,23 @@
 
 namespace refract {
 
-CrossEntropySums::CrossEntropySums(std::size_t runs) : runs_(runs) {}
+CrossEntropySums::CrossEntropySums(std::vector<std::string> runs) : runs_(std::move(runs)) {}
 
 void CrossEntropySums::add(std::size_t run, std::span<const float> nll,
+                           std::span<const std::uint8_t> counted,
                            std::span<const std::uint64_t> documents) {
-  REFRACT_ASSERT(run < runs_ && nll.size() == documents.size(), "run {} nll {} documents {}", run,
-                 nll.size(), documents.size());
+  REFRACT_ASSERT(
+      run < runs_.size() && nll.size() == documents.size() && nll.size() == counted.size(),
+      "run {} nll {} counted {} documents {}", run, nll.size(), counted.size(), documents.size());
   for (std::size_t i = 0; i < nll.size(); ++i) {
-    if (std::isnan(nll[i])) continue;
+    if (counted[i] == 0) continue;
+    if (!std::isfinite(nll[i]))
+      throw NumericalError(
+          "cross-entropy with {}: the loss of token {} of its call (document {} of shard {}) is "
+          "{}. Set evaluate.ce: false to go without, or take another model.",
+          runs_[run], i, documents[i] & 0xFFFFFFFFu, documents[i] >> 32, nll[i]);
     Document& document = documents_[documents[i]];
-    document.nll.resize(runs_, 0.0);
+    document.nll.resize(runs_.size(), 0.0);
     document.nll[run] += static_cast<double>(nll[i]);
     if (run == 0) ++document.tokens;
   }
@@ -26,9 +34,15 @@ void CrossEntropySums::add(std::size_t run, std::span<const float> nll,
 
 MetricReport CrossEntropySums::report(const Runs& runs, std::uint64_t seed,
                                       std::size_t replicates) const {
+  if (documents_.empty())
+    throw NumericalError(
+        "cross-entropy of {}: no held-out token has a successor to predict. Raise heldout.rows or "
+        "set evaluate.ce: false.",
+        runs_[runs.spliced]);
   std::vector<const Document*> documents;
   for (const auto& [id, document] : documents_) documents.push_back(&document);
   constexpr std::size_t kValues = 7;
+  using Values = std::array<std::optional<double>, kValues>;
   const auto values_of = [&](std::span<const std::uint32_t> counts) {
     double tokens = 0, clean = 0, spliced = 0, zero = 0, mean = 0;
     for (std::size_t i = 0; i < documents.size(); ++i) {
@@ -40,15 +54,15 @@ MetricReport CrossEntropySums::report(const Runs& runs, std::uint64_t seed,
       zero += times * nll[runs.zero];
       mean += times * nll[runs.mean];
     }
-    return std::array<double, kValues>{clean / tokens,
-                                       spliced / tokens,
-                                       zero / tokens,
-                                       mean / tokens,
-                                       (spliced - clean) / tokens,
-                                       (zero - spliced) / (zero - clean),
-                                       (mean - spliced) / (mean - clean)};
+    const auto recovered = [&](double ablated) {
+      return ablated != clean ? std::optional((ablated - spliced) / (ablated - clean))
+                              : std::nullopt;
+    };
+    return Values{clean / tokens, spliced / tokens,           zero / tokens,
+                  mean / tokens,  (spliced - clean) / tokens, recovered(zero),
+                  recovered(mean)};
   };
-  std::vector<std::array<double, kValues>> samples(replicates);
+  std::vector<Values> samples(replicates);
   parallel_for(replicates, [&](std::size_t replicate) {
     samples[replicate] = values_of(bootstrap_counts(documents.size(), seed, replicate));
   });
@@ -59,12 +73,12 @@ MetricReport CrossEntropySums::report(const Runs& runs, std::uint64_t seed,
   MetricReport report;
   report.documents = documents.size();
   for (const Document* document : documents) report.rows += document->tokens;
-  const std::array<double, kValues> values = values_of({});
+  const Values values = values_of({});
   for (std::size_t i = 0; i < kValues; ++i) {
-    std::vector<double> column;
-    for (const auto& sample : samples) column.push_back(sample[i]);
-    const Interval interval = percentile_interval(std::move(column));
-    report.values.push_back({kNames[i], values[i], interval.low, interval.high});
+    if (!values[i]) continue;
+    std::vector<std::optional<double>> column;
+    for (const Values& sample : samples) column.push_back(sample[i]);
+    report.values.push_back(metric_value(runs_[runs.spliced], kNames[i], values[i], column));
   }
   return report;
 }

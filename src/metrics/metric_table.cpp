@@ -3,17 +3,28 @@
 namespace refract {
 namespace {
 
-double squared_error(const MetricTotals& t) { return t.squared_error / t.rows; }
-double mse(const MetricTotals& t) { return squared_error(t) / static_cast<double>(t.d_in); }
-double variance(const MetricTotals& t) { return t.squared_norm - t.squared_sum_x / t.rows; }
-double fvu(const MetricTotals& t) { return t.squared_error / variance(t); }
-double r2(const MetricTotals& t) { return 1 - fvu(t); }
-double explained_variance(const MetricTotals& t) {
-  return 1 - (t.squared_error - t.squared_sum_e / t.rows) / variance(t);
+using Value = std::optional<double>;
+
+double per_row(double sum, const MetricTotals& t) { return sum / t.rows; }
+// What a difference of two sums leaves of rows that are all the same is rounding.
+Value share_of_variance(double sum, const MetricTotals& t) {
+  const double variance = t.squared_norm - t.squared_sum_x / t.rows;
+  return variance > 1e-12 * t.squared_norm ? Value(sum / variance) : std::nullopt;
 }
-double l0(const MetricTotals& t) { return t.active / t.rows; }
-double density(const MetricTotals& t) { return l0(t) / static_cast<double>(t.d_sae); }
-double dead_rate(const MetricTotals& t) { return t.dead / static_cast<double>(t.d_sae); }
+Value from_one(Value share) { return share ? Value(1 - *share) : std::nullopt; }
+
+Value squared_error(const MetricTotals& t) { return per_row(t.squared_error, t); }
+Value mse(const MetricTotals& t) {
+  return per_row(t.squared_error, t) / static_cast<double>(t.d_in);
+}
+Value fvu(const MetricTotals& t) { return share_of_variance(t.squared_error, t); }
+Value r2(const MetricTotals& t) { return from_one(fvu(t)); }
+Value explained_variance(const MetricTotals& t) {
+  return from_one(share_of_variance(t.squared_error - t.squared_sum_e / t.rows, t));
+}
+Value l0(const MetricTotals& t) { return per_row(t.active, t); }
+Value density(const MetricTotals& t) { return per_row(t.active, t) / static_cast<double>(t.d_sae); }
+Value dead_rate(const MetricTotals& t) { return t.dead / static_cast<double>(t.d_sae); }
 
 constexpr MetricRow kMetrics[] = {
     {"mse", "mean over rows and dimensions of the squared error", mse, false, false},

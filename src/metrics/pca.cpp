@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
+#include "refract/base/activity.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/parallel.hpp"
 
@@ -15,6 +17,11 @@ Tensor<float> principal_components(std::span<const double> covariance, std::size
                                    std::size_t k) {
   REFRACT_ASSERT(covariance.size() == d_in * d_in && k >= 1 && k <= d_in,
                  "covariance {} d_in {} k {}", covariance.size(), d_in, k);
+  if (d_in > std::numeric_limits<lapack_int>::max() / d_in)
+    throw ConfigError(
+        "the PCA baseline of {} dimensions needs a matrix of more elements than LAPACK can count: "
+        "leave pca out of evaluate.baselines.",
+        d_in);
   const auto n = static_cast<lapack_int>(d_in);
   std::vector<double> matrix(covariance.begin(), covariance.end());
   std::vector<double> eigenvalues(d_in), vectors(d_in * k);
@@ -22,9 +29,12 @@ Tensor<float> principal_components(std::span<const double> covariance, std::size
   lapack_int found = 0;
   // Eigenvalues come ascending: the last k of them. The matrix is symmetric, so either storage
   // order serves, and column major keeps each eigenvector contiguous.
-  const lapack_int info = LAPACKE_dsyevr(LAPACK_COL_MAJOR, 'V', 'I', 'U', n, matrix.data(), n, 0, 0,
-                                         n - static_cast<lapack_int>(k) + 1, n, 0, &found,
-                                         eigenvalues.data(), vectors.data(), n, support.data());
+  const lapack_int info = [&] {
+    const LibraryCall call;
+    return LAPACKE_dsyevr(LAPACK_COL_MAJOR, 'V', 'I', 'U', n, matrix.data(), n, 0, 0,
+                          n - static_cast<lapack_int>(k) + 1, n, 0, &found, eigenvalues.data(),
+                          vectors.data(), n, support.data());
+  }();
   if (info != 0 || found != static_cast<lapack_int>(k))
     throw NumericalError(
         "PCA baseline: LAPACK dsyevr returned {} with {} of {} eigenvectors. Check that "

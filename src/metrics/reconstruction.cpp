@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 
 #include "refract/base/error.hpp"
 #include "refract/base/parallel.hpp"
@@ -56,6 +57,33 @@ MetricTotals totals_of(const std::vector<const DocumentSums*>& documents,
 
 }  // namespace
 
+MetricValue metric_value(std::string_view of, std::string_view name, std::optional<double> value,
+                         std::span<const std::optional<double>> replicates) {
+  if (!value)
+    throw NumericalError(
+        "{}: {} has no meaning on these held-out rows: they vary by less than a millionth of their "
+        "size. Take another hook point, or raise heldout.rows, in a new run folder.",
+        of, name);
+  std::vector<double> finite;
+  for (const std::optional<double>& replicate : replicates)
+    if (replicate && std::isfinite(*replicate)) finite.push_back(*replicate);
+  const auto defined = std::ranges::count_if(
+      replicates, [](const std::optional<double>& replicate) { return replicate.has_value(); });
+  if (!std::isfinite(*value) || finite.size() != static_cast<std::size_t>(defined))
+    throw NumericalError(
+        "{}: {} is {} on the held-out rows, which are finite: its reconstruction of them is not. A "
+        "loss that grows in metrics.jsonl says that training diverged: lower optimizer.lr in a new "
+        "run folder.",
+        of, name, *value);
+  if (finite.empty())
+    throw NumericalError(
+        "{}: no resample of the held-out documents has a {}: there are too few. Raise heldout.rows "
+        "or heldout.share in a new run folder.",
+        of, name);
+  const Interval interval = percentile_interval(std::move(finite));
+  return {std::string(name), *value, interval.low, interval.high};
+}
+
 const MetricValue& MetricReport::of(std::string_view name) const {
   for (const MetricValue& value : values)
     if (value.name == name) return value;
@@ -108,7 +136,13 @@ void ReconstructionSums::merge(const ReconstructionSums& other) {
   }
 }
 
-MetricReport ReconstructionSums::report(std::uint64_t seed, std::size_t replicates) const {
+MetricReport ReconstructionSums::report(std::string_view of, std::uint64_t seed,
+                                        std::size_t replicates) const {
+  if (documents_.empty())
+    throw NumericalError(
+        "{} has no held-out row to be measured on: all of them are excluded (BOS, padding, special "
+        "tokens or sinks). Raise rows.sink_ratio or heldout.rows in a new run folder.",
+        of);
   std::vector<const DocumentSums*> documents;
   for (const auto& [document, sums] : documents_) documents.push_back(&sums);
   std::vector<MetricTotals> samples(replicates);
@@ -123,14 +157,15 @@ MetricReport ReconstructionSums::report(std::uint64_t seed, std::size_t replicat
   report.documents = documents.size();
   for (const MetricRow& metric : metric_table()) {
     if (metric.needs_features && d_sae_ == 0) continue;
-    std::vector<double> values;
+    std::vector<std::optional<double>> values;
     for (const MetricTotals& sample : samples) values.push_back(metric.value(sample));
-    Interval interval = percentile_interval(std::move(values));
-    const double value = metric.value(totals);
-    if (metric.counts_the_unseen)
-      interval = {std::max(0.0, 2 * value - interval.high),
-                  std::max(0.0, 2 * value - interval.low)};
-    report.values.push_back({std::string(metric.name), value, interval.low, interval.high});
+    MetricValue made = metric_value(of, metric.name, metric.value(totals), values);
+    if (metric.counts_the_unseen) {
+      const double reflected = std::max(0.0, 2 * made.value - made.high);
+      made.high = std::max(0.0, 2 * made.value - made.low);
+      made.low = reflected;
+    }
+    report.values.push_back(std::move(made));
   }
   return report;
 }

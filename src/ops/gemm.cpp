@@ -4,6 +4,7 @@
 
 #include "ops/backend.hpp"
 #include "ops/gemm_kernel.hpp"
+#include "refract/base/error.hpp"
 #include "refract/base/parallel.hpp"
 
 namespace refract {
@@ -14,6 +15,18 @@ namespace {
 constexpr std::size_t kTaskRows = 64;
 constexpr std::size_t kTaskTiles = 12;
 
+std::string describe(const GemmKernel& kernel) {
+  return fmt::format("refract fp32 {}, tiles of {} x {}", kernel.name, kernel.tile_rows,
+                     kernel.tile_columns);
+}
+
+std::vector<const GemmKernel*> offered_kernels() {
+  std::vector<const GemmKernel*> kernels = runnable_gemm_kernels();
+  const bool fuses = kernels.front()->fused;
+  std::erase_if(kernels, [&](const GemmKernel* kernel) { return kernel->fused != fuses; });
+  return kernels;
+}
+
 }  // namespace
 
 void PackedMatrix::pack(TensorView<const float> W, TensorView<const float> b, Stream& stream) {
@@ -22,7 +35,7 @@ void PackedMatrix::pack(TensorView<const float> W, TensorView<const float> b, St
   rows_ = W.axis(0);
   columns_ = W.axis(1);
   if (b.data()) expect_shape(b, "b", {{"N", rows_}});
-  const std::size_t tile = gemm_kernel().tile_columns, tiles = tiles_for(rows_);
+  const std::size_t tile = tile_columns_ = gemm_kernel().tile_columns, tiles = tiles_for(rows_);
   if (const std::size_t size = tiles * columns_ * tile; tiles_.size() != size)
     tiles_ = Buffer<float>(size);
   if (bias_.size() != rows_) bias_ = Buffer<float>(rows_);
@@ -44,6 +57,9 @@ void gemm_nt(TensorView<const float> x, const PackedMatrix& W, TensorView<float>
   expect_shape(x, "x", {{"M", rows}, {"K", W.columns()}});
   expect_shape(y, "y", {{"M", rows}, {"N", W.rows()}});
   const std::size_t tile = gemm_kernel().tile_columns;
+  REFRACT_ASSERT(W.rows() == 0 || W.tile_columns() == tile,
+                 "W was packed in tiles of {} columns, the kernel in use has {}", W.tile_columns(),
+                 tile);
   const std::size_t row_tasks = (rows + kTaskRows - 1) / kTaskRows;
   const std::size_t column_tasks = (tiles_for(W.rows()) + kTaskTiles - 1) / kTaskTiles;
   parallel_for(row_tasks * column_tasks, [&](std::size_t task) {
@@ -64,10 +80,21 @@ void gemm_nt(TensorView<const float> x, const PackedMatrix& W, TensorView<float>
   });
 }
 
-std::string gemm_backend_description() {
-  const auto& kernel = gemm_kernel();
-  return fmt::format("refract fp32 {}, tiles of {} x {}", kernel.name, kernel.tile_rows,
-                     kernel.tile_columns);
+std::string gemm_backend_description() { return describe(gemm_kernel()); }
+
+std::vector<std::string> gemm_backends() {
+  std::vector<std::string> backends;
+  for (const GemmKernel* kernel : offered_kernels()) backends.push_back(describe(*kernel));
+  return backends;
+}
+
+bool use_gemm_kernel(std::string_view description) {
+  for (const GemmKernel* kernel : offered_kernels())
+    if (describe(*kernel) == description) {
+      set_gemm_kernel(*kernel);
+      return true;
+    }
+  return false;
 }
 
 }  // namespace refract

@@ -3,6 +3,7 @@
 #include "ops/gemm_kernel.hpp"
 
 #include <algorithm>
+#include <atomic>
 
 namespace refract {
 namespace {
@@ -114,29 +115,47 @@ template <std::size_t Width>
 #endif
 void multiply_generic(const PanelProduct& p) { multiply<4>(p); }
 
-struct Chosen {
+struct Row {
   GemmKernel kernel;
   void (*multiply)(const PanelProduct&);
+  bool (*runs)();
 };
 
-Chosen choose() {
+// The fastest first.
+constexpr Row kKernels[] = {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f"))
-    return {{"avx512f", kRows, 16 * kVectors}, multiply_avx512};
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-    return {{"avx2+fma", kRows, 8 * kVectors}, multiply_avx2};
+    {{"avx512f", kRows, 16 * kVectors, true},
+     multiply_avx512,
+     [] { return __builtin_cpu_supports("avx512f") != 0; }},
+    {{"avx2+fma", kRows, 8 * kVectors, true},
+     multiply_avx2,
+     [] { return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0; }},
 #endif
-  return {{"generic", kRows, 4 * kVectors}, multiply_generic};
-}
+    {{"generic", kRows, 4 * kVectors, false}, multiply_generic, [] { return true; }},
+};
 
-const Chosen& chosen() {
-  static const Chosen once = choose();
-  return once;
+// The one choice of the process, made before it computes (use_gemm_kernel).
+std::atomic<const Row*>& chosen() {
+  static std::atomic<const Row*> row =
+      std::ranges::find_if(kKernels, [](const Row& candidate) { return candidate.runs(); });
+  return row;
 }
 
 }  // namespace
 
-const GemmKernel& gemm_kernel() { return chosen().kernel; }
+const GemmKernel& gemm_kernel() { return chosen().load(std::memory_order_relaxed)->kernel; }
+
+std::vector<const GemmKernel*> runnable_gemm_kernels() {
+  std::vector<const GemmKernel*> kernels;
+  for (const Row& row : kKernels)
+    if (row.runs()) kernels.push_back(&row.kernel);
+  return kernels;
+}
+
+void set_gemm_kernel(const GemmKernel& kernel) {
+  for (const Row& row : kKernels)
+    if (&row.kernel == &kernel) chosen().store(&row);
+}
 
 void pack_tile(const float* from, std::size_t column_stride, std::size_t depth_stride,
                std::size_t count, std::size_t depth, float* to) {
@@ -148,6 +167,8 @@ void pack_tile(const float* from, std::size_t column_stride, std::size_t depth_s
   }
 }
 
-void multiply_panel(const PanelProduct& product) { chosen().multiply(product); }
+void multiply_panel(const PanelProduct& product) {
+  chosen().load(std::memory_order_relaxed)->multiply(product);
+}
 
 }  // namespace refract

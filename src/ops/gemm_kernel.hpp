@@ -2,6 +2,7 @@
 // The fp32 micro-kernel on the CPU, shared by gemm and attention: packed tiles and one product.
 #include <cstddef>
 #include <string_view>
+#include <vector>
 
 namespace refract {
 
@@ -9,9 +10,14 @@ struct GemmKernel {
   std::string_view name;     // "avx512f", "avx2+fma" or "generic"
   std::size_t tile_rows;     // rows of x per register tile
   std::size_t tile_columns;  // columns of y per packed tile
+  bool fused;                // a multiply-add rounds once
 };
-// The kernel of this machine, chosen once by what the processor supports.
+// The kernel in use: the fastest that the processor runs, until another is set.
 [[nodiscard]] const GemmKernel& gemm_kernel();
+// All that the processor runs, the fastest first.
+[[nodiscard]] std::vector<const GemmKernel*> runnable_gemm_kernels();
+// One of those. What was packed before belongs to the kernel before.
+void set_gemm_kernel(const GemmKernel& kernel);
 
 [[nodiscard]] inline std::size_t tiles_for(std::size_t columns) {
   return (columns + gemm_kernel().tile_columns - 1) / gemm_kernel().tile_columns;

@@ -28,20 +28,24 @@ Coordinator::Coordinator(Session& session, Communicator& world, RolePlan plan, L
   state_.streams = wanted_rows(config) != 0;
   state_.chunk_rows = config.store.chunk_rows;
   state_.may_evict = config.store.mode == "ring";
-  state_.visits_done = ledger_.state().visits_done();
-  if (session_.store_exists() && !only_corpus_) open_store();
+  for (const SaeConfig& sae : config.saes) saes_.push_back(sae.name);
+  state_.visits_done = ledger_.state().visits_done(saes_);
   if (!plan_.split)
     corpus_bar_ = std::make_unique<Progress>("download and tokenize", state_.shards, "shards");
 }
 
 void Coordinator::poll() {
   if (ended_) return;
-  while (const std::optional<Message> message = world_.try_receive(kToCoordinator)) take(*message);
+  try {
+    while (const auto message = world_.try_receive(kToCoordinator)) take(*message);
+  } catch (const StopRequested&) {  // while it waited for another job; the ranks must hear of it
+  }
   if (stop_requested() && !stopping_) stop();
   hand_out();
   display_.draw(board_, state_, monotonic_s());
   if (!running_.empty() || ended_) return;
   ended_ = true;
+  evidence_.reset();
   corpus_bar_.reset();
   display_.clear();
   for (int rank = 0; rank < world_.size(); ++rank)
@@ -66,6 +70,7 @@ void Coordinator::take(const Message& message) {
     board_.progressed(ticket_from(json.at("ticket")), json.at("share"));
   } else if (kind == "checkpoint") {
     ledger_.checkpointed(checkpoint_record_from(json.at("record").dump()));
+    state_.visits_done = ledger_.state().visits_done(saes_);
     progressed_ = true;
     send(message.from, {{"kind", "named"}});
   } else if (!stopping_) {
@@ -99,15 +104,18 @@ void Coordinator::apply(const Ticket& ticket, const Json& result) {
       state_.tokenized.insert(ticket.index);
       admit();
       break;
-    case Work::prepare: open_store(); break;
+    case Work::prepare: open_store(result.at("calibration"), result.at("heldout")); break;
     case Work::extract: seal(ticket.index, result); break;
     case Work::restore:
       for (const Json& withdrawn : result.at("withdrawn"))
         ledger_.withdrawn(checkpoint_record_from(withdrawn.at("record").dump()),
                           withdrawn.at("cause"));
+      state_.visits_done = ledger_.state().visits_done(saes_);
       state_.restored = true;
       break;
     case Work::train:
+      if (result.value("damaged", false)) lose(session_.visit(ticket.index).shape.chunk);
+      break;
     case Work::evict: break;
   }
 }
@@ -123,45 +131,127 @@ void Coordinator::admit() {
   state_.corpus_complete = true;
   corpus_bar_.reset();
   display_.clear();
+  if (!only_corpus_) {
+    expect_enough_rows();
+    const std::uint64_t rows =
+        session_.order().batches_per_pass() * session_.config().train.batch_rows;
+    if (ledger_.state().rows != rows || ledger_.state().visits != session_.visits())
+      ledger_.ordered(session_.admitted(), rows, session_.visits());
+  }
   say(fmt::format("corpus: {} shards, {} rows to train on in {} chunk(s), {} {}",
                   session_.admitted(), session_.order().rows(), session_.order().chunks(),
                   session_.order().dropped_rows(),
                   state_.streams ? "left beyond train.tokens" : "dropped (less than a batch)"));
 }
 
-void Coordinator::open_store() {
+// Known before chunk 0 where the corpus is; a corpus that streams may end early later, after sealed
+// checkpoints.
+void Coordinator::expect_enough_rows() {
+  const std::uint64_t wanted = wanted_rows(session_.config());
+  const std::uint64_t rows = session_.order().rows(), batch = session_.config().train.batch_rows;
+  if (rows / batch >= wanted / batch || !ledger_.state().checkpoints.empty()) return;
+  throw DataError(
+      "{}: train.tokens is {}, but the corpus gives {} rows to train on. Lower train.tokens to "
+      "that or to all, or add shards to source.from.",
+      where_given(session_.config(), "train.tokens"), wanted, rows);
+}
+
+void Coordinator::open_store(const std::string& calibration, const std::string& heldout) {
   session_.open_store();
+  const RunState& known = ledger_.state();
+  const auto expect_same = [&](const fs::path& file, const std::string& was,
+                               const std::string& is) {
+    if (was.empty() || was == is) return;
+    throw DataError(
+        "{} is not what this run was made from: the ledger says that its digest is {}, and it is "
+        "{}. Either ledger.jsonl is of another run, or the file was lost and, made again, came out "
+        "otherwise. Restore the one or the other from a copy, or give this run another folder "
+        "(--set run=...).",
+        file.string(), was, is);
+  };
+  expect_same(session_.folder().calibration(), known.calibration, calibration);
+  expect_same(session_.folder().heldout(), known.heldout, heldout);
+  if (known.store != session_.store_digest())
+    ledger_.prepared(session_.store_digest(), calibration, heldout);
   state_.prepared = true;
   drop_damaged_chunks();
   for (const auto& [chunk, record] : ledger_.state().sealed) state_.sealed.insert(chunk);
+  list_chunks();
+  if (!fs::exists(session_.folder().manifest())) write_store_manifest();
 }
 
 void Coordinator::drop_damaged_chunks() {
   const RunState state = ledger_.state();
   for (const auto& [chunk, record] : state.sealed) {
-    const fs::path path = session_.folder().chunk(chunk);
+    std::string fault;
     try {
-      if (ChunkReader(path, {{"store", session_.store_digest()}}).content_digest() == record.digest)
-        continue;
-      warn(fmt::format("{} is not the chunk the ledger names; it will be made again",
-                       path.string()));
+      if (!fs::exists(session_.folder().chunk(chunk)))
+        throw Damaged("{} is missing", session_.folder().chunk(chunk).string());
+      if (session_.open_chunk(chunk).content_digest() == record.digest) continue;
+      fault = session_.folder().chunk(chunk).string() + " is not the chunk that the ledger names";
     } catch (const DataError& error) {
-      warn(fmt::format("{}; it will be made again", error.what()));
+      fault = error.what();
     }
-    remove_all_quietly(path);
-    ledger_.lost(chunk);
+    const bool needed =
+        state_.visits == 0 ||
+        chunk + state_.chunks * (session_.config().train.corpus_passes - 1) >= state_.visits_done;
+    warn(fmt::format(
+        "{}; {}", fault,
+        needed ? "it is made again"
+               : "it was trained on and is not needed any more, so it is not made again"));
+    lose(chunk);
   }
   for (const std::uint64_t chunk : state.evicted)
     remove_all_quietly(session_.folder().chunk(chunk));
 }
 
+void Coordinator::lose(std::uint64_t chunk) {
+  const ChunkRecord record = ledger_.state().sealed.at(chunk);
+  ledger_.lost(chunk);
+  state_.sealed.erase(chunk);
+  remove_all_quietly(session_.folder().chunk(chunk));
+  append_chunk(session_.folder().chunk_list(),
+               {chunk, record.rows, record.bytes, record.digest, true});
+  write_store_manifest();
+}
+
+// A last chunk holds whole batches: with another train.batch_rows or train.tokens it has another
+// shape, and it alone is made again. A chunk beyond the end is not needed any more. Of the others
+// the evidence is kept, where a kill came between.
+void Coordinator::settle_sealed_chunks() {
+  const RunState& state = ledger_.state();
+  std::vector<std::uint64_t> other;
+  for (const std::uint64_t chunk : state_.sealed) {
+    const bool beyond = session_.corpus_complete() && chunk >= state_.chunks;
+    const bool known = session_.order().has_chunk(chunk);
+    if (beyond ||
+        (known && session_.order().chunk_shape(chunk).rows != state.sealed.at(chunk).rows))
+      other.push_back(chunk);
+  }
+  for (const std::uint64_t chunk : other) {
+    say(fmt::format("chunk {} {}", chunk,
+                    chunk < state_.chunks
+                        ? "has another shape with these settings; it is made again"
+                        : "is beyond what these settings train on; it goes"));
+    lose(chunk);
+  }
+  if (state_.sealed.empty()) return;
+  if (!evidence_) evidence_ = std::make_unique<EvidenceKeeper>(session_);
+  for (const std::uint64_t chunk : state_.sealed) evidence_->keep(chunk);
+}
+
 // What follows from corpus and ledger.
 void Coordinator::refresh() {
-  state_.visits_done = ledger_.state().visits_done();
   if (!state_.streams && !state_.corpus_complete) return;
   state_.chunks = session_.chunks();
   state_.visits = session_.visits();
-  state_.chunks_known = state_.corpus_complete ? state_.chunks : state_.rows / state_.chunk_rows;
+  const std::uint64_t known =
+      state_.corpus_complete ? state_.chunks : state_.rows / state_.chunk_rows;
+  if (known != state_.chunks_known || !shapes_checked_) {
+    state_.chunks_known = known;
+    settle_sealed_chunks();
+    shapes_checked_ = state_.prepared;
+  }
   if (disk_planned_ || !state_.first_window || only_corpus_) return;
   const DiskPlan disk = plan_disk(session_.config(), session_.model_info(), session_.corpus_bytes(),
                                   state_.chunks, state_.visits);
@@ -198,27 +288,44 @@ void Coordinator::hand_out() {
 }
 
 void Coordinator::seal(std::uint64_t chunk, const Json& result) {
-  ledger_.sealed(chunk, {result.at("digest"), result.at("rows"),
-                         fs::file_size(session_.folder().chunk(chunk))});
+  if (!evidence_) evidence_ = std::make_unique<EvidenceKeeper>(session_);
+  evidence_->keep(chunk);
+  const ChunkRecord record{result.at("digest"), result.at("rows"),
+                           fs::file_size(session_.folder().chunk(chunk))};
+  ledger_.sealed(chunk, record);
   state_.sealed.insert(chunk);
+  append_chunk(session_.folder().chunk_list(),
+               {chunk, record.rows, record.bytes, record.digest, false});
   write_store_manifest();
   progressed_ = true;
 }
 
 void Coordinator::evict(std::uint64_t chunk) {
+  const ChunkRecord record = ledger_.state().sealed.at(chunk);
   ledger_.evicted(chunk);
   state_.sealed.erase(chunk);
   remove_all_quietly(session_.folder().chunk(chunk));
+  append_chunk(session_.folder().chunk_list(),
+               {chunk, record.rows, record.bytes, record.digest, true});
   write_store_manifest();
   display_.clear();
   say(fmt::format("evicted chunk {} (trained, sealed in a checkpoint; disk.max_bytes)", chunk));
 }
 
+// chunks.jsonl says what the ledger says, whatever became of it.
+void Coordinator::list_chunks() {
+  std::vector<SealedChunk> chunks;
+  for (const auto& [chunk, record] : ledger_.state().known)
+    chunks.push_back(
+        {chunk, record.rows, record.bytes, record.digest, ledger_.state().evicted.contains(chunk)});
+  write_chunk_list(session_.folder().chunk_list(), chunks);
+}
+
 void Coordinator::write_store_manifest() {
   const RunConfig& config = session_.config();
-  StoreManifest manifest{.model_name = model_display_name(config.model),
-                         .model_version = session_.model_info().digest,
-                         .files_processed = session_.shard_names(),
+  StoreManifest manifest{.model_name = session_.folder().model_name(),
+                         .model_version = session_.inputs().model_digest,
+                         .files_processed = session_.admitted(),
                          .hooks = {},
                          .dtype = dtype_from_name(config.store.dtype),
                          .row_rule = config.rows.take,
@@ -226,13 +333,16 @@ void Coordinator::write_store_manifest() {
                          .tokenizer_digest = session_.tokenizer().digest(),
                          .store_digest = session_.store_digest(),
                          .calibration_digest = session_.calibration_digest(),
-                         .chunks = {},
+                         .chunks = 0,
+                         .rows = 0,
                          .more = {}};
   for (const std::string& hook : config.hooks)
     manifest.hooks.push_back({hook, session_.calibration().of(hook).d_in});
-  for (const auto& [chunk, record] : ledger_.state().sealed)
-    manifest.chunks.push_back(
-        {.chunk = chunk, .rows = record.rows, .bytes = record.bytes, .digest = record.digest});
+  for (const auto& [chunk, record] : ledger_.state().sealed) {
+    ++manifest.chunks;
+    manifest.rows += record.rows;
+  }
+  session_.expect_own_run();
   manifest.more = {{"packing", config.tokens.packing}, {"bos", config.tokens.bos}};
   write_manifest(session_.folder().manifest(), manifest);
 }

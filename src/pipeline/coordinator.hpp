@@ -7,6 +7,7 @@
 #include "pipeline/board.hpp"
 #include "pipeline/messages.hpp"
 #include "refract/pipeline/disk_plan.hpp"
+#include "refract/pipeline/evidence.hpp"
 #include "refract/pipeline/ledger.hpp"
 #include "refract/pipeline/schedule.hpp"
 #include "refract/pipeline/session.hpp"
@@ -39,11 +40,15 @@ class Coordinator {
   void send(int rank, const Json& message);
   void stop();
   void admit();
-  void open_store();
+  void open_store(const std::string& calibration, const std::string& heldout);
+  void expect_enough_rows();
   void drop_damaged_chunks();
+  void settle_sealed_chunks();
+  void lose(std::uint64_t chunk);
   void refresh();
   void seal(std::uint64_t chunk, const Json& result);
   void evict(std::uint64_t chunk);
+  void list_chunks();
   void write_store_manifest();
 
   Session& session_;
@@ -55,6 +60,9 @@ class Coordinator {
   Board board_;
   BoardDisplay display_;
   std::unique_ptr<Progress> corpus_bar_;  // fused
+  std::vector<std::string> saes_;
+  std::unique_ptr<EvidenceKeeper> evidence_;  // while chunks are sealed
+  bool shapes_checked_ = false;
   bool only_corpus_, disk_planned_ = false, stopping_ = false, ended_ = false, progressed_ = false;
 };
 

@@ -1,5 +1,7 @@
 #include "refract/pipeline/disk_plan.hpp"
 
+#include <algorithm>
+
 #include "refract/base/dtype.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/progress.hpp"
@@ -23,6 +25,25 @@ constexpr std::uint64_t kFeatureBytes =
 
 }  // namespace
 
+std::uint64_t kept_exports(const KeepRule& rule, std::uint64_t visits) {
+  switch (rule.kind) {
+    case KeepRule::Kind::spread: return std::min(visits, KeepRule::kSpread);
+    case KeepRule::Kind::last: return std::min(visits, rule.n);
+    case KeepRule::Kind::every: return visits / rule.n;
+    case KeepRule::Kind::all: break;
+  }
+  return visits;
+}
+
+std::uint64_t trainer_state_bytes(const SaeConfig& sae, const ModelInfo& model) {
+  constexpr std::uint64_t kPerParameter = 3 * 4;  // the weights and Adam's two moments, fp32
+  return kPerParameter * sae_parameters(sae, model) + 8 * sae.d_sae;
+}
+
+std::uint64_t sae_parameters(const SaeConfig& sae, const ModelInfo& model) {
+  return 2 * sae.d_sae * model.d_model + sae.d_sae + model.d_model;
+}
+
 std::uint64_t DiskPlan::fixed_bytes() const {
   std::uint64_t sum = 0;
   for (const auto& [name, bytes] : classes) sum += bytes;
@@ -33,16 +54,18 @@ DiskPlan plan_disk(const RunConfig& config, const ModelInfo& model, std::uint64_
                    std::uint64_t chunks, std::uint64_t visits) {
   std::uint64_t states = 0, exports = 0, features = 0;
   for (const SaeConfig& sae : config.saes) {
-    const std::uint64_t parameters = 2 * sae.d_sae * model.d_model + sae.d_sae + model.d_model;
-    states += 4 * (3 * 4 * parameters +
-                   8 * sae.d_sae);  // two kept, one within a chunk, one being written
-    exports += visits * 2 * parameters + 2 * 4 * parameters;
+    const std::uint64_t parameters = sae_parameters(sae, model);
+    states +=
+        4 * trainer_state_bytes(sae, model);  // two kept, one within a chunk, one being written
+    exports += kept_exports(keep_rule(config), visits) * 2 * parameters + 2 * 4 * parameters;
     features += sae.d_sae * kFeatureBytes;
   }
+  const std::uint64_t evidence = std::min(config.probe.tokens, chunks * config.store.chunk_rows);
   DiskPlan plan;
   plan.classes = {
       {"shards and tokens", corpus_bytes},
       {"held-out rows", estimated_chunk_bytes(spec_of(config, model, config.heldout.rows))},
+      {"evidence rows", estimated_chunk_bytes(spec_of(config, model, evidence))},
       {"trainer states", states},
       {"SAELens folders", exports},
       {"features and report", features}};
@@ -59,7 +82,7 @@ void check_disk(const DiskPlan& plan, const RunConfig& config) {
   throw ConfigError(
       "{}: disk.max_bytes is {}, but {} are needed: {} for everything else and {} for {} chunk(s) "
       "(store.mode {}). Raise disk.max_bytes or lower store.chunk_rows.",
-      where_given("disk.max_bytes"), human_bytes(config.disk.max_bytes.value),
+      where_given(config, "disk.max_bytes"), human_bytes(config.disk.max_bytes.value),
       human_bytes(plan.fixed_bytes() + needed * plan.chunk_bytes), human_bytes(plan.fixed_bytes()),
       human_bytes(needed * plan.chunk_bytes), needed, config.store.mode);
 }

@@ -2,48 +2,94 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <ctime>
+#include <sstream>
+#include <stdexcept>
 
 #include "refract/base/error.hpp"
+#include "refract/store/artifact.hpp"
 
 namespace refract {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-CheckpointRecord checkpoint_from(const Json& line) {
-  CheckpointRecord record{.visit = line.at("visit"),
-                          .steps_in_visit = line.at("steps_in_visit"),
-                          .complete = line.at("complete"),
-                          .folder = line.at("folder"),
+constexpr const char* kSchema = "refract.ledger";
+
+Json to_json(const SaeCheckpoint& sae) { return {{"weights", sae.weights}, {"state", sae.state}}; }
+
+CheckpointRecord checkpoint_from(const Json& json) {
+  CheckpointRecord record{.visit = json.at("visit"),
+                          .steps_in_visit = json.at("steps_in_visit"),
+                          .complete = json.at("complete"),
+                          .folder = json.at("folder"),
                           .saes = {},
-                          .store = line.at("store")};
-  for (const auto& [sae, digest] : line.at("saes").items()) record.saes[sae] = digest;
+                          .store = json.at("store")};
+  if (!json.contains("saes")) {
+    record.saes[json.at("sae")] = {json.at("weights"), json.at("state")};
+    return record;
+  }
+  for (const auto& [name, sae] : json.at("saes").items())
+    record.saes[name] = {sae.at("weights"), sae.at("state")};
   return record;
 }
 
 Json to_json(const CheckpointRecord& record) {
-  return {{"visit", record.visit},       {"steps_in_visit", record.steps_in_visit},
-          {"complete", record.complete}, {"folder", record.folder},
-          {"saes", record.saes},         {"store", record.store}};
+  Json json{{"visit", record.visit},       {"steps_in_visit", record.steps_in_visit},
+            {"complete", record.complete}, {"folder", record.folder},
+            {"store", record.store},       {"saes", Json::object()}};
+  for (const auto& [name, sae] : record.saes) json["saes"][name] = to_json(sae);
+  return json;
+}
+
+// Lines of one checkpoint follow each other; written again after a resume, the newer one counts.
+void add_line(CheckpointRecord line, std::vector<CheckpointRecord>& records) {
+  const bool same = !records.empty() && records.back().folder == line.folder &&
+                    !records.back().saes.contains(line.saes.begin()->first);
+  if (same) {
+    records.back().saes.merge(line.saes);
+    return;
+  }
+  std::erase_if(records, [&](const CheckpointRecord& r) { return r.folder == line.folder; });
+  records.push_back(std::move(line));
+}
+
+// Counts are never negative, never fractions: what is, nobody of ours wrote.
+void expect_counts(const Json& line) {
+  for (const auto& [key, value] : line.items())
+    if (value.is_number() && !value.is_number_unsigned())
+      throw std::invalid_argument("a count that is none");
 }
 
 void apply_line(const Json& line, RunState& state) {
+  expect_counts(line);
   const std::string event = line.at("event");
   if (event == "sealed") {
     const std::uint64_t chunk = line.at("chunk");
     state.sealed[chunk] = {line.at("digest"), line.at("rows"), line.at("bytes")};
+    state.known[chunk] = state.sealed[chunk];
     state.evicted.erase(chunk);
   } else if (event == "evicted" || event == "lost") {
     const std::uint64_t chunk = line.at("chunk");
     state.sealed.erase(chunk);
     if (event == "evicted") state.evicted.insert(chunk);
   } else if (event == "checkpointed") {
-    state.checkpoints.push_back(checkpoint_from(line));
+    add_line(checkpoint_from(line), state.checkpoints);
   } else if (event == "withdrawn") {
-    if (!state.checkpoints.empty()) state.checkpoints.pop_back();
+    const std::string folder = line.at("folder");
+    std::erase_if(state.checkpoints,
+                  [&](const CheckpointRecord& record) { return record.folder == folder; });
+  } else if (event == "ordered") {
+    state.shards = line.at("shards");
+    state.rows = line.at("rows");
+    state.visits = line.at("visits");
+  } else if (event == "prepared") {
+    state.store = line.at("store");
+    state.calibration = line.at("calibration");
+    state.heldout = line.at("heldout");
   } else if (event == "finished") {
     state.finished[line.at("stage")] = line.at("digest");
   } else if (event == "attempt") {
@@ -60,7 +106,40 @@ void apply_line(const Json& line, RunState& state) {
       state.attempts.back().outcome = line.at("outcome");
     }
   } else if (event != "planned") {
-    throw DataError("unknown event '{}'", event);
+    throw std::invalid_argument("unknown event");
+  }
+}
+
+void expect_schema(const Json& line, const fs::path& file) {
+  if (line.is_object() && line.contains("event"))
+    throw DataError(
+        "{} is of a run of refract 0.1.0 (schema 1); this refract reads schema {}. Give this run "
+        "another folder (--set run=...), or use the refract that wrote it.",
+        file.string(), kSchemaVersion);
+  const auto version = line.is_object() ? line.find("version") : line.end();
+  if (!line.is_object() || line.find("schema") == line.end() || line["schema"] != kSchema ||
+      version == line.end() || !version->is_number_unsigned())
+    throw Damaged(
+        "{}:1: not the first line of a ledger, which is {}. Restore the file from a copy, or put "
+        "that line back.",
+        file.string(), Json{{"schema", kSchema}, {"version", kSchemaVersion}}.dump());
+  if (*version != kSchemaVersion)
+    throw DataError(
+        "{} has schema {}; this refract reads schema {}. Give this run another folder (--set "
+        "run=...), or use the refract that wrote it.",
+        file.string(), version->dump(), kSchemaVersion);
+}
+
+// A line that was written whole and is not one of ours was changed by somebody. Nothing after it
+// can be believed, and nobody but the user can say what it was.
+void apply_line_of(const fs::path& file, std::size_t number, const Json& line, RunState& state) {
+  try {
+    apply_line(line, state);
+  } catch (const std::exception&) {
+    throw Damaged(
+        "{}:{}: not a ledger line. Restore the file from a copy, or cut it before this line: what "
+        "the lines from there on said is then done again.",
+        file.string(), number);
   }
 }
 
@@ -69,14 +148,11 @@ void apply_text(std::string_view text, const fs::path& file, RunState& state) {
   while (!text.empty()) {
     const std::size_t end = text.find('\n');
     if (end == std::string_view::npos) return;  // a torn last line
-    ++number;
-    try {
-      apply_line(Json::parse(text.substr(0, end)), state);
-    } catch (const std::exception& error) {
-      throw DataError(
-          "{}:{}: not a ledger line ({}). Cut the file before this line to go on from there.",
-          file.string(), number, error.what());
-    }
+    const Json line = Json::parse(text.substr(0, end), nullptr, false);
+    if (++number == 1)
+      expect_schema(line, file);
+    else
+      apply_line_of(file, number, line, state);
     text.remove_prefix(end + 1);
   }
 }
@@ -88,10 +164,19 @@ CheckpointRecord checkpoint_record_from(const std::string& text) {
   return checkpoint_from(Json::parse(text));
 }
 
-std::uint64_t RunState::visits_done() const {
-  for (auto record = checkpoints.rbegin(); record != checkpoints.rend(); ++record)
-    if (record->complete) return record->visit + 1;
-  return 0;
+std::vector<CheckpointRecord> RunState::checkpoints_of(const std::vector<std::string>& saes) const {
+  std::vector<CheckpointRecord> whole;
+  for (const CheckpointRecord& record : checkpoints)
+    if (std::ranges::all_of(saes, [&](const auto& sae) { return record.saes.contains(sae); }))
+      whole.push_back(record);
+  return whole;
+}
+
+std::uint64_t RunState::visits_done(const std::vector<std::string>& saes) const {
+  std::uint64_t done = 0;
+  for (const CheckpointRecord& record : checkpoints_of(saes))
+    if (record.complete) done = record.visit + 1;
+  return done;
 }
 
 std::string utc_now() {
@@ -110,11 +195,27 @@ RunState read_ledger(const fs::path& file) {
   return state;
 }
 
-Ledger::Ledger(const fs::path& file) : log_(file), state_(read_ledger(file)) {}
+Ledger::Ledger(const fs::path& file, std::function<void()> before_line)
+    : before_line_(std::move(before_line)), log_(file), state_(read_ledger(file)) {
+  if (log_.size() == 0) log_.append(Json{{"schema", kSchema}, {"version", kSchemaVersion}}.dump());
+}
 
-void Ledger::append(const std::string& line) {
-  log_.append(line);
-  apply_line(Json::parse(line), state_);
+void Ledger::append(const std::string& lines) {
+  expect_own();
+  log_.append(lines);
+  std::istringstream each(lines);
+  for (std::string line; std::getline(each, line);) apply_line(Json::parse(line), state_);
+}
+
+void Ledger::prepared(const std::string& store, const std::string& calibration,
+                      const std::string& heldout) {
+  append(Json{
+      {"event", "prepared"}, {"store", store}, {"calibration", calibration}, {"heldout", heldout}}
+             .dump());
+}
+
+void Ledger::ordered(std::uint64_t shards, std::uint64_t rows, std::uint64_t visits) {
+  append(Json{{"event", "ordered"}, {"shards", shards}, {"rows", rows}, {"visits", visits}}.dump());
 }
 
 void Ledger::planned(std::uint64_t chunk, std::uint64_t rows) {
@@ -133,9 +234,19 @@ void Ledger::evicted(std::uint64_t chunk) {
 }
 void Ledger::lost(std::uint64_t chunk) { append(Json{{"event", "lost"}, {"chunk", chunk}}.dump()); }
 void Ledger::checkpointed(const CheckpointRecord& record) {
-  Json line{{"event", "checkpointed"}};
-  line.update(to_json(record));
-  append(line.dump());
+  std::string lines;
+  for (const auto& [name, sae] : record.saes) {
+    Json line{{"event", "checkpointed"},
+              {"visit", record.visit},
+              {"sae", name},
+              {"steps_in_visit", record.steps_in_visit},
+              {"complete", record.complete},
+              {"folder", record.folder},
+              {"store", record.store}};
+    line.update(to_json(sae));
+    lines += (lines.empty() ? "" : "\n") + line.dump();
+  }
+  append(lines);
 }
 void Ledger::withdrawn(const CheckpointRecord& record, const std::string& cause) {
   append(Json{{"event", "withdrawn"}, {"folder", record.folder}, {"cause", cause}}.dump());

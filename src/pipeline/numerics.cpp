@@ -9,14 +9,21 @@
 namespace refract {
 
 void describe(Fields& f, Numerics& n) {
+  f.field("device", n.device, {.help = "cpu | cuda"});
   f.field("gemm", n.gemm, {.help = "library, version, kernels"});
   f.field("exchange", n.exchange, {.help = "between training ranks"});
   f.field("reduction", n.reduction, {.help = "fast | ordered"});
-  f.field("ranks", n.ranks, {.help = "of the world"});
+  f.field("ranks", n.ranks, {.help = "that train"});
+}
+
+void describe(Fields& f, FrozenInputs& inputs) {
+  f.field("model_name", inputs.model_name, {.help = "of the store's folder"});
+  f.field("model_digest", inputs.model_digest, {.help = "of config.json and the weights"});
 }
 
 void describe(Fields& f, FrozenRun& run) {
   describe(f, run.config);
+  f.nested("inputs", "what they are by content, frozen with the store", run.inputs);
   f.nested("numerics", "what computes, frozen at the start", run.numerics);
 }
 
@@ -27,17 +34,13 @@ Numerics current_numerics(const RunConfig& config, int ranks) {
           .ranks = static_cast<std::uint64_t>(ranks)};
 }
 
-std::string numerics_difference(const Numerics& frozen, const Numerics& now,
-                                const RunConfig& config) {
-  const auto changed = [](const char* what, const auto& was, const auto& is) {
-    return was == is ? std::string() : fmt::format("{}: was {}, is now {}", what, was, is);
-  };
-  std::string text = changed("gemm", frozen.gemm, now.gemm);
-  if (text.empty() && config.train.reduction == "fast")
-    text = changed("ranks", frozen.ranks, now.ranks);
-  if (text.empty() && config.train.reduction == "fast")
-    text = changed("exchange", frozen.exchange, now.exchange);
-  return text;
+std::string training_difference(const Numerics& frozen, const Numerics& now) {
+  if (now.reduction == "ordered" && frozen.reduction == "ordered") return "";
+  if (frozen.ranks != now.ranks)
+    return fmt::format("training ranks: were {}, are now {}", frozen.ranks, now.ranks);
+  if (frozen.exchange != now.exchange)
+    return fmt::format("exchange: was {}, is now {}", frozen.exchange, now.exchange);
+  return "";
 }
 
 FrozenRun read_frozen(const std::filesystem::path& run_yaml) {
@@ -46,17 +49,18 @@ FrozenRun read_frozen(const std::filesystem::path& run_yaml) {
     read_yaml(run_yaml.string(), {}, [&](Fields& f) { describe(f, run); });
   } catch (const ConfigError& error) {
     throw DataError(
-        "{} cannot be read ({}). It is written by refract; give this run another folder.",
+        "{} cannot be read ({}). Restore it from a copy, or remove it: the run then goes on with "
+        "the configuration that is given, which must be the one it was begun with.",
         run_yaml.string(), error.what());
   }
   return run;
 }
 
-std::string frozen_text(const RunConfig& config, const Numerics& numerics) {
-  FrozenRun run{config, numerics};
+std::string frozen_text(const FrozenRun& run) {
+  FrozenRun copy = run;
   return fmt::format(
       "# Written by refract {}: the resolved configuration of this run. Not to be edited.\n{}",
-      kVersion, print_yaml([&](Fields& f) { describe(f, run); }));
+      kVersion, print_yaml([&](Fields& f) { describe(f, copy); }));
 }
 
 }  // namespace refract

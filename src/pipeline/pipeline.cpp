@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
+#include <sstream>
 
 #include "pipeline/coordinator.hpp"
 #include "pipeline/worker.hpp"
@@ -17,19 +19,86 @@
 #include "refract/ops/gemm.hpp"
 #include "refract/pipeline/analysis.hpp"
 #include "refract/pipeline/checkpoints.hpp"
+#include "refract/pipeline/evidence.hpp"
 #include "refract/pipeline/identity.hpp"
 #include "refract/pipeline/numerics.hpp"
 #include "refract/pipeline/schedule.hpp"
 #include "refract/stages/verify.hpp"
+#include "refract/store/calibration.hpp"
+#include "refract/store/claim.hpp"
 
 namespace refract {
 namespace {
 
-// One attempt at a run, from lock to status.
+// The claim on the run. Another job's is waited for only as long as it takes to see that it is
+// dead.
+Claim claim_run(const RunFolder& folder) {
+  make_folder(folder.root);
+  const Droppable droppable;
+  constexpr double kSilence_s = 3;
+  const double started_s = monotonic_s();
+  bool said = false;
+  std::string owner;
+  std::optional<Claim> claim = Claim::try_take(folder.lock(), job_name(), owner, [&] {
+    stop_point();
+    if (said || monotonic_s() - started_s < kSilence_s) return;
+    said = true;
+    say(fmt::format("{} was left by another job; looking whether that job is dead",
+                    folder.lock().string()));
+  });
+  if (!claim)
+    throw SystemError(
+        "the run folder {} is in use by {}. Wait for it to end, or give this job another folder "
+        "(--set run=...).",
+        folder.root.string(), owner);
+  return std::move(*claim);
+}
+
+// Of a run that is to be looked at.
+Claim claim_existing_run(const RunFolder& folder) {
+  if (!fs::exists(folder.ledger()))
+    throw DataError("{} holds no run: start it with `refract run`", folder.root.string());
+  return claim_run(folder);
+}
+
+bool store_exists(const RunFolder& folder, const RunState& state) {
+  return fs::exists(folder.calibration()) || !state.calibration.empty();
+}
+
+void refuse_difference(const RunFolder& folder, const std::string& difference) {
+  if (!difference.empty()) throw other_configuration(folder.root, difference);
+}
+
+// Whole as far as that costs little: the rows that everything rests on, and what is derived last.
+bool store_is_whole(const RunFolder& folder, const RunState& state) {
+  try {
+    for (const fs::path& file : {folder.heldout(), folder.evidence()})
+      ChunkReader(file, {{"store", state.store}}).verify_blocks();
+    (void)read_calibration(folder.calibration());
+  } catch (const DataError&) {
+    return false;
+  }
+  const auto exists = [](const fs::path& file) { return fs::exists(file); };
+  return exists(folder.manifest()) && exists(folder.chunk_list()) && exists(folder.corpus()) &&
+         std::ranges::all_of(state.sealed,
+                             [&](const auto& chunk) { return exists(folder.chunk(chunk.first)); });
+}
+
+bool sae_is_whole(const RunFolder& folder, const RunState& state, const std::string& name) {
+  if (state.checkpoints.empty() || !fs::exists(folder.metrics(name))) return false;
+  const CheckpointRecord& newest = state.checkpoints.back();
+  const auto of_sae = newest.saes.find(name);
+  if (of_sae == newest.saes.end() || !export_is_whole(folder.latest(name), of_sae->second.weights))
+    return false;
+  const std::string lines = read_file(folder.metrics(name));
+  return static_cast<std::uint64_t>(std::ranges::count(lines, '\n')) == state.visits;
+}
+
+// One attempt at a run, from claim to status.
 class Attempt {
  public:
   Attempt(const RunConfig& config, Communicator& world, const RunOptions& options)
-      : session_(config, world),
+      : session_(config, world, options.until > Until::extract),
         world_(world),
         options_(options),
         roles_(plan_roles(config.pipeline, world.size(), usable_cores())),
@@ -42,46 +111,123 @@ class Attempt {
 
  private:
   [[nodiscard]] const RunConfig& config() const { return session_.config(); }
+  [[nodiscard]] const RunFolder& folder() const { return session_.folder(); }
   [[nodiscard]] bool root() const { return world_.rank() == 0; }
   void drop_role(Role role) {
     for (std::set<Role>& roles : roles_.roles) roles.erase(role);
   }
-  bool already_done();
+  std::string take_over();
+  [[nodiscard]] bool already_done(const RunState& state) const;
+  void expect_same_settings(const RunState& state) const;
+  void expect_same_inputs(const RunState& state) const;
+  void collective_use_frozen_kernel();
+  [[nodiscard]] Numerics numerics() const;
   void begin();
-  void freeze_configuration();
+  void say_how_it_ended(const std::string& word, ExitCode code, const std::string& text);
   ExitCode collective_work();
+  void collective_analyse(std::vector<TrainedSae>& trained);
   void require_gemm_self_test();
-  void analyse(std::vector<TrainedSae>& trained);
 
   Session session_;
   Communicator& world_;
   RunOptions options_;
   RolePlan roles_;
-  int training_ranks_;  // also when this command ends before training
-  std::unique_ptr<RunLock> lock_;
-  std::unique_ptr<Ledger> ledger_;  // world rank 0
+  int training_ranks_;               // also when this command ends before training
+  std::optional<Claim> claim_;       // world rank 0
+  std::unique_ptr<Ledger> ledger_;   // world rank 0
+  std::optional<FrozenRun> frozen_;  // as the last accepted start left it
+  RunInputs found_;
   std::uint64_t attempt_ = 0;
   bool progressed_ = false;  // world rank 0
 };
 
-bool Attempt::already_done() {
-  if (options_.until != Until::report || read_status(session_.folder().status()) != "done")
-    return false;
-  const RunConfig frozen = read_frozen(session_.folder().run_yaml()).config;
-  if (!first_difference(frozen, config()).empty())
-    return false;  // reported by freeze_configuration
-  return fs::exists(session_.folder().root / config().report.file) &&
-         analysis_settings(frozen) == analysis_settings(config());
+// Everything a finished run has, made with these settings.
+bool Attempt::already_done(const RunState& state) const {
+  if (options_.until != Until::report || !frozen_) return false;
+  const std::optional<RunStatus> status = read_status(folder().status());
+  if (!status || status->word != "done" || status->text != options_.command) return false;
+  return store_is_whole(folder(), state) &&
+         std::ranges::all_of(
+             config().saes,
+             [&](const SaeConfig& sae) { return sae_is_whole(folder(), state, sae.name); }) &&
+         analysis_settings(frozen_->config) == analysis_settings(config()) &&
+         unfinished_part(config(), folder(), state).empty();
+}
+
+// What has been computed must fit what is asked for now. What nothing depends on yet may change.
+void Attempt::expect_same_settings(const RunState& state) const {
+  if (!frozen_) return;
+  refuse_difference(folder(),
+                    frozen_difference(frozen_->config, config(), store_exists(folder(), state),
+                                      !state.checkpoints.empty()));
+  if (state.checkpoints.empty() || options_.allow_numerics_change) return;
+  const std::string changed = training_difference(frozen_->numerics, numerics());
+  if (!changed.empty()) throw other_numerics(folder().root, changed);
+}
+
+void Attempt::expect_same_inputs(const RunState& state) const {
+  if (!frozen_ || !store_exists(folder(), state)) return;
+  if (frozen_->inputs.model_digest != found_.model_digest)
+    refuse_difference(folder(),
+                      fmt::format("model: the content of {} has digest {}, was {}", config().model,
+                                  found_.model_digest, frozen_->inputs.model_digest));
+  const std::optional<DownloadPlan> corpus = read_corpus(folder().corpus());
+  const std::string difference = corpus ? first_difference(*corpus, found_.corpus) : std::string();
+  if (!difference.empty()) refuse_difference(folder(), "source.from: " + difference);
+}
+
+// World rank 0. Says what is finished, or nothing when there is work. Until here nothing is
+// written.
+std::string Attempt::take_over() {
+  claim_.emplace(claim_run(folder()));
+  const RunState state = read_ledger(folder().ledger());
+  if (fs::exists(folder().run_yaml())) frozen_ = read_frozen(folder().run_yaml());
+  expect_same_settings(state);
+  const Droppable droppable;  // it may hash for long
+  found_ =
+      session_.find_inputs(options_.until == Until::tokenize ? Asks::corpus : Asks::everything);
+  found_.claim = claim_->mark();
+  found_.own_store = frozen_ && !state.calibration.empty();
+  expect_same_inputs(state);
+  attempt_ = state.attempts.size() + 1;
+  if (!already_done(state)) return "";
+  return fmt::format("{} is finished; nothing to do. The report is {}", folder().root.string(),
+                     (folder().root / config().report.file).string());
+}
+
+// The kernel a run was begun with computes it to the end, also on a newer processor.
+void Attempt::collective_use_frozen_kernel() {
+  std::string kernel;
+  if (root() && frozen_ && fs::exists(folder().calibration()) && !options_.allow_numerics_change)
+    kernel = frozen_->numerics.gemm;
+  world_.broadcast_string(kernel, 0);
+  if (kernel.empty() || use_gemm_kernel(kernel)) return;
+  throw SystemError(
+      "the run in {} was begun with '{}', which {} cannot run (it has '{}'). Start it on a node "
+      "like the first, or go on with other bytes: --allow-numerics-change.",
+      folder().root.string(), kernel, host_name(), gemm_backend_description());
+}
+
+// What a command that does not train has no say in stays as it was.
+Numerics Attempt::numerics() const {
+  Numerics now = current_numerics(config(), training_ranks_);
+  if (options_.until > Until::extract || !frozen_) return now;
+  now.reduction = frozen_->numerics.reduction;
+  now.exchange = frozen_->numerics.exchange;
+  now.ranks = frozen_->numerics.ranks;
+  return now;
 }
 
 void Attempt::begin() {
-  make_folder(session_.folder().root);
-  lock_ = std::make_unique<RunLock>(session_.folder().lock(), job_name());
-  const RunState before = read_ledger(session_.folder().ledger());
-  attempt_ = before.attempts.size() + 1;
-  write_status(session_.folder().status(), fmt::format("running {} {}", job_name(), attempt_));
-  freeze_configuration();
-  ledger_ = std::make_unique<Ledger>(session_.folder().ledger());
+  session_.expect_own_run();
+  write_status(folder().status(), {"running", job_name(), attempt_, 0, ""});
+  write_file(folder().corpus(), corpus_text(session_.inputs().corpus));
+  write_file(
+      folder().run_yaml(),
+      frozen_text({.config = config(),
+                   .inputs = {session_.folder().model_name(), session_.inputs().model_digest},
+                   .numerics = numerics()}));
+  ledger_ = std::make_unique<Ledger>(folder().ledger(), [this] { session_.expect_own_run(); });
   ledger_->attempt_started({.attempt = attempt_,
                             .job = job_name(),
                             .host = host_name(),
@@ -91,61 +237,44 @@ void Attempt::begin() {
                             .ranks = world_.size()});
 }
 
-void Attempt::freeze_configuration() {
-  const fs::path file = session_.folder().run_yaml();
-  const Numerics numerics = current_numerics(config(), training_ranks_);
-  if (fs::exists(file)) {
-    const FrozenRun frozen = read_frozen(file);
-    const std::string difference = first_difference(frozen.config, config());
-    if (!difference.empty())
-      throw ConfigError(
-          "the run in {} was started with another configuration: {}. Give this one another folder "
-          "(--set run=...), or go back to the old setting.",
-          session_.folder().root.string(), difference);
-    const std::string changed = numerics_difference(frozen.numerics, numerics, config());
-    if (!changed.empty() && !options_.allow_numerics_change)
-      throw SystemError(
-          "the run in {} was computed with other numerics: {}. Its bytes would differ from a run "
-          "never stopped; --allow-numerics-change goes on all the same.",
-          session_.folder().root.string(), changed);
+// The rank that fails may not be rank 0, which then has no time left to say it.
+void Attempt::say_how_it_ended(const std::string& word, ExitCode code, const std::string& text) {
+  try {
+    session_.expect_own_run();
+    write_status(folder().status(), {word, job_name(), attempt_, static_cast<int>(code), text});
+    if (ledger_) ledger_->attempt_ended(attempt_, word == "done" ? word : text);
+  } catch (const Error&) {  // a full disk, another owner: the first error is the one to report
   }
-  write_file(file, frozen_text(config(), numerics));
 }
 
 ExitCode Attempt::collective_run() {
-  std::uint64_t done = root() && already_done() ? 1 : 0;
-  if (world_.all_reduce_max(done)) {
-    if (root())
-      say(fmt::format("{} is finished; nothing to do. The report is {}",
-                      session_.folder().root.string(),
-                      (session_.folder().root / config().report.file).string()));
+  std::string finished;
+  if (root()) finished = take_over();
+  world_.broadcast_string(finished, 0);
+  if (!finished.empty()) {
+    if (root()) say(finished);
     return ExitCode::ok;
   }
+  session_.collective_open(found_);
+  world_.broadcast(std::span<std::uint64_t>(&attempt_, 1), 0);
+  collective_use_frozen_kernel();
   if (root()) begin();
   world_.barrier();
-  const auto end = [&](const std::string& status, const std::string& outcome) {
-    if (!root()) return;
-    ledger_->attempt_ended(attempt_, outcome);
-    write_status(session_.folder().status(), status);
-  };
   try {
     const ExitCode code = collective_work();
-    end(options_.until == Until::report ? "done" : "resume", "ended");
+    if (root()) say_how_it_ended("done", ExitCode::ok, options_.command);
     return code;
   } catch (const StopRequested& stopped) {
-    end(progressed_ ? "resume" : fmt::format("stuck {}", stopped.what()), "stopped by a signal");
-    if (root()) say(stopped.what());
+    if (root()) {
+      say_how_it_ended(progressed_ ? "resume" : "stuck", ExitCode::resume, stopped.what());
+      say(stopped.what());
+    }
     return ExitCode::resume;
   } catch (const Error& error) {
-    try {
-      const std::string status =
-          fmt::format("failed {} {}", static_cast<int>(error.code()), error.what());
-      end(status, error.what());
-      if (!root())
-        write_status(session_.folder().status(), status);  // rank 0 will not live to do it
-    } catch (const Error&) {  // a full disk may refuse the status too; the first error is the one
-                              // to report
-    }
+    say_how_it_ended("failed", error.code(), error.what());
+    throw;
+  } catch (const std::exception& error) {
+    say_how_it_ended("failed", ExitCode::system, error.what());
     throw;
   }
 }
@@ -160,10 +289,9 @@ void Attempt::require_gemm_self_test() {
 }
 
 ExitCode Attempt::collective_work() {
-  const Watchdog watchdog = Watchdog::collective_start(world_, session_.folder().root / "alive",
-                                                       config().pipeline.watchdog_s);
+  const Watchdog watchdog =
+      Watchdog::collective_start(world_, folder().root / "alive", config().pipeline.watchdog_s);
   require_gemm_self_test();
-  session_.collective_open_corpus();
   std::unique_ptr<Coordinator> coordinator;
   if (root())
     coordinator = std::make_unique<Coordinator>(session_, world_, roles_, *ledger_,
@@ -172,32 +300,47 @@ ExitCode Attempt::collective_work() {
     if (!coordinator) return;
     coordinator->poll();
     progressed_ = coordinator->progressed();
-    lock_->heartbeat();
   });
   if (worker.collective_work()) throw StopRequested("stopped by a signal; start again to go on");
   if (root() && world_.size() > 1) say(coordinator->board().summary(monotonic_s()));
-  if (options_.until >= Until::evaluate && root()) analyse(worker.saes());
+  if (options_.until >= Until::evaluate) collective_analyse(worker.saes());
   world_.barrier();
   if (options_.until <= Until::extract) return ExitCode::ok;
-  const std::uint64_t wanted = wanted_rows(config());
-  if (wanted && session_.order().rows() + config().train.batch_rows <= wanted)
+  const std::uint64_t wanted = wanted_rows(config()), rows = session_.order().rows();
+  if (rows / config().train.batch_rows < wanted / config().train.batch_rows)
     throw DataError(
-        "the corpus ended after {} rows; train.tokens asked for {}. Everything found was trained "
-        "on and sealed. Add shards to source.from, or lower train.tokens.",
-        session_.order().rows(), wanted);
+        "the corpus ended after {} rows; train.tokens asked for {}. What was found was trained on "
+        "and sealed, with the learning rates of a longer run. For a run of this length start one "
+        "in another folder with train.tokens: {}.",
+        rows, wanted, rows);
   return ExitCode::ok;
 }
 
 // On world rank 0, while the others sleep: it may use their cores.
-void Attempt::analyse(std::vector<TrainedSae>& trained) {
-  working("evaluation, probe and report");
-  const int threads = thread_count();
-  if (world_.size() > 1) set_thread_count(usable_cores());
-  if (trained.empty()) trained = load_newest(session_, ledger_->state());
-  evaluate_run(session_, *ledger_, trained);
-  if (options_.until >= Until::probe) probe_run(session_, *ledger_, trained);
-  if (options_.until >= Until::report) report_run(session_, *ledger_, trained);
-  set_thread_count(threads);
+void Attempt::collective_analyse(std::vector<TrainedSae>& trained) {
+  std::uint64_t stopped = 0;
+  if (root()) {
+    working("evaluation, probe and report");
+    const int threads = thread_count();
+    if (world_.size() > 1) set_thread_count(usable_cores());
+    try {
+      if (trained.empty()) trained = load_newest(session_, ledger_->state());
+      evaluate_run(session_, *ledger_, trained, progressed_);
+      if (options_.until >= Until::probe) {
+        std::vector<std::uint64_t> sealed;
+        for (const auto& [chunk, record] : ledger_->state().sealed) sealed.push_back(chunk);
+        progressed_ |= complete_evidence(session_, sealed);
+        probe_run(session_, *ledger_, trained, progressed_);
+      }
+      if (options_.until >= Until::report)
+        report_run(config(), folder(), *ledger_, report_facts(config(), ledger_->state()));
+    } catch (const StopRequested&) {
+      stopped = 1;
+    }
+    set_thread_count(threads);
+  }
+  if (world_.all_reduce_max(stopped))
+    throw StopRequested("stopped by a signal; start again to go on");
 }
 
 }  // namespace
@@ -206,42 +349,107 @@ ExitCode collective_run(const RunConfig& config, Communicator& world, const RunO
   return Attempt(config, world, options).collective_run();
 }
 
+void collective_report(const RunConfig& config, Communicator& world) {
+  if (world.rank() == 0) {
+    const Session session(config, world);
+    const RunFolder& folder = session.folder();
+    const Claim claim = claim_existing_run(folder);
+    const RunState state = read_ledger(folder.ledger());
+    if (fs::exists(folder.run_yaml()))
+      refuse_difference(folder,
+                        frozen_difference(read_frozen(folder.run_yaml()).config, config,
+                                          store_exists(folder, state), !state.checkpoints.empty()));
+    Ledger ledger(folder.ledger(), [&] { expect_own(claim.mark()); });
+    report_run(config, folder, ledger, report_facts(config, ledger.state()));
+  }
+  world.barrier();
+}
+
+namespace {
+
+// What all ranks found, on every rank.
+VerifyResult collective_merge(const VerifyResult& mine, Communicator& world) {
+  std::vector<std::uint64_t> counts{mine.identities, mine.blocks, mine.recomputed_rows};
+  world.all_reduce_sum(counts);
+  VerifyResult all{counts[0], counts[1], counts[2], {}};
+  std::string faults;
+  for (const std::string& fault : mine.faults) faults += fault + "\n";
+  const std::vector<char> texts = world.all_gather(std::span<const char>(faults));
+  std::istringstream lines(std::string(texts.begin(), texts.end()));
+  VerifyResult found;
+  for (std::string line; std::getline(lines, line);) found.faults.push_back(line);
+  all.add(found);
+  return all;
+}
+
+}  // namespace
+
 void collective_verify(const RunConfig& config, Communicator& world) {
   Session session(config, world);
-  if (!fs::exists(session.folder().heldout()))
-    throw DataError("{} holds no activation store: run first", session.folder().root.string());
-  session.collective_open_corpus();
-  while (!session.corpus_complete()) (void)session.admit_next_shard();
+  std::optional<Claim> claim;
+  RunInputs found;
+  if (world.rank() == 0) {
+    claim.emplace(claim_existing_run(session.folder()));
+    if (!fs::exists(session.folder().heldout()))
+      throw DataError("{} holds no activation store yet: run first",
+                      session.folder().root.string());
+    found = session.find_inputs();
+    found.claim = claim->mark();
+  }
+  session.collective_open(found);
+  std::uint64_t shards = 0;
+  if (world.rank() == 0) {
+    while (!session.corpus_complete()) {
+      session.verify_tokens(session.admitted());
+      (void)session.admit_next_shard();
+    }
+    shards = session.admitted();
+  }
+  session.admit_shards(world.all_reduce_max(shards));
   session.open_store();
   BlockComputer computer(session.model(), session.hooks(), session.corpus(),
                          session.sink_thresholds());
-  constexpr std::uint64_t kRowsPerFile = 1000;
-  VerifyResult result;
-  const HeldoutPlan heldout = session.heldout_plan();
+  const VerifyRule rule{.recomputed_rows = 1000, .seed = config.store.seed};
+  const VerifyShare share{world.rank(), world.size()};
   const Parents parents{{"store", session.store_digest()}};
-  verify_chunk(
-      ChunkReader(session.folder().heldout(), parents),
-      [&](std::uint64_t b) { return heldout.blocks.at(b); }, session.corpus(), computer,
-      kRowsPerFile, config.store.seed, result);
   const RunState state = read_ledger(session.folder().ledger());
-  for (const auto& [chunk, record] : state.sealed) {
-    const ChunkShape shape = session.order().chunk_shape(chunk);
-    verify_chunk(
-        ChunkReader(session.folder().chunk(chunk), parents),
-        [&](std::uint64_t b) {
-          return plan_block(session.order(), shape, b, session.corpus(), session.row_rule());
-        },
-        session.corpus(), computer, kRowsPerFile, config.store.seed, result);
-  }
-  if (!result.faults.empty())
+  VerifyResult result;
+  const auto verify = [&](const fs::path& file,
+                          const std::function<BlockPlan(std::uint64_t)>& plan_of) {
+    verify_chunk(ChunkReader(file, parents, ChunkReader::Checks::none), plan_of, session.corpus(),
+                 computer, rule, share, result);
+  };
+  const auto plan_of = [&](std::uint64_t chunk, std::uint64_t block) {
+    return plan_block(session.order(), session.order().chunk_shape(chunk), block, session.corpus(),
+                      session.row_rule());
+  };
+  const HeldoutPlan heldout = session.heldout_plan();
+  verify(session.folder().heldout(), [&](std::uint64_t b) { return heldout.blocks.at(b); });
+  const EvidencePlan evidence = plan_evidence(session);
+  const bool has_evidence = fs::exists(session.folder().evidence());
+  if (has_evidence)
+    verify(session.folder().evidence(), [&](std::uint64_t b) {
+      return plan_of(evidence.blocks.at(b).chunk, evidence.blocks.at(b).block);
+    });
+  else if (std::ranges::any_of(config.saes, [&](const SaeConfig& sae) {
+             return state.finished.contains("probe/" + sae.name);
+           }))
+    result.faults.push_back(session.folder().evidence().string() +
+                            ": is missing, and features were probed from it");
+  for (const auto& [chunk, record] : state.sealed)
+    verify(session.folder().chunk(chunk), [&](std::uint64_t b) { return plan_of(chunk, b); });
+  const VerifyResult all = collective_merge(result, world);
+  if (!all.faults.empty())
     throw DataError(
-        "verification found {} fault(s), the first: {}. Delete that file and run again: it will be "
-        "rebuilt.",
-        result.faults.size(), result.faults.front());
-  say(fmt::format(
-      "verified: {} row identities, {} block checksums, {} rows recomputed byte for byte in {} "
-      "file(s)",
-      result.identities, result.blocks, result.recomputed_rows, state.sealed.size() + 1));
+        "verification found {} fault(s), the first: {}. Delete that file and start the run again: "
+        "it is made again.",
+        all.faults.size(), all.faults.front());
+  if (world.rank() != 0) return;
+  say(
+      fmt::format("verified: {} row identities, {} block checksums, {} rows recomputed byte for "
+                  "byte in {} file(s)",
+                  all.identities, all.blocks, all.recomputed_rows,
+                  state.sealed.size() + 1 + (has_evidence ? 1 : 0)));
 }
 
 }  // namespace refract

@@ -1,9 +1,10 @@
 #include "refract/pipeline/run_config.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
-#include <charconv>
-#include <cmath>
-#include <cstdlib>
+#include <cctype>
+#include <optional>
 #include <set>
 
 #include "refract/base/error.hpp"
@@ -12,6 +13,15 @@
 #include "refract/lm/hook_point.hpp"
 
 namespace refract {
+namespace {
+
+// Bounds of the format rather than of a machine: products of two such numbers and a few bytes still
+// fit 64 bits.
+constexpr double kMostFeatures = 1 << 30, kMostRows = 0x1p40, kMostTogether = 0xFFFFFFFFp0,
+                 kMostPasses = 1e6, kMostTokens = 1e15;
+constexpr std::size_t kLongestName = 100;
+
+}  // namespace
 
 // One description per struct; found by argument-dependent lookup, so not in an anonymous namespace.
 
@@ -50,7 +60,10 @@ void describe(Fields& f, RowsConfig& c) {
 
 void describe(Fields& f, CalibrationConfig& c) {
   f.field("rows", c.rows,
-          {.help = "rows measured before chunk 0, at most", .unit = "rows", .at_least = 1});
+          {.help = "rows measured before chunk 0, at most",
+           .unit = "rows",
+           .at_least = 1,
+           .at_most = kMostRows});
   f.field(
       "max_tokens", c.max_tokens,
       {.help = "tokens run through the model for it, at most", .unit = "tokens", .at_least = 1});
@@ -59,27 +72,37 @@ void describe(Fields& f, CalibrationConfig& c) {
 void describe(Fields& f, HeldoutConfig& c) {
   f.field("share", c.share,
           {.help = "share of documents never trained on", .at_least = 0.0001, .at_most = 0.9});
-  f.field("rows", c.rows, {.help = "rows of heldout.h5, at most", .unit = "rows", .at_least = 1});
+  f.field(
+      "rows", c.rows,
+      {.help = "rows of heldout.h5, at most", .unit = "rows", .at_least = 1, .at_most = kMostRows});
   f.field(
       "max_tokens", c.max_tokens,
       {.help = "tokens run through the model for it, at most", .unit = "tokens", .at_least = 1});
 }
 
 void describe(Fields& f, ExtractConfig& c) {
-  f.field("dtype", c.dtype, {.help = "of the forward pass", .allowed = {"fp32"}});
+  f.field("dtype", c.dtype,
+          {.help = "of the forward pass", .allowed = {"fp32"}, .not_built = {"bf16", "fp16"}});
 }
 
 void describe(Fields& f, StoreConfig& c) {
   f.field("mode", c.mode,
           {.help = "ring: trained chunks are evicted when disk.max_bytes asks for it | keep",
-           .allowed = {"ring", "keep"}});
-  f.field("dtype", c.dtype, {.help = "of stored activations", .allowed = {"bf16", "fp32"}});
+           .allowed = {"ring", "keep"},
+           .not_built = {"memory"}});
+  f.not_built("path", "a store elsewhere, shared by runs");
+  f.field("dtype", c.dtype,
+          {.help = "of stored activations", .allowed = {"bf16", "fp32"}, .not_built = {"int8"}});
   f.field("chunk_rows", c.chunk_rows,
           {.help = "rows of a chunk: the unit of shuffle, checkpoint and eviction",
            .unit = "rows",
-           .at_least = 1});
+           .at_least = 1,
+           .at_most = kMostRows});
   f.field("block_rows", c.block_rows,
-          {.help = "rows computed by one rank at a time", .unit = "rows", .at_least = 1});
+          {.help = "rows computed by one rank at a time",
+           .unit = "rows",
+           .at_least = 1,
+           .at_most = kMostTogether});
   f.field("seed", c.seed, {.help = "of the order of contexts and rows"});
 }
 
@@ -104,13 +127,21 @@ void describe(Fields& f, TrainConfig& c) {
   f.field("tokens", c.tokens,
           {.help = "distinct rows to train on: all, or a number", .unit = "rows"});
   f.field("passes_per_chunk", c.passes_per_chunk,
-          {.help = "passes over a chunk before the next", .at_least = 1});
+          {.help = "passes over a chunk before the next", .at_least = 1, .at_most = kMostPasses});
   f.field("corpus_passes", c.corpus_passes,
-          {.help = "passes over all chunks; more than 1 needs store.mode keep", .at_least = 1});
+          {.help = "passes over all chunks; more than 1 needs store.mode keep",
+           .at_least = 1,
+           .at_most = kMostPasses});
   f.field("batch_rows", c.batch_rows,
-          {.help = "rows of the global batch", .unit = "rows", .at_least = 1});
+          {.help = "rows of the global batch",
+           .unit = "rows",
+           .at_least = 1,
+           .at_most = kMostTogether});
   f.field("data_seed", c.data_seed, {.help = "of the order of batches, for all SAEs"});
-  f.field("dtype", c.dtype, {.help = "of the products", .allowed = {"fp32"}});
+  f.field("dtype", c.dtype,
+          {.help = "of the products", .allowed = {"fp32"}, .not_built = {"bf16"}});
+  f.not_built("mesh", "rows of the batch by features of the dictionary");
+  f.not_built("groups", "groups of ranks that train some of the SAEs each");
   f.field("reduction", c.reduction,
           {.help = "fast | ordered: the same bytes for any number of ranks and threads",
            .allowed = {"fast", "ordered"}});
@@ -140,16 +171,22 @@ void describe(Fields& f, L1Config& c) {
 
 void describe(Fields& f, SaeConfig& c) {
   f.field("name", c.name, {.help = "folder under saes/"});
-  f.field("hook", c.hook, {.help = "hook point it is trained on, one of hooks:"});
-  f.field("variant", c.variant, {.help = "what is trained", .allowed = variant_names()});
-  f.field("d_sae", c.d_sae, {.help = "features", .at_least = 1});
+  f.field("hook", c.hook,
+          {.help = "hook point it is trained on, one of hooks:", .list_of_one = true});
+  f.field("variant", c.variant,
+          {.help = "what is trained",
+           .allowed = variant_names(),
+           .not_built = {"abstopk", "jumprelu", "gated", "matryoshka", "kl"}});
+  f.not_built("penalty", "what asks for sparsity");
+  f.field("d_sae", c.d_sae, {.help = "features", .at_least = 1, .at_most = kMostFeatures});
   f.field("k", c.k, {.help = "topk: active features per row; batchtopk: on average"});
   f.field("seed", c.seed, {.help = "of the initial weights"});
   f.field("seeds", c.seeds, {.help = "train so many, with seeds from `seed` on", .at_least = 1});
   f.field("target_hook", c.target_hook, {.help = "what it reconstructs; empty: hook"});
   f.field("normalize", c.normalize,
           {.help = "of the input; where absent: train.input_scale",
-           .allowed = {"none", "sqrt_d", "layer_norm", "whiten"}});
+           .allowed = {"none", "sqrt_d"},
+           .not_built = {"layer_norm", "whiten"}});
   f.nested("optimizer", "where absent: train.optimizer", c.optimizer);
   f.field("non_negative_decoder", c.non_negative_decoder,
           {.help = "keep every entry of W_dec at or above 0"});
@@ -161,8 +198,7 @@ void describe(Fields& f, SaeConfig& c) {
 
 void describe(Fields& f, CheckpointConfig& c) {
   f.field("keep", c.keep,
-          {.help = "SAELens folders kept: spread (32, evenly over the run) | all | N (the last N) "
-                   "| every m"});
+          {.help = "SAELens folders kept: spread (32, evenly) | all | N (the last N) | every m"});
   f.field("every_s", c.every_s, {.help = "also within a chunk", .unit = "s", .at_least = 1});
 }
 
@@ -208,22 +244,28 @@ void describe(Fields& f, PipelineConfig& c) {
 
 namespace {
 
-std::uint64_t whole_number(const std::string& text, const std::string& key,
-                           const std::string& expected) {
-  std::string digits = text;
-  std::erase(digits, '_');
-  char* end = nullptr;
-  const double value = std::strtod(digits.c_str(), &end);
-  if (digits.empty() || *end != '\0' || value < 1 || value != std::floor(value) || value > 0x1p62)
-    throw ConfigError("{}: {} is '{}'; expected {}", where_given(key), key, text, expected);
-  return static_cast<std::uint64_t>(value);
+// What `rule` refuses, with the place where `key` was given.
+template <typename Rule>
+void at_key(const RunConfig& c, const std::string& key, const Rule& rule) {
+  try {
+    rule();
+  } catch (const ConfigError& error) {
+    throw ConfigError("{}: {}", where_given(c, key), error.what());
+  }
+}
+
+bool is_plain_name(const std::string& text) {
+  return !text.empty() && text.front() != '.' && text.size() <= kLongestName &&
+         std::ranges::all_of(text, [](unsigned char ch) {
+           return std::isalnum(ch) != 0 || ch == '-' || ch == '_' || ch == '.';
+         });
 }
 
 // A setting of the format whose work is not built yet.
-[[noreturn]] void refuse_unbuilt(const std::string& key, const std::string& value,
-                                 std::string_view built) {
-  throw NotBuilt("{}: {} is {}, which is not built in this version. Use {}.", where_given(key), key,
-                 value, built);
+[[noreturn]] void refuse_unbuilt(const RunConfig& c, const std::string& key,
+                                 const std::string& value, std::string_view built) {
+  throw NotBuilt("{}: {} is {}, which is not built in this version. Use {}.", where_given(c, key),
+                 key, value, built);
 }
 
 void check_saes(const RunConfig& c) {
@@ -234,64 +276,99 @@ void check_saes(const RunConfig& c) {
   for (std::size_t i = 0; i < c.saes.size(); ++i) {
     const SaeConfig& sae = c.saes[i];
     const std::string key = fmt::format("saes.{}", i);
-    check(sae.optimizer, key + ".optimizer");
-    if (sae.seeds > 1) refuse_unbuilt(key + ".seeds", std::to_string(sae.seeds), "1");
+    at_key(c,
+           c.origins.of(key + ".optimizer") == "default" ? "train.optimizer" : key + ".optimizer",
+           [&] { check(sae.optimizer, key + ".optimizer"); });
+    if (sae.seeds > 1) refuse_unbuilt(c, key + ".seeds", std::to_string(sae.seeds), "1");
     if (!sae.target_hook.empty() && sae.target_hook != sae.hook)
-      refuse_unbuilt(key + ".target_hook", sae.target_hook, "the SAE's hook");
-    if (sae.normalize != "none" && sae.normalize != "sqrt_d")
-      refuse_unbuilt(key + ".normalize", sae.normalize, "none or sqrt_d");
+      refuse_unbuilt(c, key + ".target_hook", sae.target_hook, "the SAE's hook");
+    if (!is_plain_name(sae.name))
+      throw ConfigError(
+          "{}: {}.name is '{}'; expected letters, digits, '-', '_' or '.', the first no '.', at "
+          "most {} (it is a folder's name)",
+          where_given(c, sae.name.empty() ? key : key + ".name"), key, sae.name, kLongestName);
     try {
       check(sae, key);
     } catch (const ConfigError& error) {
-      throw ConfigError("{} ({})", error.what(), where_given(key + ".k"));
+      throw ConfigError("{} ({}: {}, k: {}, d_sae: {})", error.what(), key, where_given(c, key),
+                        where_given(c, key + ".k"), where_given(c, key + ".d_sae"));
     }
-    const bool plain = !sae.name.empty() &&
-                       std::all_of(sae.name.begin(), sae.name.end(),
-                                   [](unsigned char ch) {
-                                     return std::isalnum(ch) || ch == '-' || ch == '_' || ch == '.';
-                                   }) &&
-                       sae.name.front() != '.';
-    if (!plain)
-      throw ConfigError(
-          "{}: {}.name is '{}'; expected letters, digits, '-', '_' or '.' (it is a folder's name)",
-          where_given(key + ".name"), key, sae.name);
     if (!names.insert(sae.name).second)
       throw ConfigError("{}: {}.name '{}' is used twice. Give each SAE its own name.",
-                        where_given(key + ".name"), key, sae.name);
+                        where_given(c, key + ".name"), key, sae.name);
     if (std::find(c.hooks.begin(), c.hooks.end(), sae.hook) == c.hooks.end())
       throw ConfigError("{}: {}.hook is '{}', which hooks: does not list ({}). Add it there.",
-                        where_given(key + ".hook"), key, sae.hook, fmt::join(c.hooks, ", "));
+                        where_given(c, key + ".hook"), key, sae.hook, fmt::join(c.hooks, ", "));
   }
 }
 
-void check(const RunConfig& c) {
-  if (c.model.empty()) throw ConfigError("model: is missing: give file:<folder> or <owner>/<name>");
-  if (c.source.from.empty())
-    throw ConfigError("source.from: is missing: give e.g. file:shards/*.jsonl.zst");
+void check_hooks(const RunConfig& c) {
   if (c.hooks.empty())
-    throw ConfigError("hooks: is empty: name at least one, e.g. [blocks.4.hook_resid_post]");
+    throw ConfigError("{}: hooks: is empty: name at least one, e.g. [blocks.4.hook_resid_post]",
+                      where_given(c, "hooks"));
   std::set<std::string> hooks;
   for (const std::string& hook : c.hooks) {
-    (void)parse_hook_point(hook);
+    at_key(c, "hooks", [&] { (void)parse_hook_point(hook); });
     if (!hooks.insert(hook).second)
-      throw ConfigError("{}: hooks lists '{}' twice", where_given("hooks"), hook);
+      throw ConfigError("{}: hooks lists '{}' twice", where_given(c, "hooks"), hook);
   }
-  (void)parse_row_rule(c.rows.take);
-  check_order_rule(order_rule(c));
+}
+
+void check_order(const RunConfig& c) {
+  try {
+    check_order_rule(order_rule(c));
+  } catch (const ConfigError& error) {
+    throw ConfigError("{} (store.chunk_rows: {}, store.block_rows: {}, train.batch_rows: {})",
+                      error.what(), where_given(c, "store.chunk_rows"),
+                      where_given(c, "store.block_rows"), where_given(c, "train.batch_rows"));
+  }
+  const std::uint64_t wanted = wanted_rows(c);
+  at_key(c, "train.tokens", [&] { (void)SampleOrder(order_rule(c), wanted); });
+}
+
+// What download and tokenize need.
+void check_corpus(const RunConfig& c) {
+  if (c.run.empty()) throw ConfigError("{}: run is empty: give a folder", where_given(c, "run"));
+  if (c.data_root.empty())
+    throw ConfigError("{}: data_root is empty: give a folder", where_given(c, "data_root"));
+  if (c.model.empty())
+    throw ConfigError("{}: model: is missing: give file:<folder> or <owner>/<name>",
+                      where_given(c, "model"));
+  check_model_setting(c);
+  if (c.source.from.empty())
+    throw ConfigError("{}: source.from: is missing: give e.g. file:shards/*.jsonl.zst",
+                      where_given(c, "source.from"));
+  for (const char* kind : {"hf", "kaggle", "wikimedia"})
+    if (c.source.from.starts_with(std::string(kind) + ":"))
+      refuse_unbuilt(c, "source.from", c.source.from, "file:<path or glob>");
+  at_key(c, "rows.take", [&] { (void)parse_row_rule(c.rows.take); });
+  OrderRule rule = order_rule(c);
+  rule.batch_rows = rule.blocks();  // the smallest there is
+  at_key(c, "store.chunk_rows", [&] { check_order_rule(rule); });
+}
+
+void check_training(const RunConfig& c) {
+  check_hooks(c);
+  check_order(c);
+  at_key(c, "train.optimizer", [&] { check(c.train.optimizer, "train.optimizer"); });
   check_saes(c);
-  check(c.train.optimizer, "train.optimizer");
-  if (c.device == "cuda") refuse_unbuilt("device", c.device, "auto or cpu");
-  (void)wanted_rows(c);
   if (c.train.corpus_passes > 1 && c.store.mode != "keep")
     throw ConfigError(
         "{}: train.corpus_passes is {} but store.mode is '{}'. Set store.mode to keep, or raise "
         "train.passes_per_chunk instead.",
-        where_given("train.corpus_passes"), c.train.corpus_passes, c.store.mode);
+        where_given(c, "train.corpus_passes"), c.train.corpus_passes, c.store.mode);
   (void)keep_rule(c);
-  check(c.evaluate);
-  if (c.report.file.find('/') != std::string::npos || c.report.file.empty())
-    throw ConfigError("{}: report.file is '{}'; expected a file name without a folder",
-                      where_given("report.file"), c.report.file);
+  at_key(c, "evaluate", [&] { check(c.evaluate); });
+  if (!is_plain_name(c.report.file) || !c.report.file.ends_with(".html"))
+    throw ConfigError(
+        "{}: report.file is '{}'; expected a plain name that ends in .html, such as report.html "
+        "(letters, digits, '-', '_', '.'; it lies in the run's folder)",
+        where_given(c, "report.file"), c.report.file);
+}
+
+void check(const RunConfig& c, Asks asks) {
+  check_corpus(c);
+  if (asks == Asks::everything) check_training(c);
 }
 
 }  // namespace
@@ -300,7 +377,9 @@ void describe(Fields& f, RunConfig& c) {
   f.field("run", c.run, {.help = "folder of this run"});
   f.field("data_root", c.data_root, {.help = "shards, tokens and models shared by runs"});
   f.field("device", c.device,
-          {.help = "what computes; frozen with the numerics", .allowed = {"auto", "cpu", "cuda"}});
+          {.help = "what computes; frozen with the numerics",
+           .allowed = {"auto", "cpu"},
+           .not_built = {"cuda"}});
   f.field(
       "model", c.model,
       {.help = "file:<folder>, or <owner>/<name>[@revision] from the local Hugging Face cache"});
@@ -331,16 +410,22 @@ void describe(Fields& f, RunConfig& c) {
   f.nested("pipeline", "roles of the ranks", c.pipeline);
 }
 
-RunConfig load_run_config(const std::string& file, const std::vector<std::string>& overrides) {
+RunConfig load_run_config(const std::string& file, const std::vector<std::string>& overrides,
+                          Asks asks) {
+  const std::string text = read_configuration_file(file);
+  if (text.starts_with(kFrozenHead))
+    throw ConfigError(
+        "{} is the frozen configuration of a run; give the file that the run was started with",
+        file);
   RunConfig config;
-  read_yaml(file, overrides, [&](Fields& f) { describe(f, config); });
-  check(config);
+  config.origins = read_yaml_text(text, file, overrides, [&](Fields& f) { describe(f, config); });
+  check(config, asks);
   return config;
 }
 
 RunConfig run_config_from_text(const std::string& text, const std::string& origin) {
   RunConfig config;
-  read_yaml_text(text, origin, {}, [&](Fields& f) { describe(f, config); });
+  config.origins = read_yaml_text(text, origin, {}, [&](Fields& f) { describe(f, config); });
   return config;
 }
 
@@ -380,10 +465,17 @@ OrderRule order_rule(const RunConfig& c) {
           .batch_rows = c.train.batch_rows};
 }
 
+std::string where_given(const RunConfig& c, std::string_view dotted_key) {
+  return c.origins.of(dotted_key);
+}
+
 std::uint64_t wanted_rows(const RunConfig& c) {
-  return c.train.tokens == "all"
-             ? 0
-             : whole_number(c.train.tokens, "train.tokens", "all, or a whole number");
+  if (c.train.tokens == "all") return 0;
+  const std::optional<std::int64_t> rows = parse_whole(c.train.tokens);
+  if (!rows || *rows < 1 || static_cast<double>(*rows) > kMostTokens)
+    throw ConfigError("{}: train.tokens is '{}'; expected all, or a whole number from 1 to {:g}",
+                      where_given(c, "train.tokens"), c.train.tokens, kMostTokens);
+  return static_cast<std::uint64_t>(*rows);
 }
 
 KeepRule keep_rule(const RunConfig& c) {
@@ -398,33 +490,8 @@ KeepRule keep_rule(const RunConfig& c) {
     throw ConfigError(
         "{}: checkpoint.keep is '{}'; expected spread, all, a whole number from 1 (so many of the "
         "last), or 'every m' with m from 1",
-        where_given("checkpoint.keep"), text);
+        where_given(c, "checkpoint.keep"), text);
   return {word > 0 ? Kind::every : Kind::last, *n};
-}
-
-std::filesystem::path model_folder(const RunConfig& c) {
-  if (c.model.starts_with("file:")) return c.model.substr(5);
-  const std::string id = c.model.substr(0, c.model.find('@'));
-  const std::string revision =
-      c.model.find('@') == std::string::npos ? "main" : c.model.substr(c.model.find('@') + 1);
-  const char* home = std::getenv("HF_HOME");
-  const char* user = std::getenv("HOME");
-  const fs::path cache =
-      home ? fs::path(home) : fs::path(user ? user : ".") / ".cache" / "huggingface";
-  std::string folder = "models--" + id;
-  for (std::size_t at; (at = folder.find('/')) != std::string::npos;) folder.replace(at, 1, "--");
-  const fs::path repository = cache / "hub" / folder;
-  std::error_code ignored;
-  std::string commit = revision;
-  if (fs::exists(repository / "refs" / revision, ignored))
-    commit = read_file(repository / "refs" / revision);
-  const fs::path snapshot = repository / "snapshots" / commit;
-  if (!fs::exists(snapshot, ignored))
-    throw ConfigError(
-        "{}: model '{}' is not in the local Hugging Face cache ({}). Fetch it there "
-        "(huggingface-cli download {}), or give file:<folder>.",
-        where_given("model"), c.model, cache.string(), id);
-  return snapshot;
 }
 
 }  // namespace refract

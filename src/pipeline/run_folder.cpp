@@ -2,54 +2,25 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <signal.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
-#include <cerrno>
+#include <algorithm>
 #include <cstdlib>
-#include <ctime>
+#include <sstream>
 
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
-#include "refract/base/progress.hpp"
-#include "refract/comm/environment.hpp"
+#include "refract/base/numbers.hpp"
 #include "refract/store/chunk.hpp"
 
 namespace refract {
-namespace {
-
-constexpr double kHeartbeat_s = 20;
-constexpr long kMissedHeartbeats_s = 60;
-
-std::string boot_id() {
-  try {
-    std::string id = read_file("/proc/sys/kernel/random/boot_id");
-    while (!id.empty() && id.back() == '\n') id.pop_back();
-    return id;
-  } catch (const Error&) {
-    return "unknown";
-  }
-}
-
-// Without locks: the record is believed while its process may live.
-bool record_is_live(const fs::path& file, const std::string& record) {
-  if (record.empty()) return false;
-  const std::size_t pid_at = record.find("pid "), boot_at = record.find("boot ");
-  if (pid_at != std::string::npos && boot_at != std::string::npos &&
-      record.substr(boot_at + 5).starts_with(boot_id())) {
-    const long pid = std::strtol(record.c_str() + pid_at + 4, nullptr, 10);
-    return ::kill(static_cast<pid_t>(pid), 0) == 0 || errno == EPERM;
-  }
-  struct stat status {};
-  return ::stat(file.c_str(), &status) == 0 &&
-         std::time(nullptr) - status.st_mtime < kMissedHeartbeats_s;
-}
-
-}  // namespace
 
 fs::path RunFolder::chunk(std::uint64_t chunk) const { return store / (chunk_name(chunk) + ".h5"); }
+
+std::string RunFolder::model_name() const {
+  const std::string folder = store.filename().string();
+  return folder.substr(0, folder.size() - std::string_view(kStoreSuffix).size());
+}
 
 std::string model_display_name(const std::string& setting) {
   std::string text = setting.substr(0, setting.find('@'));
@@ -63,55 +34,46 @@ std::string model_display_name(const std::string& setting) {
 }
 
 RunFolder run_folder(const fs::path& run, const std::string& model_name) {
-  return {run, run / (model_name + "_activations")};
+  return {run, run / (model_name + kStoreSuffix)};
 }
 
-RunLock::RunLock(const fs::path& file, const std::string& job) : file_(file) {
-  descriptor_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (descriptor_ < 0) throw_file_error("opening", file, errno);
-  std::string record = read_file(file);
-  while (!record.empty() && record.back() == '\n') record.pop_back();
-  struct flock lock {};
-  lock.l_type = F_WRLCK;
-  lock.l_whence = SEEK_SET;
-  const bool locked = ::fcntl(descriptor_, F_SETLK, &lock) == 0;
-  const int failure = locked ? 0 : errno;
-  const bool unsupported =
-      failure == ENOLCK || failure == ENOSYS || failure == EOPNOTSUPP || failure == EINVAL;
-  if (!locked && !unsupported && failure != EACCES && failure != EAGAIN)
-    throw_file_error("locking", file, failure);
-  if (unsupported ? record_is_live(file, record) : !locked) {
-    ::close(descriptor_);
-    throw SystemError(
-        "the run folder {} is in use by {}. Wait for it to end, or give this job another folder "
-        "(--set run=...).",
-        file.parent_path().string(), record.empty() ? "another process" : record);
+std::string to_text(const RunStatus& status) {
+  std::string text = fmt::format("{} {} {}", status.word, status.job, status.attempt);
+  if (status.code != 0 || !status.text.empty())
+    text += fmt::format(" {} {}", status.code, status.text);
+  std::ranges::replace(text, '\n', ' ');
+  return text;
+}
+
+void write_status(const fs::path& file, const RunStatus& status) {
+  const std::string line = to_text(status) + "\n";
+  try {
+    write_file(file, line);
+  } catch (const SystemError&) {
+    // A block that the file already has can be written to on a full disk.
+    const int descriptor = ::open(file.c_str(), O_WRONLY | O_CLOEXEC);
+    const bool written =
+        descriptor >= 0 &&
+        ::pwrite(descriptor, line.data(), line.size(), 0) == static_cast<ssize_t>(line.size()) &&
+        ::ftruncate(descriptor, static_cast<off_t>(line.size())) == 0;
+    if (descriptor >= 0) ::close(descriptor);
+    if (!written) throw;
   }
-  record = fmt::format("host {} pid {} job {} boot {}\n", host_name(), ::getpid(), job, boot_id());
-  if (::ftruncate(descriptor_, 0) != 0 ||
-      ::pwrite(descriptor_, record.data(), record.size(), 0) < 0)
-    throw_file_error("writing", file, errno);
 }
 
-RunLock::~RunLock() {
-  if (descriptor_ < 0) return;
-  if (::ftruncate(descriptor_, 0) != 0) warn(fmt::format("cannot clear {}", file_.string()));
-  ::close(descriptor_);
-}
-
-void RunLock::heartbeat() {
-  if (monotonic_s() - touched_s_ < kHeartbeat_s) return;
-  touched_s_ = monotonic_s();
-  ::futimens(descriptor_, nullptr);
-}
-
-void write_status(const fs::path& file, const std::string& line) { write_file(file, line + "\n"); }
-
-std::string read_status(const fs::path& file) {
+std::optional<RunStatus> read_status(const fs::path& file) {
   std::error_code ignored;
-  if (!fs::exists(file, ignored)) return "";
-  std::string line = read_file(file);
-  return line.substr(0, line.find('\n'));
+  if (!fs::exists(file, ignored)) return std::nullopt;
+  std::istringstream line(read_file(file));
+  RunStatus status;
+  std::string attempt, code;
+  line >> status.word >> status.job >> attempt >> code;
+  const auto number = parse_count(attempt);
+  if (!number) return std::nullopt;
+  status.attempt = *number;
+  status.code = static_cast<int>(parse_count(code, 255).value_or(0));
+  std::getline(line >> std::ws, status.text);
+  return status;
 }
 
 std::string job_name() {

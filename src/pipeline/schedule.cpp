@@ -64,8 +64,8 @@ RolePlan split_by_counts(const PipelineConfig& c, int ranks) {
   for (const auto& [role, count] : counts) {
     if (count == 0)
       throw ConfigError(
-          "pipeline.{}_ranks is 0 while others are given. Give all four, or none (then refract "
-          "chooses).",
+          "pipeline.{}_ranks is 0 while others are given. Give all four, or none: then refract "
+          "chooses them.",
           name(role));
     sum += count;
     for (std::uint32_t i = 0; i < count; ++i) plan.roles.push_back({role});
@@ -111,10 +111,29 @@ RolePlan plan_roles(const PipelineConfig& config, int ranks, int cores) {
   return counted ? split_by_counts(config, ranks) : split_by_choice(ranks);
 }
 
+namespace {
+
+// "0-3 8 10-11"
+std::string ranges(const std::vector<int>& ranks) {
+  std::string text;
+  for (std::size_t first = 0, last = 0; first < ranks.size(); first = last + 1) {
+    last = first;
+    while (last + 1 < ranks.size() && ranks[last + 1] == ranks[last] + 1) ++last;
+    text += fmt::format("{}{}", text.empty() ? "" : " ", ranks[first]);
+    if (last > first) text += fmt::format("-{}", ranks[last]);
+  }
+  return text;
+}
+
+}  // namespace
+
 std::string print_roles(const RolePlan& plan) {
   std::string text = fmt::format("  layout     {}\n", plan.split ? "split" : "fused");
-  for (const Role role : kAllRoles)
-    text += fmt::format("  {:<10} ranks {}\n", name(role), fmt::join(plan.ranks_with(role), " "));
+  for (const Role role : kAllRoles) {
+    const std::vector<int> ranks = plan.ranks_with(role);
+    text += fmt::format("  {:<10} {} {}\n", name(role), ranks.size() == 1 ? "rank" : "ranks",
+                        ranges(ranks));
+  }
   return text;
 }
 

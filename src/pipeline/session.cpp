@@ -3,21 +3,69 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
+#include "refract/base/activity.hpp"
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
 #include "refract/pipeline/identity.hpp"
+#include "refract/pipeline/numerics.hpp"
+#include "refract/pipeline/preflight.hpp"
+#include "refract/pipeline/run_registry.hpp"
+#include "refract/store/file_digests.hpp"
 
 namespace refract {
+namespace {
 
-Session::Session(RunConfig config, Communicator& world)
+using Json = nlohmann::ordered_json;
+
+// The name of the store's folder stays once a store is in it, whatever the model's folder is called
+// now: the model is known by its content.
+RunFolder folder_of(const RunConfig& config) {
+  const RunFolder named = run_folder(config.run, model_display_name(config.model));
+  std::error_code ignored;
+  if (!fs::exists(named.run_yaml(), ignored)) return named;
+  const std::string frozen = read_frozen(named.run_yaml()).inputs.model_name;
+  const RunFolder kept = run_folder(config.run, frozen);
+  return !frozen.empty() && fs::exists(kept.calibration(), ignored) ? kept : named;
+}
+
+std::string digest_of_model(const fs::path& folder, const fs::path& data_root) {
+  FileDigests digests(data_root);
+  std::string text = "model 2\n";
+  for (const fs::path& file : model_files(folder))
+    text += fmt::format("{} {}\n", file.filename().string(), digests.sha256(file, stop_point));
+  return short_digest(text);
+}
+
+std::string to_text(const RunInputs& inputs) {
+  return Json{{"model", inputs.model_digest},
+              {"corpus", to_text(inputs.corpus)},
+              {"claim", inputs.claim.file.string()},
+              {"token", inputs.claim.token},
+              {"own_store", inputs.own_store}}
+      .dump();
+}
+
+RunInputs run_inputs_from(const std::string& text) {
+  const Json json = Json::parse(text);
+  return {.model_digest = json.at("model"),
+          .corpus = download_plan_from_text(json.at("corpus")),
+          .claim = {json.at("claim").get<std::string>(), json.at("token")},
+          .own_store = json.at("own_store")};
+}
+
+}  // namespace
+
+Session::Session(RunConfig config, Communicator& world, bool trains)
     : config_(std::move(config)),
       world_(world),
-      folder_(run_folder(config_.run, model_display_name(config_.model))),
-      row_rule_(parse_row_rule(config_.rows.take)) {
+      folder_(folder_of(config_)),
+      row_rule_(parse_row_rule(config_.rows.take)),
+      trains_(trains) {
   for (const std::string& hook : config_.hooks) hooks_.push_back(parse_hook_point(hook));
 }
 
@@ -36,14 +84,7 @@ const LanguageModel& Session::model() {
 }
 
 const Tokenizer& Session::tokenizer() {
-  if (!tokenizer_) {
-    tokenizer_ = load_tokenizer(model_folder(config_));
-    if (tokenizer_->size() > model_info().vocab)
-      throw DataError(
-          "tokenizer and model do not belong together: tokenizer.json has ids up to {}, the model "
-          "has {} embeddings ({})",
-          tokenizer_->size() - 1, model_info().vocab, model_folder(config_).string());
-  }
+  if (!tokenizer_) tokenizer_ = open_tokenizer(config_, model_info());
   return *tokenizer_;
 }
 
@@ -54,62 +95,67 @@ std::vector<std::uint8_t> Session::special_ids() {
   return special;
 }
 
-ContextRule Session::context_rule() {
-  const ModelInfo& info = model_info();
-  if (config_.tokens.context > info.max_positions)
-    throw ConfigError(
-        "{}: tokens.context is {}, but the model has {} positions. Lower tokens.context.",
-        where_given("tokens.context"), config_.tokens.context, info.max_positions);
-  const std::int64_t bos = info.bos_id >= 0 ? info.bos_id : info.eos_id;
-  if (bos < 0 && config_.tokens.bos != "none")
-    throw ConfigError(
-        "{}: tokens.bos is '{}', but the model's config.json names neither bos_token_id nor "
-        "eos_token_id. Set tokens.bos to none.",
-        where_given("tokens.bos"), config_.tokens.bos);
-  if (bos >= static_cast<std::int64_t>(info.vocab))
-    throw DataError("config.json of {} gives bos_token_id {}, beyond its {} embeddings",
-                    model_folder(config_).string(), bos, info.vocab);
-  return {.length = config_.tokens.context,
-          .packing = packing_from(config_.tokens.packing),
-          .bos = bos_rule_from(config_.tokens.bos),
-          .bos_id = static_cast<std::uint32_t>(std::max<std::int64_t>(0, bos))};
+ContextRule Session::context_rule() { return refract::context_rule(config_, model_info()); }
+
+RunInputs Session::find_inputs(Asks asks) {
+  RunInputs found{
+      .model_digest = {}, .corpus = plan_download(config_.source, config_.data_root), .claim = {}};
+  (void)check_before_start(config_, found.corpus, asks);
+  found.model_digest = digest_of_model(model_folder(config_), config_.data_root);
+  return found;
 }
 
-void Session::collective_open_corpus() {
-  const ContextRule rule = context_rule();
+void Session::collective_open(const RunInputs& found) {
   // One listing for all: a source may be remote, and must look the same to every rank.
-  std::string listed;
-  if (world_.rank() == 0) listed = to_text(plan_download(config_.source, config_.data_root));
-  world_.broadcast_string(listed, 0);
-  download_plan_ = download_plan_from_text(listed);
-  tokenize_plan_ = plan_tokenize(config_.source, download_plan_, tokenizer(), config_.data_root,
+  std::string text = world_.rank() == 0 ? to_text(found) : std::string();
+  world_.broadcast_string(text, 0);
+  inputs_ = run_inputs_from(text);
+  const ContextRule rule = context_rule();
+  tokenize_plan_ = plan_tokenize(config_.source, inputs_.corpus, tokenizer(), config_.data_root,
                                  config_.tokens.keep_text);
-  contexts_digest_ = short_digest(fmt::format(
-      "contexts 1\nlength={}\npacking={}\nbos={}\nbos_id={}\nheldout={}\nduplicates=highest "
-      "revision, lowest shard\n"
-      "tokens={}\n",
-      rule.length, config_.tokens.packing, config_.tokens.bos, rule.bos_id, config_.heldout.share,
-      tokenize_plan_.digest));
-  contexts_folder_ = tokenize_plan_.folder / ("contexts-" + contexts_digest_);
-  if (world_.rank() == 0) make_folder(contexts_folder_);
+  contexts_folder_ = contexts_folder(config_, rule, tokenize_plan_);
+  if (world_.rank() == 0) {
+    register_run(config_.data_root, folder_.root,
+                 {inputs_.corpus.folder, tokenize_plan_.folder, contexts_folder_}, tick);
+    make_folder(contexts_folder_);
+  }
   corpus_ = std::make_unique<TokenCorpus>(special_ids(), 2 * config_.tokens.window_shards);
-  order_ = std::make_unique<SampleOrder>(order_rule(config_), wanted_rows(config_));
+  OrderRule order = order_rule(config_);
+  if (!trains_) order.batch_rows = order.blocks();  // the smallest: tokens need no batch
+  order_ = std::make_unique<SampleOrder>(order, wanted_rows(config_));
   world_.barrier();
 }
 
 bool Session::download_shard(std::uint64_t shard, const std::function<void()>& tick) {
-  return fetch_shard(download_plan_, shard, Verify::size, [&](std::uint64_t) { tick(); }).fetched;
+  return fetch_shard(inputs_.corpus, shard, Verify::once, [&](std::uint64_t) { tick(); }).fetched;
 }
 
 bool Session::tokenize_shard(std::uint64_t shard, const std::function<void()>& tick) {
   return !refract::tokenize_shard(tokenize_plan_, shard, tokenizer(), tick).existed;
 }
 
-void Session::end_download() { write_index(download_plan_); }
+void Session::end_download() { write_index(inputs_.corpus); }
 
 CorpusShard Session::files_of(std::uint64_t shard) const {
   const fs::path tokens = token_shard_path(tokenize_plan_, shard);
   return {tokens, contexts_folder_ / tokens.filename()};
+}
+
+bool Session::contexts_are_whole(const CorpusShard& files, const std::string& tokens) const {
+  if (!fs::exists(files.contexts)) return false;
+  try {
+    (void)read_contexts(files.contexts, {{"tokens", tokens}});
+    return true;
+  } catch (const Damaged& error) {
+    warn(fmt::format("{}; it is made again", error.what()));
+  } catch (const OtherSchema& error) {
+    warn(fmt::format("{}; it is made again", error.what()));
+  }
+  return false;
+}
+
+void Session::verify_tokens(std::uint64_t shard) const {
+  TokenShard(files_of(shard).tokens, {}, TableFile::Checks::whole_file).verify_content(tick);
 }
 
 bool Session::admit_next_shard() {
@@ -117,17 +163,21 @@ bool Session::admit_next_shard() {
   const TokenShard tokens(files.tokens);
   const std::vector<std::uint8_t> keep =
       keep_documents(tokens.document_keys(), tokens.revisions(), seen_documents_);
-  const bool fresh = !fs::exists(files.contexts);
-  if (fresh) {
+  bool made = false;
+  if (!contexts_are_whole(files, tokens.content_digest())) {
+    // Its maker is done soon; a stop asked for meanwhile is the coordinator's to see.
+    const Claim claim = Claim::wait_for(claim_name(files.contexts), job_name(), tick);
+    made = !contexts_are_whole(files, tokens.content_digest());
     std::vector<std::uint8_t> heldout;
     for (const std::uint64_t key : tokens.document_keys())
       heldout.push_back(is_heldout(key, config_.heldout.share) ? 1 : 0);
-    write_contexts(files.contexts,
-                   build_contexts(context_rule(), tokens.document_token_starts(), keep, heldout),
-                   {{"tokens", tokens.content_digest()}});
+    if (made)
+      write_contexts(files.contexts,
+                     build_contexts(context_rule(), tokens.document_token_starts(), keep, heldout),
+                     {{"tokens", tokens.content_digest()}}, claim.mark());
   }
   admit_shards(admitted() + 1);
-  return fresh;
+  return made;
 }
 
 void Session::admit_shards(std::uint64_t shards) {
@@ -138,14 +188,14 @@ void Session::admit(std::uint64_t shard) {
   const CorpusShard files = files_of(shard);
   corpus_->add_shard(files);
   shard_bytes_.push_back(
-      fetched_shard(download_plan_.folder, download_plan_.shards[shard].name).bytes +
+      fetched_shard(inputs_.corpus.folder, inputs_.corpus.shards[shard].name).bytes +
       fs::file_size(files.tokens) + fs::file_size(files.contexts));
   const std::uint64_t known = shard + 1, window = config_.tokens.window_shards;
   if (known % window != 0 && known != shards()) return;
   add_window(static_cast<std::uint32_t>((known - 1) / window * window),
              static_cast<std::uint32_t>(known));
   if (known == shards()) order_->end_of_corpus();
-  if (order_->complete() && order_->chunks() == 0)
+  if (trains_ && order_->complete() && order_->chunks() == 0)
     throw DataError(
         "the corpus gives {} rows to train on, fewer than one batch of {}. Add shards to "
         "source.from or lower train.batch_rows.",
@@ -162,13 +212,6 @@ std::uint64_t Session::corpus_bytes() const {
   if (wanted <= first_window_rows_ || first_window_rows_ == 0) return sum;
   return static_cast<std::uint64_t>(static_cast<double>(sum) * static_cast<double>(wanted) /
                                     static_cast<double>(first_window_rows_));
-}
-
-std::vector<std::string> Session::shard_names() const {
-  std::vector<std::string> names;
-  for (std::size_t s = 0; s < corpus_->shards(); ++s)
-    names.push_back(tokenize_plan_.shards[s].name);
-  return names;
 }
 
 void Session::add_window(std::uint32_t first_shard, std::uint32_t last_shard) {
@@ -212,7 +255,7 @@ void Session::collective_write_heldout(Communicator& ranks) {
   ChunkSpec spec = chunk_spec({.rows = plan.rows, .block_rows = config_.store.block_rows});
   spec.permuted = false;
   ChunkWriter writer = ChunkWriter::collective_open(folder_.heldout(), spec, ranks);
-  BlockComputer computer(model(), hooks_, *corpus_, sink_thresholds());
+  BlockComputer computer(model(), hooks_, *corpus_, sink_thresholds(), spec.dtype);
   Stream stream;
   const Share share = share_of(plan.blocks.size(), ranks.rank(), ranks.size());
   Progress progress("held-out rows", plan.rows, "rows", ranks.rank() != 0);
@@ -231,45 +274,104 @@ void Session::collective_write_heldout(Communicator& ranks) {
     writer.collective_close();
     throw StopRequested("stopped by a signal; start again to go on");
   }
+  if (ranks.rank() == 0) expect_own_run();
   writer.collective_seal();
   if (ranks.rank() == 0)
-    say(fmt::format("held out: {} rows of {} documents ({} further held-out documents unused)",
-                    plan.rows, plan.documents, plan.unused_documents));
+    say(fmt::format(
+        "held out: {} rows of {} documents{}", plan.rows, plan.documents,
+        plan.limit.empty()
+            ? ""
+            : fmt::format("; {} further held-out documents unused: the next would exceed {}",
+                          plan.unused_documents, plan.limit)));
 }
 
 std::string Session::store_settings_text() {
-  return fmt::format("store 1\nmodel={}\ntokens={}\ncontexts={}\n{}", model_info().digest,
-                     tokenize_plan_.digest, contexts_digest_, as_text(store_settings(config_)));
+  return fmt::format("store {}\nmodel={}\ntokens={}\ncontexts={}\nshards={}\n{}", kSchemaVersion,
+                     inputs_.model_digest, tokenize_plan_.digest,
+                     contexts_folder_.filename().string(), shards(),
+                     as_text(store_settings(config_)));
 }
 
-bool Session::store_exists() const {
-  return fs::exists(folder_.calibration()) && fs::exists(folder_.heldout());
+// `settings` covers all of them; the others are there to be named when they differ.
+Parents Session::calibration_parents() {
+  return {{"corpus", inputs_.corpus.digest},
+          {"model", inputs_.model_digest},
+          {"settings", short_digest(store_settings_text())},
+          {"tokenizer", tokenizer().digest()}};
 }
 
 void Session::open_store() {
   if (store_is_open()) return;
-  const std::string settings = store_settings_text();
-  calibration_ = read_calibration(folder_.calibration(), {{"settings", short_digest(settings)}});
-  store_digest_ = refract::store_digest(settings, calibration_.content_digest);
+  calibration_ = read_calibration(folder_.calibration(), calibration_parents());
+  store_digest_ = refract::store_digest(store_settings_text(), calibration_.content_digest);
+}
+
+ChunkReader Session::open_heldout() const {
+  return ChunkReader(folder_.heldout(), {{"store", store_digest_}});
+}
+
+ChunkReader Session::open_chunk(std::uint64_t chunk) const {
+  return ChunkReader(folder_.chunk(chunk), {{"store", store_digest_}});
+}
+
+// Rethrows what is not ours to mend.
+void Session::say_what_is_made_again(const DataError& error) const {
+  const bool damaged = dynamic_cast<const Damaged*>(&error) != nullptr;
+  if (!damaged && !inputs_.own_store) throw error;
+  warn(damaged ? fmt::format("{}; it is made again", error.what())
+               : fmt::format("a file of this store is of another ({}); it is made again",
+                             error.what()));
+}
+
+bool Session::collective_calibrate_store(Communicator& ranks) {
+  bool whole = ranks.rank() != 0;
+  if (!whole && fs::exists(folder_.calibration())) {
+    try {
+      (void)read_calibration(folder_.calibration(), calibration_parents());
+      whole = true;
+    } catch (const DataError& error) {
+      say_what_is_made_again(error);
+    }
+  }
+  if (ranks.all_reduce_max(whole ? 0 : 1) == 0) return false;
+  const CalibrationData data =
+      collective_calibrate(config_.calibration, model(), hooks_, *corpus_, first_window_, row_rule_,
+                           config_.rows.sink_ratio, config_.store.seed, ranks);
+  if (ranks.rank() == 0) {
+    expect_own_run();
+    write_calibration(folder_.calibration(), data, calibration_parents());
+  }
+  ranks.barrier();
+  return true;
+}
+
+// Each rank its share of the blocks.
+bool Session::collective_heldout_is_whole(Communicator& ranks) const {
+  std::string damage;
+  if (ranks.all_reduce_max(fs::exists(folder_.heldout()) ? 0 : 1) != 0) return false;
+  try {
+    const ChunkReader heldout = open_heldout();
+    const Share share = share_of(heldout.blocks(), ranks.rank(), ranks.size());
+    heldout.verify_blocks(share.first, share.count);
+  } catch (const DataError& error) {
+    damage = error.what();
+    say_what_is_made_again(error);
+  }
+  if (ranks.all_reduce_max(damage.empty() ? 0 : 1) == 0) return true;
+  if (ranks.rank() == 0) remove_all_quietly(folder_.heldout());
+  ranks.barrier();
+  return false;
 }
 
 bool Session::collective_prepare_store(Communicator& ranks) {
-  const bool made = !store_exists();
   if (ranks.rank() == 0) make_folder(folder_.store);
-  const auto is_missing = [&](const fs::path& file) {
-    return ranks.all_reduce_max(fs::exists(file) ? 0 : 1) != 0;
-  };
-  if (is_missing(folder_.calibration())) {
-    const CalibrationData data = collective_calibrate(
-        config_.calibration, model(), hooks_, *corpus_, first_window_, row_rule_,
-        config_.rows.sink_ratio, config_.train.input_scale, config_.store.seed, ranks);
-    if (ranks.rank() == 0)
-      write_calibration(folder_.calibration(), data,
-                        {{"settings", short_digest(store_settings_text())}});
-  }
   ranks.barrier();
+  bool made = collective_calibrate_store(ranks);
   open_store();
-  if (is_missing(folder_.heldout())) collective_write_heldout(ranks);
+  if (!collective_heldout_is_whole(ranks)) {
+    collective_write_heldout(ranks);
+    made = true;
+  }
   ranks.barrier();
   return made;
 }
@@ -314,7 +416,7 @@ ChunkSpec Session::chunk_spec(const ChunkShape& shape) const {
 
 std::string Session::training_digest(std::size_t sae) const {
   return short_digest(
-      fmt::format("sae 1\nstore={}\n{}", store_digest_, as_text(training_settings(config_, sae))));
+      fmt::format("sae 2\nstore={}\n{}", store_digest_, as_text(training_settings(config_, sae))));
 }
 
 }  // namespace refract

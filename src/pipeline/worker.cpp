@@ -97,6 +97,9 @@ void Worker::work(const Ticket& ticket) {
     result = result_of(ticket);
   } catch (const StopRequested&) {
     result = {{"stopped", true}};
+  } catch (const Damaged& error) {
+    // What a start finds damaged it makes again; this was damaged since.
+    throw Damaged("{}; start the same command again: what can be made again is", error.what());
   }
   report("done", {{"ticket", to_json(ticket)}, {"result", result}});
 }
@@ -107,7 +110,7 @@ Json Worker::result_of(const Ticket& ticket) {
       return {{"made", session_.download_shard(ticket.index, [&] { breathe(); })}};
     case Work::tokenize:
       return {{"made", session_.tokenize_shard(ticket.index, [&] { breathe(); })}};
-    case Work::prepare: return {{"made", session_.collective_prepare_store(extractors_)}};
+    case Work::prepare: return collective_prepare();
     case Work::extract: return collective_extract(ticket.index);
     case Work::restore: return collective_restore();
     case Work::train: return collective_train(ticket.index);
@@ -116,16 +119,41 @@ Json Worker::result_of(const Ticket& ticket) {
   return {};
 }
 
+Json Worker::collective_prepare() {
+  const bool made = session_.collective_prepare_store(extractors_);
+  return {{"made", made},
+          {"calibration", session_.calibration_digest()},
+          {"heldout", session_.open_heldout().content_digest()}};
+}
+
+// Of a chunk that was sealed just before a kill, so that the ledger did not hear of it: its digest
+// when every block is whole, each rank looking at its share. Else it goes.
+std::string Worker::collective_find_whole(const ChunkSpec& spec) {
+  const fs::path path = session_.folder().chunk(spec.chunk);
+  if (extractors_.all_reduce_max(fs::exists(path) ? 0 : 1) != 0) return "";
+  std::string digest;
+  try {
+    const ChunkReader chunk(path, spec.parents);
+    const Share share = share_of(chunk.blocks(), extractors_.rank(), extractors_.size());
+    chunk.verify_blocks(share.first, share.count);
+    if (chunk.rows() == spec.rows && chunk.spec().block_rows == spec.block_rows)
+      digest = chunk.content_digest();
+  } catch (const Damaged& error) {
+    warn(fmt::format("{}; it is made again", error.what()));
+  }
+  if (extractors_.all_reduce_max(digest.empty() ? 1 : 0) == 0) return digest;
+  if (extractors_.rank() == 0) remove_all_quietly(path);
+  extractors_.barrier();
+  return "";
+}
+
 Json Worker::collective_extract(std::uint64_t chunk) {
   session_.open_store();
   const ChunkShape shape = session_.order().chunk_shape(chunk);
   const ChunkSpec spec = session_.chunk_spec(shape);
-  const fs::path path = session_.folder().chunk(chunk);
   bool made = false;
-  // It may have been sealed just before a kill: the ledger did not hear of it.
-  const bool exists = extractors_.all_reduce_max(fs::exists(path) ? 0 : 1) == 0;
-  const std::string digest = exists ? ChunkReader(path, spec.parents).content_digest()
-                                    : collective_write_chunk(spec, shape, made);
+  std::string digest = collective_find_whole(spec);
+  if (digest.empty()) digest = collective_write_chunk(spec, shape, made);
   return {{"digest", digest}, {"rows", spec.rows}, {"made", made}, {"stopped", digest.empty()}};
 }
 
@@ -135,7 +163,7 @@ std::string Worker::collective_write_chunk(const ChunkSpec& spec, const ChunkSha
   ChunkWriter writer =
       ChunkWriter::collective_open(session_.folder().chunk(shape.chunk), spec, extractors_);
   BlockComputer computer(session_.model(), session_.hooks(), session_.corpus(),
-                         session_.sink_thresholds());
+                         session_.sink_thresholds(), spec.dtype);
   Stream stream;
   const Share share = share_of(spec.blocks(), extractors_.rank(), extractors_.size());
   Progress progress(fmt::format("extract {} of {}", shape.chunk + 1, session_.chunks()), shape.rows,
@@ -157,9 +185,12 @@ std::string Worker::collective_write_chunk(const ChunkSpec& spec, const ChunkSha
   }
   progress.finish();
   made = extractors_.all_reduce_max(made ? 1 : 0) != 0;
-  if (extractors_.all_reduce_max(stop_requested() ? 1 : 0) == 0) return writer.collective_seal();
-  writer.collective_close();
-  return "";
+  if (extractors_.all_reduce_max(stop_requested() ? 1 : 0) != 0) {
+    writer.collective_close();
+    return "";
+  }
+  if (extractors_.rank() == 0) session_.expect_own_run();
+  return writer.collective_seal();
 }
 
 Json Worker::collective_restore() {
@@ -184,11 +215,26 @@ Json Worker::collective_restore() {
   return {{"withdrawn", withdrawn}};
 }
 
+// Each rank looks at the blocks it is going to train on. Nothing has been changed by then, so a
+// chunk that is damaged can be made again.
+bool Worker::collective_is_whole(const ChunkVisit& visit) {
+  std::string damage;
+  try {
+    const ChunkReader chunk = session_.open_chunk(visit.shape.chunk);
+    const Share share = share_of(chunk.blocks(), trainers_.rank(), trainers_.size());
+    chunk.verify_blocks(share.first, share.count);
+  } catch (const Damaged& error) {
+    damage = error.what();
+    warn(fmt::format("{}; the chunk is made again", damage));
+  }
+  return trainers_.all_reduce_max(damage.empty() ? 0 : 1) == 0;
+}
+
 Json Worker::collective_train(std::uint64_t visit_number) {
   const TrainConfig& train = session_.config().train;
   const ChunkVisit visit = session_.visit(visit_number);
-  const ChunkReader chunk(session_.folder().chunk(visit.shape.chunk),
-                          {{"store", session_.store_digest()}});
+  if (!collective_is_whole(visit)) return {{"damaged", true}};
+  const ChunkReader chunk = session_.open_chunk(visit.shape.chunk);
   const std::uint64_t steps = visit.steps(train), from = position_.steps_in_visit;
   if (from == 0)
     for (TrainedSae& sae : saes_) sae.log = {};
@@ -206,7 +252,9 @@ Json Worker::collective_train(std::uint64_t visit_number) {
     const std::uint64_t wish = trainers_.all_reduce_max(stop_requested() ? 2 : due ? 1 : 0);
     if (wish == 0 || done == steps) return true;
     position_.steps_in_visit = done;
-    checkpoints_->collective_save(position_, false, saes_, *runner_);
+    checkpoints_->collective_save(
+        position_, wish == 2 ? Checkpoints::Reason::stop : Checkpoints::Reason::interval, {}, saes_,
+        *runner_);
     saved_s = monotonic_s();
     return wish < 2;
   };
@@ -218,20 +266,23 @@ Json Worker::collective_train(std::uint64_t visit_number) {
   position_ = {.visit = visit_number + 1,
                .steps_in_visit = 0,
                .store_running = extend_digest(position_.store_running, chunk.content_digest())};
-  if (trainers_.rank() == 0) append_metrics(visit_number, steps - from, monotonic_s() - started_s);
-  checkpoints_->collective_save(position_, true, saes_, *runner_);
+  std::vector<std::string> metrics;
+  if (trainers_.rank() == 0) {
+    for (const TrainedSae& sae : saes_)
+      metrics.push_back(metrics_line(session_, sae, visit_number));
+    log_timing(visit_number, steps - from, monotonic_s() - started_s);
+  }
+  checkpoints_->collective_save(position_, Checkpoints::Reason::chunk_done, metrics, saes_,
+                                *runner_);
   return {{"made", true}};
 }
 
-void Worker::append_metrics(std::uint64_t visit, std::uint64_t steps, double seconds) {
-  for (const TrainedSae& sae : saes_) {
-    AppendLog(session_.folder().metrics(sae.config.name))
-        .append(metrics_line(session_, sae, visit));
+void Worker::log_timing(std::uint64_t visit, std::uint64_t steps, double seconds) {
+  for (const TrainedSae& sae : saes_)
     AppendLog(session_.folder().timing(sae.config.name))
         .append(fmt::format(
             R"({{"chunk":{},"steps":{},"seconds":{:.3f},"rows_per_s":{:.1f}}})", visit, steps,
             seconds, static_cast<double>(steps * session_.config().train.batch_rows) / seconds));
-  }
 }
 
 // A few times a second, from the first rank of a group, where no bar of its own tells it.

@@ -31,11 +31,14 @@ class Worker {
                        std::uint64_t total);
   void work(const Ticket& ticket);
   Json result_of(const Ticket& ticket);
+  Json collective_prepare();
+  std::string collective_find_whole(const ChunkSpec& spec);
+  bool collective_is_whole(const ChunkVisit& visit);
   Json collective_extract(std::uint64_t chunk);
   std::string collective_write_chunk(const ChunkSpec& spec, const ChunkShape& shape, bool& made);
   Json collective_restore();
   Json collective_train(std::uint64_t visit);
-  void append_metrics(std::uint64_t visit, std::uint64_t steps, double seconds);
+  void log_timing(std::uint64_t visit, std::uint64_t steps, double seconds);
 
   Session& session_;
   Communicator& world_;

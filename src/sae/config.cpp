@@ -1,11 +1,63 @@
 #include "refract/sae/config.hpp"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <limits>
+#include <vector>
 
 #include "refract/base/error.hpp"
 #include "sae/variant_table.hpp"
 
 namespace refract {
+namespace {
+
+struct Own {
+  OwnSetting setting;
+  std::string_view name;
+  bool (*given)(const SaeConfig& config);  // its value is not the default
+  std::string (*value)(const SaeConfig& config);
+};
+const SaeConfig kDefault{};
+constexpr Own kOwn[] = {
+    {OwnSetting::k, "k", [](const SaeConfig& c) { return c.k != kDefault.k; },
+     [](const SaeConfig& c) { return fmt::to_string(c.k); }},
+    {OwnSetting::aux, "aux.coefficient",
+     [](const SaeConfig& c) { return c.aux.coefficient != kDefault.aux.coefficient; },
+     [](const SaeConfig& c) { return fmt::to_string(c.aux.coefficient); }},
+    {OwnSetting::aux, "aux.k", [](const SaeConfig& c) { return c.aux.k != kDefault.aux.k; },
+     [](const SaeConfig& c) { return fmt::to_string(c.aux.k); }},
+    {OwnSetting::threshold_rate, "threshold_rate",
+     [](const SaeConfig& c) { return c.threshold_rate != kDefault.threshold_rate; },
+     [](const SaeConfig& c) { return fmt::to_string(c.threshold_rate); }},
+    {OwnSetting::l1, "l1.coefficient",
+     [](const SaeConfig& c) { return c.l1.coefficient != kDefault.l1.coefficient; },
+     [](const SaeConfig& c) { return fmt::to_string(c.l1.coefficient); }},
+    {OwnSetting::l1, "l1.warmup_steps",
+     [](const SaeConfig& c) { return c.l1.warmup_steps != kDefault.l1.warmup_steps; },
+     [](const SaeConfig& c) { return fmt::to_string(c.l1.warmup_steps); }},
+};
+
+bool has(const VariantRow& row, OwnSetting setting) {
+  return std::ranges::find(row.own, setting) != row.own.end();
+}
+
+void refuse_foreign_settings(const SaeConfig& config, std::string_view where) {
+  const VariantRow& row = variant_row(config);
+  for (const Own& own : kOwn) {
+    if (has(row, own.setting) || !own.given(config)) continue;
+    std::vector<std::string_view> owners;
+    for (const VariantRow& other : variant_rows())
+      if (has(other, own.setting)) owners.push_back(other.name);
+    throw ConfigError(
+        "{}.{} is {}, but variant {} has no such setting (of: {}). Leave it out, or at {}.", where,
+        own.name, own.value(config), config.variant, fmt::join(owners, ", "), own.value(kDefault));
+  }
+}
+
+}  // namespace
 
 void check(const SaeConfig& config, std::string_view where) {
   if (config.name.empty() || config.name.find_first_of("/\\ ") != std::string::npos)
@@ -13,10 +65,15 @@ void check(const SaeConfig& config, std::string_view where) {
                       where, config.name);
   if (config.d_sae == 0)
     throw ConfigError("{}.d_sae is 0. Give the number of features, e.g. 4096.", where);
+  // Features are numbered by 32 bits, and BLAS on a GPU counts them by an int.
+  if (config.d_sae > std::numeric_limits<std::int32_t>::max())
+    throw ConfigError("{}.d_sae is {}; at most {} features can be numbered.", where, config.d_sae,
+                      std::numeric_limits<std::int32_t>::max());
   if (!(config.aux.coefficient >= 0) || !std::isfinite(config.aux.coefficient))
     throw ConfigError(
         "{}.aux.coefficient is {}; expected 0 (off) or a positive number, e.g. 0.03125.", where,
         config.aux.coefficient);
+  refuse_foreign_settings(config, where);
   variant_row(config).check(config, where);
 }
 

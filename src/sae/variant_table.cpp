@@ -6,12 +6,17 @@
 
 namespace refract {
 namespace {
+constexpr std::initializer_list<OwnSetting> kTopk{OwnSetting::k, OwnSetting::aux},
+    kBatchTopk{OwnSetting::k, OwnSetting::aux, OwnSetting::threshold_rate}, kRelu{OwnSetting::l1};
+
 constexpr VariantRow kVariants[] = {
-    {"topk", make_topk, check_k},
-    {"batchtopk", make_batchtopk, check_batchtopk},
-    {"relu", make_relu, check_relu},
+    {"topk", make_topk, check_k, kTopk},
+    {"batchtopk", make_batchtopk, check_batchtopk, kBatchTopk},
+    {"relu", make_relu, check_relu, kRelu},
 };
 }  // namespace
+
+std::span<const VariantRow> variant_rows() { return kVariants; }
 
 std::vector<std::string_view> variant_names() {
   std::vector<std::string_view> names;

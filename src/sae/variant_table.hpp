@@ -1,6 +1,7 @@
 #pragma once
 // Every SAE variant, one row each: the only place where a variant is chosen by name.
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -9,12 +10,17 @@
 
 namespace refract {
 
+// Settings of SaeConfig that are not of every variant.
+enum class OwnSetting { k, aux, threshold_rate, l1 };
+
 struct VariantRow {
   std::string_view name;
   std::unique_ptr<Variant> (*make)(const SaeConfig& config, std::size_t d_in,
                                    std::uint64_t dead_after_rows);
   void (*check)(const SaeConfig& config, std::string_view where);  // its own settings; ConfigError
+  std::initializer_list<OwnSetting> own;
 };
+[[nodiscard]] std::span<const VariantRow> variant_rows();
 [[nodiscard]] const VariantRow& variant_row(
     const SaeConfig& config);  // ConfigError lists the known ones
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "refract/base/error.hpp"
+#include "refract/base/finite.hpp"
 #include "refract/base/parallel.hpp"
 
 namespace refract {
@@ -114,14 +116,42 @@ double norm_of(std::span<const float> row) {
   return std::sqrt(sum);
 }
 
+// "token 622 at position 3 of its context, in document "Anarchism" (page 12)"
+std::string place_of(const RowIdentity& identity, std::size_t row, TokenCorpus& corpus) {
+  const auto shard = static_cast<std::uint32_t>(identity.document[row] >> 32);
+  const std::uint64_t document = identity.document[row] & 0xFFFFFFFFu;
+  const TokenShard& tokens = corpus.tokens(shard);
+  return fmt::format("token {} at position {} of its context, in document \"{}\" (page {})",
+                     identity.token[row], identity.position[row], tokens.title(document),
+                     tokens.page_ids().at(document));
+}
+
+void expect_finite(HookPoint hook, const Tensor<float>& activations, DType stored,
+                   const RowIdentity& identity, TokenCorpus& corpus) {
+  const std::size_t at = first_not_finite(activations.span(), stored);
+  if (at == activations.size()) return;
+  const float value = activations.data()[at];
+  const std::string place = place_of(identity, at / activations.axis(1), corpus);
+  if (std::isfinite(value))
+    throw NumericalError(
+        "{} is {} in column {} for {}: finite, but {} rounds it to infinity. Set store.dtype: "
+        "fp32.",
+        name(hook), value, at % activations.axis(1), place, name(stored));
+  throw NumericalError(
+      "{} is {} in column {} for {}: the model's weights are finite, its values overflow fp32 "
+      "there. Take a hook point of an earlier layer, or another model.",
+      name(hook), value, at % activations.axis(1), place);
+}
+
 }  // namespace
 
 BlockComputer::BlockComputer(const LanguageModel& model, std::vector<HookPoint> hooks,
-                             TokenCorpus& corpus, std::vector<double> sink_thresholds)
+                             TokenCorpus& corpus, std::vector<double> sink_thresholds, DType stored)
     : model_(model),
       hooks_(std::move(hooks)),
       corpus_(corpus),
-      sink_thresholds_(std::move(sink_thresholds)) {
+      sink_thresholds_(std::move(sink_thresholds)),
+      stored_(stored) {
   for (const HookPoint hook : hooks_) model_.require(hook);
 }
 
@@ -157,6 +187,7 @@ BlockRows BlockComputer::compute(const BlockPlan& plan, Stream& stream) {
     out.tokens += call.ids.size();
   }
   for (std::size_t h = 0; h < hooks_.size(); ++h) {
+    expect_finite(hooks_[h], out.activations[h], stored_, out.identity, corpus_);
     std::vector<std::uint8_t> sinks(plan.rows.size(), 0);
     if (!sink_thresholds_.empty())
       parallel_for(plan.rows.size(), [&](std::size_t r) {

@@ -4,9 +4,11 @@
 #include <cmath>
 
 #include "refract/base/error.hpp"
+#include "refract/base/finite.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/base/random.hpp"
+#include "refract/base/stop.hpp"
 
 namespace refract {
 namespace {
@@ -102,9 +104,12 @@ std::vector<double> covariance(TensorView<const float> x, const std::vector<std:
 
 }  // namespace
 
-HookCalibration measure_hook(TensorView<const float> x, std::span<const std::uint8_t> special,
-                             double sink_ratio, const std::string& input_scale) {
+HookCalibration measure_hook(const std::string& hook, TensorView<const float> x,
+                             std::span<const std::uint8_t> special, double sink_ratio) {
   const std::size_t n = x.axis(0), d = x.axis(1);
+  if (const std::size_t at = first_not_finite(x.span()); at != x.size())
+    throw NumericalError("{} is {} in column {} of calibration row {}", hook, x.data()[at], at % d,
+                         at / d);
   std::vector<double> norms(n), kept_norms;
   parallel_for(n, [&](std::size_t i) { norms[i] = norm_of(x.row(i)); });
   for (std::size_t i = 0; i < n; ++i)
@@ -113,27 +118,38 @@ HookCalibration measure_hook(TensorView<const float> x, std::span<const std::uin
     throw DataError(
         "calibration found no ordinary row (only BOS, padding or special tokens): check rows.take");
   HookCalibration out;
+  out.hook = hook;
   out.d_in = d;
   out.median_norm = median(kept_norms);
   out.sink_threshold = sink_ratio * out.median_norm;
   std::vector<std::uint32_t> rows;
-  for (std::size_t i = 0; i < n; ++i) {
-    if (!std::isfinite(norms[i]))
-      throw NumericalError(
-          "the model gave a value that is not finite, in row {} of the calibration", i);
+  for (std::size_t i = 0; i < n; ++i)
     if (!special[i] && norms[i] <= out.sink_threshold)
       rows.push_back(static_cast<std::uint32_t>(i));
-  }
   out.rows = rows.size();
   double norm_sum = 0;
   for (const std::uint32_t r : rows) norm_sum += norms[r];
   out.mean_norm = norm_sum / static_cast<double>(rows.size());
-  out.input_scale = input_scale == "none" ? 1.0 : std::sqrt(static_cast<double>(d)) / out.mean_norm;
+  if (out.mean_norm == 0)
+    throw NumericalError(
+        "{} is zero in every one of {} calibration rows: an SAE would find nothing there. Take "
+        "another hook point, or look at the weights that write to this one.",
+        hook, rows.size());
   const std::vector<double> sum = weighted_sum(x, rows, std::vector<double>(rows.size(), 1.0));
   for (const double value : sum)
     out.mean.push_back(static_cast<float>(value / static_cast<double>(rows.size())));
   out.geometric_median = geometric_median(x, rows, out.mean);
   out.covariance = covariance(x, rows, out.mean);
+  double variance = 0, size = 0;
+  for (std::size_t j = 0; j < d; ++j) {
+    variance += out.covariance[j * d + j];
+    size += static_cast<double>(out.mean[j]) * static_cast<double>(out.mean[j]);
+  }
+  if (rows.size() > 1 && variance <= 1e-12 * size)
+    throw NumericalError(
+        "{} varies by less than a millionth of its size over {} calibration rows: an SAE would "
+        "find nothing there. Take another hook point, or raise calibration.rows if they are few.",
+        hook, rows.size());
   out.int8_scales.assign(d, 0.0F);
   for (const std::uint32_t r : rows)
     for (std::size_t j = 0; j < d; ++j)
@@ -179,13 +195,29 @@ CalibrationPlan plan_calibration(const CalibrationConfig& config, TokenCorpus& c
   return plan;
 }
 
+// Work that any rank may drop: the others learn of it after theirs, and StopRequested leaves on all
+// of them or on none.
+template <typename Work>
+void collective_droppable(Communicator& ranks, Work&& work) {
+  bool dropped = false;
+  try {
+    const Droppable droppable;
+    stop_point();
+    work();
+  } catch (const StopRequested&) {
+    dropped = true;
+  }
+  if (ranks.all_reduce_max(dropped || stop_requested() ? 1 : 0) != 0)
+    throw StopRequested("stopped by a signal; start again to go on");
+}
+
 }  // namespace
 
 CalibrationData collective_calibrate(const CalibrationConfig& config, const LanguageModel& model,
                                      const std::vector<HookPoint>& hooks, TokenCorpus& corpus,
                                      std::span<const ContextRef> first_window, const RowRule& rule,
-                                     double sink_ratio, const std::string& input_scale,
-                                     std::uint64_t store_seed, Communicator& ranks) {
+                                     double sink_ratio, std::uint64_t store_seed,
+                                     Communicator& ranks) {
   const CalibrationPlan plan = plan_calibration(config, corpus, first_window, rule, store_seed);
   const bool root = ranks.rank() == 0;
   const std::size_t d = model.info().d_model;
@@ -199,7 +231,10 @@ CalibrationData collective_calibrate(const CalibrationConfig& config, const Lang
              rank = static_cast<std::size_t>(ranks.rank());
   for (std::size_t first = 0; first < plan.parts.size(); first += size) {
     BlockRows mine;
-    if (first + rank < plan.parts.size()) mine = computer.compute(plan.parts[first + rank], stream);
+    collective_droppable(ranks, [&] {
+      if (first + rank < plan.parts.size())
+        mine = computer.compute(plan.parts[first + rank], stream);
+    });
     mine.activations.resize(hooks.size());
     for (std::size_t h = 0; h < hooks.size(); ++h) {
       const std::vector<float> round =
@@ -213,13 +248,15 @@ CalibrationData collective_calibrate(const CalibrationConfig& config, const Lang
   }
   progress.finish();
   CalibrationData data;
-  for (std::size_t h = 0; root && h < hooks.size(); ++h) {
-    HookCalibration hook = measure_hook(TensorView<const float>(x[h].data(), Shape{plan.rows, d}),
-                                        special, sink_ratio, input_scale);
-    hook.hook = name(hooks[h]);
-    hook.tokens = plan.tokens;
-    data.hooks.push_back(std::move(hook));
-  }
+  for (std::size_t h = 0; h < hooks.size(); ++h)
+    collective_droppable(ranks, [&] {
+      if (!root) return;
+      HookCalibration hook =
+          measure_hook(name(hooks[h]), TensorView<const float>(x[h].data(), Shape{plan.rows, d}),
+                       special, sink_ratio);
+      hook.tokens = plan.tokens;
+      data.hooks.push_back(std::move(hook));
+    });
   return data;
 }
 

@@ -1,11 +1,17 @@
 #include "refract/stages/evaluate.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "refract/base/activity.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/parallel.hpp"
+#include "refract/base/progress.hpp"
+#include "refract/base/stop.hpp"
 #include "refract/metrics/cross_entropy.hpp"
 #include "refract/metrics/pca.hpp"
 #include "refract/sae/initialise.hpp"
@@ -30,14 +36,18 @@ std::uint64_t rows_to_use(const ChunkReader& heldout, std::uint64_t max_rows) {
   return rows != 0 ? rows : max_rows;
 }
 
+// doing: what the progress line and the watchdog name; empty: neither (a line of metrics.jsonl).
 template <typename Use>
 void for_each_piece(const ChunkReader& heldout, const std::string& hook, std::uint64_t max_rows,
-                    Use&& use) {
+                    const std::string& doing, Use&& use) {
   const std::size_t column = heldout.hook_index(hook);
   const std::size_t d_in = heldout.spec().hooks[column].d_in;
   const std::uint64_t rows = rows_to_use(heldout, max_rows);
+  if (!doing.empty()) working(doing);
+  Progress progress(doing, rows, "rows", doing.empty());
   HeldoutPiece piece;
   for (std::uint64_t first = 0; first < rows; first += kRowsAtATime) {
+    stop_point();
     const std::uint64_t count = std::min<std::uint64_t>(kRowsAtATime, rows - first);
     if (piece.x.size() != count * d_in) piece.x = Tensor<float>(Shape{count, d_in});
     heldout.read_rows(column, first, count, piece.x.span());
@@ -45,19 +55,23 @@ void for_each_piece(const ChunkReader& heldout, const std::string& hook, std::ui
     piece.included = heldout.read_excluded(column, first, count);
     for (std::uint8_t& flag : piece.included) flag = flag == 0 ? 1 : 0;
     use(piece);
+    progress.advance(count);
   }
 }
 
-// x_hat [n, D] of raw rows, in raw units.
-void reconstruct(const EvaluatedSae& sae, TensorView<const float> x, bool training_mode,
-                 SparseActs& acts, TensorView<float> x_hat) {
+// x_hat [n, D] of raw rows, in raw units. `included` [n]: in training mode, the rows selected
+// among.
+enum class Mode { inference, training };
+void reconstruct(const EvaluatedSae& sae, TensorView<const float> x,
+                 std::span<const std::uint8_t> included, Mode mode, SparseActs& acts,
+                 TensorView<float> x_hat) {
   const auto scale = static_cast<float>(sae.input_scale);
   Tensor<float> scaled(x.shape());
   parallel_for(x.axis(0), [&](std::size_t row) {
     for (std::size_t j = 0; j < x.axis(1); ++j) scaled.row(row)[j] = x.row(row)[j] * scale;
   });
-  if (training_mode)
-    sae.variant->encode_training(*sae.parameters, scaled.cview(), 0, acts);
+  if (mode == Mode::training)
+    sae.variant->encode_training(*sae.parameters, scaled.cview(), included, 0, acts);
   else
     sae.variant->encode(*sae.parameters, scaled.cview(), 0, acts);
   decode(*sae.parameters, acts, x_hat);
@@ -67,30 +81,32 @@ void reconstruct(const EvaluatedSae& sae, TensorView<const float> x, bool traini
 }
 
 MetricReport evaluate_mode(const EvaluatedSae& sae, const ChunkReader& heldout, std::uint64_t seed,
-                           std::uint64_t max_rows, bool training_mode) {
+                           std::uint64_t max_rows, Mode mode, const std::string& doing) {
   ReconstructionSums sums(sae.parameters->d_in(), sae.parameters->d_sae());
   SparseActs acts;
-  for_each_piece(heldout, sae.config->hook, max_rows, [&](const HeldoutPiece& piece) {
+  for_each_piece(heldout, sae.config->hook, max_rows, doing, [&](const HeldoutPiece& piece) {
     Tensor<float> x_hat(piece.x.shape());
-    reconstruct(sae, piece.x.cview(), training_mode, acts, x_hat.view());
+    reconstruct(sae, piece.x.cview(), piece.included, mode, acts, x_hat.view());
     sums.add({piece.x.cview(), x_hat.cview(), acts.row_starts, acts.features, piece.documents,
               piece.included});
   });
-  return sums.report(seed);
+  return sums.report(fmt::format("SAE '{}'", sae.config->name), seed);
 }
 
 MetricReport evaluate_pca(const EvaluatedSae& sae, const ChunkReader& heldout,
-                          const HookCalibration& calibration, std::uint64_t seed, double l0) {
+                          const HookCalibration& calibration, std::uint64_t seed, double l0,
+                          const std::string& doing) {
+  working(doing);
   const std::size_t d_in = sae.parameters->d_in();
   const Tensor<float> components = principal_components(
       calibration.covariance, d_in, std::min(active_features(*sae.config, l0), d_in));
   ReconstructionSums sums(d_in, 0);
-  for_each_piece(heldout, sae.config->hook, 0, [&](const HeldoutPiece& piece) {
+  for_each_piece(heldout, sae.config->hook, 0, doing, [&](const HeldoutPiece& piece) {
     Tensor<float> x_hat(piece.x.shape());
     reconstruct_from_components(piece.x.cview(), calibration.mean, components, x_hat.view());
     sums.add({piece.x.cview(), x_hat.cview(), {}, {}, piece.documents, piece.included});
   });
-  return sums.report(seed);
+  return sums.report(fmt::format("PCA baseline of SAE '{}'", sae.config->name), seed);
 }
 
 // What a row that takes part is replaced by.
@@ -103,12 +119,13 @@ class SpliceTap final : public Tap {
       : hook_(hook), splice_(splice), sae_(sae), calibration_(calibration), excluded_(excluded) {}
 
   void at(HookPoint hook, TensorView<float> values) override {
+    stop_point();
     if (splice_ == Splice::none || !(hook == hook_)) return;
     const std::size_t n = values.axis(0), d_in = values.axis(1);
     Tensor<float> x_hat(Shape{n, d_in});
     if (splice_ == Splice::sae) {
       SparseActs acts;
-      reconstruct(*sae_, values, false, acts, x_hat.view());
+      reconstruct(*sae_, values, {}, Mode::inference, acts, x_hat.view());
     }
     if (splice_ == Splice::mean)
       for (std::size_t row = 0; row < n; ++row)
@@ -140,6 +157,7 @@ struct ForwardBatch {
   std::vector<std::uint8_t> excluded;
   std::vector<std::uint64_t> documents;
 
+  [[nodiscard]] PackedTokens packed() const { return {ids, positions, segment_starts}; }
   void append(const ContextInput& context) {
     const auto offset = static_cast<std::uint32_t>(ids.size());
     ids.insert(ids.end(), context.ids.begin(), context.ids.end());
@@ -162,6 +180,7 @@ std::vector<ForwardBatch> heldout_batches(TokenCorpus& corpus, const ChunkReader
   std::vector<std::uint64_t> used;
   std::uint64_t total = 0;
   for (std::uint64_t first = 0; first < heldout.rows(); first += kRowsAtATime) {
+    stop_point();
     const RowIdentity identity =
         heldout.read_identity(first, std::min<std::uint64_t>(kRowsAtATime, heldout.rows() - first));
     for (const std::uint64_t key : identity.context) {
@@ -203,15 +222,7 @@ void check(const EvaluateConfig& config) {
 
 MetricReport evaluate_rows(const EvaluatedSae& sae, const ChunkReader& heldout, std::uint64_t seed,
                            std::uint64_t max_rows) {
-  return evaluate_mode(sae, heldout, seed, max_rows, false);
-}
-
-std::optional<MetricReport> evaluate_rows_in_training_mode(const EvaluatedSae& sae,
-                                                           const ChunkReader& heldout,
-                                                           std::uint64_t seed,
-                                                           std::uint64_t max_rows) {
-  if (!sae.variant->has_training_mode()) return std::nullopt;
-  return evaluate_mode(sae, heldout, seed, max_rows, true);
+  return evaluate_mode(sae, heldout, seed, max_rows, Mode::inference, {});
 }
 
 std::size_t active_features(const SaeConfig& config, double l0) {
@@ -221,9 +232,14 @@ std::size_t active_features(const SaeConfig& config, double l0) {
 RandomControl random_control(const EvaluatedSae& sae, const HookCalibration& calibration,
                              double l0) {
   RandomControl control;
-  control.config = *sae.config;
-  control.config.variant = "topk";
-  control.config.k = active_features(*sae.config, l0);
+  control.config = {.name = sae.config->name + ".random-control",
+                    .hook = sae.config->hook,
+                    .variant = "topk",
+                    .d_sae = sae.config->d_sae,
+                    .k = active_features(*sae.config, l0),
+                    .seed = sae.config->seed,
+                    .normalize = sae.config->normalize,
+                    .non_negative_decoder = sae.config->non_negative_decoder};
   control.variant = make_variant(control.config, sae.parameters->d_in(), 1);
   std::vector<float> median(calibration.geometric_median);
   for (float& value : median) value *= static_cast<float>(sae.input_scale);
@@ -232,79 +248,134 @@ RandomControl random_control(const EvaluatedSae& sae, const HookCalibration& cal
   return control;
 }
 
-std::vector<MetricReport> evaluate_cross_entropy(std::span<const EvaluatedSae> saes,
-                                                 const LanguageModel& model, TokenCorpus& corpus,
-                                                 const ChunkReader& heldout,
-                                                 const HookCalibration& calibration,
-                                                 std::uint64_t tokens, std::uint64_t seed) {
-  const HookPoint hook = parse_hook_point(calibration.hook);
-  Stream stream;
-  // Runs: clean, zero, mean, then one for each SAE.
-  CrossEntropySums sums(3 + saes.size());
-  for (const ForwardBatch& batch : heldout_batches(corpus, heldout, tokens)) {
-    std::vector<float> nll(batch.ids.size());
-    const auto run = [&](std::size_t index, Splice splice, const EvaluatedSae* sae) {
-      SpliceTap tap(hook, splice, sae, calibration, batch.excluded);
-      model.next_token_nll({batch.ids, batch.positions, batch.segment_starts}, tap, nll, stream);
-      sums.add(index, nll, batch.documents);
-    };
-    run(0, Splice::none, nullptr);
-    run(1, Splice::zero, nullptr);
-    run(2, Splice::mean, nullptr);
-    for (std::size_t i = 0; i < saes.size(); ++i) run(3 + i, Splice::sae, &saes[i]);
-  }
-  std::vector<MetricReport> reports;
-  for (std::size_t i = 0; i < saes.size(); ++i)
-    reports.push_back(sums.report({.clean = 0, .spliced = 3 + i, .zero = 1, .mean = 2}, seed));
-  return reports;
-}
+struct CrossEntropy::Body {
+  const LanguageModel& model;
+  const HookCalibration& calibration;
+  HookPoint hook;
+  std::uint64_t seed;
+  std::vector<ForwardBatch> batches;
+  enum Run : std::size_t { clean, zero, mean, own };
+  std::vector<std::array<std::vector<float>, own>> nll;  // of each batch, without an SAE
 
-std::vector<SaeEvaluation> evaluate(const EvaluateConfig& config,
-                                    std::span<const EvaluatedSae> saes, const ChunkReader& heldout,
-                                    const CalibrationData& calibration, const LanguageModel& model,
-                                    TokenCorpus& corpus) {
-  check(config);
-  std::vector<SaeEvaluation> out;
-  std::map<std::string, std::vector<std::size_t>> of_hook;
-  for (std::size_t i = 0; i < saes.size(); ++i) {
-    const EvaluatedSae& sae = saes[i];
-    of_hook[sae.config->hook].push_back(i);
-    SaeEvaluation one{sae.config->name,
-                      sae.config->hook,
-                      evaluate_rows(sae, heldout, config.seed),
-                      evaluate_rows_in_training_mode(sae, heldout, config.seed),
-                      {},
-                      std::nullopt};
-    const double l0 = one.inference.of("l0").value;
-    for (const std::string& baseline : config.baselines) {
-      const HookCalibration& hook = calibration.of(sae.config->hook);
-      if (baseline == "pca") {
-        one.baselines[baseline] = evaluate_pca(sae, heldout, hook, config.seed, l0);
-      } else {
-        const RandomControl control = random_control(sae, hook, l0);
-        one.baselines[baseline] = evaluate_rows(
-            {&control.config, control.variant.get(), &control.parameters, sae.input_scale}, heldout,
-            config.seed);
+  [[nodiscard]] std::vector<float> run(const ForwardBatch& batch, Splice splice,
+                                       const EvaluatedSae* sae) const {
+    Stream stream;
+    SpliceTap tap(hook, splice, sae, calibration, batch.excluded);
+    std::vector<float> nll_of(batch.ids.size());
+    model.next_token_nll(batch.packed(), tap, nll_of, stream);
+    return nll_of;
+  }
+
+  [[nodiscard]] std::uint64_t tokens() const {
+    std::uint64_t sum = 0;
+    for (const ForwardBatch& batch : batches) sum += batch.ids.size();
+    return sum;
+  }
+
+  void run_without_sae() {
+    const std::string doing = fmt::format("evaluate {}: cross-entropy", calibration.hook);
+    working(doing);
+    Progress progress(doing, 3 * tokens(), "tokens");
+    for (const ForwardBatch& batch : batches) {
+      auto& of_batch = nll.emplace_back();
+      constexpr Splice kSplices[own] = {Splice::none, Splice::zero, Splice::mean};
+      for (std::size_t i = 0; i < own; ++i) {
+        of_batch[i] = run(batch, kSplices[i], nullptr);
+        progress.advance(batch.ids.size());
       }
     }
-    out.push_back(std::move(one));
   }
-  if (!config.ce) return out;
-  for (const auto& [hook, indices] : of_hook) {
-    std::vector<EvaluatedSae> group;
-    for (const std::size_t i : indices) group.push_back(saes[i]);
-    std::vector<MetricReport> reports = evaluate_cross_entropy(
-        group, model, corpus, heldout, calibration.of(hook), config.ce_tokens, config.seed);
-    for (std::size_t i = 0; i < indices.size(); ++i)
-      out[indices[i]].cross_entropy = std::move(reports[i]);
+};
+
+CrossEntropy::CrossEntropy(const LanguageModel& model, TokenCorpus& corpus,
+                           const ChunkReader& heldout, const HookCalibration& calibration,
+                           std::uint64_t tokens, std::uint64_t seed)
+    : body_(std::make_unique<Body>(Body{.model = model,
+                                        .calibration = calibration,
+                                        .hook = parse_hook_point(calibration.hook),
+                                        .seed = seed,
+                                        .batches = heldout_batches(corpus, heldout, tokens),
+                                        .nll = {}})) {
+  body_->run_without_sae();
+}
+CrossEntropy::~CrossEntropy() = default;
+CrossEntropy::CrossEntropy(CrossEntropy&&) noexcept = default;
+
+MetricReport CrossEntropy::of(const EvaluatedSae& sae) const {
+  const std::string doing = fmt::format("evaluate {}: cross-entropy", sae.config->name);
+  working(doing);
+  Progress progress(doing, body_->tokens(), "tokens");
+  const std::string hook = name(body_->hook);
+  CrossEntropySums sums({"the model itself", hook + " set to zero", hook + " set to its mean",
+                         fmt::format("SAE '{}'", sae.config->name)});
+  for (std::size_t b = 0; b < body_->batches.size(); ++b) {
+    const ForwardBatch& batch = body_->batches[b];
+    const std::vector<std::uint8_t> predicts = has_successor(batch.packed());
+    for (std::size_t i = 0; i < Body::own; ++i)
+      sums.add(i, body_->nll[b][i], predicts, batch.documents);
+    sums.add(Body::own, body_->run(batch, Splice::sae, &sae), predicts, batch.documents);
+    progress.advance(batch.ids.size());
   }
+  return sums.report(
+      {.clean = Body::clean, .spliced = Body::own, .zero = Body::zero, .mean = Body::mean},
+      body_->seed);
+}
+
+Evaluator::Evaluator(const EvaluateConfig& config, const ChunkReader& heldout,
+                     const CalibrationData& calibration, const LanguageModel& model,
+                     TokenCorpus& corpus)
+    : config_(config),
+      heldout_(heldout),
+      calibration_(calibration),
+      model_(model),
+      corpus_(corpus) {
+  check(config);
+}
+
+SaeEvaluation Evaluator::evaluate(const EvaluatedSae& sae) {
+  const HookCalibration& hook = calibration_.of(sae.config->hook);
+  const auto doing = [&](std::string_view what) {
+    return fmt::format("evaluate {}: {}", sae.config->name, what);
+  };
+  SaeEvaluation out{
+      sae.config->name,
+      sae.config->hook,
+      evaluate_mode(sae, heldout_, config_.seed, 0, Mode::inference, doing("held-out rows")),
+      std::nullopt,
+      {},
+      std::nullopt};
+  if (sae.variant->has_training_mode())
+    out.training_mode =
+        evaluate_mode(sae, heldout_, config_.seed, 0, Mode::training, doing("in training mode"));
+  const double l0 = out.inference.of("l0").value;
+  for (const std::string& baseline : config_.baselines) {
+    if (baseline == "pca") {
+      out.baselines[baseline] = evaluate_pca(sae, heldout_, hook, config_.seed, l0, doing("pca"));
+    } else {
+      const RandomControl control = random_control(sae, hook, l0);
+      out.baselines[baseline] = evaluate_mode(
+          {&control.config, control.variant.get(), &control.parameters, sae.input_scale}, heldout_,
+          config_.seed, 0, Mode::inference, doing("frozen random"));
+    }
+  }
+  if (!config_.ce) return out;
+  auto found = cross_entropy_.find(hook.hook);
+  if (found == cross_entropy_.end())
+    found = cross_entropy_
+                .emplace(hook.hook, CrossEntropy(model_, corpus_, heldout_, hook, config_.ce_tokens,
+                                                 config_.seed))
+                .first;
+  out.cross_entropy = found->second.of(sae);
   return out;
 }
 
 std::string to_json(const MetricReport& report) { return json_of(report).dump(); }
 
-std::string to_json(const SaeEvaluation& evaluation) {
-  nlohmann::ordered_json json;
+std::string to_json(const SaeEvaluation& evaluation, const Parents& parents) {
+  nlohmann::ordered_json json{{"schema", "evaluation"},
+                              {"version", kSchemaVersion},
+                              {"stage", "evaluate"},
+                              {"parents", parents}};
   json["name"] = evaluation.name;
   json["hook"] = evaluation.hook;
   json["inference"] = json_of(evaluation.inference);

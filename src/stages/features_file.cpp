@@ -1,13 +1,14 @@
 #include <algorithm>
-#include <memory>
+#include <functional>
 #include <string>
 #include <utility>
 
+#include "refract/base/activity.hpp"
 #include "refract/base/error.hpp"
+#include "refract/base/stop.hpp"
 #include "refract/stages/features.hpp"
-#include "refract/store/table_file.hpp"
 
-// Schema "features", version 1. Per feature: columns of length F. Keywords, examples, neighbours
+// Schema "features". Per feature: columns of length F. Keywords, examples, neighbours
 // and the tokens of an example's window are lists: <list>/starts holds where each owner's begins,
 // as in compressed rows.
 namespace refract {
@@ -30,29 +31,27 @@ std::vector<std::uint64_t> starts_of(const std::vector<FeatureFacts>& features,
 }
 
 template <typename Item>
-std::vector<Item> concatenated(const std::vector<FeatureFacts>& features,
-                               std::vector<Item> FeatureFacts::*list) {
-  std::vector<Item> items;
+std::vector<std::reference_wrapper<const Item>> concatenated(
+    const std::vector<FeatureFacts>& features, std::vector<Item> FeatureFacts::*list) {
+  std::vector<std::reference_wrapper<const Item>> items;
   for (const FeatureFacts& f : features)
     items.insert(items.end(), (f.*list).begin(), (f.*list).end());
   return items;
 }
 
-// TableWriter borrows columns until finish(): they are kept here.
-class Columns {
- public:
-  explicit Columns(TableWriter& writer) : writer_(writer) {}
-  template <typename T>
-  void add(const std::string& name, std::vector<T> values, const std::string& axes) {
-    auto kept = std::make_shared<std::vector<T>>(std::move(values));
-    writer_.add(name, *kept, axes);
-    kept_.push_back(std::move(kept));
-  }
+// A column of the file being built; a stop point, since a large dictionary has gigabytes of them.
+template <typename T>
+void add(TableWriter& writer, const std::string& name, std::vector<T> values,
+         const std::string& axes) {
+  stop_point();
+  writer.add(name, std::move(values), axes);
+}
 
- private:
-  TableWriter& writer_;
-  std::vector<std::shared_ptr<void>> kept_;
-};
+void add_text(TableWriter& writer, const std::string& name, const std::vector<std::string>& values,
+              const std::string& axes) {
+  stop_point();
+  writer.add_strings(name, values, axes);
+}
 
 void add_counts(TableWriter& writer, const std::string& prefix, const ReadableCount& count) {
   writer.attribute(prefix + "_name", count.name);
@@ -76,94 +75,86 @@ ReadableCount read_counts(const TableFile& file, const std::string& prefix) {
 
 std::string control_prefix(std::uint64_t i) { return "control" + std::to_string(i); }
 
-void add_facts(TableWriter& writer, Columns& columns, const std::vector<FeatureFacts>& features) {
+void add_facts(TableWriter& writer, const std::vector<FeatureFacts>& features) {
   using F = FeatureFacts;
-  columns.add("density", column<float>(features, [](const F& f) { return f.density; }), "F");
-  columns.add("density_heldout",
-              column<float>(features, [](const F& f) { return f.density_heldout; }), "F");
-  columns.add("max_activation",
-              column<float>(features, [](const F& f) { return f.max_activation; }), "F");
-  columns.add("auroc", column<float>(features, [](const F& f) { return f.auroc; }), "F");
-  columns.add("token_share", column<float>(features, [](const F& f) { return f.token_share; }),
-              "F");
-  columns.add("firing_windows",
-              column<std::uint32_t>(features, [](const F& f) { return f.firing_windows; }), "F");
-  columns.add("firing_documents",
-              column<std::uint32_t>(features, [](const F& f) { return f.firing_documents; }), "F");
-  columns.add("scored", column<std::uint8_t>(features, [](const F& f) { return f.scored; }), "F");
-  columns.add("readable", column<std::uint8_t>(features, [](const F& f) { return f.readable; }),
-              "F");
-  columns.add("single_token",
-              column<std::uint8_t>(features, [](const F& f) { return f.single_token; }), "F");
-  writer.add_strings("frequent_token",
-                     column<std::string>(features, [](const F& f) { return f.frequent_token; }),
-                     "F");
+  add(writer, "density", column<float>(features, [](const F& f) { return f.density; }), "F");
+  add(writer, "density_heldout",
+      column<float>(features, [](const F& f) { return f.density_heldout; }), "F");
+  add(writer, "max_activation",
+      column<float>(features, [](const F& f) { return f.max_activation; }), "F");
+  add(writer, "auroc", column<float>(features, [](const F& f) { return f.auroc; }), "F");
+  add(writer, "token_share", column<float>(features, [](const F& f) { return f.token_share; }),
+      "F");
+  add(writer, "firing_windows",
+      column<std::uint32_t>(features, [](const F& f) { return f.firing_windows; }), "F");
+  add(writer, "firing_documents",
+      column<std::uint32_t>(features, [](const F& f) { return f.firing_documents; }), "F");
+  add(writer, "scored", column<std::uint8_t>(features, [](const F& f) { return f.scored; }), "F");
+  add(writer, "readable", column<std::uint8_t>(features, [](const F& f) { return f.readable; }),
+      "F");
+  add(writer, "single_token",
+      column<std::uint8_t>(features, [](const F& f) { return f.single_token; }), "F");
+  add_text(writer, "frequent_token",
+           column<std::string>(features, [](const F& f) { return f.frequent_token; }), "F");
 }
 
-void add_lists(TableWriter& writer, Columns& columns, const std::vector<FeatureFacts>& features) {
+void add_lists(TableWriter& writer, const std::vector<FeatureFacts>& features) {
   using K = FeatureKeyword;
   using N = FeatureNeighbour;
   const auto keywords = concatenated(features, &FeatureFacts::keywords);
-  columns.add("keywords/starts", starts_of(features, &FeatureFacts::keywords), "F+1");
-  writer.add_strings("keywords/word",
-                     column<std::string>(keywords, [](const K& k) { return k.word; }), "keywords");
-  columns.add("keywords/log_odds", column<float>(keywords, [](const K& k) { return k.log_odds; }),
-              "keywords");
+  add(writer, "keywords/starts", starts_of(features, &FeatureFacts::keywords), "F+1");
+  add_text(writer, "keywords/word",
+           column<std::string>(keywords, [](const K& k) { return k.word; }), "keywords");
+  add(writer, "keywords/log_odds", column<float>(keywords, [](const K& k) { return k.log_odds; }),
+      "keywords");
   const auto neighbours = concatenated(features, &FeatureFacts::neighbours);
-  columns.add("neighbours/starts", starts_of(features, &FeatureFacts::neighbours), "F+1");
-  columns.add("neighbours/feature",
-              column<std::uint32_t>(neighbours, [](const N& n) { return n.feature; }),
-              "neighbours");
-  columns.add("neighbours/cosine", column<float>(neighbours, [](const N& n) { return n.cosine; }),
-              "neighbours");
+  add(writer, "neighbours/starts", starts_of(features, &FeatureFacts::neighbours), "F+1");
+  add(writer, "neighbours/feature",
+      column<std::uint32_t>(neighbours, [](const N& n) { return n.feature; }), "neighbours");
+  add(writer, "neighbours/cosine", column<float>(neighbours, [](const N& n) { return n.cosine; }),
+      "neighbours");
 }
 
-void add_examples(TableWriter& writer, Columns& columns,
-                  const std::vector<FeatureFacts>& features) {
+void add_examples(TableWriter& writer, const std::vector<FeatureFacts>& features) {
   using E = FeatureExample;
   const auto examples = concatenated(features, &FeatureFacts::examples);
-  columns.add("examples/starts", starts_of(features, &FeatureFacts::examples), "F+1");
-  columns.add("examples/context",
-              column<std::uint64_t>(examples, [](const E& e) { return e.row.context; }),
-              "examples");
-  columns.add("examples/position",
-              column<std::uint32_t>(examples, [](const E& e) { return e.row.position; }),
-              "examples");
-  columns.add("examples/token",
-              column<std::uint32_t>(examples, [](const E& e) { return e.row.token; }), "examples");
-  columns.add("examples/document",
-              column<std::uint64_t>(examples, [](const E& e) { return e.row.document; }),
-              "examples");
-  columns.add("examples/document_position",
-              column<std::uint32_t>(examples, [](const E& e) { return e.row.document_position; }),
-              "examples");
-  columns.add("examples/activation",
-              column<float>(examples, [](const E& e) { return e.activation; }), "examples");
-  columns.add("examples/center",
-              column<std::uint32_t>(examples, [](const E& e) { return e.center; }), "examples");
-  writer.add_strings("examples/title",
-                     column<std::string>(examples, [](const E& e) { return e.title; }), "examples");
-  writer.add_strings("examples/url",
-                     column<std::string>(examples, [](const E& e) { return e.url; }), "examples");
-  writer.add_strings("examples/text",
-                     column<std::string>(examples, [](const E& e) { return e.text; }), "examples");
+  add(writer, "examples/starts", starts_of(features, &FeatureFacts::examples), "F+1");
+  add(writer, "examples/context",
+      column<std::uint64_t>(examples, [](const E& e) { return e.row.context; }), "examples");
+  add(writer, "examples/position",
+      column<std::uint32_t>(examples, [](const E& e) { return e.row.position; }), "examples");
+  add(writer, "examples/token",
+      column<std::uint32_t>(examples, [](const E& e) { return e.row.token; }), "examples");
+  add(writer, "examples/document",
+      column<std::uint64_t>(examples, [](const E& e) { return e.row.document; }), "examples");
+  add(writer, "examples/document_position",
+      column<std::uint32_t>(examples, [](const E& e) { return e.row.document_position; }),
+      "examples");
+  add(writer, "examples/activation",
+      column<float>(examples, [](const E& e) { return e.activation; }), "examples");
+  add(writer, "examples/center",
+      column<std::uint32_t>(examples, [](const E& e) { return e.center; }), "examples");
+  add_text(writer, "examples/title",
+           column<std::string>(examples, [](const E& e) { return e.title; }), "examples");
+  add_text(writer, "examples/url", column<std::string>(examples, [](const E& e) { return e.url; }),
+           "examples");
+  add_text(writer, "examples/text",
+           column<std::string>(examples, [](const E& e) { return e.text; }), "examples");
   std::vector<std::uint64_t> starts{0};
   std::vector<std::uint32_t> ends;
   std::vector<float> activations;
-  for (const FeatureExample& e : examples) {
+  for (const E& e : examples) {
     ends.insert(ends.end(), e.token_ends.begin(), e.token_ends.end());
     activations.insert(activations.end(), e.activations.begin(), e.activations.end());
     starts.push_back(ends.size());
   }
-  columns.add("examples/windows/starts", std::move(starts), "examples+1");
-  columns.add("examples/windows/token_end", std::move(ends), "windows");
-  columns.add("examples/windows/activation", std::move(activations), "windows");
+  add(writer, "examples/windows/starts", std::move(starts), "examples+1");
+  add(writer, "examples/windows/token_end", std::move(ends), "windows");
+  add(writer, "examples/windows/activation", std::move(activations), "windows");
 }
 
 [[noreturn]] void bad_list(const TableFile& file, const std::string& name) {
-  throw DataError(
-      "{}: the list {} does not fit its starts. Remove the file and run refract probe again.",
-      file.path().string(), name);
+  throw Damaged("{} is damaged: its list {} does not fit its starts", file.path().string(), name);
 }
 
 // starts[owners + 1] ascending, ending at the length of the list.
@@ -282,20 +273,30 @@ void read_examples(const TableFile& file, std::vector<FeatureFacts>& features) {
       features[f].examples.push_back(std::move(examples[i]));
 }
 
-TableFile open_features(const std::filesystem::path& path) {
-  return TableFile(path, {.schema = "features", .version = kSchemaVersion, .parents = {}});
+// What is damaged is made again by probe and by run, which look first.
+template <typename Read>
+auto with_advice(const std::filesystem::path& path, Read&& read) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored))
+    throw DataError("{} is not there: that SAE was not probed yet. Run refract probe first.",
+                    path.string());
+  try {
+    const LibraryCall call;
+    return read(TableFile(path, {.schema = "features", .version = kSchemaVersion, .parents = {}}));
+  } catch (const Damaged& damaged) {
+    throw Damaged("{}. Run refract probe: it makes the file again.", damaged.what());
+  }
 }
 
 }  // namespace
 
-void write_features(const std::filesystem::path& path, const FeatureAtlas& atlas,
-                    const std::string& parent) {
+TableWriter features_table(const std::filesystem::path& path, const FeatureAtlas& atlas,
+                           const Parents& parents) {
   TableWriter writer(path, {.schema = "features",
                             .version = kSchemaVersion,
                             .stage = "probe",
-                            .parents = {{"weights", parent}},
+                            .parents = parents,
                             .software_version = {}});
-  Columns columns(writer);
   writer.attribute("sae", atlas.name);
   writer.attribute("hook", atlas.hook);
   writer.attribute("training_rows", atlas.training_rows);
@@ -306,35 +307,47 @@ void write_features(const std::filesystem::path& path, const FeatureAtlas& atlas
   writer.attribute("controls", std::uint64_t{atlas.controls.size()});
   for (std::size_t i = 0; i < atlas.controls.size(); ++i)
     add_counts(writer, control_prefix(i), atlas.controls[i]);
-  add_facts(writer, columns, atlas.features);
-  add_lists(writer, columns, atlas.features);
-  add_examples(writer, columns, atlas.features);
-  writer.finish();
+  add_facts(writer, atlas.features);
+  add_lists(writer, atlas.features);
+  add_examples(writer, atlas.features);
+  return writer;
+}
+
+std::string write_features(TableWriter table) {
+  const LibraryCall call;
+  return table.finish();
 }
 
 FeatureAtlas read_features(const std::filesystem::path& path) {
-  const TableFile file = open_features(path);
-  FeatureAtlas atlas{.name = file.text_attribute("sae"),
-                     .hook = file.text_attribute("hook"),
-                     .training_rows = file.count_attribute("training_rows"),
-                     .training_documents = file.count_attribute("training_documents"),
-                     .heldout_rows = file.count_attribute("heldout_rows"),
-                     .heldout_documents = file.count_attribute("heldout_documents"),
-                     .count = read_counts(file, "count"),
-                     .controls = {},
-                     .features = {}};
-  for (std::uint64_t i = 0; i < file.count_attribute("controls"); ++i)
-    atlas.controls.push_back(read_counts(file, control_prefix(i)));
-  read_facts(file, atlas.features);
-  read_lists(file, atlas.features);
-  read_examples(file, atlas.features);
-  return atlas;
+  return with_advice(path, [](const TableFile& file) {
+    file.verify_content();
+    FeatureAtlas atlas{.name = file.text_attribute("sae"),
+                       .hook = file.text_attribute("hook"),
+                       .training_rows = file.count_attribute("training_rows"),
+                       .training_documents = file.count_attribute("training_documents"),
+                       .heldout_rows = file.count_attribute("heldout_rows"),
+                       .heldout_documents = file.count_attribute("heldout_documents"),
+                       .count = read_counts(file, "count"),
+                       .controls = {},
+                       .features = {}};
+    for (std::uint64_t i = 0; i < file.count_attribute("controls"); ++i)
+      atlas.controls.push_back(read_counts(file, control_prefix(i)));
+    read_facts(file, atlas.features);
+    read_lists(file, atlas.features);
+    read_examples(file, atlas.features);
+    return atlas;
+  });
 }
 
-std::string features_parent(const std::filesystem::path& path) {
-  const TableFile file = open_features(path);
-  const auto found = file.header().parents.find("weights");
-  return found == file.header().parents.end() ? std::string() : found->second;
+Parents features_parents(const std::filesystem::path& path) {
+  return with_advice(path, [](const TableFile& file) { return file.header().parents; });
+}
+
+FeaturesOrigin verify_features(const std::filesystem::path& path) {
+  return with_advice(path, [](const TableFile& file) {
+    file.verify_content();
+    return FeaturesOrigin{file.content_digest(), file.header().parents};
+  });
 }
 
 }  // namespace refract

@@ -1,11 +1,17 @@
 #include "refract/stages/probe.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "probe_neighbours.hpp"
 #include "probe_scan.hpp"
+#include "refract/base/activity.hpp"
 #include "refract/base/parallel.hpp"
+#include "refract/base/progress.hpp"
 
 namespace refract {
 namespace {
@@ -13,6 +19,10 @@ namespace {
 constexpr std::uint32_t kExampleRadius = 20;  // tokens shown on either side of a firing token
 constexpr std::size_t kNeighbours = 5;
 constexpr std::size_t kPanelFeatures = 32;  // features that share one scratch
+
+std::size_t panels_of(std::size_t features) {
+  return (features + kPanelFeatures - 1) / kPanelFeatures;
+}
 
 struct Measured {
   Readability readability;
@@ -30,12 +40,28 @@ TopExamples collect(std::span<const TextRow> rows, const FeatureActs& acts, std:
   return top;
 }
 
-std::vector<Measured> measure_all(const ProbeCorpus& corpus, const FeatureActs& training,
-                                  const FeatureActs& heldout, std::size_t features) {
+// A phase of one probe: what the progress line and the watchdog name.
+class Phase {
+ public:
+  Phase(const ProbeTarget& target, std::string_view what)
+      : progress_(fmt::format("{}: {}", target.task, what), target.features, "features") {
+    working(fmt::format("{}: {}", target.task, what));
+  }
+  void advance(std::size_t features) { progress_.advance(features); }
+
+ private:
+  Progress progress_;
+};
+
+std::vector<Measured> measure_all(const ProbeCorpus& corpus, const Scan& acts,
+                                  const ProbeTarget& target) {
+  Phase phase(target, "measure");
+  const auto& [training, heldout] = acts;
+  const std::size_t features = target.features;
   const ReadabilityMeasure measure(corpus.words(), corpus.background(), corpus.negatives());
   const ReadabilityRules& rules = measure.rules();
   std::vector<Measured> measured(features);
-  parallel_for((features + kPanelFeatures - 1) / kPanelFeatures, [&](std::size_t panel) {
+  parallel_for(panels_of(features), [&](std::size_t panel) {
     std::vector<float> scratch;
     const std::size_t end = std::min(features, (panel + 1) * kPanelFeatures);
     for (std::size_t f = panel * kPanelFeatures; f < end; ++f) {
@@ -53,6 +79,7 @@ std::vector<Measured> measure_all(const ProbeCorpus& corpus, const FeatureActs& 
       const std::size_t shown = std::min<std::size_t>(strongest.size(), corpus.config().examples);
       m.examples.assign(strongest.begin(), strongest.begin() + static_cast<std::ptrdiff_t>(shown));
     }
+    phase.advance(end - panel * kPanelFeatures);
   });
   return measured;
 }
@@ -151,9 +178,9 @@ FeatureFacts facts_of(const ProbeCorpus& corpus, const FeatureActs& training,
 }  // namespace
 
 FeatureAtlas probe(const ProbeCorpus& corpus, const ProbeTarget& target) {
-  const FeatureActs training = scan(corpus.training_pieces(), target);
-  const FeatureActs heldout = scan(corpus.heldout_pieces(), target);
-  const auto measured = measure_all(corpus, training, heldout, target.features);
+  const Scan acts = scan(corpus, target);
+  const auto& [training, heldout] = acts;
+  const auto measured = measure_all(corpus, acts, target);
 
   FeatureAtlas atlas{.name = target.name,
                      .hook = target.hook,
@@ -165,11 +192,20 @@ FeatureAtlas probe(const ProbeCorpus& corpus, const ProbeTarget& target) {
                      .controls = {},
                      .features = {}};
   atlas.features.resize(target.features);
-  parallel_for(target.features, [&](std::size_t f) {
-    atlas.features[f] = facts_of(corpus, training, heldout, f, measured[f]);
-  });
+  {
+    Phase phase(target, "examples");
+    parallel_for(panels_of(target.features), [&](std::size_t panel) {
+      const std::size_t first = panel * kPanelFeatures,
+                        end = std::min(target.features, first + kPanelFeatures);
+      for (std::size_t f = first; f < end; ++f)
+        atlas.features[f] = facts_of(corpus, training, heldout, f, measured[f]);
+      phase.advance(end - first);
+    });
+  }
   if (target.parameters) {
-    auto nearest = nearest_features(*target.parameters, kNeighbours);
+    Phase phase(target, "neighbours");
+    auto nearest = nearest_features(*target.parameters, kNeighbours,
+                                    [&](std::size_t features) { phase.advance(features); });
     for (std::size_t f = 0; f < target.features; ++f)
       atlas.features[f].neighbours = std::move(nearest[f]);
   }
@@ -177,9 +213,7 @@ FeatureAtlas probe(const ProbeCorpus& corpus, const ProbeTarget& target) {
 }
 
 ReadableCount count_readable(const ProbeCorpus& corpus, const ProbeTarget& target) {
-  const FeatureActs training = scan(corpus.training_pieces(), target);
-  const FeatureActs heldout = scan(corpus.heldout_pieces(), target);
-  return tally(target.name, measure_all(corpus, training, heldout, target.features));
+  return tally(target.name, measure_all(corpus, scan(corpus, target), target));
 }
 
 }  // namespace refract

@@ -11,12 +11,12 @@ namespace {
 
 std::vector<float> unit_rows(TensorView<const float> W) {
   std::vector<float> unit(W.span().begin(), W.span().end());
-  for (std::size_t f = 0; f < W.axis(0); ++f) {
+  parallel_for(W.axis(0), [&](std::size_t f) {
     double squares = 0;
     for (const float w : W.row(f)) squares += static_cast<double>(w) * static_cast<double>(w);
     const float scale = squares > 0 ? static_cast<float>(1 / std::sqrt(squares)) : 0.0F;
     for (std::size_t d = 0; d < W.axis(1); ++d) unit[f * W.axis(1) + d] *= scale;
-  }
+  });
   return unit;
 }
 
@@ -38,16 +38,19 @@ bool nearer(const FeatureNeighbour& a, const FeatureNeighbour& b) {
 
 }  // namespace
 
-std::vector<std::vector<FeatureNeighbour>> nearest_features(const SaeParameters& parameters,
-                                                            std::size_t count) {
+std::vector<std::vector<FeatureNeighbour>> nearest_features(
+    const SaeParameters& parameters, std::size_t count,
+    const std::function<void(std::size_t)>& done) {
   const std::size_t F = parameters.d_sae(), D = parameters.d_in();
   const std::vector<float> unit = unit_rows(parameters.W_dec.cview());
   std::vector<std::vector<FeatureNeighbour>> nearest(F);
-  constexpr std::size_t kPanel =
-      16;  // features that share one pass over the dictionary while it is in cache
+  // Features that share one pass over the dictionary while it is in cache, and how much of it they
+  // pass over between two stop points: a pass over a large one takes seconds.
+  constexpr std::size_t kPanel = 16, kStep = 16384;
   parallel_for((F + kPanel - 1) / kPanel, [&](std::size_t panel) {
     const std::size_t begin = panel * kPanel, end = std::min(F, begin + kPanel);
-    for (std::uint32_t g = 0; g < F; ++g)
+    for (std::uint32_t g = 0; g < F; ++g) {
+      if (g % kStep == 0) stop_point();
       for (std::size_t f = begin; f < end; ++f) {
         if (f == g) continue;
         const FeatureNeighbour candidate{g, dot(&unit[f * D], &unit[g * D], D)};
@@ -57,6 +60,8 @@ std::vector<std::vector<FeatureNeighbour>> nearest_features(const SaeParameters&
         kept.insert(std::upper_bound(kept.begin(), kept.end(), candidate, nearer), candidate);
         if (kept.size() > count) kept.pop_back();
       }
+    }
+    done(end - begin);
   });
   return nearest;
 }

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 
+#include "refract/base/activity.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/progress.hpp"
+#include "refract/base/stop.hpp"
 
 namespace refract {
 namespace {
@@ -16,14 +18,14 @@ struct Panel {
   SparseActs acts;
 };
 
-Panel encode_panel(const ProbeCorpus::Piece& piece, std::uint64_t first, std::uint64_t rows,
-                   const ProbeTarget& target, std::uint64_t& included_rows) {
-  const std::size_t hook = piece.chunk->hook_index(target.hook);
-  const auto d_in = static_cast<std::size_t>(piece.chunk->spec().hooks[hook].d_in);
+Panel encode_panel(const ChunkReader& chunk, const ProbeCorpus::Piece& piece, std::uint64_t first,
+                   std::uint64_t rows, const ProbeTarget& target, std::uint64_t& included_rows) {
+  const std::size_t hook = chunk.hook_index(target.hook);
+  const auto d_in = static_cast<std::size_t>(chunk.spec().hooks[hook].d_in);
   Tensor<float> x(Shape{rows, d_in});
-  piece.chunk->read_rows(hook, piece.first + first, rows, x.span());
+  chunk.read_rows(hook, piece.first + first, rows, x.span());
   for (float& value : x.span()) value *= target.input_scale;
-  const auto excluded = piece.chunk->read_excluded(hook, piece.first + first, rows);
+  const auto excluded = chunk.read_excluded(hook, piece.first + first, rows);
 
   SparseActs all;
   target.encode(x.cview(), piece.first + first, all);
@@ -46,16 +48,19 @@ Panel encode_panel(const ProbeCorpus::Piece& piece, std::uint64_t first, std::ui
 FeatureActs by_feature(std::vector<Panel>& panels, std::size_t features) {
   FeatureActs result;
   result.starts.assign(features + 1, 0);
-  for (const Panel& panel : panels)
+  for (const Panel& panel : panels) {
+    stop_point();
     for (const std::uint32_t f : panel.acts.features) {
       REFRACT_ASSERT(f < features, "feature {} of {}", f, features);
       ++result.starts[f + 1];
     }
+  }
   for (std::size_t f = 0; f < features; ++f) result.starts[f + 1] += result.starts[f];
   result.rows.resize(result.starts.back());
   result.values.resize(result.starts.back());
   std::vector<std::uint64_t> next(result.starts.begin(), result.starts.end() - 1);
   for (Panel& panel : panels) {
+    stop_point();
     for (std::size_t i = 0; i + 1 < panel.acts.row_starts.size(); ++i)
       for (std::uint64_t e = panel.acts.row_starts[i]; e < panel.acts.row_starts[i + 1]; ++e) {
         const std::uint64_t to = next[panel.acts.features[e]]++;
@@ -67,22 +72,34 @@ FeatureActs by_feature(std::vector<Panel>& panels, std::size_t features) {
   return result;
 }
 
-}  // namespace
-
-FeatureActs scan(std::span<const ProbeCorpus::Piece> pieces, const ProbeTarget& target) {
-  std::uint64_t total = 0, included_rows = 0;
-  for (const auto& piece : pieces) total += piece.rows;
-  Progress progress("probe " + target.name, total, "rows");
+FeatureActs scan_pieces(const ProbeCorpus& corpus, std::span<const ProbeCorpus::Piece> pieces,
+                        const ProbeTarget& target, Progress& progress) {
+  std::uint64_t included_rows = 0;
   std::vector<Panel> panels;
-  for (const auto& piece : pieces)
+  for (const ProbeCorpus::Piece& piece : pieces) {
+    const ChunkReader chunk = corpus.open(piece);
     for (std::uint64_t first = 0; first < piece.rows; first += kPanelRows) {
+      stop_point();
       const std::uint64_t rows = std::min(kPanelRows, piece.rows - first);
-      panels.push_back(encode_panel(piece, first, rows, target, included_rows));
+      panels.push_back(encode_panel(chunk, piece, first, rows, target, included_rows));
       progress.advance(rows);
     }
+  }
   FeatureActs acts = by_feature(panels, target.features);
   acts.included_rows = included_rows;
   return acts;
+}
+
+}  // namespace
+
+Scan scan(const ProbeCorpus& corpus, const ProbeTarget& target) {
+  const std::string task = target.task + ": encode";
+  working(task);
+  Progress progress(task, corpus.training().size() + corpus.heldout().size(), "rows");
+  Scan result;
+  result.training = scan_pieces(corpus, corpus.training_pieces(), target, progress);
+  result.heldout = scan_pieces(corpus, corpus.heldout_pieces(), target, progress);
+  return result;
 }
 
 }  // namespace refract

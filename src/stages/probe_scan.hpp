@@ -25,7 +25,9 @@ struct FeatureActs {
 
 // Reads the pieces panel by panel, scales, encodes; rows excluded for the hook take part in
 // nothing.
-[[nodiscard]] FeatureActs scan(std::span<const ProbeCorpus::Piece> pieces,
-                               const ProbeTarget& target);
+struct Scan {
+  FeatureActs training, heldout;
+};
+[[nodiscard]] Scan scan(const ProbeCorpus& corpus, const ProbeTarget& target);
 
 }  // namespace refract

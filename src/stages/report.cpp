@@ -1,7 +1,6 @@
 #include "refract/stages/report.hpp"
 
 #include "refract/base/digest.hpp"
-#include "refract/base/file.hpp"
 #include "report_data.hpp"
 #include "report_page.hpp"
 
@@ -54,10 +53,6 @@ std::string make_report(const ReportInput& input) {
   page += "<!-- end of run history -->\n";
   page += "<script>" + script + "</script>\n</body>\n</html>\n";
   return page;
-}
-
-void write_report(const std::filesystem::path& path, const ReportInput& input) {
-  write_file(path, make_report(input));
 }
 
 }  // namespace refract

@@ -7,8 +7,10 @@
 #include <map>
 #include <sstream>
 
+#include "refract/base/activity.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
+#include "refract/base/stop.hpp"
 
 namespace refract {
 namespace {
@@ -89,6 +91,7 @@ Json table_data(const FeatureAtlas& atlas) {
                 {"windows", Json::array()},  {"documents", Json::array()},
                 {"keywords", Json::array()}, {"near", Json::array()}};
   for (const FeatureFacts& f : atlas.features) {
+    stop_point();
     table["density"].push_back(number(static_cast<double>(f.density)));
     table["max"].push_back(number(static_cast<double>(f.max_activation)));
     table["auroc"].push_back(number(static_cast<double>(f.auroc)));
@@ -130,6 +133,7 @@ Json features_data(const FeatureAtlas& atlas, std::uint64_t budget_bytes, Docume
   Json examples = Json::object();
   std::uint64_t spent = 0;
   for (const std::size_t f : by_merit(atlas)) {
+    stop_point();
     const FeatureFacts& facts = atlas.features[f];
     if (!facts.alive()) continue;
     Json list = Json::array();
@@ -156,18 +160,20 @@ Json metrics_data(const std::filesystem::path& path) {
   std::istringstream lines(read_file(path));
   std::size_t line_number = 0;
   for (std::string line; std::getline(lines, line);) {
+    stop_point();
     ++line_number;
     if (line.empty()) continue;
     const Json values = Json::parse(line, nullptr, false);
     if (!values.is_object())
       throw DataError(
-          "{}:{} is not a JSON object. The file was changed or cut; resume the run to repair it.",
-          path.string(), line_number);
+          "{}:{} is not a JSON object: the file was changed or cut. Only training writes its "
+          "lines; remove line {} to have a report without that point.",
+          path.string(), line_number, line_number);
     Json point = Json::object();
     for (const auto& [key, value] : values.items())
       if (value.is_number()) point[key] = number(value.template get<double>());
     const auto chunk = values.find("chunk");
-    const bool has_chunk = chunk != values.end() && chunk->is_number();
+    const bool has_chunk = chunk != values.end() && chunk->is_number_integer();
     points[has_chunk ? chunk->get<std::int64_t>() : static_cast<std::int64_t>(line_number)] =
         std::move(point);
   }
@@ -209,6 +215,7 @@ Json report_data(const ReportInput& input) {
     Json data = {{"name", sae.name},
                  {"hook", sae.hook},
                  {"facts", pairs_data(sae.facts)},
+                 {"notes", sae.notes},
                  {"metrics", metrics_data(sae.metrics)}};
     if (!sae.features.empty() && std::filesystem::exists(sae.features)) {
       const std::uint64_t share = left_bytes / (input.saes.size() - i);
@@ -228,6 +235,7 @@ Json report_data(const ReportInput& input) {
 Json history_data(const ReportInput& input) { return tables_data(input.history); }
 
 std::string embeddable(const Json& data) {
+  const LibraryCall call;
   std::string text = data.dump(-1, ' ', false, Json::error_handler_t::replace);
   std::string safe;
   safe.reserve(text.size());

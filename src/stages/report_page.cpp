@@ -226,15 +226,20 @@ const open_feature = (sae, f) => { location.hash = encodeURIComponent(sae.name) 
 
 // --- Opening: how many, and the best --------------------------------------------------------------------------
 function facts(pairs) { return pairs.map(([key, value]) => el('div', {}, el('dt', {}, key), el('dd', {}, value))); }
+const notes = sae => (sae.notes || []).map(text => el('div', {class: 'note'}, text));
 function opening() {
   document.title = data.title ? data.title + ' – refract' : 'refract report';
   $('title').textContent = data.title || 'refract report';
   const total = probed.reduce((sum, sae) => sum + sae.count.readable, 0);
   const of = probed.reduce((sum, sae) => sum + sae.count.features, 0);
   $('summary').textContent = probed.length ? count(total) + ' of ' + count(of) + ' features can be read: words found on the training text predict where they fire in text never trained on.'
-    : 'No features were probed in this run.';
+    : 'No features of this run were probed yet.';
   $('facts').append(...facts(data.header));
   $('licence').textContent = data.licence;
+  for (const sae of data.saes.filter(sae => !sae.table)) $('hero').append(el('div', {class: 'card'},
+    el('div', {}, el('span', {class: 'who'}, sae.name), ' ', el('span', {class: 'of'}, sae.hook)), notes(sae),
+    el('dl', {class: 'facts'}, facts(sae.facts))));
+  for (const id of ['best', 'view']) $(id).closest('section').hidden = !probed.length;
   for (const sae of probed) {
     const rows = [sae.count, ...sae.controls], most = Math.max(1, ...rows.map(row => row.readable));
     const bars = el('div', {class: 'bars'});
@@ -247,7 +252,7 @@ function opening() {
     $('hero').append(el('div', {class: 'card'}, el('div', {}, el('span', {class: 'who'}, sae.name), ' ',
       el('span', {class: 'of'}, sae.hook)), el('div', {class: 'big'}, count(sae.count.readable)),
       el('div', {class: 'of'}, 'readable features of ' + count(sae.count.features)), bars,
-      el('dl', {class: 'facts'}, facts(sae.facts))));
+      el('dl', {class: 'facts'}, facts(sae.facts)), notes(sae)));
   }
   $('counts').hidden = !probed.length;
   const head = ['', 'features', 'alive', 'scored', 'keywords predict', 'single token', 'readable'];

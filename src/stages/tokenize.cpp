@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
@@ -10,6 +11,8 @@
 #include "refract/base/parallel.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/corpus/read_shard.hpp"
+#include "refract/stages/claimed.hpp"
+#include "refract/store/file_digests.hpp"
 #include "refract/store/token_shard.hpp"
 
 namespace refract {
@@ -45,19 +48,58 @@ void append(TokenShardData& data, Document& document, const std::vector<TokenSpa
   data.text.push_back(std::move(document.text));
 }
 
-std::string without_compression(const std::string& name) {
-  fs::path path(name);
-  for (const std::string_view known : {".gz", ".zst", ".bz2", ".xz"})
-    if (path.extension() == known) path.replace_extension();
-  for (const std::string_view known : {".jsonl", ".ndjson", ".json"})
-    if (path.extension() == known) path.replace_extension();
-  return path.string();
-}
-
 Parents parents_of(const TokenizePlan& plan, const FetchedShard& raw) {
   return {{"shard", raw.sha256},
           {"tokenizer", plan.tokenizer_digest},
           {"cleaning", short_digest(plan.cleaning.canonical())}};
+}
+
+enum class IfDamaged { silent, warns };
+
+// The token shard that lies there and may be used. Its content is verified before its parents: a
+// flipped byte in a parent's digest is damage, too.
+std::optional<TokenizedShard> existing(const fs::path& path, const Parents& parents,
+                                       IfDamaged damaged, const std::function<void()>& tick) {
+  if (!fs::exists(path)) return std::nullopt;
+  const auto again = [&](const Error& error) {
+    if (damaged == IfDamaged::warns) warn(fmt::format("{}; it is made again", error.what()));
+    return std::nullopt;
+  };
+  try {
+    const TokenShard shard(path, {}, TableFile::Checks::whole_file);
+    shard.verify_content(tick);
+    expect_artifact(shard.header(), {shard.header().schema, shard.header().version, parents}, path);
+    TokenizedShard result;
+    result.path = path;
+    result.documents = shard.documents();
+    result.tokens = shard.tokens();
+    result.existed = true;
+    return result;
+  } catch (const Damaged& error) {
+    return again(error);
+  } catch (const OtherSchema& error) {
+    return again(error);
+  }
+}
+
+void expect_as_fetched(const TokenizePlan& plan, const FetchedShard& raw,
+                       const std::function<void()>& tick) {
+  const fs::path file = plan.shard_folder / raw.name;
+  const std::string found = FileDigests(plan.data_root).sha256(file, tick);
+  if (found != raw.sha256)
+    throw Damaged(
+        "{} is not what was fetched: its SHA-256 is {}, recorded is {}. Run the same command "
+        "again: it is fetched anew",
+        file.string(), found, raw.sha256);
+}
+
+void say_what_was_lost(const std::string& shard, const CorpusCounts& counts) {
+  const std::string losses = counts.losses();
+  if (losses.empty()) return;
+  if (counts.kept == 0)
+    warn(fmt::format("{}: {}", shard, losses));
+  else
+    say(fmt::format("{}: {}", shard, losses));
 }
 
 }  // namespace
@@ -65,7 +107,9 @@ Parents parents_of(const TokenizePlan& plan, const FetchedShard& raw) {
 TokenizePlan plan_tokenize(const SourceConfig& source, const DownloadPlan& raw,
                            const Tokenizer& tokenizer, const std::filesystem::path& data_root,
                            bool keep_text) {
-  TokenizePlan plan{"", "", raw.shards, raw.folder, tokenizer.digest(), source.cleaning, keep_text};
+  TokenizePlan plan{
+      "",       "", raw.shards, raw.folder, raw.data_root, tokenizer.digest(), source.cleaning,
+      keep_text};
   plan.digest = digest_of(plan, raw.digest);
   plan.folder = data_root / "tokens" / plan.digest;
   return plan;
@@ -74,14 +118,14 @@ TokenizePlan plan_tokenize(const SourceConfig& source, const DownloadPlan& raw,
 TokenizePlan plan_tokenize(const SourceConfig& source, const DownloadResult& fetched,
                            const Tokenizer& tokenizer, const std::filesystem::path& data_root,
                            bool keep_text) {
-  DownloadPlan raw{fetched.digest, fetched.folder, {}};
+  DownloadPlan raw{fetched.digest, fetched.folder, data_root, {}};
   for (const FetchedShard& shard : fetched.shards)
-    raw.shards.push_back({shard.name, shard.url, shard.bytes, shard.sha256});
+    raw.shards.push_back({shard.name, shard.url, shard.bytes, shard.sha256, "sha256", {}});
   return plan_tokenize(source, raw, tokenizer, data_root, keep_text);
 }
 
 std::filesystem::path token_shard_path(const TokenizePlan& plan, std::size_t shard) {
-  return plan.folder / (without_compression(plan.shards.at(shard).name) + ".h5");
+  return plan.folder / (shard_stem(plan.shards.at(shard).name) + ".h5");
 }
 
 TokenizedShard tokenize_shard(const TokenizePlan& plan, std::size_t i, const Tokenizer& tokenizer,
@@ -90,15 +134,13 @@ TokenizedShard tokenize_shard(const TokenizePlan& plan, std::size_t i, const Tok
   result.path = token_shard_path(plan, i);
   const FetchedShard raw = fetched_shard(plan.shard_folder, plan.shards.at(i).name);
   const Parents parents = parents_of(plan, raw);
-  if (fs::exists(result.path)) {
-    const TokenShard shard(result.path, parents);
-    result.documents = shard.documents();
-    result.tokens = shard.tokens();
-    result.existed = true;
-    return result;
-  }
+  if (auto found = existing(result.path, parents, IfDamaged::silent, tick)) return *found;
+  make_folder(plan.folder);
+  const Claim claim = claim_of(result.path, "tokenize", tick);
+  if (auto found = existing(result.path, parents, IfDamaged::warns, tick)) return *found;
+  expect_as_fetched(plan, raw, tick);
   std::vector<Document> documents;
-  result.counts = read_documents(plan.shard_folder / raw.name, plan.cleaning, documents);
+  result.counts = read_documents(plan.shard_folder / raw.name, plan.cleaning, documents, tick);
   std::vector<std::vector<TokenSpan>> tokens(documents.size());
   constexpr std::size_t kDocumentsPerTick = 256;
   for (std::size_t first = 0; first < documents.size(); first += kDocumentsPerTick) {
@@ -117,13 +159,10 @@ TokenizedShard tokenize_shard(const TokenizePlan& plan, std::size_t i, const Tok
     append(data, documents[d], tokens[d]);
     tokens[d] = {};
   }
-  result.special_in_text = static_cast<std::uint64_t>(
-      std::count_if(data.ids.begin(), data.ids.end(),
-                    [&](std::uint32_t id) { return tokenizer.is_special(id); }));
   result.documents = data.documents();
   result.tokens = data.ids.size();
-  make_folder(plan.folder);
-  write_token_shard(result.path, data, parents);
+  write_token_shard(result.path, data, parents, claim.mark());
+  say_what_was_lost(raw.name, result.counts);
   return result;
 }
 

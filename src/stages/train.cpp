@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "refract/base/error.hpp"
+#include "refract/base/finite.hpp"
 #include "refract/base/parallel.hpp"
 
 namespace refract {
@@ -35,6 +37,9 @@ class HookRowsOfRank {
     });
   }
   [[nodiscard]] std::size_t d_in() const { return d_; }
+  [[nodiscard]] std::uint64_t included() const {
+    return static_cast<std::uint64_t>(std::ranges::count(included_, std::uint8_t{1}));
+  }
 
   // Rows [first, first + count) of this rank's part.
   void copy(std::uint64_t first, std::uint64_t count, float* x, std::uint8_t* included) const {
@@ -47,8 +52,16 @@ class HookRowsOfRank {
 
  private:
   void read(std::uint64_t first, std::uint64_t count, float* to) const {
-    chunk_.read_rows(hook_, rows_.first + first, count, std::span(to, count * d_));
-    for (std::size_t i = 0; i < count * d_; ++i) to[i] *= scale_;
+    const std::span<float> x(to, count * d_);
+    chunk_.read_rows(hook_, rows_.first + first, count, x);
+    for (float& value : x) value *= scale_;
+    if (const std::size_t at = first_not_finite(x); at != x.size())
+      throw NumericalError(
+          "{}: {} in column {} of row {} is {} after scaling by {}. Extraction stores finite "
+          "numbers alone: check the file with `refract probe --verify`, and if it is whole set "
+          "normalize: none for this hook's SAEs.",
+          chunk_.path().string(), chunk_.spec().hooks[hook_].name, at % d_,
+          rows_.first + first + at / d_, x[at], scale_);
   }
 
   const ChunkReader& chunk_;
@@ -61,6 +74,22 @@ class HookRowsOfRank {
   Tensor<float> cache_;
 };
 
+// What SAEs share: a hook and what its activations are multiplied by.
+using Input = std::pair<std::string, double>;
+Input input_of(const TrainedSae& sae) { return {sae.config.hook, sae.input_scale}; }
+
+void collective_expect_included(const HookRowsOfRank& mine, const std::string& hook,
+                                const ChunkReader& chunk, Communicator& ranks) {
+  std::uint64_t included = mine.included();
+  ranks.all_reduce_sum(std::span(&included, 1));
+  if (included == 0)
+    throw NumericalError(
+        "{}: all {} rows of {} are excluded (BOS, padding, special tokens, or norms above the "
+        "calibrated sink threshold), so there is nothing to train on. Raise rows.sink_ratio, or "
+        "take other rows with rows.take, in a new run folder.",
+        chunk.path().string(), chunk.rows(), hook);
+}
+
 }  // namespace
 
 std::uint64_t collective_train_chunk(std::vector<TrainedSae>& saes, const ChunkReader& chunk,
@@ -71,16 +100,19 @@ std::uint64_t collective_train_chunk(std::vector<TrainedSae>& saes, const ChunkR
   const std::uint64_t slice_rows = order.rule().slice_rows();
   const Share blocks = share_of(order.rule().blocks(), ranks.rank(), ranks.size());
   const Share rows{blocks.first * visit.shape.block_rows, blocks.count * visit.shape.block_rows};
-  std::map<std::string, HookRowsOfRank> hooks;
-  for (const TrainedSae& sae : saes)
-    if (!hooks.contains(sae.config.hook))
-      hooks.try_emplace(sae.config.hook, chunk, sae.config.hook, sae.input_scale, rows,
-                        config.cache_bytes / std::max<std::size_t>(1, chunk.spec().hooks.size()));
+  std::set<Input> inputs;
+  std::map<Input, HookRowsOfRank> hooks;
+  for (const TrainedSae& sae : saes) inputs.insert(input_of(sae));
+  for (const Input& input : inputs)
+    hooks.try_emplace(input, chunk, input.first, input.second, rows,
+                      config.cache_bytes / inputs.size());
+  for (const auto& [input, part] : hooks)
+    collective_expect_included(part, input.first, chunk, ranks);
 
-  std::map<std::string, Tensor<float>> x;
+  std::map<Input, Tensor<float>> x;
   for (const auto& [hook, part] : hooks)
     x.emplace(hook, Tensor<float>(Shape{blocks.count * slice_rows, part.d_in()}));
-  std::map<std::string, std::vector<std::uint8_t>> included;
+  std::map<Input, std::vector<std::uint8_t>> included;
 
   std::uint64_t done = from;
   std::vector<std::vector<std::uint32_t>> slices(blocks.count);
@@ -100,8 +132,8 @@ std::uint64_t collective_train_chunk(std::vector<TrainedSae>& saes, const ChunkR
         });
       }
       for (TrainedSae& sae : saes) {
-        const Batch batch{.x = x.at(sae.config.hook).cview(),
-                          .included = included.at(sae.config.hook),
+        const Batch batch{.x = x.at(input_of(sae)).cview(),
+                          .included = included.at(input_of(sae)),
                           .first_row = blocks.first * slice_rows,
                           .rows = config.batch_rows,
                           .slice_rows = slice_rows,

@@ -10,7 +10,9 @@
 //   all_reduce: sums are added everywhere;  sharded: the owner gets the sum of its panels, weights
 //   are gathered
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <limits>
 
 #include "refract/base/error.hpp"
 #include "refract/base/parallel.hpp"
@@ -60,6 +62,44 @@ GradientTerm collective_gather_term(Communicator& ranks, const GradientTerm& min
   return all;
 }
 
+// Adam squares a gradient in fp32; from here on the square is infinite, and a weight whose second
+// moment is infinite would never move again.
+constexpr double kLargestGradient = 1.8e19;
+
+// The largest magnitude; infinity when a value is not finite.
+float largest(TensorView<const float> values) {
+  float out = 0;
+  for (const float value : values.span())
+    out = std::isfinite(value) ? std::max(out, std::abs(value))
+                               : std::numeric_limits<float>::infinity();
+  return out;
+}
+
+// The input is finite (HookRowsOfRank looks), and a batch without an included row has no gradient:
+// what is left is an overflow, of rows or of weights that are too large. Rows and fresh weights are
+// of the order of 1, so it is the larger of the two; only weights are the learning rate's work.
+[[noreturn]] void collective_refuse_gradient(const TrainedSae& sae, const Batch& batch, double norm,
+                                             double clip, Communicator& ranks) {
+  const SaeParameters& p = sae.state.parameters;
+  const auto input = std::bit_cast<float>(static_cast<std::uint32_t>(
+      ranks.all_reduce_max(std::bit_cast<std::uint32_t>(largest(batch.x)))));
+  const float weight =
+      std::max({largest(p.W_enc.cview()), largest(p.b_enc.cview()), largest(p.b_dec.cview())});
+  const std::string what = fmt::format(
+      "SAE '{}': the gradient overflows fp32 at step {} (norm {}; largest scaled input {}, largest "
+      "weight {}).",
+      sae.config.name, sae.state.step, std::abs(norm), input, weight);
+  if (sae.state.step == 0 || input >= weight)
+    throw NumericalError(
+        "{} It is the input: set normalize: sqrt_d for this SAE, lower rows.sink_ratio so that "
+        "such rows are excluded, or take another hook point than {}, in a new run folder.",
+        what, sae.config.hook);
+  throw NumericalError(
+      "{} Training diverged: lower optimizer.lr of this SAE (now {}), or bound its steps by "
+      "train.clip (now {}; 0 does not). A run that has a checkpoint needs a new folder for that.",
+      what, sae.config.optimizer.lr, clip);
+}
+
 }  // namespace
 
 void ChunkLog::add(const StepLog& step) {
@@ -85,11 +125,11 @@ std::vector<TrainedSae> make_trained_saes(const std::vector<SaeConfig>& saes,
     const HookCalibration& hook = calibration.of(config.hook);
     TrainedSae sae;
     sae.config = config;
-    sae.input_scale = hook.input_scale;
+    sae.input_scale = input_scale(hook, config.normalize);
     sae.variant = make_variant(config, hook.d_in, dead_after_rows);
     sae.scratch = sae.variant->make_scratch();
     std::vector<float> median = hook.geometric_median;
-    for (float& value : median) value *= static_cast<float>(hook.input_scale);
+    for (float& value : median) value *= static_cast<float>(sae.input_scale);
     sae.state = initial_state(config, *sae.variant, median);
     out.push_back(std::move(sae));
   }
@@ -204,16 +244,13 @@ StepLog StepRunner::collective_step(TrainedSae& sae, const Batch& batch) {
   std::vector<double> decoder_part(state.parameters.d_in());
   variant.decoder_bias_gradient(global, decoder_part);
   const BiasGradient bias = bias_gradient(decoder_part, panels);
-  const double norm = std::sqrt(bias.squared_norm);
-  if (!std::isfinite(norm))
-    throw NumericalError(
-        "SAE '{}': the gradient is not finite at step {}. Lower train.optimizer.lr, or look at the "
-        "activations of {} with `refract describe`.",
-        sae.config.name, state.step, sae.config.hook);
+  const double norm = std::sqrt(bias.squared_norm), scale = clip_scale(norm, config_.clip);
+  if (!(norm * scale < kLargestGradient))
+    collective_refuse_gradient(sae, batch, norm, config_.clip, ranks_);
 
-  const AdamStep adam{.config = config_.optimizer,
-                      .lr = learning_rate(config_.optimizer, state.step, total_steps_),
-                      .gradient_scale = clip_scale(norm, config_.clip),
+  const AdamStep adam{.config = sae.config.optimizer,
+                      .lr = learning_rate(sae.config.optimizer, state.step, total_steps_),
+                      .gradient_scale = scale,
                       .step = state.step + 1};
   if (sharded_ || ranks_.size() == 1) {
     adam_update(state, own, adam);
@@ -229,6 +266,7 @@ StepLog StepRunner::collective_step(TrainedSae& sae, const Batch& batch) {
 
   StepLog log;
   variant.finish(state, batch, global, log);
+  if (batch.first_pass) state.trained_rows += log.included_rows;
   log.grad_norm = norm;
   log.lr = adam.lr;
   return log;

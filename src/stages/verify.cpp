@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "refract/base/random.hpp"
+#include "refract/base/stop.hpp"
+#include "refract/order/sample_order.hpp"
 
 namespace refract {
 namespace {
@@ -47,13 +50,30 @@ void compare_activations(const ChunkReader& chunk, std::uint64_t block, const Bl
 
 }  // namespace
 
+void VerifyResult::add(const VerifyResult& other) {
+  identities += other.identities;
+  blocks += other.blocks;
+  recomputed_rows += other.recomputed_rows;
+  faults.insert(faults.end(), other.faults.begin(), other.faults.end());
+  std::ranges::sort(faults);
+}
+
 void verify_chunk(const ChunkReader& chunk, const std::function<BlockPlan(std::uint64_t)>& plan_of,
-                  TokenCorpus& corpus, BlockComputer& computer, std::uint64_t rows,
-                  std::uint64_t seed, VerifyResult& result) {
-  for (const std::uint64_t bad : chunk.bad_blocks())
-    result.faults.push_back(fmt::format("{}: the checksum of block {} does not match its bytes",
-                                        chunk.path().string(), bad));
-  for (std::uint64_t block = 0; block < chunk.blocks(); ++block) {
+                  TokenCorpus& corpus, BlockComputer& computer, const VerifyRule& rule,
+                  VerifyShare share, VerifyResult& result) {
+  // What does not match its checksum is a fault once, and is not looked into further.
+  const auto is_whole = [&](std::uint64_t block) {
+    return chunk.compute_checksum(block) == chunk.block_checksums()[block];
+  };
+  const Share mine = share_of(chunk.blocks(), share.rank, share.size);
+  for (std::uint64_t block = mine.first; block < mine.first + mine.count; ++block) {
+    stop_point();
+    ++result.blocks;
+    if (!is_whole(block)) {
+      result.faults.push_back(fmt::format("{}: the checksum of block {} does not match its bytes",
+                                          chunk.path().string(), block));
+      continue;
+    }
     const std::uint64_t first = block * chunk.spec().block_rows,
                         count = chunk.spec().rows_of_block(block);
     const std::int64_t row =
@@ -63,16 +83,19 @@ void verify_chunk(const ChunkReader& chunk, const std::function<BlockPlan(std::u
                                           chunk.path().string(),
                                           first + static_cast<std::uint64_t>(row)));
     result.identities += count;
-    ++result.blocks;
   }
   Stream stream;
-  std::uint64_t done = 0;
+  std::uint64_t planned = 0, place = 0;
   for (const std::uint32_t block :
        permutation(static_cast<std::uint32_t>(chunk.blocks()),
-                   CounterRng(Purpose::random_rows, {seed, chunk.spec().chunk, 7}))) {
-    if (done >= rows) break;
+                   CounterRng(Purpose::random_rows, {rule.seed, chunk.spec().chunk, 7}))) {
+    if (planned >= rule.recomputed_rows) break;
+    planned += chunk.spec().rows_of_block(block);
+    const bool is_mine =
+        place++ % static_cast<std::uint64_t>(share.size) == static_cast<std::uint64_t>(share.rank);
+    if (!is_mine || !is_whole(block)) continue;
+    stop_point();
     compare_activations(chunk, block, computer.compute(plan_of(block), stream), result);
-    done += chunk.spec().rows_of_block(block);
   }
 }
 

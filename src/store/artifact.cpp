@@ -5,9 +5,10 @@
 namespace refract {
 namespace {
 
+template <typename Kind>
 [[noreturn]] void throw_differs(std::string_view field, std::string_view found,
                                 std::string_view expected, const std::filesystem::path& path) {
-  throw DataError(
+  throw Kind(
       "{} does not fit: {} is {}, expected {}. It was made for other settings or inputs; give this "
       "run another folder (--set run=...)",
       path.string(), field, found, expected);
@@ -17,9 +18,10 @@ namespace {
 
 void expect_artifact(const ArtifactHeader& found, const ArtifactExpectation& expected,
                      const std::filesystem::path& path) {
-  if (found.schema != expected.schema) throw_differs("schema", found.schema, expected.schema, path);
+  if (found.schema != expected.schema)
+    throw_differs<OtherSchema>("schema", found.schema, expected.schema, path);
   if (found.version != expected.version)
-    throw DataError(
+    throw OtherSchema(
         "{} was written by refract {} in schema version {}; this refract reads version {}. Give "
         "another folder, or use the refract that wrote it",
         path.string(),
@@ -27,8 +29,10 @@ void expect_artifact(const ArtifactHeader& found, const ArtifactExpectation& exp
         found.version, expected.version);
   for (const auto& [name, digest] : expected.parents) {
     const auto parent = found.parents.find(name);
-    if (parent == found.parents.end()) throw_differs("parent " + name, "absent", digest, path);
-    if (parent->second != digest) throw_differs("parent " + name, parent->second, digest, path);
+    if (parent == found.parents.end())
+      throw_differs<DataError>("parent " + name, "absent", digest, path);
+    if (parent->second != digest)
+      throw_differs<DataError>("parent " + name, parent->second, digest, path);
   }
 }
 

@@ -1,5 +1,7 @@
 #include "refract/store/calibration.hpp"
 
+#include <cmath>
+
 #include "refract/base/error.hpp"
 #include "refract/store/table_file.hpp"
 
@@ -19,7 +21,10 @@ std::vector<T> gather(const std::vector<HookCalibration>& hooks, T HookCalibrati
 template <typename T>
 void scatter(const std::vector<T>& values, std::vector<HookCalibration>& hooks,
              T HookCalibration::*field) {
-  for (std::size_t i = 0; i < hooks.size(); ++i) hooks[i].*field = values.at(i);
+  if (values.size() != hooks.size())
+    throw Damaged("a calibration has {} values for {} hooks: it was not written by refract",
+                  values.size(), hooks.size());
+  for (std::size_t i = 0; i < hooks.size(); ++i) hooks[i].*field = values[i];
 }
 
 }  // namespace
@@ -32,8 +37,20 @@ const HookCalibration& CalibrationData::of(std::string_view hook) const {
   }
   throw DataError(
       "calibration has no hook {}; it has: {}. Name one of these, or begin a new store with the "
-      "hook in extract.hooks",
+      "hook in hooks",
       hook, fmt::join(names, ", "));
+}
+
+double input_scale(const HookCalibration& hook, std::string_view normalize) {
+  if (normalize == "none") return 1;
+  REFRACT_ASSERT(normalize == "sqrt_d", "normalize {}", normalize);
+  const double scale = std::sqrt(static_cast<double>(hook.d_in)) / hook.mean_norm;
+  if (!std::isnormal(static_cast<float>(scale)))
+    throw NumericalError(
+        "{}: rows have a mean norm of {}, which fp32 cannot scale to sqrt({}). Train on another "
+        "hook point, or set normalize: none for its SAEs.",
+        hook.hook, hook.mean_norm, hook.d_in);
+  return scale;
 }
 
 std::string write_calibration(const std::filesystem::path& path, const CalibrationData& data,
@@ -47,7 +64,6 @@ std::string write_calibration(const std::filesystem::path& path, const Calibrati
   table.add("median_norm", gather(hooks, &HookCalibration::median_norm), "hooks");
   table.add("sink_threshold", gather(hooks, &HookCalibration::sink_threshold), "hooks");
   table.add("mean_norm", gather(hooks, &HookCalibration::mean_norm), "hooks");
-  table.add("input_scale", gather(hooks, &HookCalibration::input_scale), "hooks");
   for (const HookCalibration& hook : hooks) {
     const std::string folder = "hooks/" + hook.hook + "/";
     const std::size_t d = hook.d_in;
@@ -76,7 +92,6 @@ Calibration read_calibration(const std::filesystem::path& path, const Parents& e
   scatter(file.read<double>("median_norm"), hooks, &HookCalibration::median_norm);
   scatter(file.read<double>("sink_threshold"), hooks, &HookCalibration::sink_threshold);
   scatter(file.read<double>("mean_norm"), hooks, &HookCalibration::mean_norm);
-  scatter(file.read<double>("input_scale"), hooks, &HookCalibration::input_scale);
   for (HookCalibration& hook : hooks) {
     const std::string folder = "hooks/" + hook.hook + "/";
     hook.mean = file.read<float>(folder + "mean");

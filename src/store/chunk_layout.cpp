@@ -135,9 +135,14 @@ std::vector<ChunkDataset> chunk_datasets(const ChunkSpec& spec) {
 
 void create_chunk_file(const fs::path& part, const ChunkSpec& spec) {
   H5Handle file = h5_create_file(part, kAlignmentBytes);
-  write_root_attributes(file.id(), spec, part);
-  create_datasets(file.id(), spec, part);
-  h5_check(file.reset(), "closing", part);
+  try {
+    write_root_attributes(file.id(), spec, part);
+    create_datasets(file.id(), spec, part);
+    h5_close_written(file, part);
+  } catch (...) {
+    h5_leave_open(file);
+    throw;
+  }
   reserve_space(part);
   sync_path(part);
 }
@@ -182,15 +187,20 @@ void complete_chunk_file(const fs::path& part, const ChunkSpec& spec,
   const H5Handle access = h5_file_access(kAlignmentBytes);
   H5Handle file(h5_check(H5Fopen(part.c_str(), H5F_ACC_RDWR, access.id()), "opening", part),
                 H5Fclose);
-  if (!checksums.empty()) {
-    const H5Handle blocks = h5_open_dataset(file.id(), "blocks", part);
-    h5_check(H5Dwrite(blocks.id(), h5_type(DType::u64).id(), H5S_ALL, H5S_ALL, H5P_DEFAULT,
-                      checksums.data()),
-             "writing block checksums of", part);
+  try {
+    if (!checksums.empty()) {
+      const H5Handle blocks = h5_open_dataset(file.id(), "blocks", part);
+      h5_check(H5Dwrite(blocks.id(), h5_type(DType::u64).id(), H5S_ALL, H5S_ALL, H5P_DEFAULT,
+                        checksums.data()),
+               "writing block checksums of", part);
+    }
+    write_attribute(file.id(), kContentDigest, chunk_digest(spec, checksums), part);
+    write_attribute(file.id(), "complete", std::uint64_t{1}, part);
+    h5_close_written(file, part);
+  } catch (...) {
+    h5_leave_open(file);
+    throw;
   }
-  write_attribute(file.id(), kContentDigest, chunk_digest(spec, checksums), part);
-  write_attribute(file.id(), "complete", std::uint64_t{1}, part);
-  h5_check(file.reset(), "closing", part);
   sync_path(part);
 }
 

@@ -1,5 +1,8 @@
 #include <algorithm>
+#include <atomic>
 
+#include "refract/base/activity.hpp"
+#include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 #include "refract/store/chunk.hpp"
 #include "store/chunk_layout.hpp"
@@ -9,24 +12,46 @@ namespace refract {
 struct ChunkReader::Open {
   ChunkLayout layout;
   DataDescriptor file;
+  // A flag per block: two threads may hash the same block at once, and find the same.
+  std::vector<std::atomic<bool>> good;
+
+  void verify_block(std::uint64_t block) {
+    if (good[block].load(std::memory_order_relaxed)) return;
+    const std::uint64_t found = checksum_of_block(file, layout, block);
+    if (found != layout.block_checksums[block])
+      throw_damaged(file.path(),
+                    fmt::format("block {} of {} has checksum {}, recorded is {}", block,
+                                good.size(), hex(found), hex(layout.block_checksums[block])));
+    good[block].store(true, std::memory_order_relaxed);
+  }
+  void verify_rows(std::uint64_t first, std::uint64_t count) {
+    if (count == 0) return;
+    const std::uint64_t n = layout.spec.block_rows;
+    for (std::uint64_t block = first / n; block <= (first + count - 1) / n; ++block)
+      verify_block(block);
+  }
 
   void read(std::size_t dataset, std::uint64_t first, std::uint64_t count,
-            std::span<std::byte> to) const {
+            std::span<std::byte> to) {
     const ChunkDataset& from = layout.datasets[dataset];
     REFRACT_ASSERT(first + count <= layout.spec.rows && to.size() == count * from.row_bytes(),
                    "{} of {}: rows {}+{} of {} into {} bytes", from.name, file.path().string(),
                    first, count, layout.spec.rows, to.size());
+    verify_rows(first, count);
     file.read(from.offset + first * from.row_bytes(), to);
   }
   template <typename T>
-  void read_column(std::size_t dataset, std::uint64_t first, std::vector<T>& to) const {
+  void read_column(std::size_t dataset, std::uint64_t first, std::vector<T>& to) {
     read(dataset, first, to.size(), std::as_writable_bytes(std::span(to)));
   }
 };
 
-ChunkReader::ChunkReader(const fs::path& path, const Parents& expected)
-    : open_(std::make_unique<Open>(Open{read_chunk_layout(path, expected),
-                                        DataDescriptor(path, DataDescriptor::Use::read)})) {
+ChunkReader::ChunkReader(const fs::path& path, const Parents& expected, Checks checks) {
+  ChunkLayout layout = read_chunk_layout(path, expected);
+  std::vector<std::atomic<bool>> good(layout.spec.blocks());
+  for (std::atomic<bool>& block : good) block = checks == Checks::none;
+  open_ = std::make_unique<Open>(
+      Open{std::move(layout), DataDescriptor(path, DataDescriptor::Use::read), std::move(good)});
   if (!open_->layout.complete) throw_damaged(path, "it was never sealed");
   const std::string digest = chunk_digest(open_->layout.spec, open_->layout.block_checksums);
   if (digest != open_->layout.content_digest)
@@ -51,8 +76,7 @@ std::size_t ChunkReader::hook_index(std::string_view hook) const {
     names.push_back(spec().hooks[i].name);
   }
   throw DataError(
-      "{} has no hook {}; it has: {}. Name one of these, or extract again with the hook in "
-      "extract.hooks",
+      "{} has no hook {}; it has: {}. Name one of these, or extract again with the hook in hooks",
       path().string(), hook, fmt::join(names, ", "));
 }
 
@@ -100,18 +124,11 @@ std::uint64_t ChunkReader::compute_checksum(std::uint64_t block) const {
   return checksum_of_block(open_->file, open_->layout, block);
 }
 
-std::vector<std::uint64_t> ChunkReader::bad_blocks() const {
-  std::vector<std::uint64_t> bad;
-  for (std::uint64_t block = 0; block < blocks(); ++block)
-    if (compute_checksum(block) != block_checksums()[block]) bad.push_back(block);
-  return bad;
-}
-
-void ChunkReader::verify_blocks() const {
-  const std::vector<std::uint64_t> bad = bad_blocks();
-  if (!bad.empty())
-    throw_damaged(path(), fmt::format("block {} of {} does not match its checksum ({} bad in all)",
-                                      bad.front(), blocks(), bad.size()));
+void ChunkReader::verify_blocks(std::uint64_t first, std::uint64_t count) const {
+  for (std::uint64_t block = first; block < first + count; ++block) {
+    open_->verify_block(block);
+    tick();
+  }
 }
 
 }  // namespace refract

@@ -119,10 +119,14 @@ struct ChunkWriter::Open {
   // instead of closed, since closing would wait for ranks that never come.
   ~Open() {
     if (communicator == nullptr || communicator->size() == 1 || !file.valid()) return;
-    for (H5Handle& dataset : datasets) dataset.release();
-    file.release();
+    leave_open();
     fmt::print(stderr, "refract[{}]: {} was left without collective_close\n", communicator->rank(),
                path.string());
+  }
+
+  void leave_open() {
+    for (H5Handle& dataset : datasets) h5_leave_open(dataset);
+    h5_leave_open(file);
   }
 
   void collective_open_file() {
@@ -136,7 +140,7 @@ struct ChunkWriter::Open {
 
   void collective_close_file() {
     datasets.clear();
-    h5_check(file.reset(), "closing", part_name(path));
+    h5_close_written(file, part_name(path));
     descriptor->sync();
     list.reset();
     communicator->barrier();
@@ -152,9 +156,11 @@ struct ChunkWriter::Open {
     for (std::uint64_t done = 0; done < rows; done += piece_rows) {
       const std::uint64_t count = std::min(piece_rows, rows - done);
       const RowSelection selection = select_rows(datasets[index].id(), first + done, count);
-      h5_check(H5Dwrite(datasets[index].id(), type.id(), selection.memory.id(), selection.file.id(),
-                        H5P_DEFAULT, bytes.data() + done * dataset.row_bytes()),
-               "writing rows of", part_name(path));
+      const herr_t written =
+          H5Dwrite(datasets[index].id(), type.id(), selection.memory.id(), selection.file.id(),
+                   H5P_DEFAULT, bytes.data() + done * dataset.row_bytes());
+      if (written < 0) leave_open();
+      h5_check(written, "writing rows of", part_name(path));
     }
   }
 

@@ -16,24 +16,21 @@ std::vector<T> column(const std::vector<Segment>& segments, T Segment::*field) {
   return values;
 }
 
-void expect_whole(const ContextTableData& data, const std::filesystem::path& path) {
+bool fits_together(const ContextTableData& data) {
   bool ascending = data.segment_starts.size() == data.heldout.size() + 1 &&
                    data.segment_starts.front() == 0 &&
                    data.segment_starts.back() == data.segments.size();
   for (std::size_t i = 0; ascending && i + 1 < data.segment_starts.size(); ++i)
     ascending = data.segment_starts[i] <= data.segment_starts[i + 1];
-  if (!ascending)
-    throw DataError(
-        "{}: segment_starts do not fit {} contexts and {} segments. Delete the file; it is made "
-        "again",
-        path.string(), data.heldout.size(), data.segments.size());
+  return ascending;
 }
 
 }  // namespace
 
 std::string write_contexts(const std::filesystem::path& path, const ContextTableData& data,
-                           const Parents& parents) {
-  expect_whole(data, path);
+                           const Parents& parents, const ClaimMark& claim) {
+  REFRACT_ASSERT(fits_together(data), "{}: segment_starts do not fit {} contexts and {} segments",
+                 path.string(), data.heldout.size(), data.segments.size());
   TableWriter table(path, {kSchema, kSchemaVersion, "tokenize", parents, {}});
   table.attribute("context_length", std::uint64_t{data.context_length});
   table.attribute("packing", data.packing);
@@ -46,11 +43,12 @@ std::string write_contexts(const std::filesystem::path& path, const ContextTable
   table.add("segments/token_offset", column(data.segments, &Segment::token_offset), "segments");
   table.add("segments/length", column(data.segments, &Segment::length), "segments");
   table.add("segments/bos", column(data.segments, &Segment::bos), "segments");
-  return table.finish();
+  return table.finish(claim);
 }
 
 ContextTable read_contexts(const std::filesystem::path& path, const Parents& expected) {
   const TableFile file(path, {kSchema, kSchemaVersion, expected});
+  file.verify_content();
   ContextTable table{{}, file.header(), file.content_digest()};
   ContextTableData& data = table.data;
   data.context_length = static_cast<std::uint32_t>(file.count_attribute("context_length"));
@@ -64,9 +62,14 @@ ContextTable read_contexts(const std::filesystem::path& path, const Parents& exp
   const auto token_offset = file.read<std::uint32_t>("segments/token_offset");
   const auto length = file.read<std::uint32_t>("segments/length");
   const auto bos = file.read<std::uint8_t>("segments/bos");
-  for (std::size_t i = 0; i < slot.size(); ++i)
-    data.segments.push_back({slot[i], document.at(i), token_offset.at(i), length.at(i), bos.at(i)});
-  expect_whole(data, path);
+  const std::size_t segments = slot.size();
+  const bool even = document.size() == segments && token_offset.size() == segments &&
+                    length.size() == segments && bos.size() == segments;
+  for (std::size_t i = 0; even && i < segments; ++i)
+    data.segments.push_back({slot[i], document[i], token_offset[i], length[i], bos[i]});
+  if (!even || !fits_together(data))
+    throw Damaged("{}: segment_starts do not fit {} contexts and {} segments", path.string(),
+                  data.heldout.size(), segments);
   return table;
 }
 

@@ -3,7 +3,9 @@
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/store/artifact.hpp"
+#include "refract/store/chunk.hpp"
 #include "refract/store/safetensors.hpp"
+#include "refract/store/table_file.hpp"
 #include "store/hdf5_attributes.hpp"
 #include "store/hdf5_datasets.hpp"
 
@@ -24,6 +26,9 @@ std::string describe_hdf5(const fs::path& path) {
     fmt::format_to(out, "  content  {}\n", text_of(attributes, kContentDigest, path));
   for (const auto& [name, value] : attributes)
     if (!is_header_attribute(name)) fmt::format_to(out, "  {:<24} {}\n", name, print(value));
+  // The walk through a file is only for one that is whole (TableFile looks before it walks).
+  if (header.schema != "activation-chunk")
+    (void)TableFile(path, {.schema = header.schema, .version = header.version, .parents = {}});
   text += "  datasets\n";
   for (const ColumnInfo& info : list_datasets(file.id(), path))
     fmt::format_to(out, "    /{:<46} {:<5} [{}]  axes {}\n", info.name, name(info.dtype),
@@ -44,6 +49,20 @@ std::string describe_safetensors(const fs::path& path) {
 }
 
 }  // namespace
+
+void verify_artifact(const fs::path& path) {
+  ArtifactHeader header;
+  {
+    h5_begin();
+    const H5Handle file = h5_open_for_reading(path);
+    header = header_of(read_attributes(file.id(), path), path);
+  }
+  if (header.schema == "activation-chunk")
+    ChunkReader(path).verify_blocks();
+  else
+    TableFile(path, {.schema = header.schema, .version = kSchemaVersion, .parents = {}})
+        .verify_content();
+}
 
 std::string describe_artifact(const fs::path& path) {
   if (path.extension() == ".safetensors") return describe_safetensors(path);

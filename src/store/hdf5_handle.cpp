@@ -5,6 +5,7 @@
 
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
+#include "refract/base/numbers.hpp"
 
 namespace refract {
 namespace {
@@ -16,17 +17,23 @@ herr_t collect(unsigned depth, const H5E_error2_t* error, void* text) {
   return 0;
 }
 
-bool says_disk_full(const std::string& text) {
-  return text.find("No space left") != std::string::npos ||
-         text.find("quota exceeded") != std::string::npos ||
-         text.find("MPI_ERR_NO_SPACE") != std::string::npos;
+// HDF5 passes a system call's error on in words only: "..., errno = 28, error message = '...'".
+// 0 where there was none. MPI-IO has names of its own.
+int system_error_in(const std::string& text) {
+  if (text.find("MPI_ERR_NO_SPACE") != std::string::npos) return ENOSPC;
+  if (text.find("MPI_ERR_QUOTA") != std::string::npos) return EDQUOT;
+  constexpr std::string_view kName = "errno = ";
+  const std::size_t at = text.rfind(kName);
+  if (at == std::string::npos) return 0;
+  const std::string_view number = std::string_view(text).substr(at + kName.size());
+  const auto value = parse_count(number.substr(0, number.find_first_not_of("0123456789")), 4095);
+  return static_cast<int>(value.value_or(0));
 }
 
 // The file may be whole; this machine could not read it.
-bool says_machine_failed(const std::string& text) {
-  for (const char* cause : {"Too many open files", "Permission denied", "Input/output error",
-                            "Stale file handle", "Cannot allocate memory"})
-    if (text.find(cause) != std::string::npos) return true;
+bool machine_failed(int error) {
+  for (const int cause : {EMFILE, ENFILE, EACCES, EPERM, EIO, ESTALE, ENOMEM})
+    if (error == cause) return true;
   return false;
 }
 
@@ -66,14 +73,14 @@ std::string h5_error_text() {
 hid_t h5_check(hid_t result, std::string_view doing, const fs::path& path) {
   if (result >= 0) return result;
   const std::string text = h5_error_text();
-  if (says_disk_full(text)) throw_file_error(doing, path, ENOSPC);
+  if (const int error = system_error_in(text)) throw_file_error(doing, path, error);
   throw SystemError("HDF5 failed while {} {}: {}", doing, path.string(), text);
 }
 
 hid_t h5_check_read(hid_t result, std::string_view doing, const fs::path& path) {
   if (result >= 0) return result;
   const std::string text = h5_error_text();
-  if (says_machine_failed(text))
+  if (machine_failed(system_error_in(text)))
     throw SystemError("cannot read {}: {} failed ({})", path.string(), doing, text);
   throw_damaged(path, fmt::format("{} failed ({})", doing, text));
 }
@@ -129,6 +136,14 @@ H5Handle h5_create_file(const fs::path& path, std::size_t alignment_bytes) {
   return {h5_check(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.id(), access.id()), "creating",
                    path),
           H5Fclose};
+}
+
+void h5_close_written(H5Handle& file, const fs::path& path) {
+  if (H5Fflush(file.id(), H5F_SCOPE_GLOBAL) < 0) {
+    h5_leave_open(file);
+    h5_check(-1, "writing", path);
+  }
+  h5_check(file.reset(), "closing", path);
 }
 
 H5Handle h5_open_for_reading(const fs::path& path) {

@@ -41,7 +41,7 @@ class H5Handle {
 void h5_begin();
 // The HDF5 error stack as one line; empties it.
 [[nodiscard]] std::string h5_error_text();
-// SystemError (disk full, when it was that) unless the result is good.
+// SystemError (of the file system's own error, where that was the cause) unless the result is good.
 hid_t h5_check(hid_t result, std::string_view doing, const fs::path& path);
 // The same for what is read from a finished file: Damaged.
 hid_t h5_check_read(hid_t result, std::string_view doing, const fs::path& path);
@@ -56,6 +56,11 @@ hid_t h5_check_read(hid_t result, std::string_view doing, const fs::path& path);
 // none.
 [[nodiscard]] H5Handle h5_file_access(std::size_t alignment_bytes = 0);
 [[nodiscard]] H5Handle h5_create_file(const fs::path& path, std::size_t alignment_bytes = 0);
+// Flushes, then closes. Where the disk refuses, the file stays open in the library for good, as it
+// must after any write that failed: HDF5 frees half of a file that it cannot write, and crashes on
+// it when the program ends. Who writes calls h5_leave_open when anything failed.
+void h5_close_written(H5Handle& file, const fs::path& path);
+inline void h5_leave_open(H5Handle& handle) noexcept { (void)handle.release(); }
 [[nodiscard]] H5Handle h5_open_for_reading(const fs::path& path);  // DataError when it cannot be
 // Contiguous, allocated early, never filled, no times; folders in the name are made.
 [[nodiscard]] H5Handle h5_create_dataset(hid_t file, const std::string& name, DType dtype,

@@ -2,7 +2,6 @@
 
 #include <fmt/chrono.h>
 
-#include <algorithm>
 #include <chrono>
 #include <iterator>
 
@@ -26,65 +25,38 @@ std::string yaml_text(std::string_view text) {
   return out + '"';
 }
 
-bool is_chunk_file(const fs::path& path) {
-  const std::string name = path.filename().string();
-  return name.starts_with("chunk-") && path.extension() == ".h5";
-}
-
 }  // namespace
 
 std::string store_digest(std::string_view settings, std::string_view calibration_digest) {
-  return short_digest(fmt::format("store 1\n{}\ncalibration {}\n", settings, calibration_digest));
+  return short_digest(fmt::format("store 2\n{}\ncalibration {}\n", settings, calibration_digest));
 }
 
 std::string extend_digest(std::string_view running, std::string_view chunk_digest) {
   return short_digest(fmt::format("{} {}", running, chunk_digest));
 }
 
-std::vector<SealedChunk> sealed_chunks(const fs::path& folder, const Parents& expected) {
-  std::vector<fs::path> files;
-  if (fs::is_directory(folder))
-    for (const auto& entry : fs::directory_iterator(folder))
-      if (is_chunk_file(entry.path())) files.push_back(entry.path());
-  std::vector<SealedChunk> chunks;
-  for (const fs::path& file : files) {
-    const ChunkReader reader(file, expected);
-    chunks.push_back(
-        {reader.spec().chunk, reader.rows(), fs::file_size(file), reader.content_digest(), false});
-  }
-  std::sort(chunks.begin(), chunks.end(),
-            [](const SealedChunk& a, const SealedChunk& b) { return a.chunk < b.chunk; });
-  return chunks;
-}
-
 std::string manifest_text(const StoreManifest& manifest, std::string_view last_updated) {
-  std::uint64_t rows = 0;
-  for (const SealedChunk& chunk : manifest.chunks) rows += chunk.rows;
   std::string text =
       "# An activation store of refract. Written for readers; refract itself trusts the files.\n";
   const auto out = std::back_inserter(text);
-  fmt::format_to(
-      out,
-      "schema: activation-store\nversion: 1\nmodel_name: {}\nmodel_version: {}\nlast_updated: {}\n",
-      yaml_text(manifest.model_name), yaml_text(manifest.model_version), yaml_text(last_updated));
+  fmt::format_to(out,
+                 "schema: activation-store\nversion: {}\nmodel_name: {}\nmodel_version: "
+                 "{}\nlast_updated: {}\n",
+                 kSchemaVersion, yaml_text(manifest.model_name), yaml_text(manifest.model_version),
+                 yaml_text(last_updated));
   fmt::format_to(out, "tokenizer_digest: {}\nstore_digest: {}\ncalibration_digest: {}\n",
                  yaml_text(manifest.tokenizer_digest), yaml_text(manifest.store_digest),
                  yaml_text(manifest.calibration_digest));
-  fmt::format_to(out, "dtype: {}\nrow_rule: {}\ncontext_length: {}\nrows: {}\n",
-                 name(manifest.dtype), yaml_text(manifest.row_rule), manifest.context_length, rows);
+  fmt::format_to(out, "dtype: {}\nrow_rule: {}\ncontext_length: {}\nchunks: {}\nrows: {}\n",
+                 name(manifest.dtype), yaml_text(manifest.row_rule), manifest.context_length,
+                 manifest.chunks, manifest.rows);
   for (const auto& [key, value] : manifest.more)
     fmt::format_to(out, "{}: {}\n", key, yaml_text(value));
   text += manifest.hooks.empty() ? "hooks: []\n" : "hooks:\n";
   for (const HookColumn& hook : manifest.hooks)
     fmt::format_to(out, "  - {{name: {}, d_in: {}}}\n", yaml_text(hook.name), hook.d_in);
-  text += manifest.files_processed.empty() ? "files_processed: []\n" : "files_processed:\n";
-  for (const std::string& file : manifest.files_processed)
-    fmt::format_to(out, "  - {}\n", yaml_text(file));
-  text += manifest.chunks.empty() ? "chunks: []\n" : "chunks:\n";
-  for (const SealedChunk& chunk : manifest.chunks)
-    fmt::format_to(out, "  - {{file: {}.h5, rows: {}, bytes: {}, digest: {}, evicted: {}}}\n",
-                   chunk_name(chunk.chunk), chunk.rows, chunk.bytes, yaml_text(chunk.digest),
-                   chunk.evicted);
+  fmt::format_to(out, "files_processed: {}\nfiles: {}\n", manifest.files_processed,
+                 yaml_text("../corpus.json"));
   return text;
 }
 
@@ -92,6 +64,23 @@ void write_manifest(const fs::path& path, const StoreManifest& manifest) {
   const auto now =
       std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
   write_file(path, manifest_text(manifest, fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(now))));
+}
+
+std::string chunk_line(const SealedChunk& chunk) {
+  return fmt::format(
+      R"({{"chunk":{},"file":"{}.h5","rows":{},"bytes":{},"digest":"{}","evicted":{}}})",
+      chunk.chunk, chunk_name(chunk.chunk), chunk.rows, chunk.bytes, chunk.digest, chunk.evicted);
+}
+
+void write_chunk_list(const fs::path& path, const std::vector<SealedChunk>& chunks) {
+  std::string text;
+  for (const SealedChunk& chunk : chunks) text += chunk_line(chunk) + "\n";
+  std::error_code ignored;
+  if (!fs::exists(path, ignored) || read_file(path) != text) write_file(path, text);
+}
+
+void append_chunk(const fs::path& path, const SealedChunk& chunk) {
+  AppendLog(path).append(chunk_line(chunk));
 }
 
 }  // namespace refract

@@ -275,6 +275,13 @@ std::size_t element_count(const StoredTensor& tensor) {
   return count;
 }
 
+void expect_f32_readable(const StoredTensor& tensor) {
+  for (const std::string_view dtype : {"F32", "BF16", "F16", "F64"})
+    if (tensor.dtype == dtype) return;
+  throw DataError("tensor '{}' has dtype {}, expected F32, BF16, F16 or F64.", tensor.name,
+                  tensor.dtype);
+}
+
 void read_f32(const StoredTensor& tensor, std::span<float> to) {
   const std::size_t count = element_count(tensor);
   REFRACT_ASSERT(to.size() == count, "tensor '{}' has {} elements, destination {}", tensor.name,
@@ -296,8 +303,7 @@ void read_f32(const StoredTensor& tensor, std::span<float> to) {
   } else if (tensor.dtype == "F64") {
     convert(double{}, [](double value) { return static_cast<float>(value); });
   } else {
-    throw DataError("tensor '{}' has dtype {}, expected F32, BF16, F16 or F64.", tensor.name,
-                    tensor.dtype);
+    expect_f32_readable(tensor);
   }
 }
 

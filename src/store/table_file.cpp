@@ -1,8 +1,13 @@
 #include "refract/store/table_file.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <map>
 
+#include "refract/base/activity.hpp"
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
@@ -34,15 +39,100 @@ class ContentDigest {
   void add(const ColumnInfo& info, std::span<const std::byte> bytes) {
     Sha256 content;
     content.add(bytes);
+    add(info, content.hex());
+  }
+  void add(const ColumnInfo& info, const std::string& sha256) {
     digest_.add(std::string_view(fmt::format("column {} {} [{}] {} {}\n", info.name,
                                              refract::name(info.dtype), fmt::join(info.shape, ","),
-                                             info.axes, content.hex())));
+                                             info.axes, sha256)));
   }
   [[nodiscard]] std::string value() { return digest_.hex().substr(0, 16); }
 
  private:
   Sha256 digest_;
 };
+
+constexpr std::string_view kMarkStart = "\nrefract-xxh3 ";
+constexpr std::size_t kMarkBytes = kMarkStart.size() + 16 + 1;
+
+std::string mark_text(std::uint64_t checksum) {
+  return fmt::format("{}{}\n", kMarkStart, hex(checksum));
+}
+
+class RawFile {
+ public:
+  RawFile(const fs::path& path, int flags)
+      : path_(path), file_(::open(path.c_str(), flags | O_CLOEXEC)) {
+    if (file_ < 0) throw_file_error("opening", path, errno);
+  }
+  ~RawFile() { ::close(file_); }
+  RawFile(const RawFile&) = delete;
+
+  [[nodiscard]] std::uint64_t xxh3_of_first(std::uint64_t bytes) const {
+    constexpr std::uint64_t kPiece = 4 << 20;
+    Xxh3 hash;
+    std::vector<std::byte> piece;
+    for (std::uint64_t at = 0; at < bytes; at += piece.size()) {
+      piece.resize(std::min(kPiece, bytes - at));
+      read(at, piece);
+      hash.add(piece);
+      tick();
+    }
+    return hash.value();
+  }
+  void read(std::uint64_t at, std::span<std::byte> to) const {
+    while (!to.empty()) {
+      const ssize_t got = ::pread(file_, to.data(), to.size(), static_cast<off_t>(at));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) throw_file_error("reading", path_, errno);
+      if (got == 0) throw_damaged(path_, "it ends early");
+      to = to.subspan(static_cast<std::size_t>(got));
+      at += static_cast<std::uint64_t>(got);
+    }
+  }
+  void append(std::string_view text) const {
+    auto at = static_cast<off_t>(fs::file_size(path_));
+    while (!text.empty()) {
+      const ssize_t written = ::pwrite(file_, text.data(), text.size(), at);
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) throw_file_error("writing", path_, errno);
+      text.remove_prefix(static_cast<std::size_t>(written));
+      at += written;
+    }
+    if (::fsync(file_) != 0) throw_file_error("syncing", path_, errno);
+  }
+
+ private:
+  const fs::path& path_;
+  int file_;
+};
+
+void append_end_mark(const fs::path& part) {
+  const RawFile file(part, O_RDWR);
+  file.append(mark_text(file.xxh3_of_first(fs::file_size(part))));
+}
+
+// Files of version 1 had no mark: their root attributes are read without a walk through the file.
+void expect_end_mark(const fs::path& path, const ArtifactExpectation& expected) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(path, ignored)) return;  // opening it says why
+  const std::uint64_t size = fs::file_size(path);
+  if (size <= kMarkBytes) throw_damaged(path, fmt::format("it has {} bytes", size));
+  const RawFile file(path, O_RDONLY);
+  std::string mark(kMarkBytes, ' ');
+  file.read(size - kMarkBytes, std::as_writable_bytes(std::span(mark)));
+  if (!mark.starts_with(kMarkStart)) {
+    const H5Handle old = h5_open_for_reading(path);
+    expect_artifact(header_of(read_attributes(old.id(), path), path),
+                    {expected.schema, expected.version, {}}, path);
+    throw_damaged(path, "its end mark is not there");
+  }
+  const std::string found = mark_text(file.xxh3_of_first(size - kMarkBytes));
+  if (found != mark)
+    throw_damaged(
+        path, fmt::format("its bytes have the checksum {}, recorded is {}",
+                          found.substr(kMarkStart.size(), 16), mark.substr(kMarkStart.size(), 16)));
+}
 
 }  // namespace
 
@@ -97,7 +187,7 @@ void TableWriter::attribute(const std::string& name, double value) {
   content_->attributes.insert_or_assign(name, value);
 }
 
-std::string TableWriter::finish() {
+std::string TableWriter::finish(const ClaimMark& claim) {
   std::vector<Column>& columns = content_->columns;
   std::sort(columns.begin(), columns.end(),
             [](const Column& a, const Column& b) { return a.info.name < b.info.name; });
@@ -108,8 +198,9 @@ std::string TableWriter::finish() {
 
   if (content_->path.has_parent_path()) make_folder(content_->path.parent_path());
   const fs::path part = part_name(content_->path);
+  H5Handle file;
   try {
-    H5Handle file = h5_create_file(part);
+    file = h5_create_file(part);
     write_header(file.id(), content_->header, part);
     for (const auto& [name, value] : content_->attributes)
       write_attribute(file.id(), name, value, part);
@@ -125,9 +216,11 @@ std::string TableWriter::finish() {
                         H5P_DEFAULT, column.bytes.data()),
                "writing dataset " + column.info.name + " of", part);
     }
-    h5_check(file.reset(), "closing", part);
-    sync_path(part);
+    h5_close_written(file, part);
+    append_end_mark(part);
+    expect_own(claim);
   } catch (...) {
+    h5_leave_open(file);
     remove_all_quietly(part);
     throw;
   }
@@ -143,9 +236,10 @@ struct TableFile::Open {
   std::map<std::string, ColumnInfo> columns;
 };
 
-TableFile::TableFile(fs::path path, const ArtifactExpectation& expected)
+TableFile::TableFile(fs::path path, const ArtifactExpectation& expected, Checks checks)
     : open_(std::make_unique<Open>()) {
   open_->path = std::move(path);
+  if (checks == Checks::whole_file) expect_end_mark(open_->path, expected);
   open_->file = h5_open_for_reading(open_->path);
   open_->attributes = read_attributes(open_->file.id(), open_->path);
   open_->header = header_of(open_->attributes, open_->path);
@@ -177,16 +271,28 @@ ColumnInfo TableFile::column(const std::string& name) const {
                   fmt::join(names, ", "));
 }
 
-void TableFile::verify_content() const {
+void TableFile::verify_content(const std::function<void()>& tick) const {
+  constexpr std::uint64_t kPieceBytes = 8 << 20;
   ContentDigest digest(open_->header);
   for (const auto& [name, value] : open_->attributes)
     if (!is_header_attribute(name)) digest.add(name, value);
+  std::vector<std::byte> piece;
   for (const auto& [name, info] : open_->columns) {
-    std::uint64_t elements = 1;
-    for (const std::uint64_t axis : info.shape) elements *= axis;
-    std::vector<std::byte> bytes(elements * byte_size(info.dtype));
-    read_bytes(info, info.dtype, 0, info.shape.at(0), bytes);
-    digest.add(info, bytes);
+    std::uint64_t row_bytes = byte_size(info.dtype);
+    for (std::size_t axis = 1; axis < info.shape.size(); ++axis) row_bytes *= info.shape[axis];
+    const std::uint64_t rows = info.shape[0];
+    const std::uint64_t piece_rows =
+        std::max<std::uint64_t>(1, kPieceBytes / std::max<std::uint64_t>(row_bytes, 1));
+    Sha256 content;
+    for (std::uint64_t first = 0; first < rows; first += piece_rows) {
+      const std::uint64_t count = std::min(piece_rows, rows - first);
+      piece.resize(count * row_bytes);
+      read_bytes(info, info.dtype, first, count, piece);
+      content.add(piece);
+      refract::tick();
+      if (tick) tick();
+    }
+    digest.add(info, content.hex());
   }
   const std::string found = digest.value();
   if (found != content_digest())

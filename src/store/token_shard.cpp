@@ -60,7 +60,7 @@ void expect_consistent(const TokenShardData& data) {
 }  // namespace
 
 std::string write_token_shard(const std::filesystem::path& path, const TokenShardData& data,
-                              const Parents& parents) {
+                              const Parents& parents, const ClaimMark& claim) {
   expect_consistent(data);
   TableWriter table(path, {kSchema, kSchemaVersion, "tokenize", parents, {}});
   table.attribute("shard", std::uint64_t{data.shard});
@@ -88,7 +88,7 @@ std::string write_token_shard(const std::filesystem::path& path, const TokenShar
     table.add("text_frames", std::move(text.frames), "frames+1");
     table.add("text_starts", std::move(text.starts), "documents+1");
   }
-  return table.finish();
+  return table.finish(claim);
 }
 
 struct TokenShard::Tables {
@@ -126,15 +126,17 @@ struct TokenShard::Tables {
         ZSTD_decompress(frame_text.data(), frame_text.size(), packed.data(), packed.size());
     frame.reset();
     if (ZSTD_isError(size) || size != text_bytes)
-      throw DataError("{}: text frame {} is damaged ({}). Delete the file; tokenize makes it again",
-                      file.path().string(), wanted,
-                      ZSTD_isError(size) ? ZSTD_getErrorName(size) : "wrong length");
+      throw Damaged("{}: text frame {} is damaged ({}). Start again: tokenize makes the file anew",
+                    file.path().string(), wanted,
+                    ZSTD_isError(size) ? ZSTD_getErrorName(size) : "wrong length");
     frame = wanted;
   }
 };
 
-TokenShard::TokenShard(const std::filesystem::path& path, const Parents& expected)
-    : tables_(std::make_unique<Tables>(TableFile(path, {kSchema, kSchemaVersion, expected}))) {}
+TokenShard::TokenShard(const std::filesystem::path& path, const Parents& expected,
+                       TableFile::Checks checks)
+    : tables_(
+          std::make_unique<Tables>(TableFile(path, {kSchema, kSchemaVersion, expected}, checks))) {}
 TokenShard::~TokenShard() = default;
 TokenShard::TokenShard(TokenShard&&) noexcept = default;
 TokenShard& TokenShard::operator=(TokenShard&&) noexcept = default;
@@ -153,7 +155,9 @@ std::uint64_t TokenShard::documents() const {
   return tables_->file.column("documents/page_id").shape[0];
 }
 bool TokenShard::has_text() const { return tables_->file.has("text"); }
-void TokenShard::verify_content() const { tables_->file.verify_content(); }
+void TokenShard::verify_content(const std::function<void()>& tick) const {
+  tables_->file.verify_content(tick);
+}
 
 const std::vector<std::uint32_t>& TokenShard::ids() const {
   if (!tables_->ids && tables_->file.column("ids").dtype == DType::u16) {

@@ -28,6 +28,39 @@ printf 'run: [unclosed\n' >"$work/broken.yaml"
 expect_error 2 'broken.yaml:[0-9]+' "a file that is not YAML" "$refract" run "$work/broken.yaml"
 expect_error 2 'no_such_command|command' "an unknown command" "$refract" no_such_command
 
+refuse number 2 'tokens.window_shards.*4294967295' "a number that does not fit" tokens.window_shards=4294967296
+refuse index 2 'saes.99999999999999999999' "an index that does not fit" saes.99999999999999999999.k=1
+refuse keep 2 'checkpoint.keep' "a keep rule that is none" 'checkpoint.keep=every two'
+refuse tokens 2 '[^:]*refract.0. [^:]*: --set train.tokens: train.tokens is' "a setting is named once" train.tokens=100M
+refuse report_file 2 'report.file' "a report that would replace the ledger" report.file=ledger.jsonl
+refuse not_built 5 'store.mode.*not built' "what the format has and this version lacks" store.mode=memory
+refuse path 2 'write file:' "a path without file:" "model=$PWD/$model"
+printf 'run: a\nrun: b\n' >"$work/twice.yaml"
+expect_error 2 'twice.yaml:2.*twice.yaml:1' "a key given twice" "$refract" run "$work/twice.yaml"
+expect_error 2 'is a folder' "a folder as configuration" "$refract" run configs
+: >"$work/empty.yaml"
+expect_error 2 'an empty file' "an empty configuration" "$refract" run "$work/empty.yaml"
+expect_error 2 'a binary file' "weights as configuration" "$refract" run $model/model.safetensors
+expect_error 2 'no option --ranks' "an option that the command does not have" "$refract" download "$config" --ranks 2
+expect_error 2 '4294967297' "a number of ranks that does not fit" "$refract" run "$config" --ranks 4294967297
+
+# plan_refuses CODE PATTERN WHAT [SETTING...]: the dry run says it, and the run as soon.
+plan_refuses() {
+  local code=$1 pattern=$2 what=$3
+  shift 3
+  shrink planned "$@"
+  expect_error "$code" "$pattern" "$what, in the dry run" "$refract" run "$config" "${settings[@]}" --dry-run
+  expect_error "$code" "$pattern" "$what, at the start" "$refract" run "$config" "${settings[@]}"
+  [ ! -e "$run/status" ] || fail "$what: something was begun"
+}
+plan_refuses 2 'hooks: hook blocks.9' "a hook beyond the layers" 'hooks=[blocks.9.hook_resid_post]' \
+  'saes.*.hook=blocks.9.hook_resid_post'
+plan_refuses 2 'tokens.context' "contexts longer than the model's positions" tokens.context=100000
+mkdir -p "$work/cut"
+cp $model/* "$work/cut"
+truncate -s 1000000 "$work/cut/model.safetensors"
+plan_refuses 3 'model.safetensors' "weights cut short" "model=file:$work/cut"
+
 # Shards
 refuse missing_shard 2 'nothing' "a source that matches no file" "source.from=file:$work/nothing*.jsonl.zst"
 head -c 100000 $shards/enwiki_namespace_0_0.jsonl.zst >"$work/cut.jsonl.zst"
@@ -37,6 +70,18 @@ head -c 3000 /dev/urandom >"$work/noise.jsonl.zst"
 refuse noise_shard 3 'noise.jsonl.zst' "a shard that is noise" "source.from=file:$work/noise.jsonl.zst"
 refuse small 3 'batch' "a corpus smaller than a batch" train.tokens=all train.batch_rows=262144 \
   store.chunk_rows=262144 store.block_rows=2048
+
+# What was fetched is kept, also before a run has begun with it.
+shrink fetched
+call_must_succeed download
+[ "$(find "$data/shards" -name '*.jsonl.zst' | wc -l)" -eq 1 ] || fail "download fetched no shard"
+expect_error 2 'not both' "clean --yes --dry-run" "$refract" clean "$config" "${settings[@]}" --yes --dry-run
+"$refract" clean "$config" "${settings[@]}" --yes >"$log" || fail "clean after download"
+[ "$(find "$data/shards" -name '*.jsonl.zst' | wc -l)" -eq 1 ] || fail "clean removed what was fetched"
+rm -r "$run"
+"$refract" clean "$config" "${settings[@]}" --dry-run | grep -q 'no run names it' || fail "clean --dry-run lists nothing"
+[ "$(find "$data/shards" -name '*.jsonl.zst' | wc -l)" -eq 1 ] || fail "clean --dry-run removed something"
+passed "clean keeps what download fetched while the folder of its run is there"
 
 # Models
 copy_model() {
@@ -62,6 +107,79 @@ refuse no_tokenizer 3 'tokenizer.json' "a model without a tokenizer" "model=file
 # Artifacts of an earlier attempt
 shrink artifacts
 call_must_succeed run
+expect_error 2 'frozen configuration of a run' "run.yaml as configuration" "$refract" run "$run/run.yaml"
+"$refract" describe --verify "$work/artifacts" | grep -qE '[0-9]+ file\(s\) verified' || fail "describe --verify of a whole run"
+shard=$(echo "$data"/shards/*/*.zst)
+ln -s "$work/nowhere" "$run/dangling"
+while read -r what path; do
+  "$refract" describe "$path" >"$log" 2>&1 && grep -q "${what//_/ }" "$log" || { cat "$log"; fail "describe $path does not say $what"; }
+done <<END
+folder_of_a_run $run
+folder_of_a_run $run/
+activation_store $(echo "$run"/*_activations)
+SAEs_of_a_run $run/saes
+an_SAE: $run/saes/big
+checkpoints_of_one $run/saes/big/checkpoints
+checkpoint_of_one $run/saes/big/latest
+features_mean $run/features
+a_report $run/report.html
+data_root $data
+all_corpora $data/shards
+all_corpora $data/tokens
+shards_of_a_corpus $(dirname "$shard")
+sha256 $shard
+token_shards $(echo "$data"/tokens/*)
+context_tables $(echo "$data"/tokens/*/contexts-*)
+language_model $model
+END
+passed "describe knows the folders of a run, of a data root and of a model, and what lies in them"
+expect_error 3 'dangling does not exist' "a link to nothing" "$refract" describe "$run/dangling"
+rm "$run/dangling"
+expect_error 4 'cannot be used: .*Check that' "a name that the file system refuses" \
+  "$refract" report "$config" "${settings[@]}" --set run="$work/$(printf 'a%.0s' {1..300})"
+"$refract" describe --verify "$shard" | grep -q '1 file(s) verified' || fail "describe --verify of a raw shard"
+"$refract" describe --verify "$run/saes/big/latest" | grep -q ' 0 file(s) verified; 1 safetensors .* structure only' ||
+  fail "weights that have no digest count as verified"
+"$refract" describe --verify "$run" | grep -q 'structure only' || fail "structure only"
+
+# changed FILE [OFFSET_FROM_END]: one byte of it is another; the run, the file and its folder say so.
+changed() {
+  local file=$1 path
+  cp "$file" "$work/whole"
+  flip "$@"
+  for path in "$work/artifacts" "$file" "$(dirname "$file")"; do
+    expect_error 3 "$(basename "$file")" "describe --verify of a changed $(basename "$file")" \
+      "$refract" describe --verify "$path"
+  done
+  cp "$work/whole" "$file"
+}
+changed "$run/saes/small/evaluation.json"
+changed "$run/saes/small/metrics.jsonl"
+changed "$run/features/big.h5"
+changed "$(echo "$run"/*_activations/chunk-000001.h5)"
+changed "$(echo "$run"/*_activations/calibration.h5)"
+changed "$run/saes/big/checkpoints/chunk-000000/state.json"
+changed "$run/saes/big/checkpoints/chunk-000002/trainer_state.safetensors"
+changed "$run/report.html"
+changed "$shard"
+# Whole in itself, and not what the ledger names.
+cp "$run/saes/big/evaluation.json" "$work/whole"
+cp "$run/saes/small/evaluation.json" "$run/saes/big/evaluation.json"
+expect_error 3 'saes/big/evaluation.json is not what the ledger names' "another SAE's evaluation" \
+  "$refract" describe --verify "$run"
+rm "$run/saes/big/evaluation.json"
+expect_error 3 'saes/big/evaluation.json is missing' "a missing evaluation" "$refract" describe --verify "$run"
+cp "$work/whole" "$run/saes/big/evaluation.json"
+"$refract" describe --verify "$work/artifacts" >/dev/null || fail "describe --verify once all is whole again"
+cp "$run/features/small.h5" "$work/whole_features.h5"
+middle=$(($(stat -c %s "$run/features/small.h5") / 2))
+tail -c +$((middle + 1)) "$work/whole_features.h5" | head -c 64 | tr '\000-\377' '\001-\377\000' |
+  dd of="$run/features/small.h5" bs=1 seek=$middle conv=notrunc status=none
+expect_error 3 'small.h5' "describe --verify of changed bytes" "$refract" describe --verify "$run"
+cp "$work/whole_features.h5" "$run/features/small.h5"
+"$refract" clean "$config" "${settings[@]}" | grep -q 'nothing that no run names' || fail "clean while the run exists"
+expect_error 3 'train.tokens.*corpus gives' "more train.tokens than a tokenized corpus holds" \
+  "$refract" run "$config" "${settings[@]}" --set run="$work/artifacts/other" --set train.tokens=200000 --dry-run
 chunk=$(echo "$run"/*_activations/chunk-000001.h5)
 cp "$chunk" "$work/whole_chunk.h5"
 head -c 100000 "$work/whole_chunk.h5" >"$chunk"

@@ -84,6 +84,17 @@ expect_error() {
   passed "$what"
 }
 
+# flip FILE [OFFSET_FROM_END]: another value in one byte.
+flip() {
+  python3 - "$@" <<'PY'
+import sys
+path, back = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else None
+data = bytearray(open(path, "rb").read())
+data[len(data) - back if back else len(data) // 2] ^= 0x20
+open(path, "wb").write(data)
+PY
+}
+
 # Waits until the run's ledger holds the pattern; fails when the process $1 ends first.
 wait_for_ledger() {
   local pid=$1 pattern=$2
@@ -93,19 +104,59 @@ wait_for_ledger() {
   done
 }
 
+# States of a run in the order it reaches them, each seen in its files: a test waits for one of these and never for
+# a time, so that it holds on a machine ten times slower or faster. Behind each lies much work still to do.
+states=(begun tokens calibrated heldout blocks_0_1 blocks_0_9 sealed_0 checkpointed_0 blocks_1_3 sealed_1
+  checkpointed_1 sealed_2 checkpointed_2 evaluated)
+
+reached() {
+  local store chunk=${1#*_}
+  store=$(echo "$run"/*_activations)
+  case $1 in
+    begun) [ -s "$run/ledger.jsonl" ] ;;
+    tokens) compgen -G "$data/tokens/*/*.h5" >/dev/null ;;
+    calibrated | heldout) compgen -G "$store/${1/calibrated/calibration}.h5" >/dev/null ;;
+    blocks_*)  # blocks_CHUNK_N: so many of its blocks are on disk
+      reached "sealed_${chunk%_*}" ||
+        [ "$(cat "$store/chunk-00000${chunk%_*}.blocks."* 2>/dev/null | wc -l)" -ge "${chunk#*_}" ] ;;
+    sealed_*) grep -qs "\"sealed\",\"chunk\":$chunk," "$run/ledger.jsonl" ;;
+    checkpointed_*) grep -qs "\"checkpointed\".*\"visit\":$chunk," "$run/ledger.jsonl" ;;
+    evaluated) grep -qs '"evaluate/small"' "$run/ledger.jsonl" ;;
+    probed) grep -qs '"probe/small"' "$run/ledger.jsonl" ;;
+    *) fail "no state is called $1" ;;
+  esac
+}
+
+# Sets `state` to one of the next three that the run has not reached, by RANDOM; fails when it has reached them all.
+next_state() {
+  local all=() s
+  for s in "${states[@]}"; do reached "$s" || all+=("$s"); done
+  [ ${#all[@]} -gt 0 ] || return 1
+  state=${all[$((RANDOM % (${#all[@]} < 3 ? ${#all[@]} : 3)))]}
+}
+
+# Waits until the run has reached the state; fails when the process $1 ends first.
+wait_until() {
+  until reached "$2"; do
+    kill -0 "$1" 2>/dev/null || { tail -20 "$log"; fail "the run ended before it was $2"; }
+    sleep 0.01
+  done
+}
+
 # One line "digest path" for every file that must be byte-equal after a resume and for any rank count.
 fingerprint() {
   (cd "$run" && find . -type f \( -path './*_activations/calibration.h5' -o -path './*_activations/heldout.h5' \
+    -o -path './*_activations/evidence.h5' \
     -o -path './*_activations/chunk-*.h5' -o -path './saes/*' -o -path './features/*' \) \
     ! -name timing.jsonl -print0 | sort -z | xargs -0 sha256sum)
-  (cd "$data" && find ./tokens -type f -print0 | sort -z | xargs -0 sha256sum)
+  (cd "$data" && find ./tokens -type f ! -name '*.claim*' -print0 | sort -z | xargs -0 sha256sum)
 }
 
 # expect_same_bytes FINGERPRINT_FILE WHAT: the present run has the bytes of the recorded one.
 expect_same_bytes() {
   fingerprint >"$work/now.sums"
   diff "$1" "$work/now.sums" || fail "$2: files differ"
-  local parts=(calibration.h5 heldout.h5 chunk-000000 trainer_state sae_weights metrics.jsonl features/ tokens/)
+  local parts=(calibration.h5 heldout.h5 evidence.h5 chunk-000000 trainer_state sae_weights metrics.jsonl features/ tokens/)
   for part in "${parts[@]}"; do
     grep -q "$part" "$work/now.sums" || fail "$2: no file '$part' was compared"
   done

@@ -15,7 +15,7 @@ pid_of_rank() { sed -n 's/^pid //p' "$run/alive/$1"; }
 left_behind() { pgrep -f -- "--set run=$run( |\$)" || true; }
 
 expect_nothing_left() {
-  for _ in $(seq 50); do
+  for _ in $(seq 600); do
     [ -n "$(left_behind)" ] || { passed "$1: no process is left"; return; }
     sleep 0.1
   done
@@ -30,7 +30,7 @@ expect_end() {
   local found=$?
   cat "$log.err"
   [[ $found =~ ^($1)$ ]] || { tail -5 "$log"; fail "$3: exit code $found, expected $1"; }
-  [ $((SECONDS - started)) -le 20 ] || fail "$3: took $((SECONDS - started)) s to end"
+  [ $((SECONDS - started)) -le 120 ] || fail "$3: took $((SECONDS - started)) s to end"
   [ "$(grep -c '^refract\[' "$log.err")" -eq 1 ] || fail "$3: not one line refract[rank]"
   grep '^refract\[' "$log.err" | grep -qE "$2" || fail "$3: the line does not say '$2'"
   ! grep -qE 'MPI_ABORT|mpirun|prterun|Primary job|Read -1' "$log.err" || fail "$3: the launcher's own words came through"
@@ -65,10 +65,10 @@ expect_error 4 'install Open MPI' "no launcher in PATH" env PATH= "$refract" run
 expect_error 2 'leave --ranks out' "another number than the launcher started" \
   bash tests/support/mpi_launch.sh mpirun 2 "$refract" run "$config" "${settings[@]}" --ranks 3
 ! grep -q '^refract\[1\]' "$work/error.err" || fail "rank 1 repeats what rank 0 said"
-expect_error 2 'runs on one rank' "--ranks where there is no MPI" "$refract" download "$config" --ranks 2
+expect_error 2 'has no option --ranks' "--ranks where there is no MPI" "$refract" download "$config" --ranks 2
 
 shrink other "${ordered[@]}"
-call_must_succeed tokenize --ranks 2
+call_must_succeed train --ranks 2
 expect_error 2 'train.clip' "what only rank 0 sees" "$refract" run "$config" "${settings[@]}" --set train.clip=0.5 --ranks 2
 expect_nothing_left "an error before the work"
 
@@ -107,7 +107,7 @@ for signal in TERM INT USR1; do
   wait $pid
   code=$?
   [ $code -eq 85 ] || { cat "$log.err"; tail -5 "$log"; fail "SIG$signal to the parent ended the job with $code, expected 85"; }
-  [ "$(cat "$run/status")" = resume ] || fail "SIG$signal: status is '$(cat "$run/status")'"
+  grep -qE "^resume [^ ]+ [0-9]+ 85 " "$run/status" || fail "SIG$signal: status is '$(cat "$run/status")'"
   expect_nothing_left "SIG$signal to the parent"
   resumes_to_the_same_bytes "stopped by SIG$signal to the parent"
 done

@@ -6,8 +6,10 @@ begin "$@"
 shrink owned
 "$refract" run "$config" "${settings[@]}" >"$log" 2>&1 &
 owner=$!
-wait_for_ledger $owner .
+wait_until $owner begun
+kill -STOP $owner  # it lives, and cannot end before the second one has looked
 expect_error 4 "$owner" "a second job is refused, naming the owner" "$refract" run "$config" "${settings[@]}"
+kill -CONT $owner
 wait $owner || { tail -5 "$log"; fail "the owner was disturbed"; }
 passed "the owner finishes"
 
@@ -15,7 +17,7 @@ shrink stale
 mkdir -p "$run"
 "$refract" run "$config" "${settings[@]}" >"$log" 2>&1 &
 owner=$!
-wait_for_ledger $owner .
+wait_until $owner begun
 kill -9 $owner
 wait $owner 2>/dev/null
 call_must_succeed run

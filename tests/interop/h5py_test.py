@@ -12,7 +12,7 @@ def check_attributes(path, schema):
         name = file.attrs["schema"]
         name = name.decode() if isinstance(name, bytes) else name
         assert name == schema, f"{path}: schema {name}, expected {schema}"
-        assert file.attrs["version"] == 1, path
+        assert file.attrs["version"] == 2, path
         without = []
         file.visititems(lambda key, item: without.append(key)
                         if isinstance(item, h5py.Dataset) and "axes" not in item.attrs else None)
@@ -22,7 +22,7 @@ def check_attributes(path, schema):
 def main():
     run = Run()
     files = {
-        "activation-chunk": run.chunks() + [run.one("run/*_activations/heldout.h5")],
+        "activation-chunk": run.chunks() + [run.one("run/*_activations/" + name) for name in ("heldout.h5", "evidence.h5")],
         "calibration": [run.one("run/*_activations/calibration.h5")],
         "token-shard": [run.one("data/tokens/*/*.h5")],
         "context-table": [run.one("data/tokens/*/contexts-*/*.h5")],

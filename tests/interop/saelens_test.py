@@ -124,6 +124,6 @@ if len(sys.argv) > 3:
         golden(sys.argv[3], scratch)
 if sys.argv[1] != "-":
     small_run()
-    small_run("saes.0.variant=relu", "saes.1.variant=batchtopk", "saes.1.non_negative_decoder=true")
+    small_run("saes.0.variant=relu", "saes.0.k=0", "saes.1.variant=batchtopk", "saes.1.non_negative_decoder=true")
 assert compared_rows > 0, "nothing was compared"
 print(f"{compared_rows} rows agree with SAELens")

@@ -67,6 +67,7 @@ inline StepLog one_rank_step(const Variant& variant, SaeState& state, const Batc
   adam_update_b_dec(state, gradients.bias.db_dec, step);
   ++state.step;
   variant.finish(state, batch, global, log);
+  if (batch.first_pass) state.trained_rows += log.included_rows;
   return log;
 }
 

@@ -14,17 +14,19 @@ struct CommandLine {
   std::string command;
   std::vector<std::string> arguments;  // positional, without the command
   std::vector<std::string> overrides;  // --set key=value
-  bool dry_run = false, print_config = false, help = false, verify = false,
-       allow_numerics_change = false;
+  bool dry_run = false, print_config = false, help = false, version = false, verify = false,
+       allow_numerics_change = false, yes = false;
   bool quiet = false;
   int ranks = 0;      // --ranks; 0 = not given: one, or what a launcher started
   int threads = 0;    // --threads; 0 = OMP_NUM_THREADS, or a fair share of the cores
-  long feature = -1;  // --feature
+  long feature = -1;  // --feature; -1 = not given
   std::string sae;    // --sae
 };
 
 struct Command {
   std::string_view word, arguments, help;
+  std::string_view options;  // the words of those it has, besides --help
+  std::string_view example;  // what follows `refract <word>`
   bool needs_mpi;
   ExitCode (*run)(const CommandLine& line);
 };
@@ -32,9 +34,13 @@ struct Command {
 [[nodiscard]] std::span<const Command> command_table();
 [[nodiscard]] const Command* find_command(std::string_view word);
 [[nodiscard]] std::string usage();
+[[nodiscard]] std::string usage_of(const Command& command);
+[[nodiscard]] bool has_option(const Command& command, std::string_view option);
 
-// ConfigError for an unknown option or command.
+// ConfigError for an unknown option, one that the command does not have, or a number out of range.
+// An unknown command is left to the caller.
 [[nodiscard]] CommandLine parse_command_line(int argc, const char* const* argv);
-[[nodiscard]] std::string option_help();
+// The options in `words` (a command's), or those that every command has.
+[[nodiscard]] std::string option_help(std::string_view words);
 
 }  // namespace refract

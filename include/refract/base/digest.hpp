@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -19,10 +20,6 @@ class Xxh3 {
   Xxh3(Xxh3&&) noexcept;
   Xxh3& operator=(Xxh3&&) noexcept;
   void add(std::span<const std::byte> bytes);
-  template <typename T>
-  void add_values(std::span<const T> values) {
-    add(std::as_bytes(values));
-  }
   [[nodiscard]] std::uint64_t value() const;
 
  private:
@@ -46,7 +43,9 @@ class Sha256 {
 };
 
 [[nodiscard]] std::string sha256_hex(std::string_view text);
-[[nodiscard]] std::string sha256_of_file(const std::filesystem::path& path);  // throws SystemError
+// Throws SystemError. A sign of life for the watchdog, and tick(), for every few MiB.
+[[nodiscard]] std::string sha256_of_file(const std::filesystem::path& path,
+                                         const std::function<void()>& tick = {});
 // Sixteen hex characters of SHA-256: the digests in folder names and parent attributes.
 [[nodiscard]] std::string short_digest(std::string_view text);
 [[nodiscard]] std::string hex(std::uint64_t value);  // sixteen characters

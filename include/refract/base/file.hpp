@@ -14,8 +14,9 @@ namespace refract {
 
 namespace fs = std::filesystem;
 
-[[nodiscard]] std::string read_file(
-    const fs::path& path);  // throws DataError when it cannot be read
+// DataError when it cannot be opened or is a directory; SystemError when reading fails on the way:
+// never a part of the file.
+[[nodiscard]] std::string read_file(const fs::path& path);
 void write_file(const fs::path& path,
                 std::string_view bytes);  // temporary name, fsync, rename, fsync folder
 void sync_path(const fs::path& path);     // fsync a file or a folder
@@ -44,7 +45,8 @@ class MappedFile {
 };
 
 // An append-only log of lines (ledger, metrics): each line is written whole and synced; a torn last
-// line, left by a kill, is cut when the log is opened.
+// line, left by a kill, is cut when the log is opened. SystemError, and nothing is cut, when its
+// end cannot be read.
 class AppendLog {
  public:
   explicit AppendLog(fs::path path);

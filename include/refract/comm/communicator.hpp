@@ -50,7 +50,8 @@ class Communicator {
     std::copy(bytes.begin(), bytes.end(), reinterpret_cast<std::byte*>(all.data()));
     return all;
   }
-  // Tickets: small messages from one rank to one rank, itself included. send() keeps a copy and
+  // Tickets: small messages (at most 1 GiB, else SystemError) from one rank to one rank, itself
+  // included. send() keeps a copy and
   // returns at once; try_receive() takes the oldest message with this tag that has arrived, from
   // any rank, or nothing. Messages with one tag from one rank arrive in the order they were sent.
   // Nothing here bounds how many are under way: the sender counts credits. Tickets of one

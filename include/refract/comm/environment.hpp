@@ -1,6 +1,9 @@
 #pragma once
 // MPI for the life of the program. Where no launcher started us and none is needed, MPI is still
 // initialised (a world of one), so that parallel HDF5 works the same; `download` never comes here.
+#include <optional>
+#include <string>
+
 #include "refract/comm/communicator.hpp"
 
 namespace refract {
@@ -16,6 +19,14 @@ class Environment {
   [[nodiscard]] static int known_rank();  // before MPI is up, what the launcher says; no MPI call
   [[noreturn]] static void abort(int exit_code);
 };
+
+// What a launcher that started this process left in its environment. A variable alone, without its
+// companion, was left behind in a shell and is no launcher.
+struct LaunchedBy {
+  std::string variable;  // which says the rank
+  int rank = 0;
+};
+[[nodiscard]] std::optional<LaunchedBy> launched_by();
 
 [[nodiscard]] std::string host_name();
 [[nodiscard]] std::string mpi_description();  // library and version

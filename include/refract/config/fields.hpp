@@ -6,9 +6,11 @@
 //     f.field("chunk_rows", c.chunk_rows, {.help = "rows of one chunk", .unit = "rows", .at_least =
 //     1});
 //   }
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <map>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -22,7 +24,9 @@ struct FieldInfo {
   std::string_view unit = {};
   double at_least = -std::numeric_limits<double>::infinity();
   double at_most = std::numeric_limits<double>::infinity();
-  std::vector<std::string_view> allowed = {};  // for strings: the only values
+  std::vector<std::string_view> allowed = {};    // for strings: the only values
+  std::vector<std::string_view> not_built = {};  // values of the format that this version lacks
+  bool list_of_one = false;  // for strings: may be a list; one of several entries is not built
 };
 
 // A byte count written as 2GiB, 500MB or 1073741824.
@@ -40,6 +44,8 @@ class Fields {
   virtual void field(std::string_view key, Bytes& value, const FieldInfo& info) = 0;
   virtual void field(std::string_view key, std::vector<std::string>& value,
                      const FieldInfo& info) = 0;
+  // A key of the format that this version lacks: NotBuilt where it is given.
+  virtual void not_built(std::string_view key, std::string_view help) = 0;
   // A nested section: body describes its fields.
   virtual void section(std::string_view key, std::string_view help,
                        const std::function<void(Fields&)>& body) = 0;
@@ -54,6 +60,8 @@ class Fields {
                                                                          T& value, FieldInfo info) {
     auto wide = static_cast<std::int64_t>(value);
     if (info.at_least < 0) info.at_least = 0;
+    if constexpr (sizeof(T) < sizeof(std::int64_t))
+      info.at_most = std::min(info.at_most, static_cast<double>(std::numeric_limits<T>::max()));
     field(key, wide, info);
     value = static_cast<T>(wide);
   }
@@ -66,19 +74,28 @@ class Fields {
 
 using Description = std::function<void(Fields&)>;
 
-// Reads a YAML file strictly: an unknown key, a wrong type, a value out of range give one
-// ConfigError with file, line, found, allowed. `overrides` are "a.b=c", "saes.0.k=64" or
-// "saes.*.k=64", applied before reading. A scalar written as a map of one entry ({nth_last: 3})
-// reads as the string "nth_last: 3".
-void read_yaml(const std::string& file, const std::vector<std::string>& overrides,
-               const Description& description);
-// The same from text; `origin` stands for the file's name in messages.
-void read_yaml_text(const std::string& text, const std::string& origin,
-                    const std::vector<std::string>& overrides, const Description& description);
+// Where each key of one read was given.
+class Origins {
+ public:
+  // "configs/x.yaml:14", "--set saes.0.k", or "default".
+  [[nodiscard]] std::string of(std::string_view dotted_key) const;
+  void note(std::string_view dotted_key, std::string_view where);
 
-// Where a key was given: "configs/x.yaml:14", "--set saes.0.k", or "default". Valid for the last
-// read.
-[[nodiscard]] std::string where_given(std::string_view dotted_key);
+ private:
+  std::map<std::string, std::string, std::less<>> places_;
+};
+
+// Reads a YAML file strictly: an unknown key, a key given twice, a wrong type, a value out of range
+// give one ConfigError with file, line, found, allowed; what is known but not built, NotBuilt.
+// `overrides` are "a.b=c", "saes.0.k=64" or "saes.*.k=64", applied before reading. A scalar written
+// as a map of one entry ({nth_last: 3}) reads as the string "nth_last: 3".
+Origins read_yaml(const std::string& file, const std::vector<std::string>& overrides,
+                  const Description& description);
+// The same from text; `origin` stands for the file's name in messages.
+Origins read_yaml_text(const std::string& text, const std::string& origin,
+                       const std::vector<std::string>& overrides, const Description& description);
+// The text of such a file; ConfigError for a folder, an empty or binary file, an HTML page.
+[[nodiscard]] std::string read_configuration_file(const std::string& file);
 
 [[nodiscard]] std::string print_yaml(
     const Description& description);  // resolved values, with every default

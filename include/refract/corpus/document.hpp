@@ -11,9 +11,9 @@ struct Document {
   std::uint64_t page_id = 0;   // unique within a project; 0: the source has none
   std::uint64_t revision = 0;  // 0: unknown
   std::string project;         // e.g. "enwiki"; may be empty
-  std::string title;
+  std::string title;           // may be empty, as url and links
   std::string url;
-  std::string links;  // addresses the text links to, one per line; may be empty
+  std::string links;  // addresses the text links to, one per line
   // Valid UTF-8 in NFC without control characters but '\n': the title, then one line per paragraph
   // or list item.
   std::string text;
@@ -39,11 +39,13 @@ struct CorpusCounts {
   std::uint64_t kept = 0;
   std::uint64_t redirects = 0;
   std::uint64_t too_short = 0;
-  std::uint64_t rejected =
-      0;  // a record that is not an article: no title, sections not a list, ...
+  std::uint64_t rejected = 0;        // not a document: no text, sections that are no list, ...
   std::uint64_t duplicates = 0;      // of the kept: an older revision of a page in the same shard
   std::uint64_t repaired_bytes = 0;  // ill-formed UTF-8 replaced by U+FFFD
   void add(const CorpusCounts& other);
+  // What was lost and why, for people: "5 of 9 records kept; dropped: 2 too short, 1 redirect".
+  // Empty when nothing was.
+  [[nodiscard]] std::string losses() const;
 };
 
 // A 64-bit hash that identifies a document across shards, runs and machines: of (project, page id),

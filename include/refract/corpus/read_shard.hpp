@@ -9,21 +9,25 @@
 
 namespace refract {
 
-// Calls `line` for each line of the (decompressed) file, with its number from 1; memory holds a few
-// MiB whatever the file's size. DataError names file and line when the file is cut short or
-// damaged.
+// Calls `line` for each line of the (decompressed) file, with its number from 1 and without a byte
+// order mark or a return; memory holds a few MiB whatever the file's size. A file is read whole,
+// every member of it, with every checksum it carries, or is a DataError that names file, line and
+// what is wrong.
 void for_each_line(const std::filesystem::path& file,
                    const std::function<void(std::string_view line, std::uint64_t number)>& line);
 
 // Calls `document` for each document that survives the rules, in file order. One bad record is
-// counted and left out; a line that is not JSON is a DataError that names file and line.
+// counted and left out; a line that is not JSON is a DataError that names file and line. tick() is
+// called every few MiB.
 CorpusCounts for_each_document(const std::filesystem::path& file, const CleaningRules& rules,
-                               const std::function<void(Document&&)>& document);
+                               const std::function<void(Document&&)>& document,
+                               const std::function<void()>& tick = {});
 
 // The same, several documents cleaned at once by threads; order and result are those of
 // for_each_document. Where several records of the shard have one page id only the highest revision
 // is kept (the first, when equal).
 CorpusCounts read_documents(const std::filesystem::path& file, const CleaningRules& rules,
-                            std::vector<Document>& documents);
+                            std::vector<Document>& documents,
+                            const std::function<void()>& tick = {});
 
 }  // namespace refract

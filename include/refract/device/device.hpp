@@ -52,7 +52,8 @@ class RawBuffer {
   Device device_;
 };
 
-// Copies between any two devices, in stream order.
+// Copies between any two devices, in stream order. Where one of them is a CUDA device, the stream
+// must be of it (of either, where both are), else SystemError: no other is in order with its work.
 void copy_bytes(std::byte* to, Device to_device, const std::byte* from, Device from_device,
                 std::size_t bytes, Stream& stream);
 

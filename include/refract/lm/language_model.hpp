@@ -17,7 +17,6 @@ struct ModelInfo {
   std::string family;  // config.json model_type, e.g. "gpt2"
   std::size_t layers = 0, d_model = 0, heads = 0, vocab = 0, max_positions = 0;
   std::int64_t bos_id = -1, eos_id = -1;  // -1: none
-  std::string digest;  // sha256 of config.json and of the weights file(s), short form
   std::uint64_t parameter_bytes = 0;
 };
 
@@ -38,6 +37,9 @@ class Tap {
   virtual void at(HookPoint hook, TensorView<float> values /* [N, D] f32 */) = 0;
 };
 
+// [N]: 1 for a token that has a successor in its segment, 0 for the last of each.
+[[nodiscard]] std::vector<std::uint8_t> has_successor(const PackedTokens& tokens);
+
 class LanguageModel {
  public:
   virtual ~LanguageModel() = default;
@@ -50,15 +52,21 @@ class LanguageModel {
   virtual void forward(const PackedTokens& tokens, int last_layer, Tap& tap,
                        Stream& stream) const = 0;
   // Runs the whole model; nll[i] = -log p(ids[i+1] | ...) for the tokens that have a successor in
-  // their segment, NaN for the last of each segment. nll [N] f32.
+  // their segment (has_successor), 0 for the last of each segment. nll [N] f32.
   virtual void next_token_nll(const PackedTokens& tokens, Tap& tap, std::span<float> nll,
                               Stream& stream) const = 0;
 };
 
 // Opens a Hugging Face model folder (config.json, *.safetensors). Throws DataError naming the file
-// and the field: missing, unreadable, truncated, unknown architecture, tensor of another shape.
+// and the field: missing, unreadable, truncated, unknown architecture, tensor of another shape;
+// NumericalError naming tensor, row, column and file for a weight that is not finite.
 [[nodiscard]] std::unique_ptr<LanguageModel> load_language_model(
     const std::filesystem::path& folder);
+// As far as can be seen without loading it: the architecture, the hook points, and that its weights
+// are whole, with every tensor in its shape. Throws as load_language_model and require do.
+void check_language_model(const std::filesystem::path& folder, std::span<const HookPoint> hooks);
+// config.json and the weights, sorted by name: what the model is, by content. DataError as above.
+[[nodiscard]] std::vector<std::filesystem::path> model_files(const std::filesystem::path& folder);
 // Reads config.json and sizes only.
 [[nodiscard]] ModelInfo read_model_info(const std::filesystem::path& folder);
 

@@ -15,7 +15,7 @@ struct Interval {
 // replicate) alone.
 [[nodiscard]] std::vector<std::uint32_t> bootstrap_counts(std::size_t documents, std::uint64_t seed,
                                                           std::size_t replicate);
-// The 2.5 % and 97.5 % points of the replicates' values; values that are not finite are left out.
+// The 2.5 % and 97.5 % points of the replicates' values: at least one, all finite.
 [[nodiscard]] Interval percentile_interval(std::vector<double> values);
 // statistic(counts) over `replicates` samples of the documents.
 [[nodiscard]] Interval bootstrap_interval(

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "refract/metrics/reconstruction.hpp"
@@ -13,16 +14,20 @@ namespace refract {
 // spliced runs.
 class CrossEntropySums {
  public:
-  explicit CrossEntropySums(std::size_t runs);
-  // nll [n]; NaN (no successor) is left out. Every run is given the same tokens.
-  void add(std::size_t run, std::span<const float> nll, std::span<const std::uint64_t> documents);
+  // What each run is, for messages: "the model itself", "SAE 'small'".
+  explicit CrossEntropySums(std::vector<std::string> runs);
+  // nll [n]; only tokens with counted[i] != 0 are. Every run is given the same tokens.
+  // NumericalError naming the run, the token's place and its document when a loss is not finite.
+  void add(std::size_t run, std::span<const float> nll, std::span<const std::uint8_t> counted,
+           std::span<const std::uint64_t> documents);
 
   struct Runs {
     std::size_t clean, spliced, zero, mean;
   };
   // ce_clean, ce_sae, ce_zero, ce_mean; delta_ce = ce_sae - ce_clean; ce_recovered_zero and
-  // ce_recovered_mean = (ce_ablated - ce_sae) / (ce_ablated - ce_clean). `rows` of the report are
-  // tokens.
+  // ce_recovered_mean = (ce_ablated - ce_sae) / (ce_ablated - ce_clean), each left out of the
+  // report where the ablation changes nothing. `rows` of the report are tokens. NumericalError as
+  // metric_value, and when no token was counted.
   [[nodiscard]] MetricReport report(const Runs& runs, std::uint64_t seed,
                                     std::size_t replicates = 1000) const;
 
@@ -31,7 +36,7 @@ class CrossEntropySums {
     std::uint64_t tokens = 0;
     std::vector<double> nll;  // [runs]
   };
-  std::size_t runs_;
+  std::vector<std::string> runs_;
   std::map<std::uint64_t, Document> documents_;
 };
 

@@ -1,6 +1,7 @@
 #pragma once
 // Every reconstruction metric, one row each.
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -17,7 +18,8 @@ struct MetricTotals {
 
 struct MetricRow {
   std::string_view name, meaning;
-  double (*value)(const MetricTotals&);
+  // Nothing where the metric has no meaning: rows that do not vary have no variance to explain.
+  std::optional<double> (*value)(const MetricTotals&);
   bool needs_features;
   // A resample holds only two thirds of the documents, so a count of what was never seen is biased
   // upwards in it: such a metric's interval is reflected at the value (basic bootstrap) and cut at

@@ -4,8 +4,10 @@
 // independent.
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "refract/tensor/tensor.hpp"
@@ -33,6 +35,13 @@ struct MetricValue {
   std::string name;
   double value = 0, low = 0, high = 0;  // 95 % interval
 };
+// A value with the interval of its replicates; those in which the metric has no meaning (nullopt)
+// are left out. NumericalError naming `of` and the metric unless all of them are finite and there
+// are both.
+[[nodiscard]] MetricValue metric_value(std::string_view of, std::string_view name,
+                                       std::optional<double> value,
+                                       std::span<const std::optional<double>> replicates);
+
 struct MetricReport {
   std::uint64_t rows = 0, documents = 0;
   std::vector<MetricValue> values;  // in the order of metric_table.hpp
@@ -48,8 +57,10 @@ class ReconstructionSums {
   void add(const MetricRows& rows);
   void merge(const ReconstructionSums& other);
   // Every metric of the table, with `replicates` bootstrap samples of the documents. d_sae 0: no
-  // sparsity metrics.
-  [[nodiscard]] MetricReport report(std::uint64_t seed, std::size_t replicates = 1000) const;
+  // sparsity metrics. NumericalError naming `of` ("SAE 'small'") when no row took part, or a metric
+  // is not finite.
+  [[nodiscard]] MetricReport report(std::string_view of, std::uint64_t seed,
+                                    std::size_t replicates = 1000) const;
   [[nodiscard]] const std::map<std::uint64_t, DocumentSums>& documents() const {
     return documents_;
   }

@@ -10,6 +10,8 @@
 #include <cstddef>
 #include <functional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "refract/tensor/tensor.hpp"
 
@@ -29,10 +31,11 @@ class PackedMatrix {
   [[nodiscard]] std::size_t columns() const { return columns_; }  // K
   [[nodiscard]] const float* tiles() const { return tiles_.data(); }
   [[nodiscard]] const float* bias() const { return bias_.data(); }
+  [[nodiscard]] std::size_t tile_columns() const { return tile_columns_; }  // of its kernel
   [[nodiscard]] Device device() const { return tiles_.device(); }
 
  private:
-  std::size_t rows_ = 0, columns_ = 0;
+  std::size_t rows_ = 0, columns_ = 0, tile_columns_ = 0;
   Buffer<float> tiles_;  // [tiles, K, tile columns], zeros behind row N
   Buffer<float> bias_;   // [N]
 };
@@ -58,7 +61,17 @@ struct GemmSelfTest {
 [[nodiscard]] GemmSelfTest gemm_self_test();
 [[nodiscard]] GemmSelfTest gemm_self_test(const RowProduct& product);
 
-// What multiplies here, for run.yaml: "refract fp32 avx2+fma, tiles of 4 x 24".
+// What multiplies here, for run.yaml: "refract fp32 avx2+fma, tiles of 4 x 24". The fastest kernel
+// this processor runs, until use_gemm_kernel chose another.
 [[nodiscard]] std::string gemm_backend_description();
+// The descriptions that use_gemm_kernel takes here, the fastest first: kernels that fuse, where the
+// processor can, else the one that rounds twice. Not that one where the processor fuses: the bytes
+// of the C library's pow and exp change with that too, so the run would not be the same.
+[[nodiscard]] std::vector<std::string> gemm_backends();
+// From now on products, here and in attention, are those of the kernel described: a run that was
+// frozen on one processor computes the same bytes on another. False, and nothing is changed, when
+// it is none of gemm_backends(). Once, before anything is packed: gemm_nt asserts that W was packed
+// for the kernel in use.
+[[nodiscard]] bool use_gemm_kernel(std::string_view description);
 
 }  // namespace refract

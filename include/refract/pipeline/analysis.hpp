@@ -1,7 +1,11 @@
 #pragma once
-// The end of a run: metrics on the held-out rows, evaluation, probing, the report. Each finished
-// part is named in the ledger with the digest of what it was made from, and made again only when
-// that changes.
+// The end of a run: metrics on the held-out rows, evaluation, probing, the report. Every evaluated
+// SAE, every probed SAE and the report is finished by itself: the ledger names it ("evaluate/big",
+// "probe/big", "report") with a digest of what it was made from and one of what was made, and it is
+// made again only when either is another (a file that is missing or damaged). What is computed here
+// may be dropped: once a stop was asked for, StopRequested leaves within seconds, and at most the
+// work on one SAE is lost.
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -15,10 +19,30 @@ namespace refract {
 [[nodiscard]] std::string metrics_line(Session& session, const TrainedSae& sae,
                                        std::uint64_t visit);
 
-// Writes saes/<name>/evaluation.json, features/<name>.h5, report.html; skips what the ledger says
-// is up to date.
-void evaluate_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes);
-void probe_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes);
-void report_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes);
+// saes/<name>/evaluation.json, from the SAE's weights, the store and the settings of evaluate.
+// `made` becomes true with the first SAE finished here, also where a stop ends the call.
+void evaluate_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes,
+                  bool& made);
+// features/<name>.h5, from the SAE's weights, the rows read and the settings of probe.
+void probe_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes, bool& made);
+
+// What the report says of the run beside its files; as far as it is known.
+struct ReportFacts {
+  std::uint64_t shards = 0;                   // of the corpus
+  std::uint64_t rows = 0;                     // distinct rows trained on
+  std::uint64_t visits_done = 0, visits = 0;  // of chunks; visits 0: not known yet
+  std::string store;                          // its digest; empty: there is none yet
+};
+[[nodiscard]] ReportFacts report_facts(const RunConfig& config, const RunState& state);
+// report.html, from whatever files there are: what is not trained, evaluated or probed yet, the
+// page says so. Trains, evaluates and probes nothing. Damaged, with what to do, when a file that is
+// there cannot be read.
+void report_run(const RunConfig& config, const RunFolder& folder, Ledger& ledger,
+                const ReportFacts& facts);
+
+// The first file of the analysis that is missing, damaged or changed since the ledger named it, or
+// empty. Reads all of them; needs neither corpus nor model.
+[[nodiscard]] std::string unfinished_part(const RunConfig& config, const RunFolder& folder,
+                                          const RunState& state);
 
 }  // namespace refract

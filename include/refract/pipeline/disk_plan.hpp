@@ -20,6 +20,11 @@ struct DiskPlan {
   [[nodiscard]] std::uint64_t fixed_bytes() const;
 };
 
+// SAELens folders that `rule` keeps of so many visits, at most.
+[[nodiscard]] std::uint64_t kept_exports(const KeepRule& rule, std::uint64_t visits);
+[[nodiscard]] std::uint64_t sae_parameters(const SaeConfig& sae, const ModelInfo& model);
+[[nodiscard]] std::uint64_t trainer_state_bytes(const SaeConfig& sae, const ModelInfo& model);
+
 // corpus_bytes: shards and tokens; rows: to train on; visits: checkpoints to come.
 [[nodiscard]] DiskPlan plan_disk(const RunConfig& config, const ModelInfo& model,
                                  std::uint64_t corpus_bytes, std::uint64_t chunks,

@@ -3,6 +3,7 @@
 // and synced before anyone is told. What is not in it has not happened.
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -13,18 +14,26 @@
 
 namespace refract {
 
-// A checkpoint that names every SAE of the run. visit counts chunks trained (with corpus_passes > 1
-// a chunk is visited again); steps_in_visit < all of them is a checkpoint within the chunk.
+// What a line says of one SAE's checkpoint.
+struct SaeCheckpoint {
+  std::string weights;  // digest of the fp32 master weights
+  std::string state;    // digest of the whole trainer state
+  friend bool operator==(const SaeCheckpoint&, const SaeCheckpoint&) = default;
+};
+
+// The checkpoint of a visit, gathered from its lines: one per SAE. visit counts chunks trained
+// (with corpus_passes > 1 a chunk is visited again); steps_in_visit < all of them is a checkpoint
+// within the chunk.
 struct CheckpointRecord {
   std::uint64_t visit = 0;
   std::uint64_t steps_in_visit = 0;
-  bool complete = true;                     // the visit's last step is included
-  std::string folder;                       // name under saes/<name>/checkpoints/
-  std::map<std::string, std::string> saes;  // name -> digest of the fp32 master weights
-  std::string store;                        // running digest of the store as trained so far
+  bool complete = true;                       // the visit's last step is included
+  std::string folder;                         // name under saes/<name>/checkpoints/
+  std::map<std::string, SaeCheckpoint> saes;  // by name
+  std::string store;                          // running digest of the store as trained so far
 };
 
-// One JSON object; as in the ledger's line and in messages between ranks.
+// One JSON object, for messages between ranks.
 [[nodiscard]] std::string to_text(const CheckpointRecord& record);
 [[nodiscard]] CheckpointRecord checkpoint_record_from(const std::string& text);
 
@@ -42,26 +51,42 @@ struct AttemptRecord {
 // What the ledger says after all its lines.
 struct RunState {
   std::map<std::uint64_t, ChunkRecord> sealed;  // chunk -> record, evicted ones removed
+  std::map<std::uint64_t, ChunkRecord> known;   // also those evicted or lost since
   std::set<std::uint64_t> evicted;
   std::vector<CheckpointRecord> checkpoints;  // oldest first
   std::vector<AttemptRecord> attempts;
-  std::map<std::string, std::string>
-      finished;  // stage (evaluate, probe, report) -> digest it finished with
+  std::string store, calibration, heldout;         // digests; empty: not made yet
+  std::uint64_t shards = 0, rows = 0, visits = 0;  // of the whole run; 0 while the corpus streams
+  std::map<std::string, std::string> finished;  // part of the analysis -> digest it finished with
 
-  // Visits whose complete checkpoint is in the ledger.
-  [[nodiscard]] std::uint64_t visits_done() const;
+  // The checkpoints that name every one of these SAEs, oldest first: a kill between two lines
+  // leaves one that does not.
+  [[nodiscard]] std::vector<CheckpointRecord> checkpoints_of(
+      const std::vector<std::string>& saes) const;
+  // Visits whose complete checkpoint of every one of these SAEs is in the ledger.
+  [[nodiscard]] std::uint64_t visits_done(const std::vector<std::string>& saes) const;
 };
 
 class Ledger {
  public:
-  explicit Ledger(
-      const std::filesystem::path& file);  // reads what is there; DataError names a damaged line
+  // Reads what is there; DataError names a damaged line, or the refract that wrote another schema.
+  // before_line is called before each line: it throws when the run is no longer ours (Claim).
+  explicit Ledger(const std::filesystem::path& file, std::function<void()> before_line = {});
   [[nodiscard]] const RunState& state() const { return state_; }
+  // As before each line: also before a rename of what a line is going to name.
+  void expect_own() const {
+    if (before_line_) before_line_();
+  }
 
+  // The store exists, with these frozen parts.
+  void prepared(const std::string& store, const std::string& calibration,
+                const std::string& heldout);
+  // How long the run is: all its shards are admitted.
+  void ordered(std::uint64_t shards, std::uint64_t rows, std::uint64_t visits);
   void planned(std::uint64_t chunk, std::uint64_t rows);
   void sealed(std::uint64_t chunk, const ChunkRecord& record);
   void evicted(std::uint64_t chunk);
-  void checkpointed(const CheckpointRecord& record);
+  void checkpointed(const CheckpointRecord& record);  // a line per SAE, synced together
   // The newest checkpoint cannot be read: the run goes on from the one before.
   void withdrawn(const CheckpointRecord& record, const std::string& cause);
   void lost(std::uint64_t chunk);  // a sealed chunk is missing or damaged: it is made again
@@ -70,7 +95,8 @@ class Ledger {
   void attempt_ended(std::uint64_t attempt, const std::string& outcome);
 
  private:
-  void append(const std::string& line);
+  void append(const std::string& lines);
+  std::function<void()> before_line_;
   AppendLog log_;
   RunState state_;
 };

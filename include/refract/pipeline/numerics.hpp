@@ -1,5 +1,6 @@
 #pragma once
-// run.yaml: the resolved configuration and what computes, chosen once and frozen (SPEC 6).
+// run.yaml: the resolved configuration, what the inputs are by content, and what computes, chosen
+// once and frozen (SPEC 6).
 #include <filesystem>
 #include <string>
 
@@ -8,6 +9,7 @@
 namespace refract {
 
 struct Numerics {
+  std::string device = "cpu";
   std::string gemm;      // library, version, kernels
   std::string exchange;  // all_reduce | sharded
   std::string reduction;
@@ -15,16 +17,22 @@ struct Numerics {
 };
 
 [[nodiscard]] Numerics current_numerics(const RunConfig& config, int ranks);
-// The first thing that would change bytes, as "gemm: was ..., is now ...", or empty. Under
-// `ordered` ranks and exchange may change.
-[[nodiscard]] std::string numerics_difference(const Numerics& frozen, const Numerics& now,
-                                              const RunConfig& config);
+// The first thing that would change the bytes of training, as "ranks: was ..., is now ...", or
+// empty. Under `ordered` ranks and exchange may change. What a forward pass depends on (device,
+// gemm) is compared by itself: it is the machine's, not the user's.
+[[nodiscard]] std::string training_difference(const Numerics& frozen, const Numerics& now);
+
+struct FrozenInputs {
+  std::string model_name;    // of the store's folder; stays when the model's folder is renamed
+  std::string model_digest;  // of config.json and the weights
+};
 
 struct FrozenRun {
   RunConfig config;
+  FrozenInputs inputs;
   Numerics numerics;
 };
 [[nodiscard]] FrozenRun read_frozen(const std::filesystem::path& run_yaml);
-[[nodiscard]] std::string frozen_text(const RunConfig& config, const Numerics& numerics);
+[[nodiscard]] std::string frozen_text(const FrozenRun& run);
 
 }  // namespace refract

@@ -15,20 +15,32 @@ enum class Until { tokenize, extract, train, evaluate, probe, report };
 
 struct RunOptions {
   Until until = Until::report;
+  std::string command = "run";  // as it stands in `status` when it is done
   bool allow_numerics_change =
       false;  // go on although library, instruction set or rank count changed
 };
 
-// Collective. Returns ok, or resume (85) when a signal asked for a stop and a checkpoint was
-// written. Everything else is thrown. A finished run is left untouched.
+// Collective. Returns ok, or resume (85) when a signal asked for a stop and what was done is
+// durable. Everything else is thrown. A finished run is left untouched; what a finished run lacks
+// is made again. A start that is refused changes nothing.
+//
+// Order of a start (rank 0): claim, ledger, what the settings must agree with, what can be known
+// without computing, inputs by content; only then `status` says running and the ledger has the
+// attempt.
 [[nodiscard]] ExitCode collective_run(const RunConfig& config, Communicator& world,
                                       const RunOptions& options);
 
-// `probe --verify` (SPEC 7): prints what agreed; DataError when anything does not.
+// `report`: writes the report from what the run has; trains, evaluates and probes nothing and
+// leaves the status alone. DataError when there is no run.
+void collective_report(const RunConfig& config, Communicator& world);
+
+// `probe --verify` (SPEC 7), the blocks divided over the ranks: prints what agreed; DataError when
+// anything does not.
 void collective_verify(const RunConfig& config, Communicator& world);
 
-// The plan of a run for any number of ranks: roles, order, steps, disk per class, memory per rank.
-// Reads the configuration, the model's config.json and file sizes; writes nothing.
-[[nodiscard]] std::string dry_run(const RunConfig& config, int ranks);
+// The plan of a run for any number of ranks: roles, order, steps, when a feature counts as dead,
+// how long checkpoints take, disk per class, memory per rank. Throws what check_before_start throws
+// (preflight.hpp); writes nothing. Asks::corpus: what concerns the corpus alone.
+[[nodiscard]] std::string dry_run(const RunConfig& config, int ranks, Asks asks = Asks::everything);
 
 }  // namespace refract

@@ -73,14 +73,25 @@ struct RunConfig {
   ProbeConfig probe;
   ReportConfig report;
   PipelineConfig pipeline;
+  Origins origins;  // of this very read; no setting
 };
 
 void describe(Fields& f, RunConfig& config);
 
+// "configs/x.yaml:14", "--set saes.0.k" or "default", in the file that this configuration was read
+// from.
+[[nodiscard]] std::string where_given(const RunConfig& config, std::string_view dotted_key);
+
+// What a command needs of a configuration: download and tokenize nothing of training.
+enum class Asks { corpus, everything };
+
 // Reads, applies --set, checks every combination that can be known without the model and the
-// corpus.
+// corpus. ConfigError, and NotBuilt for what the format has and this version lacks.
 [[nodiscard]] RunConfig load_run_config(const std::string& file,
-                                        const std::vector<std::string>& overrides);
+                                        const std::vector<std::string>& overrides,
+                                        Asks asks = Asks::everything);
+// The first words of run.yaml, which is no configuration to start from.
+inline constexpr std::string_view kFrozenHead = "# Written by refract ";
 [[nodiscard]] RunConfig run_config_from_text(const std::string& text, const std::string& origin);
 
 [[nodiscard]] std::string to_yaml(const RunConfig& config);
@@ -90,6 +101,11 @@ void describe(Fields& f, RunConfig& config);
 [[nodiscard]] OrderRule order_rule(const RunConfig& config);
 [[nodiscard]] std::uint64_t wanted_rows(const RunConfig& config);  // train.tokens; 0 = all
 [[nodiscard]] KeepRule keep_rule(const RunConfig& config);
+// ConfigError when model: is neither file:<folder> nor a name of the Hugging Face hub.
+void check_model_setting(const RunConfig& config);
+// The folder of the model: file:, or its snapshot in the local Hugging Face cache, which is looked
+// for as huggingface_hub does (HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME,
+// ~/.cache). ConfigError when it is not there.
 [[nodiscard]] std::filesystem::path model_folder(const RunConfig& config);
 
 }  // namespace refract

@@ -1,8 +1,8 @@
 #pragma once
-// The folder of a run: names, the lock that keeps a second job out, and `status`, which job scripts
-// read.
+// The folder of a run: names, and `status`, which job scripts read.
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,12 +12,17 @@ struct RunFolder {
   std::filesystem::path root;
   std::filesystem::path store;  // <run>/<model>_activations
 
+  // Of the store's folder: frozen with it, whatever the model's folder is called now.
+  [[nodiscard]] std::string model_name() const;
   [[nodiscard]] std::filesystem::path run_yaml() const { return root / "run.yaml"; }
   [[nodiscard]] std::filesystem::path lock() const { return root / "run.lock"; }
   [[nodiscard]] std::filesystem::path status() const { return root / "status"; }
   [[nodiscard]] std::filesystem::path ledger() const { return root / "ledger.jsonl"; }
   [[nodiscard]] std::filesystem::path calibration() const { return store / "calibration.h5"; }
   [[nodiscard]] std::filesystem::path heldout() const { return store / "heldout.h5"; }
+  [[nodiscard]] std::filesystem::path evidence() const { return store / "evidence.h5"; }
+  [[nodiscard]] std::filesystem::path chunk_list() const { return store / "chunks.jsonl"; }
+  [[nodiscard]] std::filesystem::path corpus() const { return root / "corpus.json"; }
   [[nodiscard]] std::filesystem::path manifest() const { return store / "manifest.yaml"; }
   [[nodiscard]] std::filesystem::path chunk(std::uint64_t chunk) const;
   [[nodiscard]] std::filesystem::path sae(const std::string& name) const {
@@ -43,30 +48,26 @@ struct RunFolder {
   }
 };
 
+inline constexpr const char* kStoreSuffix = "_activations";
 // "/" in a model's name is written "--".
 [[nodiscard]] RunFolder run_folder(const std::filesystem::path& run, const std::string& model_name);
 [[nodiscard]] std::string model_display_name(const std::string& model_setting);
 
-// Held by one process of one job: an fcntl lock where the file system has them; where it has none,
-// the record in the file (host, boot id, pid, job) and its heartbeat decide. SystemError names the
-// owner.
-class RunLock {
- public:
-  RunLock(const std::filesystem::path& file, const std::string& job);
-  ~RunLock();
-  RunLock(const RunLock&) = delete;
-  RunLock& operator=(const RunLock&) = delete;
-  void heartbeat();  // cheap: touches the file at most every 20 s
-
- private:
-  std::filesystem::path file_;
-  int descriptor_ = -1;
-  double touched_s_ = 0;
+// How the last attempt that owned the run stands or ended; job scripts read it. One line:
+//   WORD JOB ATTEMPT [CODE TEXT]
+// WORD: running | resume (stopped on request: start again) | done (TEXT: the command that is) |
+// stuck (stopped on request before anything was made) | failed. CODE: the exit code.
+struct RunStatus {
+  std::string word, job;
+  std::uint64_t attempt = 0;
+  int code = 0;
+  std::string text;
 };
-
-// One line: "running <job> <attempt>", "resume", "done", "stuck <cause>", "failed <code> <cause>".
-void write_status(const std::filesystem::path& file, const std::string& line);
-[[nodiscard]] std::string read_status(const std::filesystem::path& file);  // empty when absent
+[[nodiscard]] std::string to_text(const RunStatus& status);
+// Whole under its name; where the disk is full it overwrites the old line in place.
+void write_status(const std::filesystem::path& file, const RunStatus& status);
+// Nothing when absent or not such a line.
+[[nodiscard]] std::optional<RunStatus> read_status(const std::filesystem::path& file);
 
 [[nodiscard]] std::string job_name();  // SLURM_JOB_ID, or pid-<n>
 [[nodiscard]] std::uint64_t bytes_below(const std::filesystem::path& folder);

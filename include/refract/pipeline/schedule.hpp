@@ -45,6 +45,7 @@ struct RolePlan {
 // tokenization share rank 0 from three ranks on (with extraction below that); of the ranks left
 // over, training gets the larger half.
 [[nodiscard]] RolePlan plan_roles(const PipelineConfig& config, int ranks, int cores);
+// A line per role, ranks as ranges: "train      ranks 256-511".
 [[nodiscard]] std::string print_roles(const RolePlan& plan);
 
 // A piece of work. Download and tokenize are one rank's; the others are collective over the ranks

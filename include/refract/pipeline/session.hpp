@@ -10,6 +10,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "refract/base/error.hpp"
 #include "refract/comm/communicator.hpp"
 #include "refract/lm/language_model.hpp"
 #include "refract/pipeline/ledger.hpp"
@@ -18,13 +19,26 @@
 #include "refract/stages/block_rows.hpp"
 #include "refract/stages/tokenize.hpp"
 #include "refract/store/calibration.hpp"
+#include "refract/store/chunk.hpp"
+#include "refract/store/claim.hpp"
 #include "refract/store/manifest.hpp"
 
 namespace refract {
 
+// What a run is made from, by content. Found once by world rank 0, the same on every rank.
+struct RunInputs {
+  std::string model_digest;  // of config.json and the weights
+  DownloadPlan corpus;
+  ClaimMark claim;  // on the run, for every rank to look at before it renames
+  // The run's own store was begun with these settings and inputs: a file in it that does not fit
+  // them was put there, and is made again like a damaged one.
+  bool own_store = false;
+};
+
 class Session {
  public:
-  Session(RunConfig config, Communicator& world);
+  // trains: false for a command that ends before training, which needs no batch.
+  Session(RunConfig config, Communicator& world, bool trains = true);
 
   [[nodiscard]] const RunConfig& config() const { return config_; }
   [[nodiscard]] const RunFolder& folder() const { return folder_; }
@@ -35,9 +49,14 @@ class Session {
   [[nodiscard]] const LanguageModel& model();
   [[nodiscard]] const Tokenizer& tokenizer();
 
-  // Collective over the world: what the corpus consists of. Rank 0 lists the shards, the others
-  // hear of them.
-  void collective_open_corpus();
+  // World rank 0: lists the source, checks what can be known before anything is computed
+  // (preflight.hpp), and digests the model's files unless that was done before.
+  [[nodiscard]] RunInputs find_inputs(Asks asks = Asks::everything);
+  // Collective over the world; rank 0 says what it found.
+  void collective_open(const RunInputs& found);
+  [[nodiscard]] const RunInputs& inputs() const { return inputs_; }
+  // SystemError when another job took the run over. Before each rename of what the run owns.
+  void expect_own_run() const { expect_own(inputs_.claim); }
   [[nodiscard]] std::uint64_t shards() const { return tokenize_plan_.shards.size(); }
   // Work of one rank on one shard; whole files that exist are left alone. tick() is called while it
   // goes on. true when anything was made.
@@ -46,6 +65,7 @@ class Session {
   // World rank 0, for tokenized shards in order: duplicates, held-out membership and contexts,
   // written beside the tokens; then as admit_shards. true when anything was made.
   bool admit_next_shard();
+  void verify_tokens(std::uint64_t shard) const;  // Damaged when any byte of its file changed
   // The first `shards` shards have contexts: takes up those not yet known, so that corpus() and
   // order() grow.
   void admit_shards(std::uint64_t shards);
@@ -61,14 +81,14 @@ class Session {
   // Bytes of shards and tokens that the run keeps on disk; estimated from the first window while
   // the corpus streams, so that it is the same whenever it is asked for.
   [[nodiscard]] std::uint64_t corpus_bytes() const;
-  [[nodiscard]] std::vector<std::string> shard_names() const;  // of admitted shards
 
-  // Calibration and held-out rows: made once by the ranks that extract, then read by all. true when
-  // anything was made.
+  // Calibration and held-out rows: made once by the ranks that extract, then read by all. What is
+  // there is verified, and made again where it is damaged. true when anything was made.
   bool collective_prepare_store(Communicator& ranks);
   void open_store();  // reads the calibration; it exists
   [[nodiscard]] bool store_is_open() const { return !store_digest_.empty(); }
-  [[nodiscard]] bool store_exists() const;
+  [[nodiscard]] ChunkReader open_heldout() const;
+  [[nodiscard]] ChunkReader open_chunk(std::uint64_t chunk) const;
   [[nodiscard]] const CalibrationData& calibration() const { return calibration_.data; }
   [[nodiscard]] const std::string& calibration_digest() const {
     return calibration_.content_digest;
@@ -93,6 +113,11 @@ class Session {
   [[nodiscard]] CorpusShard files_of(std::uint64_t shard) const;
   [[nodiscard]] std::string store_settings_text();
   void admit(std::uint64_t shard);
+  [[nodiscard]] bool contexts_are_whole(const CorpusShard& files, const std::string& tokens) const;
+  [[nodiscard]] Parents calibration_parents();
+  void say_what_is_made_again(const DataError& error) const;
+  bool collective_calibrate_store(Communicator& ranks);
+  [[nodiscard]] bool collective_heldout_is_whole(Communicator& ranks) const;
   void add_window(std::uint32_t first_shard, std::uint32_t last_shard);
   void collective_write_heldout(Communicator& ranks);
 
@@ -107,13 +132,14 @@ class Session {
   std::unique_ptr<TokenCorpus> corpus_;
   std::unique_ptr<SampleOrder> order_;
   std::vector<ContextRef> first_window_;
-  DownloadPlan download_plan_;
+  RunInputs inputs_;
+  bool trains_;
   TokenizePlan tokenize_plan_;
   std::filesystem::path contexts_folder_;
   std::unordered_set<std::uint64_t> seen_documents_;  // world rank 0
   std::vector<std::uint64_t> shard_bytes_;  // of admitted shards: raw, tokens and contexts
   std::uint64_t first_window_rows_ = 0;
-  std::string contexts_digest_, store_digest_;
+  std::string store_digest_;
   Calibration calibration_;
 };
 

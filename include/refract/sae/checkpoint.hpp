@@ -1,7 +1,17 @@
 #pragma once
 // The trainer's state on disk, the truth of a checkpoint: trainer_state.safetensors (raw fp32
 // parameters and moments, ages) and state.json (step, scalars, digests). Bytes are a function of
-// state and metadata.
+// state and metadata, and every one of them is under a digest:
+//
+//   digest of tensors = SHA-256 over, for each tensor, the line "<name> <dtype> <axis> <axis>\n"
+//   and
+//     a line with the SHA-256 (hex) of each panel of 64 features' bytes, in order; b_dec, m.b_dec
+//     and v.b_dec have no feature axis and are one panel. So ranks can hash what they own.
+//   weights_digest = that of W_enc, b_enc, W_dec, b_dec, and threshold where there is one, in this
+//     order
+//   tensors_digest = that of all tensors of trainer_state.safetensors, in the order of their names
+//   state_digest   = SHA-256 of the bytes of state.json with 64 zeros in the place of this digest
+#include <cstddef>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -13,9 +23,9 @@ namespace refract {
 
 // What state.json says besides the step.
 struct TrainerMetadata {
-  std::string config_digest;  // of everything that changes this SAE's results; compared on reading
-  std::string
-      weights_digest;  // SHA-256 of the fp32 master weights: set by writing, checked by reading
+  std::string config_digest;   // of everything that changes this SAE's results; compared on reading
+  std::string weights_digest;  // of the fp32 master weights; set by writing, checked by reading
+  std::string state_digest;    // of everything in both files; set by writing, checked by reading
   std::map<std::string, std::string> parents;  // artifact -> digest
   std::map<std::string, std::string>
       values;  // further keys -> JSON text (metrics.jsonl length, chunk, ...)
@@ -23,7 +33,7 @@ struct TrainerMetadata {
 
 [[nodiscard]] std::string weights_digest(const SaeParameters& parameters);
 
-// Writes both files into an existing folder; fills metadata.weights_digest.
+// Writes both files into an existing folder; fills the two digests of `metadata`.
 void write_trainer_state(const std::filesystem::path& folder, const SaeState& state,
                          TrainerMetadata& metadata);
 
@@ -31,13 +41,17 @@ struct TrainerCheckpoint {
   SaeState state;
   TrainerMetadata metadata;
 };
-// Throws DataError naming the file and the field when a file is missing or cut, when shapes are not
-// those of `config` with `d_in`, when the configuration digest is another one, or when the weights
-// are not those digested.
+// Throws, naming the file and the field:
+//   Damaged    a file is missing or cut, a value is missing or of another type, a digest does not
+//              fit, shapes are not those of `config` with `d_in`: an older checkpoint may be whole
+//   DataError  another configuration digest, or another schema version: older ones will not help
 [[nodiscard]] TrainerCheckpoint read_trainer_state(const std::filesystem::path& folder,
                                                    const SaeConfig& config, std::size_t d_in,
                                                    const std::string& config_digest);
-// state.json alone, which stays when the trainer state is removed.
+// Damaged when a byte of state.json, or of trainer_state.safetensors where it is still there, is
+// not what was written. Needs no configuration.
+void verify_trainer_state(const std::filesystem::path& folder);
+// state.json alone, which stays when the trainer state is removed. Throws as above.
 [[nodiscard]] TrainerMetadata read_trainer_metadata(const std::filesystem::path& folder);
 
 }  // namespace refract

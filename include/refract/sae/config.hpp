@@ -32,14 +32,15 @@ struct OptimizerConfig {
 };
 
 // One entry of `saes:`. normalize and optimizer are `train`'s where the entry gives none. Settings
-// below them are of some variants; each checks its own.
+// marked with variants are theirs alone; any other variant refuses a value that is not the default,
+// since it would change nothing.
 struct SaeConfig {
-  std::string name;         // folder under saes/
-  std::string hook;         // blocks.4.hook_resid_post
-  std::string target_hook;  // what it reconstructs; empty: hook
+  std::string name;           // folder under saes/
+  std::string hook;           // blocks.4.hook_resid_post
+  std::string target_hook{};  // what it reconstructs; empty: hook
   std::string variant = "topk";
   std::size_t d_sae = 0;             // features
-  std::size_t k = 0;                 // active features per row (topk), on average (batchtopk)
+  std::size_t k = 0;                 // topk: active features per row; batchtopk: on average
   std::uint64_t seed = 1;            // initialisation and resampling
   std::uint64_t seeds = 1;           // so many SAEs, from `seed` on
   std::string normalize = "sqrt_d";  // of the input: none | sqrt_d | layer_norm | whiten

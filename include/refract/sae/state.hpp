@@ -34,6 +34,7 @@ struct SaeState {
   SaeParameters parameters;
   SaeParameters m, v;              // Adam moments, same shapes
   std::uint64_t step = 0;          // updates done
+  std::uint64_t trained_rows = 0;  // distinct included rows seen: those of first passes
   std::vector<std::uint64_t> age;  // [F] included rows (first passes) since the feature last fired
   std::map<std::string, double>
       scalars;  // a variant's own replicated values (threshold EMA ...), sorted by name

@@ -14,6 +14,7 @@
 //           flag, clip
 //   adam_update (optimizer.hpp) on feature rows, then on b_dec
 //   variant.finish()          ->  replicated bookkeeping: ages, thresholds; the step's log values
+//   [stage] SaeState::step, and trained_rows in a first pass
 //
 // tests/support/one_rank_step.hpp is this sequence for one rank.
 //
@@ -117,9 +118,12 @@ class Variant {
   virtual void encode(const SaeParameters& parameters, TensorView<const float> x,
                       std::size_t first_row, SparseActs& acts) const = 0;
   [[nodiscard]] virtual bool has_training_mode() const { return false; }
-  // Training-mode activations (BatchTopK: selected within these rows); the same as encode for TopK.
+  // Training-mode activations of x [n, D] (BatchTopK: selected within these rows); the same as
+  // encode where training has no mode of its own. A row with included[i] 0 takes no part in a
+  // selection; where there is one, it has no activations.
   virtual void encode_training(const SaeParameters& parameters, TensorView<const float> x,
-                               std::size_t first_row, SparseActs& acts) const {
+                               std::span<const std::uint8_t> /*included*/, std::size_t first_row,
+                               SparseActs& acts) const {
     encode(parameters, x, first_row, acts);
   }
   // The folder SAELens loads: architecture name, extra cfg.json keys, tensors for raw (unscaled)

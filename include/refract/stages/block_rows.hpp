@@ -44,11 +44,13 @@ struct BlockRows {
 class BlockComputer {
  public:
   // sink_thresholds: per hook, L2 norm above which a row is a sink; empty while calibrating.
+  // stored: what the rows are stored as.
   BlockComputer(const LanguageModel& model, std::vector<HookPoint> hooks, TokenCorpus& corpus,
-                std::vector<double> sink_thresholds = {});
+                std::vector<double> sink_thresholds = {}, DType stored = DType::f32);
   // The bytes depend on the plan alone: a token's values do not depend on what shares its call (the
   // GEMM's start-up self-test). So the last context is kept, because the next block of a chunk
-  // often begins with the rest of it.
+  // often begins with the rest of it. NumericalError naming hook, token, position and document when
+  // a row holds a value that is not finite, or that `stored` cannot hold.
   [[nodiscard]] BlockRows compute(const BlockPlan& plan, Stream& stream);
 
  private:
@@ -56,6 +58,7 @@ class BlockComputer {
   std::vector<HookPoint> hooks_;
   TokenCorpus& corpus_;
   std::vector<double> sink_thresholds_;
+  DType stored_;
   std::uint64_t last_context_ = 0;
   std::vector<Tensor<float>>
       last_values_;  // per hook [tokens of that context, D]; empty before the first

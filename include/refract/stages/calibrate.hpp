@@ -15,17 +15,21 @@ struct CalibrationConfig {
 };
 
 // Collective: the ranks share the forward passes; the result, on rank 0 alone (empty elsewhere),
-// does not depend on their number. input_scale: "sqrt_d" (mean norm of included rows becomes
-// sqrt(d)) or "none".
-[[nodiscard]] CalibrationData collective_calibrate(
-    const CalibrationConfig& config, const LanguageModel& model,
-    const std::vector<HookPoint>& hooks, TokenCorpus& corpus,
-    std::span<const ContextRef> first_window, const RowRule& rule, double sink_ratio,
-    const std::string& input_scale, std::uint64_t store_seed, Communicator& ranks);
+// does not depend on their number. NumericalError as measure_hook, with the hook's name.
+// StopRequested, on every rank, once a stop was asked for on any; nothing is written here.
+[[nodiscard]] CalibrationData collective_calibrate(const CalibrationConfig& config,
+                                                   const LanguageModel& model,
+                                                   const std::vector<HookPoint>& hooks,
+                                                   TokenCorpus& corpus,
+                                                   std::span<const ContextRef> first_window,
+                                                   const RowRule& rule, double sink_ratio,
+                                                   std::uint64_t store_seed, Communicator& ranks);
 
-// From rows alone, for tests: x [N, D], special[i] != 0 marks rows left out of everything.
-[[nodiscard]] HookCalibration measure_hook(TensorView<const float> x,
-                                           std::span<const std::uint8_t> special, double sink_ratio,
-                                           const std::string& input_scale);
+// From rows alone: x [N, D], special[i] != 0 marks rows left out of everything. NumericalError,
+// naming `hook`, when a value is not finite, when every included row is zero, or when they (more
+// than one) vary by less than a millionth of their size: nothing to scale, or nothing to learn.
+[[nodiscard]] HookCalibration measure_hook(const std::string& hook, TensorView<const float> x,
+                                           std::span<const std::uint8_t> special,
+                                           double sink_ratio);
 
 }  // namespace refract

@@ -6,7 +6,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -38,6 +37,9 @@ struct EvaluatedSae {
   double input_scale = 1;
 };
 
+// Every report below throws NumericalError, naming the metric and the SAE, when a number comes out
+// not finite or no held-out row takes part.
+
 // Reconstruction metrics with the exported inference function, in units of the raw activations. At
 // most max_rows rows (whole documents, the first ones; 0 = all): the same rows for every call with
 // the same number.
@@ -61,13 +63,22 @@ struct RandomControl {
                                            const HookCalibration& calibration, double l0);
 [[nodiscard]] std::size_t active_features(const SaeConfig& config, double l0);  // that k
 
-// Several SAEs on one hook, spliced in turn: clean, zero and mean ablation run once. Excluded rows
-// and sinks pass unchanged. Contexts are those of the held-out rows, in their order, until `tokens`
-// would be exceeded.
-[[nodiscard]] std::vector<MetricReport> evaluate_cross_entropy(
-    std::span<const EvaluatedSae> saes, const LanguageModel& model, TokenCorpus& corpus,
-    const ChunkReader& heldout, const HookCalibration& calibration, std::uint64_t tokens,
-    std::uint64_t seed);
+// What splicing SAEs of one hook into the model costs. Clean, zero and mean ablation are run once,
+// when it is made, and serve every SAE. Excluded rows and sinks pass unchanged. Contexts are those
+// of the held-out rows, in their order, until `tokens` would be exceeded. Memory: 16 bytes a token.
+// All but `corpus` and `heldout` is borrowed.
+class CrossEntropy {
+ public:
+  CrossEntropy(const LanguageModel& model, TokenCorpus& corpus, const ChunkReader& heldout,
+               const HookCalibration& calibration, std::uint64_t tokens, std::uint64_t seed);
+  ~CrossEntropy();
+  CrossEntropy(CrossEntropy&&) noexcept;
+  [[nodiscard]] MetricReport of(const EvaluatedSae& sae) const;
+
+ private:
+  struct Body;
+  std::unique_ptr<Body> body_;
+};
 
 struct SaeEvaluation {
   std::string name, hook;
@@ -77,17 +88,27 @@ struct SaeEvaluation {
   std::optional<MetricReport> cross_entropy;
 };
 
-// Everything the configuration asks for, in the order of `saes`.
-[[nodiscard]] std::vector<SaeEvaluation> evaluate(const EvaluateConfig& config,
-                                                  std::span<const EvaluatedSae> saes,
-                                                  const ChunkReader& heldout,
-                                                  const CalibrationData& calibration,
-                                                  const LanguageModel& model, TokenCorpus& corpus);
+// Evaluates SAE after SAE, everything the configuration asks for; what they share is made once.
+// Everything is borrowed. Stop points throughout (base/stop.hpp).
+class Evaluator {
+ public:
+  Evaluator(const EvaluateConfig& config, const ChunkReader& heldout,
+            const CalibrationData& calibration, const LanguageModel& model, TokenCorpus& corpus);
+  [[nodiscard]] SaeEvaluation evaluate(const EvaluatedSae& sae);
+
+ private:
+  const EvaluateConfig& config_;
+  const ChunkReader& heldout_;
+  const CalibrationData& calibration_;
+  const LanguageModel& model_;
+  TokenCorpus& corpus_;
+  std::map<std::string, CrossEntropy> cross_entropy_;  // by hook
+};
 
 // One JSON object; keys in a fixed order. A MetricReport is {"rows", "documents", "<metric>",
-// "<metric>_lo",
-// "<metric>_hi", ...}; NaN is written as null.
+// "<metric>_lo", "<metric>_hi", ...}, all of them numbers: what is none ended in a NumericalError.
 [[nodiscard]] std::string to_json(const MetricReport& report);
-[[nodiscard]] std::string to_json(const SaeEvaluation& evaluation);
+// evaluation.json (docs/formats/evaluation.md): schema, version and parents first.
+[[nodiscard]] std::string to_json(const SaeEvaluation& evaluation, const Parents& parents);
 
 }  // namespace refract

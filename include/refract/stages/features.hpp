@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "refract/analysis/top_examples.hpp"
+#include "refract/store/table_file.hpp"
 
 namespace refract {
 
@@ -66,11 +67,23 @@ struct FeatureAtlas {
   std::vector<FeatureFacts> features;  // [F]
 };
 
-// `parent` is the digest of the fp32 master weights the features were computed with (SPEC section
-// 5).
-void write_features(const std::filesystem::path& path, const FeatureAtlas& atlas,
-                    const std::string& parent);
-[[nodiscard]] FeatureAtlas read_features(const std::filesystem::path& path);  // throws DataError
-[[nodiscard]] std::string features_parent(const std::filesystem::path& path);
+// The file as it will be, in memory: stop points while it is built (base/stop.hpp). Parents:
+// "weights", the digest of the fp32 master weights the features were computed with, and "store"
+// (SPEC 5). It keeps nothing of `atlas`.
+[[nodiscard]] TableWriter features_table(const std::filesystem::path& path,
+                                         const FeatureAtlas& atlas, const Parents& parents);
+// Writes it whole; its content digest.
+std::string write_features(TableWriter table);
+
+// DataError when it is not there, of another schema or version; Damaged, with what to do, when its
+// content is not what was written: all of it is checked against the recorded digest first.
+[[nodiscard]] FeatureAtlas read_features(const std::filesystem::path& path);
+struct FeaturesOrigin {
+  std::string content_digest;
+  Parents parents;
+};
+[[nodiscard]] Parents features_parents(const std::filesystem::path& path);  // content unchecked
+// As read_features, for who needs only to know that it is whole.
+[[nodiscard]] FeaturesOrigin verify_features(const std::filesystem::path& path);
 
 }  // namespace refract

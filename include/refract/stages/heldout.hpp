@@ -2,6 +2,7 @@
 // Held-out rows: whole documents of the first window, chosen by a hash, frozen before the first
 // step, never trained on and never evicted (SPEC 3).
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "refract/stages/block_rows.hpp"
@@ -20,7 +21,8 @@ struct HeldoutConfig {
 struct HeldoutPlan {
   std::vector<BlockPlan> blocks;  // block_rows rows each, the last shorter
   std::uint64_t rows = 0, documents = 0;
-  std::uint64_t unused_documents = 0;  // held out in this window, but beyond rows or max_tokens
+  std::uint64_t unused_documents = 0;  // held out in this window, but beyond the limit reached
+  std::string limit;  // "heldout.rows" or "heldout.max_tokens"; empty: all were used
 };
 // Documents of shards [0, window_shards), each whole, chosen in the order of their hash; rows in
 // corpus order.

@@ -20,8 +20,8 @@ namespace refract {
 
 struct ProbeConfig {
   std::uint64_t examples = 20;  // strongest rows kept per feature, at most 3 of one document
-  std::uint64_t tokens =
-      500'000;  // training rows read, at most, in whole blocks spread over retained chunks
+  // Training rows read, rounded down to whole blocks (at least one), spread over the chunks.
+  std::uint64_t tokens = 500'000;
 };
 
 // Feature activations of scaled rows x [n, D]; first_row aligns panels. The trained SAE, the
@@ -40,6 +40,7 @@ struct ProbeSources {
   std::vector<std::filesystem::path> shards;  // token shards by shard ordinal
   std::vector<std::filesystem::path> chunks;  // retained chunks, in order
   std::filesystem::path heldout;              // heldout.h5
+  Parents parents = {};                       // that chunks and heldout.h5 must have
   std::uint64_t seed = 1;                     // of the random held-out windows (Purpose::negatives)
 };
 
@@ -54,19 +55,23 @@ struct ProbeDocument {
 };
 
 // The rows and texts that every probe of one run shares: loaded once. Memory: 32 bytes per row
-// read, and the documents they come from.
+// read, and the documents they come from. One chunk or token shard is open at a time, however many
+// there are.
 class ProbeCorpus {
  public:
   // Rows [first, first + rows) of one chunk file, whole blocks; row `first` is row `at` of the
   // corpus.
   struct Piece {
-    std::shared_ptr<const ChunkReader> chunk;
+    std::filesystem::path chunk;
     std::uint64_t first = 0, rows = 0, at = 0;
   };
 
   ProbeCorpus(const ProbeSources& sources, const ProbeConfig& config);
 
   [[nodiscard]] const ProbeConfig& config() const { return config_; }
+  [[nodiscard]] ChunkReader open(const Piece& piece) const {
+    return ChunkReader(piece.chunk, parents_);
+  }
   [[nodiscard]] const std::vector<Piece>& training_pieces() const { return training_pieces_; }
   [[nodiscard]] const std::vector<Piece>& heldout_pieces() const { return heldout_pieces_; }
   // Every row read, excluded ones too: those have no document position or are masked by the hook.
@@ -87,6 +92,7 @@ class ProbeCorpus {
   void add_documents(const ProbeSources& sources);
   void draw_negatives(std::uint64_t seed, std::size_t count);
   ProbeConfig config_;
+  Parents parents_;
   std::vector<Piece> training_pieces_, heldout_pieces_;
   std::vector<TextRow> training_, heldout_, negatives_;
   std::unordered_map<std::uint64_t, ProbeDocument> documents_;
@@ -97,6 +103,7 @@ class ProbeCorpus {
 
 struct ProbeTarget {
   std::string name;  // of the SAE or control
+  std::string task;  // what its progress lines begin with: "probe big"
   std::string hook;  // e.g. blocks.4.hook_resid_post
   std::size_t features = 0;
   float input_scale = 1;  // stored rows times this are what `encode` takes
@@ -105,7 +112,7 @@ struct ProbeTarget {
 };
 
 // Everything about every feature. Memory: 16 bytes per activation of the rows read
-// (rows x L0), so probe.tokens bounds it.
+// (rows x L0), so probe.tokens bounds it. A stop point at every step (base/stop.hpp).
 [[nodiscard]] FeatureAtlas probe(const ProbeCorpus& corpus, const ProbeTarget& target);
 // Only the count: the same measure by the same code, for controls.
 [[nodiscard]] ReadableCount count_readable(const ProbeCorpus& corpus, const ProbeTarget& target);

@@ -18,6 +18,7 @@ struct ReportSae {
   std::string name, hook;
   std::vector<std::pair<std::string, std::string>>
       facts;                       // shown in its card: ("variant", "topk"), ("k", "16") ...
+  std::vector<std::string> notes;  // what is not there yet: "not probed yet"
   std::filesystem::path features;  // features/<name>.h5; empty or absent = not probed
   std::filesystem::path
       metrics;  // saes/<name>/metrics.jsonl: one object per chunk with any of
@@ -42,7 +43,8 @@ struct ReportInput {
   std::uint64_t example_bytes = 6u << 20;  // budget for embedded examples, all SAEs together
 };
 
-[[nodiscard]] std::string make_report(const ReportInput& input);  // the page; throws DataError
-void write_report(const std::filesystem::path& path, const ReportInput& input);
+// The page. DataError, with what to do, when a file that is there cannot be read. Stop points
+// throughout (base/stop.hpp).
+[[nodiscard]] std::string make_report(const ReportInput& input);
 
 }  // namespace refract

@@ -19,6 +19,7 @@ struct TokenizePlan {
   std::filesystem::path folder;        // <data_root>/tokens/<digest>
   std::vector<ShardRef> shards;        // in shard order; the ordinal of a shard is its index here
   std::filesystem::path shard_folder;  // where they lie when fetched
+  std::filesystem::path data_root;     // where digests of files are kept
   std::string tokenizer_digest;
   CleaningRules cleaning;
   bool keep_text = true;  // tokens.keep_text
@@ -41,15 +42,18 @@ struct TokenizedShard {
   std::filesystem::path path;
   std::uint64_t documents = 0;
   std::uint64_t tokens = 0;
-  std::uint64_t special_in_text = 0;  // special tokens spelled out in running text
   CorpusCounts counts;
   bool existed = false;  // its token shard was there: nothing was done, the other counts are zero
 };
 
-// Tokenizes shard `i` of the plan, which must have been fetched, unless its token shard exists.
-// Documents are cleaned and encoded in parallel; the file does not depend on threads. A damaged raw
-// shard is a DataError that names file and line. tick() is called while it goes on, every few
-// hundred documents.
+// Tokenizes shard `i` of the plan, which must have been fetched, unless its token shard exists; a
+// token shard that exists is verified by content, and made again (with a warning) when it is
+// damaged or of another schema. Documents are cleaned and encoded in parallel; the file does not
+// depend on threads. What was dropped is said in one line. A raw shard that is not what was fetched
+// is Damaged and named; one that cannot be read is a DataError that names file and line. Any number
+// of processes may ask for the same shard: one tokenizes, the others wait. tick() is called while
+// it goes on, every few hundred documents; StopRequested when a stop was asked for while another
+// job tokenizes it.
 TokenizedShard tokenize_shard(const TokenizePlan& plan, std::size_t i, const Tokenizer& tokenizer,
                               const std::function<void()>& tick = {});
 

@@ -67,7 +67,8 @@ struct TrainedSae {
 class StepRunner {
  public:
   StepRunner(const TrainConfig& config, std::uint64_t total_steps, Communicator& ranks);
-  // Collective. NumericalError when the gradient is not finite.
+  // Collective. NumericalError when the gradient overflows, naming the input or, where weights have
+  // grown beyond it, the learning rate.
   StepLog collective_step(TrainedSae& sae, const Batch& batch);
   // Collective, before a checkpoint: moments of foreign rows are gathered (nothing to do under
   // all_reduce).

@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "refract/base/error.hpp"
+
 namespace refract {
 
 // Of every artifact: they were settled together, and change together. 1 was refract 0.1.0.
@@ -28,9 +30,20 @@ struct ArtifactExpectation {
   Parents parents;
 };
 
-// DataError naming the first field that differs, found and expected, and the file.
+// Whole, but of another schema or version than its reader's.
+class OtherSchema : public DataError {
+ public:
+  using DataError::DataError;
+};
+
+// DataError naming the first field that differs, found and expected, and the file; OtherSchema when
+// that is schema or version.
 void expect_artifact(const ArtifactHeader& found, const ArtifactExpectation& expected,
                      const std::filesystem::path& path);
+
+// Recomputes the content digest of an HDF5 artifact, and the block checksums of a chunk; reads
+// every byte. Damaged, or another DataError, naming the file and the first that differs.
+void verify_artifact(const std::filesystem::path& path);
 
 // Text for people: schema, version, stage, parents, every dataset with shape, dtype and axes. Any
 // HDF5 file of ours, or a safetensors file; DataError for anything else.

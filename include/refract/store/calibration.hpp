@@ -19,7 +19,6 @@ struct HookCalibration {
   double median_norm = 0;               // L2, non-special rows
   double sink_threshold = 0;            // L2 norm above which a row is a sink
   double mean_norm = 0;                 // L2, included rows
-  double input_scale = 1;               // x is multiplied by it before the SAE
   std::vector<float> mean;              // [D]
   std::vector<float> geometric_median;  // [D]
   std::vector<double> covariance;       // [D, D]
@@ -32,6 +31,11 @@ struct CalibrationData {
       std::string_view hook) const;  // DataError lists the hooks there are
 };
 
+// What stored activations of the hook are multiplied by before an SAE sees them: 1 for "none",
+// sqrt(d_in) / mean_norm for "sqrt_d". The one source of it: nothing of training is stored in a
+// calibration. NumericalError where fp32 cannot hold it; REFRACT_ASSERT for another word.
+[[nodiscard]] double input_scale(const HookCalibration& hook, std::string_view normalize);
+
 // Written whole under its final name; returns the content digest.
 std::string write_calibration(const std::filesystem::path& path, const CalibrationData& data,
                               const Parents& parents);
@@ -41,6 +45,7 @@ struct Calibration {
   ArtifactHeader header;
   std::string content_digest;
 };
+// Reads and verifies it whole; Damaged when any byte is not what was written.
 [[nodiscard]] Calibration read_calibration(const std::filesystem::path& path,
                                            const Parents& expected = {});
 

@@ -105,10 +105,13 @@ class ChunkWriter {
 };
 
 // A sealed chunk. Rows are read by pread at the dataset's offset, so the read_ methods may be
-// called from any thread; opening may not.
+// called from any thread; opening may not. A block's checksum is verified when any of its rows are
+// first read: Damaged names the file and the block.
 class ChunkReader {
  public:
-  explicit ChunkReader(const std::filesystem::path& path, const Parents& expected = {});
+  enum class Checks { on_first_read, none };  // none: for who compares the checksums himself
+  explicit ChunkReader(const std::filesystem::path& path, const Parents& expected = {},
+                       Checks checks = Checks::on_first_read);
   ~ChunkReader();
   ChunkReader(ChunkReader&&) noexcept;
   ChunkReader& operator=(ChunkReader&&) noexcept;
@@ -135,8 +138,10 @@ class ChunkReader {
 
   [[nodiscard]] const std::vector<std::uint64_t>& block_checksums() const;
   [[nodiscard]] std::uint64_t compute_checksum(std::uint64_t block) const;
-  [[nodiscard]] std::vector<std::uint64_t> bad_blocks() const;  // re-hashes everything
-  void verify_blocks() const;  // DataError names the first bad block
+  // Damaged names the first bad block of [first, first + count); blocks found good are not hashed
+  // again.
+  void verify_blocks(std::uint64_t first, std::uint64_t count) const;
+  void verify_blocks() const { verify_blocks(0, blocks()); }
 
  private:
   struct Open;

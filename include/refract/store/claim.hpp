@@ -1,14 +1,17 @@
 #pragma once
-// Who may write. One claim serves a run, a raw shard, a token shard, a context table, a window: a
-// small file beside what is claimed, made by the owner and removed when it is done. Its record
-// (host, boot, pid namespace, pid and its start, job, counter, token) names the owner; a thread of
-// the owner counts on in it as long as the process lives, in every phase.
+// Who may write. One claim serves a run, a raw shard or the index of them, a token shard, a context
+// table, the registry of runs: a small file beside what is claimed, made by the owner and removed
+// when it is done. Its record, one line (host, pid and its start, boot, pid namespace, job, token,
+// counter), names the owner; a thread of the owner counts on in it as long as the process lives, in
+// every phase.
 //
 // A claim is free when its file is absent, or stale:
-//   the owner ran under this boot and pid namespace, and that process is gone;
-//   else, where the file system has locks, nobody holds the file's lock and the counter stands
-//   still for three beats (a lock may hold on one host only); else the counter stood still for five
-//   minutes by the waiter's own clock. Never a file's time.
+//   where the owner ran under this boot and pid namespace, that process decides: stale when it is
+//   gone (or a zombie, or the pid is another process's now), else it lives, whatever the counter
+//   says;
+//   for any other owner: nobody holds the file's lock, where the file system has locks, and the
+//   counter stands still for three beats; else the counter stood still for five minutes by the
+//   waiter's own clock. Never a file's time.
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -24,7 +27,7 @@ struct ClaimMark {
   std::string token;  // empty: no claim; expect_own then passes
 };
 // SystemError naming the present owner when the claim is no longer the mark's. Before every line of
-// a ledger and every rename of what is claimed.
+// a ledger and every rename of what is claimed; any thread.
 void expect_own(const ClaimMark& mark);
 
 struct ClaimTimes {  // shorter in tests
@@ -34,14 +37,17 @@ struct ClaimTimes {  // shorter in tests
 
 class Claim {
  public:
-  // Takes it, or says who has it. Looks on for as long as the rules above need to call it stale, so
-  // that a requeued job takes over from a dead one: idle() is called meanwhile, a few times a
-  // second.
+  // Takes it, or says in `owner` who has it ("pid 12 on host n1, job slurm-7"). Looks on for as
+  // long as the rules above need to call it stale, so that a requeued job takes over from a dead
+  // one: idle() is called meanwhile, a few times a second, and may throw. The folder is made where
+  // it is missing; SystemError when no file can be made there. Whoever takes it removes what
+  // processes of this boot and pid namespace that are gone left beside it ("<file>.<token>").
   [[nodiscard]] static std::optional<Claim> try_take(const std::filesystem::path& file,
                                                      std::string_view job, std::string& owner,
                                                      const std::function<void()>& idle = {},
                                                      const ClaimTimes& times = {});
   // Takes it as soon as its owner has finished or died; a living owner is waited for without end.
+  // Never for a claim that this process holds itself.
   [[nodiscard]] static Claim wait_for(const std::filesystem::path& file, std::string_view job,
                                       const std::function<void()>& idle = {},
                                       const ClaimTimes& times = {});
@@ -56,6 +62,12 @@ class Claim {
   explicit Claim(std::unique_ptr<Body> body);
   std::unique_ptr<Body> body_;
 };
+
+// Who holds the claim, as try_take would say it, without taking it or changing anything; nothing
+// when it is free.
+[[nodiscard]] std::optional<std::string> claim_owner(const std::filesystem::path& file,
+                                                     const std::function<void()>& idle = {},
+                                                     const ClaimTimes& times = {});
 
 // "<name>.claim" beside it.
 [[nodiscard]] std::filesystem::path claim_name(const std::filesystem::path& claimed);

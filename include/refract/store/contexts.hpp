@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "refract/store/artifact.hpp"
+#include "refract/store/claim.hpp"
 
 namespace refract {
 
@@ -37,15 +38,17 @@ struct ContextTableData {
   }
 };
 
-// Written whole under its final name; returns the content digest.
+// Written whole under its final name, while the claim is the caller's; returns the content digest.
 std::string write_contexts(const std::filesystem::path& path, const ContextTableData& data,
-                           const Parents& parents);
+                           const Parents& parents, const ClaimMark& claim = {});
 
 struct ContextTable {
   ContextTableData data;
   ArtifactHeader header;
   std::string content_digest;
 };
+// Reads and verifies it whole. Damaged when any byte is not what was written: who has the token
+// shard makes it again; OtherSchema, or DataError for another parent.
 [[nodiscard]] ContextTable read_contexts(const std::filesystem::path& path,
                                          const Parents& expected = {});
 

@@ -1,6 +1,7 @@
 #pragma once
-// The store as a whole: its identity, the digest its children name as parent, and manifest.yaml,
-// which a foreign reader needs and nothing of ours reads.
+// The store as a whole: its identity, the digest its children name as parent, and what a foreign
+// reader needs and nothing of ours reads: manifest.yaml, of constant size, and chunks.jsonl beside
+// it, to which every sealed and every evicted chunk adds a line.
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -28,19 +29,15 @@ struct SealedChunk {
   bool evicted = false;
 };
 
-// Opens every chunk-*.h5 in the folder, in chunk order.
-[[nodiscard]] std::vector<SealedChunk> sealed_chunks(const std::filesystem::path& folder,
-                                                     const Parents& expected = {});
-
 struct StoreManifest {
   std::string model_name, model_version;
-  std::vector<std::string> files_processed;
+  std::uint64_t files_processed = 0;  // shards read so far; corpus.json of the run lists them all
   std::vector<HookColumn> hooks;
   DType dtype = DType::f32;
   std::string row_rule;  // "all", "last", ...
   std::uint64_t context_length = 0;
   std::string tokenizer_digest, store_digest, calibration_digest;
-  std::vector<SealedChunk> chunks;
+  std::uint64_t chunks = 0, rows = 0;  // in the store now
   std::vector<std::pair<std::string, std::string>>
       more;  // further keys, written as given and quoted
 };
@@ -49,5 +46,11 @@ struct StoreManifest {
                                         std::string_view last_updated);
 // Replaces <store>/manifest.yaml; last_updated is now, in UTC.
 void write_manifest(const std::filesystem::path& path, const StoreManifest& manifest);
+
+// One JSON object: chunk, file, rows, bytes, digest, evicted. A chunk's last line counts.
+[[nodiscard]] std::string chunk_line(const SealedChunk& chunk);
+// Makes chunks.jsonl hold exactly these, a line each; leaves a file that does alone.
+void write_chunk_list(const std::filesystem::path& path, const std::vector<SealedChunk>& chunks);
+void append_chunk(const std::filesystem::path& path, const SealedChunk& chunk);
 
 }  // namespace refract

@@ -47,6 +47,8 @@ class SafetensorsFile {
 };
 
 [[nodiscard]] std::size_t element_count(const StoredTensor& tensor);
+// DataError for a dtype that read_f32 does not read.
+void expect_f32_readable(const StoredTensor& tensor);
 // F32, BF16, F16 or F64 values as fp32, in storage order; DataError for any other dtype.
 void read_f32(const StoredTensor& tensor,
               std::span<float> to);  // to has element_count(tensor) elements

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -15,6 +16,7 @@
 
 #include "refract/base/dtype.hpp"
 #include "refract/store/artifact.hpp"
+#include "refract/store/claim.hpp"
 
 namespace refract {
 
@@ -83,10 +85,12 @@ class TableWriter {
   void attribute(const std::string& name, std::uint64_t value);
   void attribute(const std::string& name, double value);
 
-  // Writes under the temporary name, syncs, renames. Returns the content digest (16 hex
-  // characters), which covers schema, version, parents, attributes and every dataset, but not the
-  // software version.
-  std::string finish();
+  // Writes under the temporary name, syncs, renames while the claim is still the caller's. Returns
+  // the content digest (16 hex characters), which covers schema, version, parents, attributes and
+  // every dataset, but not the software version.
+  // The file ends with a mark behind the HDF5 data, where no HDF5 reader looks: "\nrefract-xxh3 <16
+  // hex digits>\n", the XXH3-64 of all bytes before it.
+  std::string finish(const ClaimMark& claim = {});
 
  private:
   void keep(std::shared_ptr<const void> values);
@@ -103,9 +107,13 @@ struct ColumnInfo {
 
 class TableFile {
  public:
-  // DataError when the file is missing, cut short, of another schema or version, or made for other
-  // parents.
-  TableFile(std::filesystem::path path, const ArtifactExpectation& expected);
+  // whole_file: every byte against the end mark before HDF5 reads any of them (its library does not
+  // survive every change of its own bytes). none: for who looked at the file before, in this start.
+  enum class Checks { whole_file, none };
+  // DataError when the file is missing or made for other parents, Damaged when it is cut short,
+  // OtherSchema when of another schema or version.
+  TableFile(std::filesystem::path path, const ArtifactExpectation& expected,
+            Checks checks = Checks::whole_file);
   ~TableFile();
   TableFile(TableFile&&) noexcept;
   TableFile& operator=(TableFile&&) noexcept;
@@ -113,7 +121,8 @@ class TableFile {
   [[nodiscard]] const std::filesystem::path& path() const;
   [[nodiscard]] const ArtifactHeader& header() const;
   [[nodiscard]] std::string content_digest() const;  // as recorded when written
-  void verify_content() const;  // re-reads everything; DataError when the digest differs
+  // Re-reads everything, a few MiB at a time with a tick() each; Damaged when the digest differs.
+  void verify_content(const std::function<void()>& tick = {}) const;
   [[nodiscard]] std::vector<ColumnInfo> columns() const;  // in name order
   [[nodiscard]] bool has(const std::string& name) const;
   [[nodiscard]] ColumnInfo column(const std::string& name) const;  // DataError lists what there is

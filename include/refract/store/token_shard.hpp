@@ -3,11 +3,14 @@
 // SPEC 1.
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "refract/store/artifact.hpp"
+#include "refract/store/claim.hpp"
+#include "refract/store/table_file.hpp"
 
 namespace refract {
 
@@ -30,15 +33,17 @@ struct DocumentTokens {
   std::vector<std::uint32_t> ids, begin, end;
 };
 
-// Written whole under its final name; returns the content digest.
+// Written whole under its final name, while the claim is the caller's; returns the content digest.
 std::string write_token_shard(const std::filesystem::path& path, const TokenShardData& data,
-                              const Parents& parents);
+                              const Parents& parents, const ClaimMark& claim = {});
 
 // Tables are read when first asked for and then kept; text is read frame by frame (64 documents),
 // the last frame kept. One thread at a time.
 class TokenShard {
  public:
-  explicit TokenShard(const std::filesystem::path& path, const Parents& expected = {});
+  // Not checked as a whole unless asked: the stage that tokenizes does that at each start.
+  explicit TokenShard(const std::filesystem::path& path, const Parents& expected = {},
+                      TableFile::Checks checks = TableFile::Checks::none);
   ~TokenShard();
   TokenShard(TokenShard&&) noexcept;
   TokenShard& operator=(TokenShard&&) noexcept;
@@ -64,7 +69,8 @@ class TokenShard {
   [[nodiscard]] const std::string& links(std::uint64_t document) const;
   [[nodiscard]] DocumentTokens document_tokens(std::uint64_t document) const;
   [[nodiscard]] std::string document_text(std::uint64_t document) const;  // DataError without text
-  void verify_content() const;  // DataError when any byte is not what was written
+  // Damaged when any byte is not what was written; ticks as TableFile does.
+  void verify_content(const std::function<void()>& tick = {}) const;
 
  private:
   struct Tables;

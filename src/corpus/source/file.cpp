@@ -6,10 +6,8 @@
 #include <memory>
 
 #include "corpus/source_table.hpp"
-#include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
-#include "refract/base/parallel.hpp"
 
 namespace refract {
 namespace {
@@ -42,7 +40,6 @@ class FileSource : public DocumentSource {
     if (fs::is_directory(pattern_)) pattern_ = (fs::path(pattern_) / "*.jsonl*").string();
   }
 
-  // Files have no revision: their bytes are what identifies them, so each is digested.
   std::vector<ShardRef> list_shards() const override {
     auto files = files_matching(pattern_);
     if (files.empty())
@@ -52,15 +49,14 @@ class FileSource : public DocumentSource {
     std::sort(files.begin(), files.end(), [](const fs::path& a, const fs::path& b) {
       return shard_name_less(a.filename().string(), b.filename().string());
     });
-    std::vector<ShardRef> shards(files.size());
-    parallel_for(files.size(), [&](std::size_t i) {
-      shards[i] = {files[i].filename().string(), file_url(files[i]), fs::file_size(files[i]),
-                   sha256_of_file(files[i])};
-    });
-    for (std::size_t i = 1; i < shards.size(); ++i)
-      if (shards[i].name == shards[i - 1].name)
-        throw ConfigError("source.from 'file:{}' matches two shards named '{}'; names must differ",
-                          pattern_, shards[i].name);
+    std::vector<ShardRef> shards;
+    for (const fs::path& file : files)
+      shards.push_back({.name = file.filename().string(),
+                        .url = file_url(file),
+                        .bytes = fs::file_size(file),
+                        .hash = "",
+                        .hash_kind = "",
+                        .local = file});
     return shards;
   }
 

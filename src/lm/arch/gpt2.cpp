@@ -8,7 +8,6 @@
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <limits>
 #include <mutex>
 #include <utility>
 
@@ -27,6 +26,10 @@ namespace refract::gpt2 {
 namespace {
 
 constexpr std::size_t kLogitRows = 256;  // rows whose logits are held at once
+
+// GPT2Config.attribute_map of transformers: what a setting may also be called.
+constexpr SettingName kLayers{"n_layer", "num_hidden_layers"}, kWidth{"n_embd", "hidden_size"},
+    kHeads{"n_head", "num_attention_heads"}, kPositions{"n_positions", "max_position_embeddings"};
 
 struct Hyper {
   std::size_t d_inner = 0;
@@ -74,11 +77,34 @@ class Reader {
         hyper_(hyper),
         prefix_(weights.contains("transformer.wpe.weight") ? "transformer." : "") {}
 
+  // The tensors of read(), in its order.
+  void check() const {
+    refuse_unknown_block_tensors();
+    const std::size_t d = info_.d_model, inner = hyper_.d_inner;
+    const auto expect = [&](const std::string& name, Shape weight, Shape bias) {
+      weights_.expect(name + ".weight", weight);
+      weights_.expect(name + ".bias", bias);
+    };
+    weights_.expect(token_table_name(), {info_.vocab, d});
+    weights_.expect(prefix_ + "wpe.weight", {info_.max_positions, d});
+    for (std::size_t layer = 0; layer < info_.layers; ++layer) {
+      const std::string block = fmt::format("{}h.{}.", prefix_, layer);
+      expect(block + "ln_1", {d}, {d});
+      expect(block + "ln_2", {d}, {d});
+      expect(block + "attn.c_attn", {d, 3 * d}, {3 * d});
+      expect(block + "attn.c_proj", {d, d}, {d});
+      expect(block + "mlp.c_fc", {d, inner}, {inner});
+      expect(block + "mlp.c_proj", {inner, d}, {d});
+    }
+    expect(prefix_ + "ln_f", {d}, {d});
+    if (!hyper_.tied) weights_.expect("lm_head.weight", {info_.vocab, d});
+  }
+
   Weights read() const {
     refuse_unknown_block_tensors();
     const std::size_t d = info_.d_model;
     Weights w;
-    w.wte = read_token_table();
+    w.wte = weights_.read(token_table_name(), {info_.vocab, d});
     w.wpe = weights_.read(prefix_ + "wpe.weight", {info_.max_positions, d});
     for (std::size_t layer = 0; layer < info_.layers; ++layer)
       w.blocks.push_back(read_block(layer));
@@ -93,12 +119,11 @@ class Reader {
 
  private:
   // Some exports of tied models hold the table only under the head's name.
-  Tensor<float> read_token_table() const {
-    const Shape shape{info_.vocab, info_.d_model};
+  std::string token_table_name() const {
     const std::string name = prefix_ + "wte.weight";
     const bool only_head =
         hyper_.tied && !weights_.contains(name) && weights_.contains("lm_head.weight");
-    return weights_.read(only_head ? "lm_head.weight" : name, shape);
+    return only_head ? "lm_head.weight" : name;
   }
 
   Norm read_norm(const std::string& name) const {
@@ -172,7 +197,7 @@ class Gpt2 final : public LanguageModel {
       : info_(std::move(info)), hyper_(hyper), weights_(std::move(weights)) {}
 
   const ModelInfo& info() const override { return info_; }
-  void require(HookPoint hook) const override { expect_layer(hook, info_); }
+  void require(HookPoint hook) const override { gpt2::require(hook, info_); }
 
   void forward(const PackedTokens& tokens, int last_layer, Tap& tap,
                Stream& stream) const override {
@@ -252,11 +277,9 @@ class Gpt2 final : public LanguageModel {
       gemm_nt(normed.rows(first, count), weights_.head, part, first, stream);
       token_nll(part, std::span(targets).subspan(first, count), nll.subspan(first, count), stream);
     }
-    for (std::size_t segment = 1; segment < tokens.segment_starts.size(); ++segment) {
-      const std::uint32_t end = tokens.segment_starts[segment];
-      if (end > tokens.segment_starts[segment - 1])
-        nll[end - 1] = std::numeric_limits<float>::quiet_NaN();
-    }
+    const std::vector<std::uint8_t> predicts = has_successor(tokens);
+    for (std::size_t i = 0; i < rows; ++i)
+      if (predicts[i] == 0) nll[i] = 0;
   }
 
   // Calls are const and may run side by side; each takes the spare activations or makes its own.
@@ -281,17 +304,17 @@ class Gpt2 final : public LanguageModel {
 
 ModelInfo read_info(const ModelConfig& config) {
   ModelInfo info{.family = "gpt2",
-                 .layers = config.size("n_layer", 12),
-                 .d_model = config.size("n_embd", 768),
-                 .heads = config.size("n_head", 12),
+                 .layers = config.size(kLayers, 12),
+                 .d_model = config.size(kWidth, 768),
+                 .heads = config.size(kHeads, 12),
                  .vocab = config.size("vocab_size", 50257),
-                 .max_positions = config.size("n_positions", config.size("n_ctx", 1024)),
+                 .max_positions = config.size(kPositions, config.size("n_ctx", 1024)),
                  .bos_id = config.token_id("bos_token_id"),
                  .eos_id = config.token_id("eos_token_id"),
-                 .digest = {},
                  .parameter_bytes = 0};
   if (info.d_model % info.heads != 0) {
-    config.refuse("n_head", fmt::format("which does not divide n_embd {}.", info.d_model));
+    config.refuse(kHeads, fmt::format("which does not divide {} {}.", config.name_used(kWidth),
+                                      info.d_model));
   }
   const auto hyper = read_hyper(config, info);
   const std::uint64_t d = info.d_model, inner = hyper.d_inner;
@@ -300,6 +323,14 @@ ModelInfo read_info(const ModelConfig& config) {
   const std::uint64_t tables = (hyper.tied ? 1 : 2) * info.vocab * d + info.max_positions * d;
   info.parameter_bytes = sizeof(float) * (tables + info.layers * block + 2 * d);
   return info;
+}
+
+// It has every site.
+void require(HookPoint hook, const ModelInfo& info) { expect_layer(hook, info); }
+
+void check_weights(const ModelConfig& config, const ModelWeights& weights, const ModelInfo& info) {
+  const Hyper hyper = read_hyper(config, info);
+  Reader(weights, info, hyper).check();
 }
 
 std::unique_ptr<LanguageModel> load(const ModelConfig& config, const ModelWeights& weights,

@@ -126,12 +126,12 @@ class BatchTopK final : public Variant {
     entries.compress(acts);
   }
 
-  void encode_training(const SaeParameters& p, TensorView<const float> x, std::size_t,
+  void encode_training(const SaeParameters& p, TensorView<const float> x,
+                       std::span<const std::uint8_t> included, std::size_t,
                        SparseActs& acts) const override {
     SaeState state;
     state.parameters = copy(p);
     state.age.assign(d_sae_, 0);
-    const std::vector<std::uint8_t> included(x.axis(0), 1);
     const Batch batch{
         .x = x, .included = included, .first_row = 0, .rows = x.axis(0), .slice_rows = x.axis(0)};
     BatchTopKScratch own;

@@ -3,9 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <cstdlib>
 #include <string>
 
 #include "app/launch_output.hpp"
+#include "refract/comm/environment.hpp"
 
 namespace refract {
 namespace {
@@ -75,11 +78,57 @@ TEST(LaunchCommand, is_one_line_that_a_shell_reads_back) {
 TEST(ExpectRanks, refuses_another_number_than_there_is) {
   CommandLine line;
   line.ranks = 4;
-  EXPECT_THROW(expect_ranks(line, *find_command("run"), 2), ConfigError);
-  EXPECT_THROW(expect_ranks(line, *find_command("download"), 1), ConfigError);
-  EXPECT_NO_THROW(expect_ranks(line, *find_command("run"), 4));
+  EXPECT_THROW(expect_ranks(line, 2), ConfigError);
+  EXPECT_NO_THROW(expect_ranks(line, 4));
   line.dry_run = true;
-  EXPECT_NO_THROW(expect_ranks(line, *find_command("run"), 1));
+  EXPECT_NO_THROW(expect_ranks(line, 1));
+}
+
+// An environment without a launcher's variables but those that a test sets.
+class LaunchedWorld : public ::testing::Test {
+ protected:
+  static constexpr std::array kNames{"OMPI_COMM_WORLD_RANK",
+                                     "OMPI_COMM_WORLD_SIZE",
+                                     "PMIX_RANK",
+                                     "PMIX_NAMESPACE",
+                                     "PMI_RANK",
+                                     "PMI_SIZE",
+                                     "SLURM_PROCID",
+                                     "SLURM_STEP_NUM_TASKS"};
+  LaunchedWorld() { clear(); }
+  ~LaunchedWorld() override { clear(); }
+  static void clear() {
+    for (const char* name : kNames) ::unsetenv(name);
+  }
+};
+
+TEST_F(LaunchedWorld, is_not_made_by_a_variable_left_in_a_shell) {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
+    ::setenv(name, "0", 1);
+    EXPECT_FALSE(launched_by()) << name;
+    clear();
+  }
+  ::setenv("SLURM_PROCID", "0", 1);
+  ::setenv("SLURM_STEP_NUM_TASKS", "1", 1);
+  EXPECT_FALSE(launched_by()) << "a step of one task";
+  ::setenv("PMI_RANK", "99999999999999999999", 1);
+  ::setenv("PMI_SIZE", "2", 1);
+  EXPECT_FALSE(launched_by()) << "a rank that is no number";
+}
+
+TEST_F(LaunchedWorld, is_named_by_the_variable_that_says_the_rank) {
+  ::setenv("PMI_RANK", "3", 1);
+  ::setenv("PMI_SIZE", "4", 1);
+  ASSERT_TRUE(launched_by());
+  EXPECT_EQ(launched_by()->rank, 3);
+  CommandLine line;
+  line.ranks = 2;
+  try {
+    expect_ranks(line, 1);
+    FAIL() << "another number of ranks was taken";
+  } catch (const ConfigError& error) {
+    EXPECT_NE(std::string(error.what()).find("unset PMI_RANK"), std::string::npos) << error.what();
+  }
 }
 
 const std::string kRule(74, '-');

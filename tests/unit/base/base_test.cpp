@@ -8,6 +8,7 @@
 #include "refract/base/digest.hpp"
 #include "refract/base/dtype.hpp"
 #include "refract/base/error.hpp"
+#include "refract/base/finite.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/base/random.hpp"
@@ -89,6 +90,26 @@ TEST(ParallelFor, runs_each_item_once_and_carries_an_exception_out) {
                               if (i == 7) throw DataError("seven");
                             }),
                DataError);
+}
+
+TEST(FirstNotFinite, finds_the_first_of_many_wherever_it_stands) {
+  std::vector<float> values(1'000'003, 0x1.fffffep127F);
+  EXPECT_EQ(first_not_finite(values), values.size());
+  EXPECT_EQ(first_not_finite(std::span<const float>()), 0u);
+  for (const std::size_t at : {1'000'002u, 524'288u, 524'287u, 3u}) {
+    values[at] = at % 2 == 0 ? -std::numeric_limits<float>::infinity() : -std::nanf("");
+    EXPECT_EQ(first_not_finite(values), at);
+  }
+}
+
+TEST(FirstNotFinite, of_bf16_agrees_with_its_rounding) {
+  std::size_t compared = 0;
+  for (std::uint32_t bits = 0x7F7F0000u; bits < 0x7F810000u; bits += 0x10u, ++compared) {
+    const float value = -std::bit_cast<float>(bits);
+    const bool finite = std::isfinite(to_float(to_bf16(value)));
+    EXPECT_EQ(first_not_finite(std::span(&value, 1), DType::bf16), finite ? 1u : 0u) << bits;
+  }
+  EXPECT_EQ(compared, 0x2000u);
 }
 
 TEST(Human, prints_sizes_and_times) {

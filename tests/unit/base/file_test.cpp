@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <fstream>
 
+#include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 
 namespace refract {
@@ -36,11 +37,52 @@ TEST(WriteFile, says_what_and_where_when_the_folder_is_missing) {
   }
 }
 
+TEST(ReadFile, reads_a_file_that_says_it_is_empty_to_its_end) {
+  EXPECT_NE(read_file("/proc/self/stat").find(')'), std::string::npos);
+}
+
+TEST(ReadFile, reads_a_file_longer_than_one_read) {
+  const fs::path file = scratch("read_file") / "long";
+  const std::string text(300'000, 'x');
+  write_file(file, text + "end");
+
+  EXPECT_EQ(read_file(file), text + "end");
+}
+
+TEST(ReadFile, refuses_a_directory_as_one) {
+  const fs::path folder = scratch("read_folder");
+  try {
+    (void)read_file(folder);
+    FAIL();
+  } catch (const DataError& error) {
+    EXPECT_NE(std::string(error.what()).find(folder.string() + ": it is a directory"),
+              std::string::npos)
+        << error.what();
+  }
+}
+
+// Nothing is mapped at address 0: reading there is an I/O error.
+TEST(ReadFile, takes_a_read_error_for_no_shorter_file) {
+  const auto refusal = [](auto&& read) {
+    try {
+      read();
+    } catch (const SystemError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_TRUE(
+      refusal([] { (void)read_file("/proc/self/mem"); }).starts_with("reading /proc/self/mem: "));
+  EXPECT_TRUE(refusal([] {
+                (void)sha256_of_file("/proc/self/mem");
+              }).starts_with("reading /proc/self/mem: "));
+}
+
 TEST(FileError, of_a_full_disk_says_what_to_do) {
   try {
     throw_file_error("writing", "x", ENOSPC);
   } catch (const SystemError& error) {
-    EXPECT_NE(std::string(error.what()).find("disk.max_bytes"), std::string::npos);
+    EXPECT_NE(std::string(error.what()).find("free space there"), std::string::npos);
   }
 }
 
@@ -52,6 +94,29 @@ TEST(AppendLog, cuts_a_torn_last_line_when_opened) {
   log.append("next");
 
   EXPECT_EQ(read_file(file), "whole\nnext\n");
+}
+
+TEST(AppendLog, cuts_a_torn_line_of_any_length_and_no_whole_one) {
+  constexpr std::size_t kPiece = std::size_t{64} << 10;
+  const fs::path file = scratch("append_long") / "log";
+  for (const std::string& whole :
+       {std::string(), std::string("whole\n"),
+        std::string(kPiece, 'a') + "\n" + std::string(kPiece, 'b') + "\n"})
+    for (const std::size_t torn : {std::size_t{0}, kPiece - 1, kPiece, kPiece + 1, 3 * kPiece}) {
+      write_file(file, whole + std::string(torn, 'x'));
+
+      AppendLog log(file);
+
+      EXPECT_EQ(log.size(), whole.size()) << torn;
+      log.append("next");
+      EXPECT_EQ(read_file(file), whole + "next\n") << torn;
+    }
+}
+
+TEST(AppendLog, refuses_a_directory) {
+  const fs::path folder = scratch("append_folder");
+
+  EXPECT_THROW(AppendLog{folder}, SystemError);
 }
 
 TEST(AppendLog, goes_back_to_a_recorded_length) {

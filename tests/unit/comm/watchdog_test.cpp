@@ -53,6 +53,13 @@ TEST_F(WatchdogOfOneRank, leaves_one_that_waits_alone) {
   std::this_thread::sleep_for(1s);
 }
 
+TEST_F(WatchdogOfOneRank, leaves_one_inside_a_library_that_cannot_tick_alone) {
+  const Watchdog watchdog = Watchdog::collective_start(world_, folder_, 0.3);
+  working("principal components");
+  const LibraryCall call;
+  std::this_thread::sleep_for(1s);
+}
+
 TEST_F(WatchdogOfOneRank, is_off_at_0) {
   const Watchdog watchdog = Watchdog::collective_start(world_, folder_, 0);
   EXPECT_FALSE(std::filesystem::exists(folder_));

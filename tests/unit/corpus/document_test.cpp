@@ -99,10 +99,28 @@ TEST_F(Documents, drop_redirects_but_not_pages_that_mention_the_word) {
   const auto documents =
       read(article(paragraph("#REDIRECT [[Lake]]")) + article(paragraph("Redirecting is an art.")) +
            article(paragraph("A redirect leads elsewhere.")) +
-           R"({"name":"R","identifier":5,"abstract":" redirect: Lake","sections":[]})");
-  EXPECT_EQ(counts_.redirects, 2u);
+           R"({"name":"R","identifier":5,"abstract":" redirect: Lake","sections":[]})"
+           "\n"
+           R"({"title":"R","id":6,"text":"R\n#WEITERLEITUNG [[Berlin]]"})");
+  EXPECT_EQ(counts_.redirects, 3u);
   EXPECT_EQ(counts_.kept, 2u);
   EXPECT_EQ(documents.size(), 1u) << "the two that stay have one page id";
+}
+
+TEST(CleanText, tells_redirects_of_any_language_from_prose_about_them) {
+  for (const char* redirect :
+       {"#REDIRECT [[Berlin]]", " #redirect: [[Berlin|the city]] ", "#REDIRECTION [[Paris]]",
+        "#WEITERLEITUNG [[Berlin]]\n\n[[Category:Cities]]", "#перенаправление [[Москва]]",
+        "#転送 [[東京]]", "#ĐỔI [[Hà Nội]] {{R from move}}", "#REDIRECT Berlin", "REDIRECT Berlin",
+        "Redirect: Berlin", "redirect [[Berlin]]"})
+    EXPECT_TRUE(is_redirect(redirect)) << redirect;
+  for (const char* prose :
+       {"Redirect examination, in the law of evidence, is the questioning of a witness again.",
+        "Redirect-on-write is a technique of storage systems.", "Redirects", "REDIRECT",
+        "#redirect", "REDIRECT is a word of command.", "Redirect: a word.\nIt has a page.",
+        "#1 [[Hit]]", "#MeToo [[movement]] began in 2017.", "# one\n# two", "", "#",
+        "A redirect leads elsewhere."})
+    EXPECT_FALSE(is_redirect(prose)) << prose;
 }
 
 TEST_F(Documents, shorter_than_the_minimum_are_dropped_counting_characters_not_bytes) {
@@ -111,6 +129,48 @@ TEST_F(Documents, shorter_than_the_minimum_are_dropped_counting_characters_not_b
   EXPECT_EQ(read(article(paragraph("éééé")), rules).size(), 1u);
   EXPECT_EQ(read(article(paragraph("ééé")), rules).size(), 0u);
   EXPECT_EQ(counts_.too_short, 1u);
+}
+
+TEST_F(Documents, need_text_and_nothing_else) {
+  const auto documents = read(R"({"text":"A plain document."})"
+                              "\n"
+                              R"({"sections":[{"type":"paragraph","value":"Without a name."}]})"
+                              "\n"
+                              R"({"text":""})");
+  ASSERT_EQ(documents.size(), 2u);
+  EXPECT_EQ(documents[0].text, "A plain document.");
+  EXPECT_EQ(documents[0].title, "");
+  EXPECT_EQ(documents[1].text, "Without a name.");
+  EXPECT_EQ(counts_.too_short, 1u) << "a document without a character, whatever the minimum";
+}
+
+TEST_F(Documents, have_one_page_id_in_whatever_form_it_is_written) {
+  for (const char* form : {"12", "12.0", "1.2e1", R"("12")", R"(" 12 ")", R"("12.0")"}) {
+    const auto documents = read(fmt::format(R"({{"id":{},"revid":{},"text":"x"}})", form, form));
+    ASSERT_EQ(documents.size(), 1u) << form;
+    EXPECT_EQ(documents[0].page_id, 12u) << form;
+    EXPECT_EQ(documents[0].revision, 12u) << form;
+  }
+  for (const char* none : {"-12", "12.5", R"("Q12")", R"("1_2")", R"("")", "null", "1e300", "[12]"})
+    EXPECT_EQ(read(fmt::format(R"({{"id":{},"text":"x"}})", none)).at(0).page_id, 0u) << none;
+}
+
+TEST_F(Documents, that_are_lost_are_counted_by_cause) {
+  CleaningRules rules;
+  rules.min_chars = 20;
+  const auto line = [](int id, const std::string& text) {
+    return fmt::format(R"({{"id":{},"title":"T","text":"{}"}})", id, text) + "\n";
+  };
+  const std::string good = "Long enough to be kept in any case.";
+  (void)read(line(1, good) + line(2, good), rules);
+  EXPECT_EQ(counts_.losses(), "");
+
+  (void)read(line(1, good) + line(2, "short") + line(3, "short") + line(4, "#REDIRECT [[A]]") +
+                 line(1, good) + "{\"id\":5}\n",
+             rules);
+  EXPECT_EQ(counts_.losses(),
+            "1 of 6 records kept; dropped: 2 too short (source.min_chars), 1 redirect, 1 repeated "
+            "page (the highest revision is kept), 1 without text or sections");
 }
 
 TEST_F(Documents, a_bad_record_is_counted_and_the_rest_is_read) {

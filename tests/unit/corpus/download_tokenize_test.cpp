@@ -1,4 +1,9 @@
 // The stages download and tokenize on the shards that ship with the demo.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <functional>
 #include <map>
 
 #include "refract/base/digest.hpp"
@@ -8,6 +13,8 @@
 #include "refract/base/progress.hpp"
 #include "refract/stages/download.hpp"
 #include "refract/stages/tokenize.hpp"
+#include "refract/store/claim.hpp"
+#include "refract/store/table_file.hpp"
 #include "refract/store/token_shard.hpp"
 #include "unit/corpus/corpus_fixture.hpp"
 
@@ -29,17 +36,34 @@ class Stages : public CorpusTest {
     set_quiet(false);
     CorpusTest::TearDown();
   }
-  // Name and bytes of every file below the data root.
+  // Name and bytes of every file below the data root but the log of digests.
   std::map<std::string, std::string> files() const {
     std::map<std::string, std::string> all;
     for (const auto& entry : fs::recursive_directory_iterator(data_root_))
-      if (entry.is_regular_file())
+      if (entry.is_regular_file() && entry.path().filename() != "digests.jsonl")
         all[fs::relative(entry.path(), data_root_)] = read_file(entry.path());
     return all;
   }
+  // As an editor would: the times tell it, and nothing else does.
+  void change_in_place(const fs::path& file, std::size_t byte) {
+    std::fstream(file, std::ios::in | std::ios::out | std::ios::binary)
+        .seekp(static_cast<std::streamoff>(byte))
+        .put('\x5A');
+    fs::last_write_time(file, fs::last_write_time(file) - std::chrono::hours(++changes_));
+  }
   SourceConfig source_;
   fs::path data_root_;
+  int changes_ = 0;
 };
+
+std::string damage_of(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Damaged& error) {
+    return error.what();
+  }
+  return "";
+}
 
 TEST_F(Stages, download_fetches_every_shard_once) {
   const DownloadResult first = download(source_, data_root_);
@@ -50,8 +74,43 @@ TEST_F(Stages, download_fetches_every_shard_once) {
             read_file(kDemo / "shards" / first.shards[0].name));
   EXPECT_EQ(first.shards[0].sha256, sha256_of_file(kDemo / "shards" / first.shards[0].name));
   const auto before = files();
-  EXPECT_EQ(download(source_, data_root_, Verify::sha256).fetched, 0u);
+  EXPECT_EQ(download(source_, data_root_, Verify::again).fetched, 0u);
   EXPECT_EQ(files(), before);
+}
+
+TEST_F(Stages, the_corpus_is_its_content_and_not_its_place) {
+  const auto copy_to = [&](const std::string& place) {
+    fs::create_directories(folder_ / place);
+    for (const char* name : {"enwiki_namespace_0_0.jsonl.zst", "enwiki_namespace_0_1.jsonl.zst"})
+      fs::copy_file(kDemo / "shards" / name, folder_ / place / name);
+    SourceConfig source;
+    source.from = "file:" + (folder_ / place / "*.zst").string();
+    return source;
+  };
+  const SourceConfig here = copy_to("here"), there = copy_to("there");
+  const std::string digest = plan_download(here, data_root_).digest;
+  EXPECT_EQ(plan_download(there, data_root_).digest, digest);
+
+  change_in_place(folder_ / "there/enwiki_namespace_0_1.jsonl.zst", 1000);
+
+  EXPECT_NE(plan_download(there, data_root_).digest, digest);
+  EXPECT_EQ(plan_download(here, data_root_).digest, digest);
+}
+
+TEST_F(Stages, a_plan_is_the_same_after_its_way_to_other_ranks) {
+  const DownloadPlan plan = plan_download(source_, data_root_);
+
+  const DownloadPlan there = download_plan_from_text(to_text(plan));
+
+  EXPECT_EQ(there.digest, plan.digest);
+  EXPECT_EQ(there.folder, plan.folder);
+  EXPECT_EQ(there.data_root, plan.data_root);
+  ASSERT_EQ(there.shards.size(), plan.shards.size());
+  EXPECT_EQ(there.shards[1].name, plan.shards[1].name);
+  EXPECT_EQ(there.shards[1].url, plan.shards[1].url);
+  EXPECT_EQ(there.shards[1].bytes, plan.shards[1].bytes);
+  EXPECT_EQ(there.shards[1].hash, plan.shards[1].hash);
+  EXPECT_EQ(there.shards[1].local, plan.shards[1].local);
 }
 
 TEST_F(Stages, download_repairs_a_shard_that_was_cut_or_changed) {
@@ -62,11 +121,110 @@ TEST_F(Stages, download_repairs_a_shard_that_was_cut_or_changed) {
   EXPECT_EQ(download(source_, data_root_).fetched, 1u);
   EXPECT_EQ(files(), before);
 
-  std::string bytes = read_file(first.folder / first.shards[1].name);
-  bytes[1000] ^= 1;
-  write_file(first.folder / first.shards[1].name, bytes);
-  EXPECT_EQ(download(source_, data_root_, Verify::sha256).fetched, 1u);
-  EXPECT_EQ(files(), before);
+  for (const Verify verify : {Verify::once, Verify::again}) {
+    change_in_place(first.folder / first.shards[1].name, 1000);
+    EXPECT_EQ(download(source_, data_root_, verify).fetched, 1u);
+    EXPECT_EQ(files(), before);
+  }
+}
+
+TEST_F(Stages, download_makes_a_damaged_record_again) {
+  const DownloadResult first = download(source_, data_root_);
+  const auto before = files();
+  const fs::path record = first.folder / (first.shards[0].name + ".json");
+  for (const char* text : {"", "{", "[]", "{\"name\":5,\"bytes\":\"x\",\"sha256\":[1]}",
+                           "{\"bytes\":-1,\"sha256\":null}", "\xFF\xFF"}) {
+    write_file(record, text);
+    EXPECT_THROW((void)fetched_shard(first.folder, first.shards[0].name), DataError) << text;
+    EXPECT_EQ(download(source_, data_root_).fetched, 0u) << text;
+    EXPECT_EQ(files(), before) << text;
+  }
+}
+
+TEST_F(Stages, two_jobs_on_one_fresh_data_root_both_end_well) {
+  const auto tokenizer = load_tokenizer(kDemo / "model");
+  std::vector<pid_t> jobs;
+  for (int job = 0; job < 3; ++job) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      int code = 0;
+      try {
+        set_thread_count(1);
+        tokenize(plan_tokenize(source_, download(source_, data_root_), *tokenizer, data_root_),
+                 *tokenizer, true);
+      } catch (const std::exception& error) {
+        fmt::print(stderr, "{}\n", error.what());
+        code = 1;
+      }
+      ::_exit(code);
+    }
+    jobs.push_back(child);
+  }
+  for (const pid_t job : jobs) {
+    int status = -1;
+    ::waitpid(job, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
+  const auto made = files();
+  for (const auto& [name, bytes] : made)
+    EXPECT_TRUE(name.find(".part") == std::string::npos && name.find(".claim") == std::string::npos)
+        << name;
+  fs::remove_all(data_root_);
+  tokenize(plan_tokenize(source_, download(source_, data_root_), *tokenizer, data_root_),
+           *tokenizer, true);
+  EXPECT_EQ(files(), made);
+}
+
+TEST_F(Stages, tokenize_makes_a_damaged_token_shard_again) {
+  const auto tokenizer = load_tokenizer(kDemo / "model");
+  source_.max_shards = 1;
+  const TokenizePlan plan =
+      plan_tokenize(source_, download(source_, data_root_), *tokenizer, data_root_);
+  tokenize(plan, *tokenizer, true);
+  const fs::path path = token_shard_path(plan, 0);
+  const auto before = files();
+  const std::string whole = read_file(path);
+  std::string flipped = whole;
+  flipped[flipped.size() / 2] = static_cast<char>(flipped[flipped.size() / 2] ^ 4);
+  TableWriter(path, {"token-shard", kSchemaVersion - 1, "tokenize", {}, {}}).finish();
+  const std::string other_schema = read_file(path);
+  for (const std::string& damaged : {flipped, other_schema, whole.substr(0, whole.size() / 2),
+                                     std::string("noise"), std::string()}) {
+    write_file(path, damaged);
+
+    const TokenizedShard again = tokenize_shard(plan, 0, *tokenizer);
+
+    EXPECT_FALSE(again.existed);
+    EXPECT_EQ(files(), before);
+  }
+}
+
+TEST_F(Stages, tokenize_refuses_a_raw_shard_changed_since_it_was_fetched) {
+  const auto tokenizer = load_tokenizer(kDemo / "model");
+  const DownloadResult fetched = download(source_, data_root_);
+  const TokenizePlan plan = plan_tokenize(source_, fetched, *tokenizer, data_root_);
+  const fs::path raw = fetched.folder / fetched.shards[0].name;
+  change_in_place(raw, 1000);
+
+  const std::string message = damage_of([&] { (void)tokenize_shard(plan, 0, *tokenizer); });
+
+  EXPECT_NE(message.find(raw.string()), std::string::npos) << message;
+  EXPECT_FALSE(fs::exists(token_shard_path(plan, 0)));
+  // The advice: run the same command again.
+  EXPECT_EQ(download(source_, data_root_).fetched, 1u);
+  EXPECT_FALSE(tokenize_shard(plan, 0, *tokenizer).existed);
+}
+
+TEST_F(Stages, tokenize_ticks_from_the_first_byte_on) {
+  const auto tokenizer = load_tokenizer(kDemo / "model");
+  const TokenizePlan plan =
+      plan_tokenize(source_, download(source_, data_root_), *tokenizer, data_root_);
+  const auto stop = [] { throw StopRequested("stop"); };
+
+  EXPECT_THROW((void)tokenize_shard(plan, 0, *tokenizer, stop), StopRequested);
+
+  EXPECT_FALSE(fs::exists(token_shard_path(plan, 0)));
+  EXPECT_FALSE(fs::exists(claim_name(token_shard_path(plan, 0))));
 }
 
 TEST_F(Stages, download_adopts_a_shard_whose_record_was_not_written) {

@@ -1,7 +1,4 @@
 // Files: containers, damage, sources, fetching.
-#include <archive.h>
-#include <archive_entry.h>
-
 #include <string>
 
 #include "refract/base/digest.hpp"
@@ -10,29 +7,13 @@
 #include "refract/base/parallel.hpp"
 #include "refract/corpus/fetch.hpp"
 #include "refract/corpus/source.hpp"
+#include "unit/corpus/compress.hpp"
 #include "unit/corpus/corpus_fixture.hpp"
 
 namespace refract {
 namespace {
 
-class Shards : public CorpusTest {
- protected:
-  fs::path write_compressed(const std::string& name, const std::string& bytes,
-                            int (*filter)(archive*)) {
-    archive* out = archive_write_new();
-    filter(out);
-    archive_write_set_format_raw(out);
-    archive_write_open_filename(out, (folder_ / name).c_str());
-    archive_entry* entry = archive_entry_new();
-    archive_entry_set_filetype(entry, AE_IFREG);
-    archive_entry_set_pathname(entry, "data");
-    archive_write_header(out, entry);
-    archive_write_data(out, bytes.data(), bytes.size());
-    archive_entry_free(entry);
-    archive_write_free(out);
-    return folder_ / name;
-  }
-};
+using Shards = CorpusTest;
 
 std::vector<std::string> lines_of(const fs::path& file) {
   std::vector<std::string> lines;
@@ -66,14 +47,83 @@ TEST_F(Shards, are_read_line_by_line_from_every_container) {
   for (int i = 0; i < 30000; ++i) expected.push_back("line " + sha256_hex(std::to_string(i % 977)));
   std::string bytes;
   for (const auto& line : expected) bytes += line + "\n";
+
   EXPECT_EQ(lines_of(write("s.jsonl", bytes)), expected);
-  EXPECT_EQ(lines_of(write_compressed("s.jsonl.gz", bytes, archive_write_add_filter_gzip)),
-            expected);
-  EXPECT_EQ(lines_of(write_compressed("s.jsonl.zst", bytes, archive_write_add_filter_zstd)),
-            expected);
-  EXPECT_EQ(lines_of(write_compressed("s.jsonl.bz2", bytes, archive_write_add_filter_bzip2)),
-            expected);
-  EXPECT_EQ(lines_of(write_compressed("s.jsonl.xz", bytes, archive_write_add_filter_xz)), expected);
+  for (const auto& [extension, pack] : test::containers())
+    EXPECT_EQ(lines_of(write(std::string("s.jsonl") + extension, pack(bytes))), expected)
+        << extension;
+}
+
+TEST_F(Shards, of_several_members_are_read_whole) {
+  const std::string zeros(1000, '\0');
+  for (const auto& [extension, pack] : test::containers()) {
+    const std::string name = std::string("s.jsonl") + extension;
+    const std::string a = pack("one\ntw"), b = pack("o\nthree\n"), none = pack("");
+    const std::vector<std::string> expected = {"one", "two", "three"};
+
+    EXPECT_EQ(lines_of(write(name, a + b)), expected) << extension;
+    EXPECT_EQ(lines_of(write(name, none + a + none + b)), expected) << extension;
+    EXPECT_EQ(lines_of(write(name, a + b + zeros)), expected) << extension;
+    EXPECT_EQ(lines_of(write(name, a + zeros + b)), expected) << extension;
+  }
+  const std::string skippable("\x50\x2A\x4D\x18\x03\x00\x00\x00xyz", 11);
+  EXPECT_EQ(lines_of(write("s.jsonl.zst", skippable + test::zstd("one\n") + skippable)),
+            std::vector<std::string>{"one"});
+}
+
+TEST_F(Shards, cut_or_damaged_anywhere_are_an_error_that_names_file_and_line) {
+  std::uint64_t tried = 0;
+  for (const auto& [extension, pack] : test::containers()) {
+    const std::string name = std::string("s.jsonl") + extension;
+    const std::string first = pack(many_lines(40)), second = pack(many_lines(40));
+    const auto expect_refused = [&](const std::string& bytes, const std::string& what) {
+      const fs::path file = write(name, bytes);
+      std::vector<Document> documents;
+      const std::string message =
+          message_of([&] { read_documents(file, keep_short(), documents); });
+      EXPECT_NE(message.find(name), std::string::npos) << what << ": " << message;
+      EXPECT_NE(message.find(" line "), std::string::npos) << what << ": " << message;
+      EXPECT_TRUE(documents.empty()) << what;
+      ++tried;
+    };
+    for (std::size_t cut = 1; cut < second.size(); cut += cut < 24 ? 1 : 97)
+      expect_refused(first + second.substr(0, cut), fmt::format("{} cut at {}", extension, cut));
+    for (std::size_t cut = 0; cut < first.size(); cut += 97)
+      expect_refused(first.substr(0, cut), fmt::format("{} cut at {}", extension, cut));
+    for (const char* more : {"x", "{\"text\":\"plain\"}\n", "\x1F", "\xFF\xFF\xFF\xFF\xFF\xFF\xFF"})
+      expect_refused(first + more, fmt::format("{} and then {}", extension, more));
+    // The last bytes are the checksums (of bzip2 the last bits are padding).
+    for (const std::size_t from_end : {std::size_t{3}, std::size_t{6}, second.size() / 2}) {
+      std::string bytes = second;
+      bytes[bytes.size() - from_end] = static_cast<char>(bytes[bytes.size() - from_end] ^ 0x10);
+      expect_refused(first + bytes,
+                     fmt::format("{} changed {} before its end", extension, from_end));
+    }
+  }
+  EXPECT_GT(tried, 100u);
+}
+
+TEST_F(Shards, of_gzip_are_refused_when_their_checksum_or_length_is_wrong) {
+  std::string stored = test::gzip("{\"text\":\"Paris is the capital of France.\"}\n", 0);
+  stored[stored.find("capital")] = 'x';
+  EXPECT_NE(message_of([&] { (void)lines_of(write("s.jsonl.gz", stored)); }).find("data check"),
+            std::string::npos);
+
+  std::string length = test::gzip("one line\n");
+  length[length.size() - 4] = static_cast<char>(length[length.size() - 4] ^ 1);
+  EXPECT_NE(message_of([&] { (void)lines_of(write("s.jsonl.gz", length)); }).find("length check"),
+            std::string::npos);
+}
+
+TEST_F(Shards, may_begin_with_a_byte_order_mark_but_not_be_utf16) {
+  const std::string mark = "\xEF\xBB\xBF";
+  EXPECT_EQ(lines_of(write("a.jsonl", mark + "one\n" + mark + "two\n")),
+            (std::vector<std::string>{"one", "two"}));
+  EXPECT_EQ(lines_of(write("a.jsonl.gz", test::gzip(mark + "one\n"))),
+            std::vector<std::string>{"one"});
+  for (const char* utf16 : {"\xFF\xFE{", "\xFE\xFF{"})
+    EXPECT_NE(message_of([&] { (void)lines_of(write("b.jsonl", utf16)); }).find("UTF-16"),
+              std::string::npos);
 }
 
 TEST_F(Shards, need_no_newline_at_their_end_and_may_be_empty) {
@@ -82,33 +132,16 @@ TEST_F(Shards, need_no_newline_at_their_end_and_may_be_empty) {
   EXPECT_TRUE(lines_of(write("b.jsonl", "")).empty());
 }
 
-TEST_F(Shards, cut_short_are_an_error_that_names_file_and_line) {
-  struct Container {
-    const char* name;
-    int (*filter)(archive*);
-  };
-  for (const auto& [name, filter] : {Container{"s.jsonl.zst", archive_write_add_filter_zstd},
-                                     Container{"s.jsonl.gz", archive_write_add_filter_gzip},
-                                     Container{"s.jsonl.xz", archive_write_add_filter_xz}}) {
-    const fs::path file = write_compressed(name, many_lines(3000), filter);
-    fs::resize_file(file, fs::file_size(file) / 2);
-    std::vector<Document> documents;
-    const std::string message = message_of([&] { read_documents(file, keep_short(), documents); });
-    EXPECT_NE(message.find(name), std::string::npos) << message;
-    EXPECT_NE(message.find("damaged at line"), std::string::npos) << message;
-    EXPECT_TRUE(documents.empty());
+TEST_F(Shards, that_do_not_begin_as_their_name_says_are_not_taken_for_plain_text) {
+  for (const auto& [extension, pack] : test::containers()) {
+    std::string bytes = pack(many_lines(100));
+    bytes[0] = 'X';
+    for (const std::string& wrong : {bytes, std::string(), many_lines(2)})
+      EXPECT_NE(message_of([&] {
+                  (void)lines_of(write(std::string("s.jsonl") + extension, wrong));
+                }).find(std::string("does not begin as a ") + extension),
+                std::string::npos);
   }
-}
-
-TEST_F(Shards, with_a_damaged_head_are_not_taken_for_plain_text) {
-  const fs::path file =
-      write_compressed("s.jsonl.zst", many_lines(100), archive_write_add_filter_zstd);
-  std::string bytes = read_file(file);
-  bytes[0] = 'X';
-  EXPECT_NE(message_of([&] {
-              (void)lines_of(write("s.jsonl.zst", bytes));
-            }).find("does not begin as a .zst"),
-            std::string::npos);
 }
 
 TEST_F(Shards, a_line_that_is_not_json_is_an_error_that_names_its_number) {
@@ -148,20 +181,56 @@ TEST(ShardNames, sort_by_their_numbers) {
   EXPECT_NE(shard_name_less("a01", "a1"), shard_name_less("a1", "a01"));
 }
 
-TEST_F(Shards, of_a_file_source_are_listed_in_order_with_size_and_digest) {
+TEST_F(Shards, of_a_file_source_are_listed_in_order_with_size_and_place) {
   for (const char* name : {"s_10.jsonl", "s_9.jsonl", "s_1.jsonl", "other.txt"})
     (void)write(name, name);
   SourceConfig config;
   config.from = "file:" + (folder_ / "s_*.jsonl").string();
-  const auto shards = make_source(config)->list_shards();
+  const auto shards = list_shards(config);
   ASSERT_EQ(shards.size(), 3u);
   EXPECT_EQ(shards[0].name, "s_1.jsonl");
   EXPECT_EQ(shards[1].name, "s_9.jsonl");
   EXPECT_EQ(shards[2].name, "s_10.jsonl");
   EXPECT_EQ(shards[0].bytes, 9u);
-  EXPECT_EQ(shards[0].sha256, sha256_hex("s_1.jsonl"));
+  EXPECT_EQ(shards[0].local, folder_ / "s_1.jsonl");
+  EXPECT_EQ(shards[0].hash, "") << "nothing is published of a local file, and none is read here";
   config.from = "file:" + folder_.string();
-  EXPECT_EQ(make_source(config)->list_shards().size(), 3u);
+  EXPECT_EQ(list_shards(config).size(), 3u);
+}
+
+TEST_F(Shards, that_would_share_a_file_are_refused_with_both_names) {
+  const auto refusal = [&](const std::vector<std::string>& names) {
+    const fs::path place = folder_ / names[0];
+    for (const std::string& name : names) {
+      fs::create_directories(place);
+      std::ofstream(place / name) << "{}";
+    }
+    SourceConfig config;
+    config.from = "file:" + (place / "*").string();
+    return message_of([&] { (void)list_shards(config); });
+  };
+  for (const auto& [names, file] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"a.jsonl", "a.jsonl.gz"}, "tokens/a.h5"},
+           {{"a.ndjson", "a.json"}, "tokens/a.h5"},
+           {{"b", "b.json"}, "tokens/b.h5"},
+           {{"c.jsonl", "c.jsonl.json"}, "shards/c.jsonl.json"},
+           {{"d.jsonl", "d.jsonl.part"}, "shards/d.jsonl.part"},
+           {{"index.json"}, "shards/index.json"}}) {
+    const std::string message = refusal(names);
+    for (const std::string& name : names)
+      EXPECT_NE(message.find(name), std::string::npos) << message;
+    EXPECT_NE(message.find(file), std::string::npos) << message;
+  }
+  EXPECT_EQ(refusal({"e.jsonl", "e1.jsonl", "e.jsonl1"}), "");
+}
+
+TEST_F(Shards, whose_names_are_not_utf8_are_refused) {
+  (void)write("caf\xE9.jsonl", "{}");
+  SourceConfig config;
+  config.from = "file:" + folder_.string();
+
+  EXPECT_NE(message_of([&] { (void)list_shards(config); }).find("caf\uFFFD.jsonl"),
+            std::string::npos);
 }
 
 TEST_F(Shards, a_pattern_that_matches_nothing_is_an_error_of_the_configuration) {
@@ -182,7 +251,9 @@ TEST(Sources, of_an_unknown_kind_are_refused_with_the_known_ones) {
 class Fetching : public Shards {
  protected:
   ShardRef shard(const std::string& name, const std::string& bytes) {
-    return {name, "file://" + write(name, bytes).string(), bytes.size(), sha256_hex(bytes)};
+    return {name,         "file://" + write(name, bytes).string(),
+            bytes.size(), sha256_hex(bytes),
+            "sha256",     {}};
   }
 };
 
@@ -219,7 +290,7 @@ TEST_F(Fetching, refuses_and_removes_what_is_not_what_was_promised) {
   fetch(from, target);  // and the next time it works
   EXPECT_EQ(read_file(target), bytes);
 
-  from.sha256.clear();
+  from.hash.clear();
   from.bytes += 1;
   FetchOptions once;
   once.attempts = 1;
@@ -227,8 +298,28 @@ TEST_F(Fetching, refuses_and_removes_what_is_not_what_was_promised) {
   EXPECT_FALSE(fs::exists(folder_ / "c.jsonl"));
 }
 
+TEST_F(Fetching, ends_with_what_the_caller_throws_and_keeps_what_arrived) {
+  const std::string bytes = many_lines(3000);
+  const ShardRef from = shard("a.jsonl", bytes);
+  FetchOptions options;
+  options.advanced = [](std::uint64_t more) {
+    if (more > 0) throw StopRequested("stop");
+  };
+  EXPECT_THROW(fetch(from, folder_ / "b.jsonl", options), StopRequested);
+  EXPECT_GT(fs::file_size(part_name(folder_ / "b.jsonl")), 0u);
+
+  options.advanced = nullptr;
+  options.before_rename = [] { throw SystemError("not ours"); };
+  EXPECT_THROW(fetch(from, folder_ / "b.jsonl", options), SystemError);
+  EXPECT_FALSE(fs::exists(folder_ / "b.jsonl"));
+
+  options.before_rename = nullptr;
+  fetch(from, folder_ / "b.jsonl", options);
+  EXPECT_EQ(read_file(folder_ / "b.jsonl"), bytes);
+}
+
 TEST_F(Fetching, an_absent_file_ends_at_once_with_its_url) {
-  const ShardRef from{"x", "file://" + (folder_ / "absent").string(), 0, ""};
+  const ShardRef from{"x", "file://" + (folder_ / "absent").string(), 0, "", "", {}};
   const std::string message = message_of([&] { fetch(from, folder_ / "x"); });
   EXPECT_NE(message.find(from.url), std::string::npos) << message;
   EXPECT_FALSE(fs::exists(folder_ / "x"));

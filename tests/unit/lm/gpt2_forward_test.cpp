@@ -293,7 +293,7 @@ TEST_F(Gpt2Forward, of_no_tokens_calls_every_tap_with_no_rows) {
   EXPECT_EQ(recorder.order.size(), 15U);
 }
 
-TEST_F(Gpt2Forward, next_token_nll_equals_the_oracle_and_ends_each_segment_with_nan) {
+TEST_F(Gpt2Forward, next_token_nll_equals_the_oracle_and_counts_no_segments_last_token) {
   const auto folder = write({});
   const auto model = load_language_model(folder);
   const NaiveGpt2 oracle(folder);
@@ -303,13 +303,16 @@ TEST_F(Gpt2Forward, next_token_nll_equals_the_oracle_and_ends_each_segment_with_
 
   model->next_token_nll(pack.tokens(), recorder, nll, stream_);
 
+  const std::vector<std::uint8_t> counted = has_successor(pack.tokens());
   std::size_t row = 0, compared = 0;
   for (const auto& document : pack.documents) {
     const auto trace = oracle.run(document);
     for (std::size_t t = 0; t + 1 < document.size(); ++t, ++compared) {
+      EXPECT_EQ(counted[row + t], 1);
       EXPECT_NEAR(static_cast<double>(nll[row + t]), trace.nll[t], 2e-5);
     }
-    EXPECT_TRUE(std::isnan(nll[row + document.size() - 1]));
+    EXPECT_EQ(nll[row + document.size() - 1], 0.0F);
+    EXPECT_EQ(counted[row + document.size() - 1], 0);
     row += document.size();
   }
   EXPECT_EQ(compared, 27U);

@@ -3,18 +3,26 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
+
+#include "refract/base/error.hpp"
 
 namespace refract {
 namespace {
 
+const std::vector<std::uint64_t> kDocuments{1, 1, 1, 2, 2};
+const std::vector<std::uint8_t> kCounted{1, 1, 0, 1, 0};
+
+CrossEntropySums made() {
+  return CrossEntropySums({"the model itself", "SAE 'small'", "zero", "mean"});
+}
+
 TEST(CrossEntropySums, give_the_recovered_share_by_hand) {
-  const float nan = std::nanf("");
-  const std::vector<std::uint64_t> documents{1, 1, 1, 2, 2};
-  CrossEntropySums sums(4);
-  sums.add(0, std::vector<float>{1, 3, nan, 2, nan}, documents);  // clean: mean 2
-  sums.add(1, std::vector<float>{2, 3, nan, 4, nan}, documents);  // spliced: 3
-  sums.add(2, std::vector<float>{6, 6, nan, 6, nan}, documents);  // zero: 6
-  sums.add(3, std::vector<float>{4, 4, nan, 4, nan}, documents);  // mean: 4
+  CrossEntropySums sums = made();
+  sums.add(0, std::vector<float>{1, 3, 9, 2, 9}, kCounted, kDocuments);  // clean: mean 2
+  sums.add(1, std::vector<float>{2, 3, 9, 4, 9}, kCounted, kDocuments);  // spliced: 3
+  sums.add(2, std::vector<float>{6, 6, 9, 6, 9}, kCounted, kDocuments);  // zero: 6
+  sums.add(3, std::vector<float>{4, 4, 9, 4, 9}, kCounted, kDocuments);  // mean: 4
 
   const MetricReport report = sums.report({0, 1, 2, 3}, 1, 100);
 
@@ -28,6 +36,37 @@ TEST(CrossEntropySums, give_the_recovered_share_by_hand) {
   // Document 1 alone loses 0.5 nats, document 2 alone 2.
   EXPECT_DOUBLE_EQ(report.of("delta_ce").low, 0.5);
   EXPECT_DOUBLE_EQ(report.of("delta_ce").high, 2);
+}
+
+TEST(CrossEntropySums, never_average_over_the_tokens_that_happen_to_be_numbers) {
+  for (const float bad : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
+    CrossEntropySums sums = made();
+    try {
+      sums.add(1, std::vector<float>{1, bad, 9, 2, 9}, kCounted, kDocuments);
+      ADD_FAILURE() << "accepted " << bad;
+    } catch (const NumericalError& error) {
+      EXPECT_NE(std::string(error.what()).find("SAE 'small': the loss of token 1"),
+                std::string::npos)
+          << error.what();
+    }
+    EXPECT_NO_THROW(sums.add(0, std::vector<float>{1, 3, bad, 2, bad}, kCounted, kDocuments));
+  }
+}
+
+TEST(CrossEntropySums, leave_out_what_an_ablation_without_effect_would_recover) {
+  CrossEntropySums sums = made();
+  for (const std::size_t run : {0, 1, 2})
+    sums.add(run, std::vector<float>{1, 3, 9, 2, 9}, kCounted, kDocuments);
+  sums.add(3, std::vector<float>{4, 4, 9, 4, 9}, kCounted, kDocuments);
+
+  const MetricReport report = sums.report({0, 1, 2, 3}, 1, 100);
+
+  EXPECT_THROW((void)report.of("ce_recovered_zero"), SystemError);
+  EXPECT_DOUBLE_EQ(report.of("ce_recovered_mean").value, 1);
+}
+
+TEST(CrossEntropySums, refuse_to_report_on_no_token) {
+  EXPECT_THROW((void)made().report({0, 1, 2, 3}, 1, 100), NumericalError);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "refract/base/error.hpp"
 #include "refract/base/random.hpp"
 
 namespace refract {
@@ -40,6 +41,14 @@ TEST(PrincipalComponents, come_by_falling_variance_with_a_fixed_sign) {
     EXPECT_NEAR(components.row(0)[d], kStrong[d], 1e-6);
     EXPECT_NEAR(components.row(1)[d], kWeak[d], 1e-6);
   }
+}
+
+// Refused before the matrix is read, so that none of 16 GiB is needed.
+TEST(PrincipalComponents, refuse_more_dimensions_than_lapack_counts) {
+  constexpr std::size_t kLarge = 46'341;
+  const double first = 0;
+
+  EXPECT_THROW((void)principal_components({&first, kLarge * kLarge}, kLarge, 2), ConfigError);
 }
 
 TEST(PrincipalComponents, enough_of_them_give_the_rows_back) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <set>
 
 #include "refract/base/error.hpp"
@@ -45,7 +46,7 @@ TEST(ReconstructionSums, equal_the_definitions_written_out) {
   ReconstructionSums sums(4, 8);
   sums.add(example.rows());
 
-  const MetricReport report = sums.report(1, 50);
+  const MetricReport report = sums.report("the example", 1, 50);
 
   double squared_error = 0, active = 0, mean[4] = {}, total = 0, n = 54;
   std::set<std::uint32_t> fired;
@@ -82,7 +83,7 @@ TEST(ReconstructionSums, intervals_hold_the_value) {
   ReconstructionSums sums(4, 8);
   sums.add(example.rows());
 
-  for (const MetricValue& value : sums.report(1).values) {
+  for (const MetricValue& value : sums.report("the example", 1).values) {
     EXPECT_LE(value.low, value.value) << value.name;
     EXPECT_GE(value.high, value.value) << value.name;
   }
@@ -109,8 +110,10 @@ TEST(ReconstructionSums, do_not_depend_on_how_rows_are_cut) {
 
   for (const ReconstructionSums* other : {&pieces, &first})
     for (std::size_t i = 0; i < metric_table().size(); ++i) {
-      EXPECT_EQ(whole.report(1, 20).values[i].value, other->report(1, 20).values[i].value);
-      EXPECT_EQ(whole.report(1, 20).values[i].low, other->report(1, 20).values[i].low);
+      EXPECT_EQ(whole.report("the example", 1, 20).values[i].value,
+                other->report("the example", 1, 20).values[i].value);
+      EXPECT_EQ(whole.report("the example", 1, 20).values[i].low,
+                other->report("the example", 1, 20).values[i].low);
     }
 }
 
@@ -121,8 +124,8 @@ TEST(ReconstructionSums, of_a_perfect_copy_explain_everything) {
   ReconstructionSums sums(4, 8);
   sums.add(rows);
 
-  EXPECT_EQ(sums.report(1, 10).of("r2").value, 1);
-  EXPECT_EQ(sums.report(1, 10).of("mse").value, 0);
+  EXPECT_EQ(sums.report("the example", 1, 10).of("r2").value, 1);
+  EXPECT_EQ(sums.report("the example", 1, 10).of("mse").value, 0);
 }
 
 TEST(ReconstructionSums, leave_sparsity_out_without_features) {
@@ -133,10 +136,67 @@ TEST(ReconstructionSums, leave_sparsity_out_without_features) {
   ReconstructionSums sums(4, 0);
   sums.add(rows);
 
-  const MetricReport report = sums.report(1, 10);
+  const MetricReport report = sums.report("the example", 1, 10);
 
   EXPECT_NO_THROW((void)report.of("r2"));
   EXPECT_THROW((void)report.of("l0"), SystemError);
+}
+
+std::string refusal(const ReconstructionSums& sums) {
+  try {
+    (void)sums.report("SAE 'small'", 1, 20);
+  } catch (const NumericalError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(ReconstructionSums, name_the_metric_and_the_sae_of_a_reconstruction_that_is_not_finite) {
+  for (const float bad : {std::numeric_limits<float>::infinity(), std::nanf("")}) {
+    const Example example;
+    MetricRows rows = example.rows();
+    Tensor<float> x_hat(rows.x_hat.shape());
+    std::ranges::copy(rows.x_hat.span(), x_hat.data());
+    x_hat.row(7)[2] = bad;
+    rows.x_hat = x_hat.cview();
+    ReconstructionSums sums(4, 8);
+    sums.add(rows);
+
+    EXPECT_TRUE(refusal(sums).starts_with("SAE 'small': mse is ")) << refusal(sums);
+  }
+}
+
+TEST(ReconstructionSums, refuse_rows_that_do_not_vary_and_rows_that_are_all_excluded) {
+  const Example example;
+  MetricRows rows = example.rows();
+  Tensor<float> same(rows.x.shape());
+  std::ranges::fill(same.span(), 0.3F);
+  rows.x = same.cview();
+  ReconstructionSums constant(4, 8);
+  constant.add(rows);
+  const std::vector<std::uint8_t> none(60, 0);
+  rows.included = none;
+  ReconstructionSums empty(4, 8);
+  empty.add(rows);
+
+  EXPECT_NE(refusal(constant).find("r2 has no meaning"), std::string::npos) << refusal(constant);
+  EXPECT_NE(refusal(empty).find("SAE 'small' has no held-out row"), std::string::npos);
+}
+
+// Document 1 alone has one row, which does not vary; together they do.
+TEST(ReconstructionSums, leave_out_resamples_in_which_a_metric_has_no_meaning) {
+  Tensor<float> x(Shape{3, 1}), x_hat(Shape{3, 1});
+  std::ranges::copy(std::vector<float>{1, 2, 4}, x.data());
+  std::ranges::copy(std::vector<float>{1, 2, 3}, x_hat.data());
+  const std::vector<std::uint64_t> documents{1, 2, 2};
+  const std::vector<std::uint8_t> included(3, 1);
+  ReconstructionSums sums(1, 0);
+  sums.add({x.cview(), x_hat.cview(), {}, {}, documents, included});
+
+  const MetricReport report = sums.report("rows", 1, 100);
+
+  EXPECT_TRUE(std::isfinite(report.of("r2").low));
+  EXPECT_TRUE(std::isfinite(report.of("r2").high));
 }
 
 }  // namespace

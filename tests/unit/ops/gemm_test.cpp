@@ -3,6 +3,7 @@
 #include <cblas.h>
 #include <gtest/gtest.h>
 
+#include "ops/gemm_kernel.hpp"
 #include "refract/base/random.hpp"
 
 namespace refract {
@@ -145,6 +146,68 @@ TEST(GemmSelfTest, fails_for_a_product_that_lets_rows_touch_each_other) {
 
 TEST(Gemm, says_what_multiplies) {
   EXPECT_TRUE(gemm_backend_description().starts_with("refract fp32 "));
+  EXPECT_EQ(gemm_backend_description(), gemm_backends().front());
+}
+
+// Puts back the kernel that the process began with.
+class Kernels : public testing::Test {
+ protected:
+  ~Kernels() override { set_gemm_kernel(*runnable_gemm_kernels().front()); }
+
+  static std::vector<float> product() {
+    Stream stream;
+    const auto x = random_tensor({67, 257}, 1), w = random_tensor({49, 257}, 2);
+    Tensor<float> y({67, 49});
+    gemm_nt(x.cview(), PackedMatrix(w.cview(), {}, stream), y.view(), 0, stream);
+    return {y.span().begin(), y.span().end()};
+  }
+};
+
+TEST_F(Kernels, are_the_one_described_once_used_and_fused_ones_give_the_same_bytes) {
+  const std::vector<float> first = product();
+  std::size_t used = 0;
+  for (const std::string& backend : gemm_backends()) {
+    ASSERT_TRUE(use_gemm_kernel(backend)) << backend;
+    EXPECT_EQ(gemm_backend_description(), backend);
+    EXPECT_EQ(product(), first) << backend;
+    EXPECT_TRUE(gemm_self_test().passed) << backend;
+    ++used;
+  }
+  EXPECT_GE(used, 1U);
+}
+
+TEST_F(Kernels, that_this_processor_does_not_offer_change_nothing) {
+  const std::string before = gemm_backend_description();
+
+  EXPECT_FALSE(use_gemm_kernel("refract fp32 sve2, tiles of 4 x 96"));
+  EXPECT_FALSE(use_gemm_kernel(""));
+
+  EXPECT_EQ(gemm_backend_description(), before);
+}
+
+// Also the one without fused multiply-adds, which only an old processor offers.
+TEST_F(Kernels, are_all_near_to_each_other_and_pass_the_self_test) {
+  const std::vector<float> first = product();
+  for (const GemmKernel* kernel : runnable_gemm_kernels()) {
+    set_gemm_kernel(*kernel);
+    EXPECT_EQ(&gemm_kernel(), kernel);
+    EXPECT_TRUE(gemm_self_test().passed) << kernel->name;
+    const std::vector<float> found = product();
+    for (std::size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], first[i], 1e-3);
+  }
+}
+
+TEST_F(Kernels, refuse_what_was_packed_for_another) {
+  const std::vector<const GemmKernel*> kernels = runnable_gemm_kernels();
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  if (kernels.size() < 2) GTEST_SKIP() << "this processor runs one kernel";
+  Stream stream;
+  const auto w = random_tensor({49, 8}, 2), x = random_tensor({2, 8}, 1);
+  Tensor<float> y({2, 49});
+  const PackedMatrix packed(w.cview(), {}, stream);
+  set_gemm_kernel(*kernels.back());
+
+  EXPECT_DEATH(gemm_nt(x.cview(), packed, y.view(), 0, stream), "packed in tiles of");
 }
 
 }  // namespace

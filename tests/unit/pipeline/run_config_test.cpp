@@ -1,9 +1,17 @@
 #include "refract/pipeline/run_config.hpp"
+
 #include "refract/pipeline/identity.hpp"
 
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <optional>
+
 #include "refract/base/error.hpp"
+#include "refract/base/file.hpp"
 #include "refract/pipeline/disk_plan.hpp"
 #include "refract/pipeline/numerics.hpp"
 
@@ -40,12 +48,180 @@ TEST(RunConfig, refuses_impossible_combinations_and_names_the_setting) {
       {"train.tokens=-5", "train.tokens"},
       {"rows.take=first", "rows.take"},
       {"hooks=[blocks.4.nowhere]", "nowhere"},
-      {"report.file=../x.html", "report.file"},
-      {"store.mode=memory", "store.mode"},
-      {"saes.0.name=../x", "saes.0.name"}};
-  for (const auto& [override_text, expected] : cases)
-    EXPECT_NE(failure({override_text}).find(expected), std::string::npos)
-        << override_text << ": " << failure({override_text});
+      {"tokens.window_shards=4294967296", "tokens.window_shards"},
+      {"saes.0.d_sae=4294967296", "saes.0.d_sae"},
+      {"saes.99999999999999999999.k=1", "saes.99999999999999999999.k"},
+      {"disk.max_bytes=16EiB", "disk.max_bytes"},
+      {"train.tokens=1e30", "train.tokens"},
+      {"train.tokens=100", "train.tokens"},
+      {"run=\"\"", "run is empty"},
+      {"data_root=\"\"", "data_root is empty"}};
+  for (const auto& [override_text, expected] : cases) {
+    const std::string text = failure({override_text});
+    EXPECT_NE(text.find(expected), std::string::npos) << override_text << ": " << text;
+    EXPECT_NE(text.find("--set"), std::string::npos) << "not where it was given: " << text;
+  }
+}
+
+TEST(RunConfig, takes_for_files_and_folders_plain_names_alone) {
+  for (const char* name : {"ledger.jsonl", "run.yaml", "status", "../x.html", "a/b.html", ".html",
+                           "\"\"", "run.lock", "report.html.part", "a b.html"})
+    EXPECT_NE(failure({std::string("report.file=") + name}).find("report.file is '"),
+              std::string::npos)
+        << name;
+  for (const char* name : {"..", ".", "\"\"", "../x", "a/b", "a b", ".hidden"})
+    EXPECT_NE(failure({std::string("saes.0.name=") + name}).find("saes.0.name is '"),
+              std::string::npos)
+        << name;
+  EXPECT_NE(failure({"saes.0.name=" + std::string(200, 'a')}).find("at most 100"),
+            std::string::npos);
+  EXPECT_EQ(failure({"saes.0.name=Big", "saes.1.name=big", "report.file=my-report_2.html"}),
+            "no error");
+}
+
+TEST(RunConfig, says_not_built_of_what_the_format_has_and_this_version_lacks) {
+  for (const char* setting :
+       {"saes.0.seeds=2", "saes.0.target_hook=blocks.3.hook_resid_post", "saes.0.normalize=whiten",
+        "saes.0.normalize=layer_norm", "saes.0.variant=jumprelu", "saes.0.variant=gated",
+        "saes.0.variant=matryoshka", "saes.0.variant=abstopk", "saes.0.penalty={l1: 1}",
+        "saes.0.hook=[blocks.4.hook_resid_post, blocks.3.hook_resid_post]", "store.mode=memory",
+        "store.path=elsewhere", "store.dtype=int8", "train.mesh={rows: 2}", "train.groups=2",
+        "train.dtype=bf16", "extract.dtype=bf16", "device=cuda",
+        "source.from=hf:wikimedia/wikipedia"}) {
+    const std::string key = std::string(setting).substr(0, std::string(setting).find('='));
+    try {
+      (void)load_run_config(kDemo, {setting});
+      FAIL() << setting << " was taken";
+    } catch (const NotBuilt& error) {
+      EXPECT_NE(std::string(error.what()).find("--set " + key + ": " + key), std::string::npos)
+          << error.what();
+      EXPECT_NE(std::string(error.what()).find("not built"), std::string::npos) << error.what();
+    }
+  }
+  EXPECT_THROW((void)load_run_config(kDemo, {"store.pith=x"}), ConfigError);
+  EXPECT_NE(settings_reference("train").find("train.mesh"), std::string::npos);
+  EXPECT_NE(settings_reference("store").find("not built: memory"), std::string::npos);
+}
+
+TEST(RunConfig, takes_a_list_of_one_hook_for_that_hook) {
+  const RunConfig config = load_run_config(kDemo, {"saes.0.hook=[blocks.2.hook_resid_post]"});
+
+  EXPECT_EQ(config.saes.at(0).hook, "blocks.2.hook_resid_post");
+  EXPECT_EQ(as_text(training_settings(config, 0)),
+            as_text(training_settings(load_run_config(kDemo, {}), 0)));
+}
+
+TEST(RunConfig, cites_the_users_file_after_another_read) {
+  const RunConfig mine = load_run_config(kDemo, {"train.clip=2"});
+  (void)run_config_from_text(to_yaml(mine), "run.yaml");
+
+  EXPECT_EQ(where_given(mine, "train.clip"), "--set train.clip");
+  EXPECT_TRUE(where_given(mine, "model").starts_with(kDemo + ":")) << where_given(mine, "model");
+  EXPECT_EQ(where_given(mine, "pipeline.watchdog_s"), "default");
+}
+
+TEST(RunConfig, asks_nothing_of_training_where_only_the_corpus_is_wanted) {
+  for (const char* setting : {"train.batch_rows=4097", "saes=[]", "hooks=[]", "train.tokens=1"}) {
+    EXPECT_NE(failure({setting}), "no error") << setting;
+    EXPECT_NO_THROW((void)load_run_config(kDemo, {setting}, Asks::corpus)) << setting;
+  }
+  EXPECT_THROW((void)load_run_config(kDemo, {"source.from=\"\""}, Asks::corpus), ConfigError);
+}
+
+TEST(RunConfig, refuses_run_yaml_and_says_what_it_is) {
+  const fs::path file = fs::path(::testing::TempDir()) / "refract_frozen_run.yaml";
+  const RunConfig config = load_run_config(kDemo, {});
+  write_file(
+      file, frozen_text({.config = config, .inputs = {}, .numerics = current_numerics(config, 1)}));
+
+  try {
+    (void)load_run_config(file.string(), {});
+    FAIL() << "run.yaml was taken";
+  } catch (const ConfigError& error) {
+    EXPECT_NE(std::string(error.what()).find("frozen configuration of a run"), std::string::npos);
+  }
+  fs::remove(file);
+}
+
+TEST(ModelSetting, refuses_a_path_without_file_and_says_how_to_write_it) {
+  for (const char* path : {"/models/gpt2", "./gpt2", "../gpt2", "~/gpt2", "a/b/c"})
+    EXPECT_NE(failure({std::string("model=") + path}).find("write file:"), std::string::npos)
+        << path;
+  for (const char* name : {"file:", "a b", "owner/..", "owner/name@../..", "owner/name@", "/"})
+    EXPECT_NE(failure({std::string("model=") + name}), "no error") << name;
+}
+
+// A Hugging Face cache with one model, and an environment that has only what a test gives it.
+class HubCache : public ::testing::Test {
+ protected:
+  HubCache() {
+    for (const char* name : kNames) {
+      const char* value = std::getenv(name);
+      before_.emplace_back(name, value ? std::optional<std::string>(value) : std::nullopt);
+      ::unsetenv(name);
+    }
+    fs::remove_all(home_);
+    ::setenv("HOME", home_.c_str(), 1);
+  }
+  ~HubCache() override {
+    for (const auto& [name, value] : before_)
+      value ? ::setenv(name.c_str(), value->c_str(), 1) : ::unsetenv(name.c_str());
+    fs::remove_all(home_);
+  }
+  fs::path put_model(const fs::path& cache) const {
+    const fs::path repository = cache / "models--owner--name";
+    fs::create_directories(repository / "snapshots" / "0f0f");
+    write_file((fs::create_directories(repository / "refs" / "pr"), repository / "refs" / "main"),
+               "0f0f\n");
+    write_file(repository / "refs" / "pr" / "1", "0f0f");
+    return repository / "snapshots" / "0f0f";
+  }
+  static fs::path found(const std::string& model) {
+    RunConfig config;
+    config.model = model;
+    return model_folder(config);
+  }
+  static constexpr std::array kNames{"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME",
+                                     "XDG_CACHE_HOME", "HOME"};
+  fs::path home_ = fs::path(::testing::TempDir()) / fmt::format("refract_hub_cache_{}", ::getpid());
+
+ private:
+  std::vector<std::pair<std::string, std::optional<std::string>>> before_;
+};
+
+TEST_F(HubCache, is_where_huggingface_hub_has_it) {
+  const fs::path at_home = put_model(home_ / ".cache/huggingface/hub"),
+                 xdg = put_model(home_ / "xdg/huggingface/hub"), hf = put_model(home_ / "hf/hub"),
+                 old = put_model(home_ / "old"), hub = put_model(home_ / "hub");
+
+  EXPECT_EQ(found("owner/name"), at_home);
+  ::setenv("XDG_CACHE_HOME", (home_ / "xdg").c_str(), 1);
+  EXPECT_EQ(found("owner/name"), xdg);
+  ::setenv("HF_HOME", "~/hf", 1);
+  EXPECT_EQ(found("owner/name"), hf);
+  ::setenv("HUGGINGFACE_HUB_CACHE", (home_ / "old").c_str(), 1);
+  EXPECT_EQ(found("owner/name"), old);
+  ::setenv("HF_HUB_CACHE", (home_ / "hub").c_str(), 1);
+  EXPECT_EQ(found("owner/name"), hub);
+  ::setenv("HF_HUB_CACHE", "", 1);
+  EXPECT_EQ(found("owner/name"), old);
+}
+
+TEST_F(HubCache, gives_the_revision_asked_for_or_says_what_is_missing) {
+  const fs::path snapshot = put_model(home_ / ".cache/huggingface/hub");
+
+  for (const char* model : {"owner/name", "owner/name@main", "owner/name@0f0f", "owner/name@pr/1"})
+    EXPECT_EQ(found(model), snapshot) << model;
+  for (const char* model : {"owner/other", "owner/name@1e1e"}) {
+    try {
+      (void)found(model);
+      FAIL() << model;
+    } catch (const ConfigError& error) {
+      EXPECT_NE(std::string(error.what()).find((home_ / ".cache/huggingface/hub").string()),
+                std::string::npos)
+          << error.what();
+    }
+  }
 }
 
 TEST(KeepRule, is_read_from_every_form_it_is_written_in) {
@@ -70,57 +246,15 @@ TEST(KeepRule, refuses_what_is_no_rule_and_says_what_is) {
   }
 }
 
-TEST(RunConfig, a_digest_covers_what_changes_results_and_nothing_else) {
-  const RunConfig base = load_run_config(kDemo, {});
-  for (const char* same : {"run=other", "data_root=elsewhere", "disk.max_bytes=9GiB",
-                           "checkpoint.every_s=5", "probe.examples=3"}) {
-    const RunConfig changed = load_run_config(kDemo, {same});
-    EXPECT_EQ(as_text(store_settings(base)), as_text(store_settings(changed))) << same;
-    EXPECT_EQ(as_text(training_settings(base, 0)), as_text(training_settings(changed, 0))) << same;
-    EXPECT_EQ(first_difference(base, changed), "") << same;
-  }
-  for (const char* other : {"store.seed=2", "tokens.context=128", "rows.take=last",
-                            "heldout.share=0.2", "store.dtype=fp32"})
-    EXPECT_NE(as_text(store_settings(base)),
-              as_text(store_settings(load_run_config(kDemo, {other}))))
-        << other;
-  for (const char* other :
-       {"train.clip=2", "saes.0.k=8", "train.optimizer.lr=1e-4", "saes.0.aux.coefficient=0"}) {
-    EXPECT_NE(as_text(training_settings(base, 0)),
-              as_text(training_settings(load_run_config(kDemo, {other}), 0)))
-        << other;
-    EXPECT_NE(first_difference(base, load_run_config(kDemo, {other})), "") << other;
-  }
-}
-
-TEST(RunConfig, says_which_setting_differs_from_the_frozen_one) {
-  const std::string text =
-      first_difference(load_run_config(kDemo, {}), load_run_config(kDemo, {"train.clip=2"}));
-
-  EXPECT_EQ(text, "train.clip: was 1, is now 2");
-}
-
 TEST(Settings, have_a_reference_for_every_section) {
   EXPECT_NE(settings_reference("train").find("train.optimizer.lr"), std::string::npos);
   EXPECT_NE(settings_reference("").find("saes.N.k"), std::string::npos);
   EXPECT_THROW((void)settings_reference("nothing"), ConfigError);
 }
 
-TEST(Numerics, may_change_rank_count_only_under_ordered) {
-  const RunConfig fast = load_run_config(kDemo, {}),
-                  ordered = load_run_config(kDemo, {"train.reduction=ordered"});
-  Numerics one = current_numerics(fast, 1), two = current_numerics(fast, 2);
-
-  EXPECT_NE(numerics_difference(one, two, fast), "");
-  EXPECT_EQ(numerics_difference(one, two, ordered), "");
-  two = one;
-  two.gemm = "another";
-  EXPECT_NE(numerics_difference(one, two, ordered), "");
-}
-
 TEST(DiskPlan, refuses_a_quota_that_holds_no_chunk_and_says_how_much_is_needed) {
   const RunConfig config = load_run_config(kDemo, {"disk.max_bytes=64MiB"});
-  const ModelInfo model{.family = "gpt2", .layers = 6, .d_model = 256, .digest = ""};
+  const ModelInfo model{.family = "gpt2", .layers = 6, .d_model = 256};
 
   EXPECT_THROW(check_disk(plan_disk(config, model, 1000, 7, 7), config), ConfigError);
   EXPECT_NO_THROW(check_disk(plan_disk(load_run_config(kDemo, {}), model, 1000, 7, 7),

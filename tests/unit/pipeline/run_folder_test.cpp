@@ -1,8 +1,6 @@
 #include "refract/pipeline/run_folder.hpp"
 
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
@@ -10,48 +8,42 @@
 namespace refract {
 namespace {
 
-TEST(RunLock, refuses_a_second_process_and_names_the_owner) {
-  const fs::path file = fs::path(testing::TempDir()) / "run.lock";
-  fs::remove(file);
-  const RunLock lock(file, "job-17");
-
-  const pid_t child =
-      ::fork();  // fcntl locks are of a process, so only another process can be refused
-  if (child == 0) {
-    try {
-      const RunLock second(file, "job-18");
-      std::_Exit(1);
-    } catch (const SystemError& error) {
-      std::_Exit(std::string(error.what()).find("job job-17") != std::string::npos ? 0 : 2);
-    }
-  }
-  int status = 0;
-  ::waitpid(child, &status, 0);
-
-  EXPECT_EQ(WEXITSTATUS(status), 0);
-}
-
-TEST(RunLock, can_be_taken_again_when_its_owner_has_ended) {
-  const fs::path file = fs::path(testing::TempDir()) / "run2.lock";
-  { const RunLock lock(file, "a"); }
-
-  EXPECT_NO_THROW(RunLock(file, "b"));
-}
-
 TEST(RunFolder, writes_the_slash_of_a_model_name_as_two_dashes) {
   EXPECT_EQ(model_display_name("google/gemma-3-270m@main"), "google--gemma-3-270m");
   EXPECT_EQ(model_display_name("file:configs/demo/model"), "model");
   EXPECT_EQ(run_folder("r", "google--gemma").store, fs::path("r/google--gemma_activations"));
 }
 
-TEST(Status, is_one_line_and_empty_when_absent) {
+TEST(Status, is_one_line_of_word_job_attempt_code_and_text) {
   const fs::path file = fs::path(testing::TempDir()) / "status";
   fs::remove(file);
-  EXPECT_EQ(read_status(file), "");
+  EXPECT_FALSE(read_status(file).has_value());
 
-  write_status(file, "resume");
+  write_status(file, {"failed", "slurm-17", 3, 4, "disk full\nwhile writing"});
 
-  EXPECT_EQ(read_status(file), "resume");
+  EXPECT_EQ(read_file(file), "failed slurm-17 3 4 disk full while writing\n");
+  const std::optional<RunStatus> status = read_status(file);
+  ASSERT_TRUE(status.has_value());
+  EXPECT_EQ(status->word, "failed");
+  EXPECT_EQ(status->job, "slurm-17");
+  EXPECT_EQ(status->attempt, 3u);
+  EXPECT_EQ(status->code, 4);
+  EXPECT_EQ(status->text, "disk full while writing");
+}
+
+TEST(Status, has_no_code_while_it_runs) {
+  const fs::path file = fs::path(testing::TempDir()) / "status2";
+  write_status(file, {"running", "pid-9", 1, 0, ""});
+
+  EXPECT_EQ(read_file(file), "running pid-9 1\n");
+  EXPECT_EQ(read_status(file)->attempt, 1u);
+}
+
+TEST(Status, of_another_form_is_none) {
+  const fs::path file = fs::path(testing::TempDir()) / "status3";
+  write_file(file, "resume\n");
+
+  EXPECT_FALSE(read_status(file).has_value());
 }
 
 }  // namespace

@@ -239,6 +239,18 @@ TEST(Schedule, fills_the_quota_and_ends_when_nobody_trains) {
   EXPECT_EQ(only(play(extracting, 1), {Work::extract}).size(), 3u);
 }
 
+TEST(RolePlan, prints_ranks_as_ranges) {
+  RolePlan plan;
+  plan.roles.resize(6);
+  for (const int rank : {0, 1, 2, 4}) plan.roles[static_cast<std::size_t>(rank)] = {Role::train};
+
+  EXPECT_NE(print_roles(plan).find("train      ranks 0-2 4\n"), std::string::npos)
+      << print_roles(plan);
+  EXPECT_LT(print_roles(plan_roles({}, 512, 512)).size(), 200u);
+  const std::string one = print_roles(plan_roles({}, 1, 1));
+  EXPECT_NE(one.find("train      rank 0\n"), std::string::npos) << one;
+}
+
 TEST(RolePlan, gives_every_role_to_every_rank_when_fused) {
   const RolePlan plan = plan_roles({}, 3, 2);
 

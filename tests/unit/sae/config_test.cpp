@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "refract/base/error.hpp"
 #include "refract/sae/variant.hpp"
+#include "sae/variant_table.hpp"
 
 namespace refract {
 namespace {
@@ -36,7 +39,8 @@ TEST(SaeConfig, refuses_k_above_d_sae_and_says_what_to_do) {
 TEST(SaeConfig, refuses_impossible_values) {
   for (const auto spoil :
        {+[](SaeConfig& c) { c.name = "a/b"; }, +[](SaeConfig& c) { c.k = 0; },
-        +[](SaeConfig& c) { c.d_sae = 0; }, +[](SaeConfig& c) { c.aux.coefficient = -1; }}) {
+        +[](SaeConfig& c) { c.d_sae = 0; }, +[](SaeConfig& c) { c.d_sae = 1ull << 31; },
+        +[](SaeConfig& c) { c.aux.coefficient = -1; }}) {
     SaeConfig config = good();
     spoil(config);
     EXPECT_NE(refusal(config, "saes.0"), "");
@@ -50,10 +54,37 @@ TEST(SaeConfig, refuses_impossible_values) {
   }
 }
 
+TEST(SaeConfig, refuses_what_its_variant_would_ignore_and_says_whose_it_is) {
+  SaeConfig relu = good();
+  relu.variant = "relu";
+  EXPECT_EQ(refusal(relu, "saes.0"),
+            "saes.0.k is 4, but variant relu has no such setting (of: topk, batchtopk). Leave it "
+            "out, or at 0.");
+  relu.k = 0;
+  EXPECT_EQ(refusal(relu, "saes.0"), "");
+  relu.aux.coefficient = 0;
+  EXPECT_NE(refusal(relu, "saes.0").find("saes.0.aux.coefficient is 0"), std::string::npos);
+
+  for (const auto spoil :
+       {+[](SaeConfig& c) { c.threshold_rate = 0.02; }, +[](SaeConfig& c) { c.l1.coefficient = 4; },
+        +[](SaeConfig& c) { c.l1.warmup_steps = 9; }}) {
+    SaeConfig topk = good();
+    spoil(topk);
+    EXPECT_NE(refusal(topk, "saes.0").find("variant topk has no such setting"), std::string::npos);
+  }
+  SaeConfig batchtopk = good();
+  batchtopk.variant = "batchtopk";
+  batchtopk.threshold_rate = 0.02;
+  batchtopk.aux.k = 3;
+  EXPECT_EQ(refusal(batchtopk, "saes.0"), "");
+}
+
 TEST(VariantTable, makes_every_variant_it_names) {
   for (const std::string_view name : variant_names()) {
     SaeConfig config = good();
     config.variant = name;
+    const auto& own = variant_row(config).own;
+    if (std::ranges::find(own, OwnSetting::k) == own.end()) config.k = 0;
     EXPECT_EQ(make_variant(config, 16, 100)->name(), name);
   }
   EXPECT_FALSE(variant_names().empty());

@@ -1,5 +1,6 @@
 #pragma once
 // A small random SAE and batch, the same for every test that asks with the same numbers.
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -7,6 +8,7 @@
 #include "refract/base/random.hpp"
 #include "refract/sae/initialise.hpp"
 #include "refract/sae/variant.hpp"
+#include "sae/variant_table.hpp"
 
 namespace refract::testing_support {
 
@@ -50,7 +52,12 @@ inline Problem make_problem(std::size_t d_in, std::size_t d_sae, std::size_t k, 
                  .d_sae = d_sae,
                  .k = k,
                  .seed = seed};
-  made.config.aux.coefficient = 0.5;
+  const auto has = [&](OwnSetting setting) {
+    return std::ranges::find(variant_row(made.config).own, setting) !=
+           variant_row(made.config).own.end();
+  };
+  if (!has(OwnSetting::k)) made.config.k = 0;
+  if (has(OwnSetting::aux)) made.config.aux.coefficient = 0.5;
   made.variant = make_variant(made.config, d_in, kDeadAfter);
   std::vector<float> median(d_in);
   fill_normal(median, seed + 1, 0.3);

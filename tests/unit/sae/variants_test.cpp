@@ -131,6 +131,22 @@ TEST(BatchTopK, keeps_k_of_each_included_row_on_average_and_not_of_each) {
   EXPECT_NE(*std::ranges::min_element(per_row), *std::ranges::max_element(per_row));
 }
 
+TEST(BatchTopK, in_training_mode_selects_k_of_each_included_row_on_average) {
+  const Problem problem = make_problem(10, 130, 5, 48, 6, false, 7, "batchtopk");
+  SparseActs acts;
+
+  problem.variant->encode_training(problem.state.parameters, problem.x.cview(), problem.included, 0,
+                                   acts);
+
+  EXPECT_EQ(acts.values.size(),
+            5u * static_cast<std::uint64_t>(std::ranges::count(problem.included, 1)));
+  ASSERT_EQ(acts.row_starts.size(), 49u);
+  for (std::size_t row = 0; row < 48; ++row)
+    if (problem.included[row] == 0) {
+      EXPECT_EQ(acts.row_starts[row], acts.row_starts[row + 1]);
+    }
+}
+
 TEST(BatchTopK, gives_ties_to_the_lower_row_and_then_the_lower_feature) {
   Problem problem = make_problem(4, 8, 1, 12, 2, false, 7, "batchtopk");
   std::ranges::fill(problem.included, std::uint8_t{1});

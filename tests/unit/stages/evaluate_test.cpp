@@ -1,14 +1,15 @@
 #include "refract/stages/evaluate.hpp"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/random.hpp"
+#include "refract/base/stop.hpp"
 #include "refract/sae/initialise.hpp"
 
 namespace refract {
@@ -32,6 +33,8 @@ class MovedStream final : public LanguageModel {
   void forward(const PackedTokens&, int, Tap&, Stream&) const override { FAIL(); }
   void next_token_nll(const PackedTokens& tokens, Tap& tap, std::span<float> nll,
                       Stream&) const override {
+    ++runs_;
+    if (ask_to_stop_) request_stop();
     const std::size_t n = tokens.ids.size();
     Tensor<float> values(Shape{n, kDim});
     for (std::size_t i = 0; i < n; ++i)
@@ -43,11 +46,16 @@ class MovedStream final : public LanguageModel {
       for (std::size_t d = 0; d < kDim; ++d) nll[i] += std::pow(values.row(i)[d] - before[d], 2.0F);
     }
     for (std::size_t s = 1; s < tokens.segment_starts.size(); ++s)
-      nll[tokens.segment_starts[s] - 1] = std::numeric_limits<float>::quiet_NaN();
+      nll[tokens.segment_starts[s] - 1] = 0;
   }
+
+  [[nodiscard]] int runs() const { return runs_; }
+  void ask_to_stop() { ask_to_stop_ = true; }
 
  private:
   ModelInfo info_;
+  mutable int runs_ = 0;
+  bool ask_to_stop_ = false;
 };
 
 // One shard of four documents of 20, 25, 30 and 35 tokens, all held out, in contexts of 32 with BOS
@@ -67,7 +75,6 @@ class Evaluate : public ::testing::Test {
     hook.hook = kHook;
     hook.d_in = kDim;
     hook.sink_threshold = 1e9;
-    hook.input_scale = 0.5;
     hook.mean.assign(kDim, 2);
     hook.geometric_median.assign(kDim, 2);
     hook.covariance.assign(kDim * kDim, 0);
@@ -165,8 +172,8 @@ TEST_F(Evaluate, measures_in_raw_units_whatever_the_input_scale) {
 
 TEST_F(Evaluate, cross_entropy_is_that_of_the_moved_stream) {
   const EvaluatedSae one = sae();
-  const MetricReport report = evaluate_cross_entropy({&one, 1}, model_, corpus_, *heldout_,
-                                                     calibration_.of(kHook), 100000, 1)[0];
+  const MetricReport report =
+      CrossEntropy(model_, corpus_, *heldout_, calibration_.of(kHook), 100000, 1).of(one);
 
   double zero = 0, tokens = 0;
   for (std::size_t context = 0; context < contexts_; ++context) {
@@ -191,8 +198,8 @@ TEST_F(Evaluate, cross_entropy_is_that_of_the_moved_stream) {
 TEST_F(Evaluate, cross_entropy_keeps_to_its_budget_of_tokens) {
   const EvaluatedSae one = sae();
 
-  const MetricReport report = evaluate_cross_entropy({&one, 1}, model_, corpus_, *heldout_,
-                                                     calibration_.of(kHook), 40, 1)[0];
+  const MetricReport report =
+      CrossEntropy(model_, corpus_, *heldout_, calibration_.of(kHook), 40, 1).of(one);
 
   EXPECT_GT(report.rows, 20U);
   EXPECT_LE(report.rows, 40U);
@@ -201,11 +208,12 @@ TEST_F(Evaluate, cross_entropy_keeps_to_its_budget_of_tokens) {
 TEST_F(Evaluate, gives_every_part_it_was_asked_for_and_the_same_twice) {
   const EvaluatedSae one = sae();
   const auto run = [&] {
-    return evaluate({}, {&one, 1}, *heldout_, calibration_, model_, corpus_)[0];
+    const EvaluateConfig config;
+    return Evaluator(config, *heldout_, calibration_, model_, corpus_).evaluate(one);
   };
   const SaeEvaluation evaluation = run();
 
-  const auto json = nlohmann::json::parse(to_json(evaluation));
+  const auto json = nlohmann::json::parse(to_json(evaluation, {{"weights", "0f"}}));
 
   EXPECT_EQ(json["name"], "small");
   EXPECT_EQ(json["inference"]["rows"], 110);
@@ -214,7 +222,96 @@ TEST_F(Evaluate, gives_every_part_it_was_asked_for_and_the_same_twice) {
   EXPECT_FALSE(json["baselines"]["pca"].contains("l0"));
   EXPECT_GT(json["baselines"]["pca"]["r2"], 0.3);
   EXPECT_TRUE(json["cross_entropy"].contains("delta_ce"));
-  EXPECT_EQ(to_json(evaluation), to_json(run()));
+  EXPECT_EQ(json["parents"]["weights"], "0f");
+  EXPECT_EQ(to_json(evaluation, {}), to_json(run(), {}));
+}
+
+TEST_F(Evaluate, runs_the_model_without_an_sae_once_for_all_of_a_hook) {
+  const EvaluatedSae one = sae();
+  const EvaluateConfig config;
+  Evaluator evaluator(config, *heldout_, calibration_, model_, corpus_);
+
+  const SaeEvaluation first = evaluator.evaluate(one);
+  const int runs_for_one = model_.runs();
+  const SaeEvaluation second = evaluator.evaluate(one);
+
+  EXPECT_EQ(runs_for_one % 4, 0);  // clean, zero, mean, spliced; of each batch
+  EXPECT_EQ(model_.runs(), runs_for_one + runs_for_one / 4);
+  EXPECT_EQ(to_json(first, {}), to_json(second, {}));
+}
+
+// A request to stop lasts as long as the process.
+TEST_F(Evaluate, is_dropped_inside_the_model_once_a_stop_was_asked_for) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(
+      {
+        model_.ask_to_stop();
+        const EvaluateConfig config;
+        const EvaluatedSae one = sae();
+        const Droppable droppable;
+        try {
+          (void)Evaluator(config, *heldout_, calibration_, model_, corpus_).evaluate(one);
+        } catch (const StopRequested&) {
+          ::_exit(model_.runs() == 1 ? 7 : 8);
+        }
+        ::_exit(9);
+      },
+      testing::ExitedWithCode(7), "");
+}
+
+TEST_F(Evaluate, of_a_variant_without_k_does_not_depend_on_one_given_elsewhere) {
+  SaeConfig relu = config_;
+  relu.variant = "relu";
+  relu.k = 0;
+  relu.l1.coefficient = 3;
+  const std::unique_ptr<Variant> variant = make_variant(relu, kDim, 100);
+  const EvaluatedSae one{&relu, variant.get(), &parameters_, 0.5};
+
+  const EvaluateConfig config;
+  const SaeEvaluation evaluation =
+      Evaluator(config, *heldout_, calibration_, model_, corpus_).evaluate(one);
+
+  const double l0 = evaluation.inference.of("l0").value;
+  EXPECT_EQ(random_control(one, calibration_.of(kHook), l0).config.k, std::round(l0));
+  EXPECT_LE(evaluation.baselines.at("random").of("l0").value, std::round(l0));
+}
+
+TEST_F(Evaluate, of_batchtopk_selects_among_included_rows_alone_in_training_mode) {
+  SaeConfig batchtopk = config_;
+  batchtopk.variant = "batchtopk";
+  const std::unique_ptr<Variant> variant = make_variant(batchtopk, kDim, 100);
+  SaeParameters parameters = initial_parameters(batchtopk, *variant, std::vector<float>(kDim, 1));
+
+  const EvaluateConfig config;
+  const auto report = Evaluator(config, *heldout_, calibration_, model_, corpus_)
+                          .evaluate({&batchtopk, variant.get(), &parameters, 0.5})
+                          .training_mode;
+
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->of("l0").value, 3);  // k, of 110 rows; the BOS rows count for nothing
+}
+
+TEST_F(Evaluate, names_the_sae_and_the_metric_when_a_number_is_none) {
+  parameters_.W_dec.row(0)[0] = std::nanf("");
+  std::ranges::fill(parameters_.b_enc.span().first(1), 100.0F);  // so that it is used
+  const EvaluatedSae one = sae();
+  const auto said = [](const auto& measure) {
+    try {
+      (void)measure();
+    } catch (const NumericalError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+
+  EXPECT_TRUE(said([&] {
+                return evaluate_rows(one, *heldout_, 1);
+              }).starts_with("SAE 'small': mse is nan"));
+  EXPECT_NE(
+      said([&] {
+        return CrossEntropy(model_, corpus_, *heldout_, calibration_.of(kHook), 100000, 1).of(one);
+      }).find("cross-entropy with SAE 'small': the loss of token"),
+      std::string::npos);
 }
 
 TEST(EvaluateConfig, refuses_an_unknown_baseline_and_lists_the_known) {

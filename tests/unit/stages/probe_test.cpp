@@ -2,14 +2,19 @@
 
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include <cmath>
 #include <filesystem>
+#include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/random.hpp"
+#include "refract/base/stop.hpp"
 #include "refract/comm/communicator.hpp"
 #include "refract/store/token_shard.hpp"
 
@@ -48,7 +53,9 @@ class Planted {
     write_rows("heldout.h5", kTraining, kDocuments);
   }
   [[nodiscard]] ProbeSources sources() const {
-    return {{folder_ / "shard.h5"}, {folder_ / "chunk.h5"}, folder_ / "heldout.h5", 1};
+    return {.shards = {folder_ / "shard.h5"},
+            .chunks = {folder_ / "chunk.h5"},
+            .heldout = folder_ / "heldout.h5"};
   }
   [[nodiscard]] fs::path path(const char* file) const { return folder_ / file; }
 
@@ -127,6 +134,7 @@ class Planted {
 
 ProbeTarget neurons() {
   return {.name = "neurons",
+          .task = "probe neurons",
           .hook = kHook,
           .features = kD,
           .input_scale = 2,
@@ -198,6 +206,127 @@ TEST(Probe, reads_at_most_the_rows_it_was_told_to) {
   EXPECT_EQ(corpus.training_documents(), 10u);
 }
 
+std::string message_of(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+TEST(Probe, reads_at_least_one_block) {
+  const Planted planted("too_few");
+
+  const ProbeCorpus corpus(planted.sources(), {.tokens = 1});
+
+  EXPECT_EQ(corpus.training().size(), 1510u);
+}
+
+TEST(Probe, refuses_rows_of_another_corpus_or_store) {
+  const Planted planted("parents");
+  ProbeSources no_shards = planted.sources(), other_store = planted.sources();
+  no_shards.shards.clear();
+  other_store.parents = {{"store", "another"}};
+
+  EXPECT_NE(message_of([&] { ProbeCorpus(no_shards, {}); }).find("another corpus"),
+            std::string::npos);
+  EXPECT_NE(message_of([&] { ProbeCorpus(other_store, {}); }).find("parent store"),
+            std::string::npos);
+}
+
+std::size_t open_chunks() {
+  std::set<std::string> files;
+  for (const auto& entry : fs::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;  // the iterator's own
+    const fs::path file = fs::read_symlink(entry.path(), gone);
+    if (file.extension() == ".h5") files.insert(file.string());
+  }
+  return files.size();
+}
+
+TEST(Probe, holds_one_chunk_open_however_many_there_are) {
+  const Planted planted("descriptors");
+  ProbeSources sources = planted.sources();
+  for (int i = 0; i < 30; ++i) {
+    fs::copy_file(planted.path("chunk.h5"), planted.path(("copy" + std::to_string(i)).c_str()));
+    sources.chunks.push_back(planted.path(("copy" + std::to_string(i)).c_str()));
+  }
+  for (auto& chunk : sources.chunks) {
+    fs::rename(chunk, chunk.string() + ".h5");
+    chunk += ".h5";
+  }
+  const ProbeCorpus corpus(sources, {.tokens = 10'000'000});
+  const std::size_t before = open_chunks();
+  std::size_t most = 0, calls = 0;
+  ProbeTarget target = neurons();
+  const Encoder encode = target.encode;
+  target.encode = [&](TensorView<const float> x, std::size_t first_row, SparseActs& acts) {
+    most = std::max(most, open_chunks());
+    ++calls;
+    encode(x, first_row, acts);
+  };
+
+  (void)count_readable(corpus, target);
+
+  EXPECT_EQ(corpus.training_pieces().size(), 31u);
+  EXPECT_GE(calls, 32u);
+  EXPECT_EQ(before, 0u);
+  EXPECT_EQ(most, 1u);
+}
+
+// A request to stop lasts as long as the process.
+TEST(ProbeDeathTest, is_dropped_at_the_next_panel_once_a_stop_was_asked_for) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(
+      {
+        const Planted planted("stop");
+        const ProbeCorpus corpus(planted.sources(), {});
+        int calls = 0;
+        ProbeTarget target = neurons();
+        const Encoder encode = target.encode;
+        target.encode = [&](TensorView<const float> x, std::size_t first_row, SparseActs& acts) {
+          ++calls;
+          encode(x, first_row, acts);
+          request_stop();
+        };
+        const Droppable droppable;
+        try {
+          (void)probe(corpus, target);
+        } catch (const StopRequested&) {
+          ::_exit(calls == 1 ? 7 : 8);
+        }
+        ::_exit(9);
+      },
+      testing::ExitedWithCode(7), "");
+}
+
+TEST(Features, that_are_damaged_or_missing_are_refused_with_what_makes_them_again) {
+  const Planted planted("damaged");
+  const fs::path file = planted.path("a.h5");
+  const FeatureAtlas atlas = probe(ProbeCorpus(planted.sources(), {}), neurons());
+  const std::string content = write_features(features_table(file, atlas, {}));
+  const std::string whole = read_file(file);
+  EXPECT_EQ(verify_features(file).content_digest, content);
+  const std::size_t at = whole.find(" " + name(7));  // in an example's text
+  ASSERT_NE(at, std::string::npos);
+  std::string changed = whole;
+  changed[at + 1] ^= 1;
+
+  for (const std::string& bytes : {changed, whole.substr(0, whole.size() / 2), std::string()}) {
+    write_file(file, bytes);
+    EXPECT_THROW((void)verify_features(file), Damaged) << bytes.size();
+    const std::string message = message_of([&] { (void)read_features(file); });
+    EXPECT_NE(message.find("a.h5"), std::string::npos) << message;
+    EXPECT_NE(message.find("Run refract probe: it makes the file again"), std::string::npos)
+        << message;
+  }
+  write_features(features_table(file, atlas, {}));
+  EXPECT_EQ(read_file(file), whole);
+  EXPECT_NE(message_of([&] { (void)read_features(planted.path("b.h5")); }).find("not probed yet"),
+            std::string::npos);
+}
+
 TEST(Probe, writes_a_file_that_reads_back_the_same_and_has_the_same_bytes_twice) {
   const Planted planted("file");
   const ProbeCorpus corpus(planted.sources(), {});
@@ -205,12 +334,12 @@ TEST(Probe, writes_a_file_that_reads_back_the_same_and_has_the_same_bytes_twice)
   atlas.controls.push_back(count_readable(corpus, neurons()));
   atlas.features[0].neighbours = {{2, 0.5F}, {1, -0.25F}};
 
-  write_features(planted.path("a.h5"), atlas, "0123456789abcdef");
-  write_features(planted.path("b.h5"), atlas, "0123456789abcdef");
+  write_features(features_table(planted.path("a.h5"), atlas, {{"weights", "0123456789abcdef"}}));
+  write_features(features_table(planted.path("b.h5"), atlas, {{"weights", "0123456789abcdef"}}));
   const FeatureAtlas back = read_features(planted.path("a.h5"));
 
   EXPECT_EQ(read_file(planted.path("a.h5")), read_file(planted.path("b.h5")));
-  EXPECT_EQ(features_parent(planted.path("a.h5")), "0123456789abcdef");
+  EXPECT_EQ(verify_features(planted.path("a.h5")).parents.at("weights"), "0123456789abcdef");
   ASSERT_EQ(back.features.size(), atlas.features.size());
   EXPECT_EQ(back.count.readable, 1u);
   ASSERT_EQ(back.controls.size(), 1u);

@@ -48,7 +48,7 @@ FeatureAtlas small_atlas() {
 }
 
 ReportInput input_of(const FeatureAtlas& atlas) {
-  write_features(folder() / "small.h5", atlas, "parent");
+  write_features(features_table(folder() / "small.h5", atlas, {{"weights", "parent"}}));
   write_file(folder() / "metrics.jsonl",
              "{\"chunk\":0,\"tokens\":1000,\"mse\":0.5,\"mse_lo\":0.4,\"mse_hi\":0.6,\"r2\":0.8}\n"
              "{\"chunk\":1,\"tokens\":2000,\"mse\":0.25,\"r2\":0.9,\"new_key\":\"text\"}\n");
@@ -58,6 +58,7 @@ ReportInput input_of(const FeatureAtlas& atlas) {
   input.saes = {{.name = "small",
                  .hook = atlas.hook,
                  .facts = {{"k", "16"}},
+                 .notes = {},
                  .features = folder() / "small.h5",
                  .metrics = folder() / "metrics.jsonl"}};
   input.tables = {{"Baselines", "note", {"what", "mse"}, {{"pca", "0.5"}}}};
@@ -143,7 +144,22 @@ TEST(Report, says_which_line_of_the_metrics_is_broken) {
     FAIL();
   } catch (const DataError& error) {
     EXPECT_NE(std::string(error.what()).find("metrics.jsonl:2"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("remove line 2"), std::string::npos) << error.what();
   }
+  write_file(folder() / "metrics.jsonl", "{\"chunk\":0}\n");
+  EXPECT_NO_THROW((void)make_report(input));
+}
+
+TEST(Report, of_a_run_without_features_says_what_is_not_there) {
+  ReportInput input = input_of(small_atlas());
+  input.saes[0].features.clear();
+  input.saes[0].metrics.clear();
+  input.saes[0].notes = {"not probed yet"};
+
+  const std::string page = make_report(input);
+
+  EXPECT_NE(page.find(R"("notes":["not probed yet"])"), std::string::npos);
+  EXPECT_EQ(page.find(R"("table":)"), std::string::npos);
 }
 
 }  // namespace

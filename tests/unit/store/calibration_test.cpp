@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "refract/base/error.hpp"
 #include "unit/store/scratch_folder.hpp"
 
 namespace refract {
@@ -20,7 +21,6 @@ HookCalibration hook(const std::string& name, std::size_t d_in) {
   of.median_norm = 12.5;
   of.sink_threshold = 125;
   of.mean_norm = 13;
-  of.input_scale = 0.5;
   for (std::size_t i = 0; i < d_in; ++i) {
     of.mean.push_back(static_cast<float>(i));
     of.geometric_median.push_back(static_cast<float>(i) + 0.5f);
@@ -50,6 +50,19 @@ TEST(Calibration, gives_back_every_hook_in_its_order) {
   EXPECT_EQ(second.geometric_median, data.hooks[1].geometric_median);
   EXPECT_EQ(second.covariance, data.hooks[1].covariance);
   EXPECT_EQ(second.int8_scales, data.hooks[1].int8_scales);
+}
+
+TEST(Calibration, scales_the_mean_norm_to_the_root_of_the_width_or_not_at_all) {
+  HookCalibration of = hook("blocks.1.hook_mlp_out", 9);
+  of.mean_norm = 12;
+
+  EXPECT_EQ(input_scale(of, "sqrt_d"), 0.25);
+  EXPECT_EQ(input_scale(of, "none"), 1);
+  for (const double norm : {0.0, 1e-40, 1e40}) {
+    of.mean_norm = norm;
+    EXPECT_THROW((void)input_scale(of, "sqrt_d"), NumericalError) << norm;
+    EXPECT_EQ(input_scale(of, "none"), 1);
+  }
 }
 
 TEST(Calibration, names_the_hooks_there_are) {

@@ -1,12 +1,11 @@
 #include "refract/store/chunk.hpp"
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
-#include <csignal>
 #include <fstream>
 
 #include "unit/store/chunk_fixture.hpp"
+#include "unit/store/full_disk.hpp"
 #include "unit/store/scratch_folder.hpp"
 
 namespace refract {
@@ -110,11 +109,32 @@ TEST(Chunk, finds_a_flipped_byte_in_any_kind_of_data) {
         offset_of(path, third.identity.token), offset_of(path, third.identity.document)}) {
     test::flip_byte(path, offset);
     const ChunkReader chunk(path);
-    EXPECT_EQ(chunk.bad_blocks(), (std::vector<std::uint64_t>{2})) << "offset " << offset;
     expect_contains(data_error([&] { chunk.verify_blocks(); }), "block 2 of 5");
+    EXPECT_NO_THROW(chunk.verify_blocks(0, 2)) << "offset " << offset;
+    EXPECT_NO_THROW(chunk.verify_blocks(3, 2)) << "offset " << offset;
     test::flip_byte(path, offset);
   }
   EXPECT_NO_THROW(ChunkReader(path).verify_blocks());
+}
+
+TEST(Chunk, verifies_a_block_when_its_rows_are_first_read) {
+  const ScratchFolder folder;
+  Communicator alone = Communicator::loopback();
+  const fs::path path = write_chunk(folder.path(), 17, alone);
+  test::flip_byte(path, offset_of(path, block_of(small_spec(), 2).activations[1]));
+  const ChunkReader chunk(path);
+  const std::uint64_t n = small_spec().block_rows;
+  std::vector<float> rows(n * small_spec().hooks[0].d_in);
+
+  EXPECT_NO_THROW(chunk.read_rows(0, n, n, rows));  // of block 1
+  try {
+    chunk.read_rows(0, 2 * n, n, rows);
+    FAIL() << "a damaged block was read";
+  } catch (const Damaged& error) {
+    expect_contains(error.what(), "block 2 of 5");
+  }
+  EXPECT_THROW((void)chunk.read_identity(n, n + 1), Damaged) << "its first row is of block 2";
+  EXPECT_NO_THROW(ChunkReader(path, {}, ChunkReader::Checks::none).read_rows(0, 2 * n, n, rows));
 }
 
 TEST(Chunk, refuses_changed_block_checksums) {
@@ -147,8 +167,10 @@ TEST(Chunk, is_refused_by_a_reader_of_another_store) {
                     ChunkReader(path, {{"store", "ffff"}});
                   }),
                   "parent store is 0123456789abcdef");
-  expect_contains(data_error([&] { (void)ChunkReader(path).hook_index("blocks.9.hook_mlp_out"); }),
-                  "it has: blocks.4.hook_resid_post");
+  const std::string refusal =
+      data_error([&] { (void)ChunkReader(path).hook_index("blocks.9.hook_mlp_out"); });
+  expect_contains(refusal, "it has: blocks.4.hook_resid_post");
+  expect_contains(refusal, "extract again with the hook in hooks");
 }
 
 TEST(Chunk, is_not_there_before_it_is_sealed) {
@@ -235,17 +257,15 @@ TEST(ChunkWriter, says_so_and_leaves_nothing_when_the_disk_has_no_room) {
   Communicator alone = Communicator::loopback();
   ChunkSpec spec = small_spec();
   spec.hooks[0].d_in = 1 << 20;
-  // A file-size limit stands in for a full disk: the kernel refuses growth in the same place.
-  rlimit before{};
-  ::getrlimit(RLIMIT_FSIZE, &before);
-  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
-  const rlimit small{1 << 20, before.rlim_max};
-  ::setrlimit(RLIMIT_FSIZE, &small);
 
-  EXPECT_THROW((void)ChunkWriter::collective_open(folder / "c.h5", spec, alone), SystemError);
+  // While the file is made, and at its very start.
+  for (const std::uint64_t bytes : {1 << 20, 64}) {
+    const std::string text = test::error_on_full_disk(
+        bytes, [&] { (void)ChunkWriter::collective_open(folder / "c.h5", spec, alone); });
 
-  ::setrlimit(RLIMIT_FSIZE, &before);
-  std::signal(SIGXFSZ, handler);
+    test::expect_contains(text, (folder / "c.h5.part").string());
+    test::expect_contains(text, "ulimit -f");
+  }
   EXPECT_EQ(folder.files(), 0u);
 }
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <tuple>
+
 #include "refract/store/table_file.hpp"
 #include "unit/store/scratch_folder.hpp"
 
@@ -40,13 +42,26 @@ TEST(ContextTable, gives_back_the_segments_of_each_context) {
   EXPECT_EQ(read.data.of_context(1)[1].document, 1u);
 }
 
-TEST(ContextTable, refuses_tables_that_do_not_fit_together) {
+TEST(ContextTableDeathTest, is_never_written_when_its_parts_do_not_fit_together) {
   const ScratchFolder folder;
   ContextTableData data = table();
   data.segment_starts[1] = 4;
 
-  expect_contains(data_error([&] { write_contexts(folder / "c.h5", data, {}); }), "segment_starts");
+  EXPECT_DEATH((void)write_contexts(folder / "c.h5", data, {}), "segment_starts");
   EXPECT_EQ(folder.files(), 0u);
+}
+
+TEST(ContextTable, is_never_read_with_a_flipped_byte) {
+  const ScratchFolder folder;
+  write_contexts(folder / "c.h5", table(), {{"tokens", "t"}});
+
+  const std::string missed = test::flips_not_found(folder / "c.h5", 1, [&] {
+    const ContextTableData data = read_contexts(folder / "c.h5").data;
+    return std::tuple(data.segments, data.segment_starts, data.heldout, data.context_length,
+                      data.packing, data.bos, data.bos_id);
+  });
+
+  EXPECT_EQ(missed, "");
 }
 
 TEST(ContextTable, refuses_another_token_shard) {

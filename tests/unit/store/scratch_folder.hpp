@@ -42,6 +42,26 @@ inline void flip_byte(const fs::path& path, std::uint64_t offset) {
   file.put(static_cast<char>(byte ^ 0x20));
 }
 
+// Flips one byte after the other, every `step`-th of the file; where `read` neither throws Damaged
+// (or another DataError, where the byte belongs to the header) nor gives what it gave before.
+template <typename Read>
+[[nodiscard]] std::string flips_not_found(const fs::path& path, std::uint64_t step, Read&& read) {
+  const auto whole = read();
+  const std::uint64_t bytes = fs::file_size(path);
+  std::string missed;
+  std::uint64_t found = 0;
+  for (std::uint64_t byte = 0; byte < bytes; byte += step) {
+    flip_byte(path, byte);
+    try {
+      if (!(read() == whole)) missed += fmt::format(" {}", byte);
+    } catch (const DataError&) {
+      ++found;
+    }
+    flip_byte(path, byte);
+  }
+  return found > 0 ? missed : " none was found";
+}
+
 // The message of the DataError that `action` throws; empty when it throws none.
 template <typename Action>
 [[nodiscard]] std::string data_error(Action&& action) {

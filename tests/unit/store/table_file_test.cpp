@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "unit/store/full_disk.hpp"
 #include "unit/store/scratch_folder.hpp"
 
 namespace refract {
@@ -116,9 +117,22 @@ TEST(TableFile, finds_a_flipped_byte) {
   const std::string whole = read_file(folder / "a.h5");
   test::flip_byte(folder / "a.h5", whole.find("chemistry"));
 
-  const TableFile table(folder / "a.h5", kExpected);
-
+  expect_contains(data_error([&] { TableFile(folder / "a.h5", kExpected); }), "checksum");
+  const TableFile table(folder / "a.h5", kExpected, TableFile::Checks::none);
   expect_contains(data_error([&] { table.verify_content(); }), "digest");
+}
+
+TEST(TableFile, notices_any_changed_byte_before_hdf5_reads_one) {
+  const ScratchFolder folder;
+  write(folder / "a.h5");
+  const std::uint64_t size = fs::file_size(folder / "a.h5");
+
+  for (std::uint64_t byte = 0; byte < size; ++byte) {
+    test::flip_byte(folder / "a.h5", byte);
+    EXPECT_THROW(TableFile(folder / "a.h5", kExpected), Damaged) << "byte " << byte;
+    test::flip_byte(folder / "a.h5", byte);
+  }
+  EXPECT_NO_THROW(TableFile(folder / "a.h5", kExpected));
 }
 
 TEST(TableFile, names_the_datasets_there_are_and_the_dtype_found) {
@@ -137,6 +151,21 @@ TEST(TableFile, leaves_nothing_where_no_file_can_be_made) {
 
   EXPECT_THROW(write(folder / "occupied/a.h5"), SystemError);
   EXPECT_EQ(folder.files(), 1u);
+}
+
+TEST(TableFile, ends_in_one_error_and_leaves_nothing_where_the_disk_is_full) {
+  const ScratchFolder folder;
+  write(folder / "whole.h5");
+  const std::uint64_t whole = fs::file_size(folder / "whole.h5");
+
+  // In the data, in what HDF5 writes when it closes the file, and at its very start.
+  for (const std::uint64_t bytes : {whole - 1, whole / 2, whole / 8, std::uint64_t{64}}) {
+    const std::string text = test::error_on_full_disk(bytes, [&] { write(folder / "a.h5"); });
+
+    expect_contains(text, (folder / "a.h5.part").string());
+    expect_contains(text, "ulimit -f");
+    EXPECT_EQ(folder.files(), 1u) << "with " << bytes << " bytes of " << whole;
+  }
 }
 
 TEST(DescribeArtifact, tells_schema_parents_and_every_dataset) {

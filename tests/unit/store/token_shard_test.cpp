@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <tuple>
+
 #include "unit/store/scratch_folder.hpp"
 
 namespace refract {
@@ -103,6 +105,30 @@ TEST(TokenShard, may_be_empty) {
   const TokenShard shard(folder / "s.h5");
   EXPECT_EQ(shard.documents(), 0u);
   EXPECT_TRUE(shard.ids().empty());
+}
+
+TEST(TokenShard, is_never_verified_with_a_flipped_byte) {
+  const ScratchFolder folder;
+  write_token_shard(folder / "s.h5", shard_of(4, 50257), {{"tokenizer", "t"}});
+
+  const std::string missed = test::flips_not_found(folder / "s.h5", 3, [&] {
+    const TokenShard shard(folder / "s.h5");
+    shard.verify_content();
+    return std::tuple(shard.ids(), shard.token_end(), shard.page_ids(), shard.title(1),
+                      shard.links(1), shard.document_text(2), shard.shard());
+  });
+
+  EXPECT_EQ(missed, "");
+}
+
+TEST(TokenShard, ticks_while_it_is_verified) {
+  const ScratchFolder folder;
+  write_token_shard(folder / "s.h5", shard_of(4, 50257), {});
+  int ticks = 0;
+
+  TokenShard(folder / "s.h5").verify_content([&] { ++ticks; });
+
+  EXPECT_GT(ticks, 10) << "at least once for each dataset";
 }
 
 TEST(TokenShard, refuses_another_tokenizer) {

@@ -1,0 +1,173 @@
+#include "refract/pipeline/preflight.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "refract/base/activity.hpp"
+#include "refract/base/digest.hpp"
+#include "refract/base/error.hpp"
+#include "refract/base/file.hpp"
+#include "refract/order/row_rule.hpp"
+#include "refract/pipeline/disk_plan.hpp"
+#include "refract/pipeline/identity.hpp"
+#include "refract/pipeline/ledger.hpp"
+#include "refract/pipeline/numerics.hpp"
+#include "refract/pipeline/run_folder.hpp"
+
+namespace refract {
+namespace {
+
+void check_model(const RunConfig& config, const fs::path& folder) {
+  std::vector<HookPoint> hooks;
+  for (const std::string& hook : config.hooks) hooks.push_back(parse_hook_point(hook));
+  try {
+    check_language_model(folder, hooks);
+  } catch (const ConfigError& error) {
+    throw ConfigError("{}: {}", where_given(config, "hooks"), error.what());
+  }
+}
+
+// Rows of a shard's training contexts.
+std::uint64_t rows_of(const ContextTableData& table, std::uint32_t shard, const RunConfig& config,
+                      const RowRule& rule) {
+  std::uint64_t rows = 0;
+  for (std::uint32_t c = 0; c < table.contexts(); ++c)
+    if (!table.heldout[c])
+      rows += rule.kind == RowRule::Kind::all
+                  ? table.context_length
+                  : select_slots(rule, table, c, ContextRef{shard, c, 0}.key(), config.store.seed)
+                        .size();
+  return rows;
+}
+
+// Nothing when a shard is not tokenized, or what is there cannot be read: it will be made again.
+std::optional<std::uint64_t> known_rows(const RunConfig& config, const TokenizePlan& tokens,
+                                        const fs::path& contexts) {
+  if (tokens.shards.empty()) return std::nullopt;
+  const RowRule rule = parse_row_rule(config.rows.take);
+  std::uint64_t rows = 0;
+  for (std::size_t shard = 0; shard < tokens.shards.size(); ++shard) {
+    const fs::path file = token_shard_path(tokens, shard), table = contexts / file.filename();
+    std::error_code ignored;
+    if (!fs::exists(file, ignored) || !fs::exists(table, ignored)) return std::nullopt;
+    try {
+      rows += rows_of(read_contexts(table).data, static_cast<std::uint32_t>(shard), config, rule);
+    } catch (const DataError&) {
+      return std::nullopt;
+    }
+    tick();
+  }
+  return rows;
+}
+
+void check_rows(const RunConfig& config, std::uint64_t rows) {
+  const std::uint64_t wanted = wanted_rows(config), batch = config.train.batch_rows;
+  if (wanted == 0 && rows < batch)
+    throw DataError(
+        "the corpus gives {} rows to train on, fewer than one batch of {} ({}). Add shards to "
+        "source.from or lower train.batch_rows.",
+        rows, batch, where_given(config, "train.batch_rows"));
+  if (rows / batch < wanted / batch)  // the schedules count whole batches
+    throw DataError(
+        "{}: train.tokens is {}, but the corpus gives {} rows to train on. Lower train.tokens to "
+        "that or to all, or add shards to source.from.",
+        where_given(config, "train.tokens"), wanted, rows);
+}
+
+// What is certain: the shards as they are, and the rows that a number asks for.
+void check_quota(const RunConfig& config, const ModelInfo& model, const DownloadPlan& corpus) {
+  std::uint64_t bytes = 0;
+  for (const ShardRef& shard : corpus.shards) bytes += shard.bytes;
+  const std::uint64_t wanted = wanted_rows(config);
+  if (wanted != 0) bytes = 0;  // it may need the first shards alone
+  const std::uint64_t chunks = std::max<std::uint64_t>(1, wanted / config.store.chunk_rows);
+  check_disk(plan_disk(config, model, bytes, chunks, chunks * config.train.corpus_passes), config);
+}
+
+}  // namespace
+
+ContextRule context_rule(const RunConfig& config, const ModelInfo& model) {
+  if (config.tokens.context > model.max_positions)
+    throw ConfigError(
+        "{}: tokens.context is {}, but the model has {} positions. Lower tokens.context.",
+        where_given(config, "tokens.context"), config.tokens.context, model.max_positions);
+  const std::int64_t bos = model.bos_id >= 0 ? model.bos_id : model.eos_id;
+  if (bos < 0 && config.tokens.bos != "none")
+    throw ConfigError(
+        "{}: tokens.bos is '{}', but the model's config.json names neither bos_token_id nor "
+        "eos_token_id. Set tokens.bos to none.",
+        where_given(config, "tokens.bos"), config.tokens.bos);
+  if (bos >= static_cast<std::int64_t>(model.vocab))
+    throw DataError("config.json of {} gives bos_token_id {}, beyond its {} embeddings",
+                    model_folder(config).string(), bos, model.vocab);
+  return {.length = config.tokens.context,
+          .packing = packing_from(config.tokens.packing),
+          .bos = bos_rule_from(config.tokens.bos),
+          .bos_id = static_cast<std::uint32_t>(std::max<std::int64_t>(0, bos))};
+}
+
+std::unique_ptr<Tokenizer> open_tokenizer(const RunConfig& config, const ModelInfo& model) {
+  const fs::path folder = model_folder(config);
+  std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(folder);
+  if (tokenizer->size() > model.vocab)
+    throw DataError(
+        "tokenizer and model do not belong together: tokenizer.json has ids up to {}, the model "
+        "has {} embeddings ({})",
+        tokenizer->size() - 1, model.vocab, folder.string());
+  return tokenizer;
+}
+
+fs::path contexts_folder(const RunConfig& config, const ContextRule& rule,
+                         const TokenizePlan& tokens) {
+  const std::string digest = short_digest(fmt::format(
+      "contexts {}\nlength={}\npacking={}\nbos={}\nbos_id={}\nheldout={}\nduplicates=highest "
+      "revision, lowest shard\ntokens={}\n",
+      kSchemaVersion, rule.length, config.tokens.packing, config.tokens.bos, rule.bos_id,
+      config.heldout.share, tokens.digest));
+  return tokens.folder / ("contexts-" + digest);
+}
+
+KnownBefore check_before_start(const RunConfig& config, const DownloadPlan& corpus, Asks asks) {
+  const fs::path folder = model_folder(config);
+  KnownBefore known{read_model_info(folder), std::nullopt};
+  const ContextRule rule = context_rule(config, known.model);
+  const std::unique_ptr<Tokenizer> tokenizer = open_tokenizer(config, known.model);
+  if (asks == Asks::corpus) return known;
+  check_model(config, folder);
+  if (!corpus.digest.empty()) {
+    const TokenizePlan tokens =
+        plan_tokenize(config.source, corpus, *tokenizer, config.data_root, config.tokens.keep_text);
+    known.corpus_rows = known_rows(config, tokens, contexts_folder(config, rule, tokens));
+  }
+  // A run that has trained what there is says so itself, at its end.
+  const bool trained = !read_ledger(run_folder(config.run, "").ledger()).checkpoints.empty();
+  if (known.corpus_rows && !trained) check_rows(config, *known.corpus_rows);
+  check_quota(config, known.model, corpus);
+  return known;
+}
+
+void expect_same_run(const RunConfig& config, int training_ranks) {
+  const RunFolder named = run_folder(config.run, "");
+  std::error_code ignored;
+  if (!fs::exists(named.run_yaml(), ignored)) return;
+  const RunState state = read_ledger(named.ledger());
+  const FrozenRun frozen = read_frozen(named.run_yaml());
+  const fs::path calibration = run_folder(config.run, frozen.inputs.model_name).calibration();
+  const bool stored = fs::exists(calibration, ignored) || !state.calibration.empty();
+  std::string difference = frozen_difference(frozen.config, config, stored, false);
+  if (difference.empty() && stored) {
+    const std::optional<DownloadPlan> corpus = read_corpus(named.corpus());
+    const DownloadPlan now = plan_download(config.source, config.data_root, Digests::known);
+    if (corpus && !now.digest.empty()) difference = first_difference(*corpus, now);
+    if (!difference.empty()) difference = fmt::format("source.from: {}", difference);
+  }
+  const bool trained = !state.checkpoints.empty();
+  if (difference.empty()) difference = frozen_difference(frozen.config, config, false, trained);
+  if (!difference.empty()) throw other_configuration(config.run, difference);
+  if (!trained || training_ranks == 0) return;
+  difference = training_difference(frozen.numerics, current_numerics(config, training_ranks));
+  if (!difference.empty()) throw other_numerics(config.run, difference);
+}
+
+}  // namespace refract

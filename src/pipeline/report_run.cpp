@@ -1,0 +1,194 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "pipeline/finished_parts.hpp"
+#include "refract/base/activity.hpp"
+#include "refract/base/digest.hpp"
+#include "refract/base/error.hpp"
+#include "refract/base/file.hpp"
+#include "refract/base/stop.hpp"
+#include "refract/pipeline/analysis.hpp"
+#include "refract/pipeline/identity.hpp"
+#include "refract/stages/report.hpp"
+
+namespace refract {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::vector<std::pair<std::string, std::string>> facts_of(const SaeConfig& sae) {
+  std::vector<std::pair<std::string, std::string>> facts{{"variant", sae.variant},
+                                                         {"features", std::to_string(sae.d_sae)}};
+  if (sae.k != 0) facts.emplace_back("k", std::to_string(sae.k));
+  facts.emplace_back("seed", std::to_string(sae.seed));
+  facts.emplace_back("hook", sae.hook);
+  return facts;
+}
+
+// A table of evaluation.json: every number with its interval.
+ReportTable evaluation_table(const std::string& name, const Json& evaluation) {
+  const Json& inference = evaluation.at("inference");
+  ReportTable table{
+      .title = fmt::format("Evaluation of {}", name),
+      .note = fmt::format(
+          "{} held-out rows of {} documents; 95 % intervals by bootstrap over documents",
+          inference.at("rows").get<std::uint64_t>(),
+          inference.at("documents").get<std::uint64_t>()),
+      .columns = {"measure", "value", "95 % interval"},
+      .rows = {}};
+  const auto number = [](const Json& value) {
+    return value.is_null() ? std::string("-") : fmt::format("{:.4f}", value.get<double>());
+  };
+  const auto add = [&](const Json& report, const std::string& prefix,
+                       const std::set<std::string>& only) {
+    for (const auto& [key, value] : report.items()) {
+      if (key == "rows" || key == "documents" || key.ends_with("_lo") || key.ends_with("_hi"))
+        continue;
+      if (!only.empty() && !only.contains(key)) continue;
+      std::string interval;
+      if (report.contains(key + "_lo"))
+        interval = number(report.at(key + "_lo")) + " to " + number(report.at(key + "_hi"));
+      table.rows.push_back({prefix + key, number(value), interval});
+    }
+  };
+  add(inference, "", {});
+  if (evaluation.contains("baselines"))
+    for (const auto& [baseline, report] : evaluation.at("baselines").items())
+      add(report, baseline + ": ", {"r2", "l0"});
+  if (evaluation.contains("cross_entropy") && !evaluation.at("cross_entropy").is_null())
+    add(evaluation.at("cross_entropy"), "", {});
+  return table;
+}
+
+struct EvaluationFile {
+  ReportTable table;
+  std::string weights;  // digest of those that were evaluated
+};
+
+EvaluationFile read_evaluation(const std::string& name, const fs::path& file) {
+  const std::string text = read_file(file);
+  try {
+    const Json evaluation = Json::parse(text);
+    return {evaluation_table(name, evaluation),
+            evaluation.at("parents").at("weights").get<std::string>()};
+  } catch (const Json::exception&) {
+    throw Damaged(
+        "{} is damaged: {} bytes that are not an evaluation written by refract. Run refract "
+        "evaluate: it makes the file again.",
+        file.string(), text.size());
+  }
+}
+
+// Of the newest checkpoint that names the SAE; empty: none yet.
+std::string newest_weights(const RunState& state, const std::string& sae) {
+  for (auto record = state.checkpoints.rbegin(); record != state.checkpoints.rend(); ++record)
+    if (const auto found = record->saes.find(sae); found != record->saes.end())
+      return found->second.weights;
+  return {};
+}
+
+// What there is of one SAE, and what there is not.
+ReportSae reported_sae(const SaeConfig& sae, const RunFolder& folder, const RunState& state,
+                       std::vector<ReportTable>& tables) {
+  ReportSae out{.name = sae.name,
+                .hook = sae.hook,
+                .facts = facts_of(sae),
+                .notes = {},
+                .features = {},
+                .metrics = folder.metrics(sae.name)};
+  const std::string weights = newest_weights(state, sae.name);
+  const auto expect_newest = [&](const std::string& found, std::string_view what) {
+    if (found != weights)
+      out.notes.push_back(fmt::format("{} an earlier checkpoint than the newest", what));
+  };
+  if (weights.empty()) out.notes.emplace_back("not trained yet");
+  if (fs::exists(folder.evaluation(sae.name))) {
+    EvaluationFile evaluation = read_evaluation(sae.name, folder.evaluation(sae.name));
+    expect_newest(evaluation.weights, "the evaluation is of");
+    tables.push_back(std::move(evaluation.table));
+  } else {
+    out.notes.emplace_back("not evaluated yet");
+  }
+  if (fs::exists(folder.features(sae.name))) {
+    out.features = folder.features(sae.name);
+    const Parents parents = features_parents(out.features);
+    const auto found = parents.find("weights");
+    expect_newest(found == parents.end() ? "" : found->second, "the features are of");
+  } else {
+    out.notes.emplace_back("not probed yet");
+  }
+  return out;
+}
+
+std::string corpus_text(const RunConfig& config, const ReportFacts& facts) {
+  return fmt::format("{} shards, {} distinct rows, {} passes", facts.shards, facts.rows,
+                     config.train.passes_per_chunk * config.train.corpus_passes);
+}
+
+ReportTable attempts_of(const RunState& state) {
+  ReportTable attempts{
+      .title = "Attempts",
+      .note = "",
+      .columns = {"attempt", "job", "host", "ranks", "started", "ended", "outcome"},
+      .rows = {}};
+  for (const AttemptRecord& attempt : state.attempts)
+    attempts.rows.push_back({std::to_string(attempt.attempt), attempt.job, attempt.host,
+                             std::to_string(attempt.ranks), attempt.started, attempt.ended,
+                             attempt.outcome.empty() ? "this one, or killed" : attempt.outcome});
+  return attempts;
+}
+
+std::string page_of(const RunConfig& config, const RunFolder& folder, const RunState& state,
+                    const ReportFacts& facts) {
+  ReportInput input{.title = folder.root.filename().string(),
+                    .header = {{"model", folder.model_name()},
+                               {"hook points", fmt::format("{}", fmt::join(config.hooks, ", "))},
+                               {"corpus", corpus_text(config, facts)},
+                               {"contexts", fmt::format("{} tokens, {}", config.tokens.context,
+                                                        config.tokens.packing)},
+                               {"store", facts.store}},
+                    .saes = {},
+                    .tables = {},
+                    .history = {attempts_of(state)}};
+  if (facts.visits_done < facts.visits || facts.visits == 0)
+    input.header.emplace_back(
+        "state", fmt::format("not finished: {} of {} chunks trained", facts.visits_done,
+                             facts.visits == 0 ? "?" : std::to_string(facts.visits)));
+  for (const SaeConfig& sae : config.saes)
+    input.saes.push_back(reported_sae(sae, folder, state, input.tables));
+  return make_report(input);
+}
+
+}  // namespace
+
+ReportFacts report_facts(const RunConfig& config, const RunState& state) {
+  std::vector<std::string> names;
+  for (const SaeConfig& sae : config.saes) names.push_back(sae.name);
+  ReportFacts facts{.shards = state.shards,
+                    .rows = 0,
+                    .visits_done = state.visits_done(names),
+                    .visits = state.visits,
+                    .store = state.store};
+  for (const auto& [chunk, record] : state.known)
+    if (chunk < facts.visits_done) facts.rows += record.rows;
+  return facts;
+}
+
+void report_run(const RunConfig& config, const RunFolder& folder, Ledger& ledger,
+                const ReportFacts& facts) {
+  working("report");
+  const std::string page = [&] {
+    const Droppable droppable;
+    return page_of(config, folder, ledger.state(), facts);
+  }();
+  ledger.expect_own();
+  write_file(folder.root / config.report.file, page);
+  finish(ledger, reported_part(config, folder),
+         inputs_digest(as_text(report_settings(config)) + "store=" + facts.store + "\n"),
+         short_digest(page));
+}
+
+}  // namespace refract

@@ -1,0 +1,248 @@
+#include "refract/store/file_digests.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <map>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "refract/base/activity.hpp"
+#include "refract/base/digest.hpp"
+#include "refract/base/error.hpp"
+#include "refract/base/file.hpp"
+
+namespace refract {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
+constexpr std::size_t kLogPieceBytes = std::size_t{64} << 10;
+constexpr std::int64_t kSecond_ns = 1'000'000'000;
+constexpr std::int64_t kSettled_ns =
+    kSecond_ns / 10;  // the clock that stamps files ticks at 100 Hz
+
+struct Stamp {
+  std::uint64_t device = 0, inode = 0, size = 0;
+  std::int64_t mtime_ns = 0, ctime_ns = 0;
+
+  // As JSON members: what a line begins with, and what it is found by.
+  [[nodiscard]] std::string key() const {
+    return fmt::format(R"("device":{},"inode":{},"size":{},"mtime_ns":{},"ctime_ns":{})", device,
+                       inode, size, mtime_ns, ctime_ns);
+  }
+};
+
+std::int64_t nanoseconds(const timespec& time) { return time.tv_sec * kSecond_ns + time.tv_nsec; }
+
+Stamp stamp_of(const struct stat& status) {
+  return {.device = status.st_dev,
+          .inode = status.st_ino,
+          .size = static_cast<std::uint64_t>(status.st_size),
+          .mtime_ns = nanoseconds(status.st_mtim),
+          .ctime_ns = nanoseconds(status.st_ctim)};
+}
+
+std::optional<Stamp> stamp_of(const fs::path& file) {
+  struct stat status {};
+  if (::stat(file.c_str(), &status) != 0) return std::nullopt;
+  return stamp_of(status);
+}
+
+bool is_settled(const Stamp& stamp) {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  return nanoseconds(now) - std::max(stamp.mtime_ns, stamp.ctime_ns) > kSettled_ns;
+}
+
+struct Closed {
+  int descriptor;
+  ~Closed() { ::close(descriptor); }
+};
+
+struct Digested {
+  std::string sha256, key;
+};
+
+Digested digest(const fs::path& file, const std::function<void()>& tick) {
+  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) throw DataError("cannot read {}: {}", file.string(), std::strerror(errno));
+  const Closed closed{descriptor};
+  struct stat before {
+  }, after{};
+  ::fstat(descriptor, &before);
+  Sha256 sha;
+  std::vector<char> piece(kPieceBytes);
+  while (true) {
+    const ssize_t got = ::read(descriptor, piece.data(), piece.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw DataError("cannot read {}: {}", file.string(), std::strerror(errno));
+    if (got == 0) break;
+    sha.add(std::string_view(piece.data(), static_cast<std::size_t>(got)));
+    refract::tick();
+    if (tick) tick();
+  }
+  ::fstat(descriptor, &after);
+  if (stamp_of(before).key() != stamp_of(after).key())
+    throw DataError(
+        "{} changed while it was read: let what writes it finish, then run the same command again",
+        file.string());
+  return {sha.hex(), stamp_of(before).key()};
+}
+
+bool is_sha256(std::string_view text) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  return text.size() == 64 && text.find_first_not_of(kDigits) == std::string_view::npos;
+}
+
+// One write, so that lines of several processes do not mix; a torn line before it is ended.
+void append_line(const fs::path& log, const std::string& line) {
+  const int file = ::open(log.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (file < 0) return;
+  char last = '\n';
+  const off_t size = ::lseek(file, 0, SEEK_END);
+  if (size > 0) (void)!::pread(file, &last, 1, size - 1);
+  const std::string bytes = (last == '\n' ? "" : "\n") + line + "\n";
+  (void)!::write(file, bytes.data(), bytes.size());
+  ::close(file);
+}
+
+template <typename T>
+bool take(const ordered_json& line, const char* name, T& to) {
+  const auto found = line.find(name);
+  if (found == line.end() || !found->is_number_integer()) return false;
+  to = found->get<T>();
+  return true;
+}
+
+}  // namespace
+
+// One for each path, until the process ends.
+class FileDigests::Log {
+ public:
+  static Log& of(const fs::path& path) {
+    static std::mutex mutex;
+    static std::map<fs::path, Log> logs;
+    const fs::path key = fs::absolute(path).lexically_normal();
+    const std::lock_guard lock(mutex);
+    return logs.try_emplace(key, key).first->second;
+  }
+  explicit Log(fs::path path) : path_(std::move(path)) {}
+
+  // Takes in what was appended since; everything, where the last line that was read does not stand
+  // where it stood (the log was removed or replaced).
+  void refresh() {
+    const std::lock_guard lock(mutex_);
+    std::string text = bytes_from(end_ - last_line_.size());
+    if (text.starts_with(last_line_)) {
+      text.erase(0, last_line_.size());
+    } else {
+      known_.clear();
+      last_line_.clear();
+      end_ = 0;
+      text = bytes_from(0);
+    }
+    for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos;
+         begin = end + 1) {
+      last_line_ = text.substr(begin, end + 1 - begin);
+      end_ += last_line_.size();
+      take_in(last_line_);
+    }
+  }
+
+  [[nodiscard]] std::string known(const std::string& key) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = known_.find(key);
+    return found == known_.end() ? "" : found->second;
+  }
+
+  // Where the line cannot be written the file is read again another time: that costs time, and
+  // nothing else.
+  void keep(const std::string& key, const std::string& sha256) {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = known_.find(key); found != known_.end() && found->second == sha256)
+      return;
+    known_.insert_or_assign(key, sha256);
+    std::error_code none;
+    fs::create_directories(path_.parent_path(), none);
+    append_line(path_, fmt::format(R"({{{},"sha256":"{}"}})", key, sha256));
+  }
+
+ private:
+  // To the end of the log; empty where there is none.
+  [[nodiscard]] std::string bytes_from(std::uint64_t offset) const {
+    const int file = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+    if (file < 0 && (errno == ENOENT || errno == ENOTDIR)) return "";
+    if (file < 0) throw_file_error("reading", path_, errno);
+    const Closed closed{file};
+    std::string bytes;
+    std::vector<char> piece(kLogPieceBytes);
+    while (true) {
+      const ssize_t got =
+          ::pread(file, piece.data(), piece.size(), static_cast<off_t>(offset + bytes.size()));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) throw_file_error("reading", path_, errno);
+      if (got == 0) return bytes;
+      bytes.append(piece.data(), static_cast<std::size_t>(got));
+    }
+  }
+
+  void take_in(std::string_view text) {
+    const auto line = ordered_json::parse(text, nullptr, false);
+    Stamp stamp;
+    if (!line.is_object() || !take(line, "device", stamp.device) ||
+        !take(line, "inode", stamp.inode) || !take(line, "size", stamp.size) ||
+        !take(line, "mtime_ns", stamp.mtime_ns) || !take(line, "ctime_ns", stamp.ctime_ns))
+      return;
+    const auto sha256 = line.find("sha256");
+    if (sha256 == line.end() || !sha256->is_string() || !is_sha256(sha256->get<std::string>()))
+      return;
+    known_.insert_or_assign(stamp.key(), sha256->get<std::string>());
+  }
+
+  fs::path path_;
+  mutable std::mutex mutex_;
+  std::unordered_map<std::string, std::string> known_;  // device, inode, size, times -> digest
+  std::uint64_t end_ = 0;                               // of the last whole line that was read
+  std::string last_line_;                               // with its newline
+};
+
+FileDigests::FileDigests(const std::filesystem::path& data_root)
+    : log_(Log::of(data_root / "digests.jsonl")) {
+  log_.refresh();
+}
+
+std::string FileDigests::known(const std::filesystem::path& file) const {
+  const auto stamp = stamp_of(file);
+  return stamp ? log_.known(stamp->key()) : "";
+}
+
+std::string FileDigests::sha256(const std::filesystem::path& file,
+                                const std::function<void()>& tick) {
+  const std::string before = known(file);
+  return before.empty() ? sha256_again(file, tick) : before;
+}
+
+std::string FileDigests::sha256_again(const std::filesystem::path& file,
+                                      const std::function<void()>& tick) {
+  const auto named = stamp_of(file);
+  const bool settled = named && is_settled(*named);
+  const Digested found = digest(file, tick);
+  if (settled) log_.keep(found.key, found.sha256);
+  return found.sha256;
+}
+
+void FileDigests::remember(const std::filesystem::path& file, const std::string& sha256) {
+  if (const auto stamp = stamp_of(file)) log_.keep(stamp->key(), sha256);
+}
+
+}  // namespace refract

@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# A flipped byte anywhere is noticed by who uses the data. What can be made again is, to the same bytes as in a run
+# that was never harmed; what cannot is refused by name.
+source "$(dirname "$0")/common.sh"
+begin "$@"
+
+shrink whole
+call_must_succeed run
+fingerprint >"$work/whole.sums"
+cp -r "$work/whole" "$work/kept"
+
+# again WHAT PATTERN: the run as it was before training, with one thing damaged, goes on; the warning names it.
+again() {
+  call run || { tail -3 "$log"; fail "$1: the run ended with an error"; }
+  grep -qE "warning: .*$2.*again" "$log" || { cat "$log"; fail "$1: not a word of '$2'"; }
+  expect_same_bytes "$work/whole.sums" "$1 is made again"
+}
+
+# extracted NAME: a store whose chunks are extracted, nothing trained.
+shrink extracted
+call_must_succeed extract
+extracted() {
+  rm -rf "${work:?}/$1"
+  cp -r "$work/extracted" "$work/$1"
+  shrink "$1"
+  store=$(echo "$run"/*_activations)
+}
+for file in chunk-000001 heldout evidence calibration; do
+  extracted "$file"
+  flip "$store/$file.h5" 5000
+  again "$file.h5 with a flipped byte" "$file.h5"
+done
+extracted identity
+python3 -c '
+import h5py, sys
+with h5py.File(sys.argv[1], "r+") as f: f["excluded"][7] ^= 1' "$store/chunk-000002.h5"
+again "a changed flag of excluded rows" chunk-000002.h5
+extracted missing
+rm "$store/chunk-000001.h5"
+again "a chunk that is gone" chunk-000001.h5
+for kind in tokens contexts; do
+  extracted "$kind"
+  if [ $kind = tokens ]; then file=$(ls "$data"/tokens/*/*.h5); else file=$(ls "$data"/tokens/*/contexts-*/*.h5); fi
+  flip "$file" 3000
+  again "a $kind file with a flipped byte" "$(basename "$file")"
+done
+
+# A trained run, stopped: its newest checkpoint is damaged in one place after the other.
+stopped() {
+  rm -rf "${work:?}/$1"
+  cp -r "$work/halfway" "$work/$1"
+  shrink "$1"
+  newest=$(ls -d "$run"/saes/small/checkpoints/chunk-* | tail -1)
+}
+shrink halfway
+"$refract" run "$config" "${settings[@]}" >"$log" 2>&1 &
+pid=$!
+wait_for_ledger $pid '"checkpointed".*"visit":1,'
+kill -USR1 $pid
+wait $pid
+[ $? -eq 85 ] || { tail -3 "$log"; fail "the run could not be stopped"; }
+for what in trainer_state.safetensors state.json; do
+  stopped "$what"
+  flip "$newest/$what" 100
+  call_must_succeed run
+  grep -qE "warning: checkpoint .*$what.*going back" "$log" || { cat "$log"; fail "not a word of $what"; }
+  expect_same_bytes "$work/whole.sums" "a checkpoint with a damaged $what is gone back from"
+done
+stopped all
+for state in "$run"/saes/small/checkpoints/*/trainer_state.safetensors; do flip "$state"; done
+call_must_succeed run
+expect_same_bytes "$work/whole.sums" "with every state damaged it begins anew"
+for how in emptied removed; do
+  stopped "metrics_$how"
+  if [ $how = emptied ]; then : >"$run/saes/big/metrics.jsonl"; else rm "$run/saes/big/metrics.jsonl"; fi
+  call_must_succeed run
+  grep -q "warning: .*metrics.jsonl lacked lines" "$log" || fail "metrics.jsonl was $how and not a word"
+  expect_same_bytes "$work/whole.sums" "metrics.jsonl, $how, is written again"
+done
+
+# A finished run: what is missing is made again.
+for what in saes/small/latest features/small.h5 saes/big/evaluation.json report.html saes/small/metrics.jsonl \
+  '*_activations/evidence.h5'; do
+  rm -rf "${work:?}/finished"
+  cp -r "$work/kept" "$work/finished"
+  shrink finished
+  rm -r $run/$what
+  call_must_succeed run
+  [ -e "$(echo $run/$what)" ] || fail "$what of a finished run is gone and was not made again"
+  expect_same_bytes "$work/whole.sums" "$what of a finished run is made again"
+done
+
+# The ledger is the one thing that nobody can make again.
+shrink ledger
+cp -r "$work/kept" "$work/ledger"
+sed -i '5s/.*/{"event":"sea/' "$run/ledger.jsonl"
+expect_error 3 'ledger.jsonl:5: not a ledger line' "a damaged ledger is refused, and the line named" \
+  "$refract" run "$config" "${settings[@]}"
+sed -i '5,$d' "$run/ledger.jsonl"
+call_must_succeed run
+expect_same_bytes "$work/whole.sums" "cut before that line, as it says, the run goes on"

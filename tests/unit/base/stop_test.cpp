@@ -1,0 +1,128 @@
+#include "refract/base/stop.hpp"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+
+#include "refract/base/activity.hpp"
+#include "refract/base/error.hpp"
+#include "refract/base/parallel.hpp"
+
+namespace refract {
+namespace {
+
+// A request to stop lasts as long as the process: each case has a process of its own, whose exit
+// code says how it went.
+class Stop : public testing::Test {
+ protected:
+  Stop() { testing::FLAGS_gtest_death_test_style = "threadsafe"; }
+};
+
+constexpr int kHeld = 7, kBroken = 8;
+void end(bool held) { ::_exit(held ? kHeld : kBroken); }
+
+template <typename Work>
+bool is_dropped(Work&& work) {
+  try {
+    work();
+  } catch (const StopRequested& stopped) {
+    return stopped.code() == ExitCode::resume;
+  }
+  return false;
+}
+
+TEST_F(Stop, lets_work_that_may_not_be_dropped_go_on) {
+  EXPECT_EXIT(
+      {
+        request_stop();
+        std::atomic<int> items{0};
+        stop_point();
+        parallel_for(100, [&](std::size_t) { ++items; });
+        end(stop_requested() && !stop_now() && items == 100);
+      },
+      testing::ExitedWithCode(kHeld), "");
+}
+
+TEST_F(Stop, drops_work_at_its_next_stop_point_while_it_is_droppable) {
+  EXPECT_EXIT(
+      {
+        request_stop();
+        bool dropped = false;
+        {
+          const Droppable droppable;
+          dropped = is_dropped([] { stop_point(); });
+        }
+        end(dropped && !is_dropped([] { stop_point(); }));  // again what may not be dropped
+      },
+      testing::ExitedWithCode(kHeld), "");
+}
+
+TEST_F(Stop, stays_droppable_until_the_outermost_ends) {
+  EXPECT_EXIT(
+      {
+        request_stop();
+        const Droppable outer;
+        { const Droppable inner; }
+        end(stop_now());
+      },
+      testing::ExitedWithCode(kHeld), "");
+}
+
+TEST_F(Stop, leaves_a_parallel_loop_between_its_items) {
+  EXPECT_EXIT(
+      {
+        const Droppable droppable;
+        std::atomic<int> items{0};
+        const bool dropped = is_dropped([&] {
+          parallel_for(100000, [&](std::size_t) {
+            ++items;
+            request_stop();
+          });
+        });
+        end(dropped && items >= 1 && items <= thread_count());
+      },
+      testing::ExitedWithCode(kHeld), "");
+}
+
+TEST_F(Stop, comes_with_the_first_signal_and_ends_the_process_with_one_a_second_later) {
+  using std::chrono::steady_clock, std::chrono::milliseconds;
+  const auto begin = steady_clock::now();
+  EXPECT_EXIT(
+      {
+        install_stop_handlers();
+        ::raise(SIGTERM);
+        if (!stop_requested()) end(false);
+        // What comes within a second is the same wish; the first signal after it ends the process.
+        const auto first = steady_clock::now();
+        while (true) {
+          const bool is_another_wish = steady_clock::now() - first > milliseconds(1001);
+          ::raise(SIGUSR1);
+          if (is_another_wish) end(false);
+        }
+      },
+      testing::ExitedWithCode(static_cast<int>(ExitCode::resume)), "");
+  EXPECT_GE(steady_clock::now() - begin, milliseconds(999)) << "the same wish ended it";
+}
+
+void wait_until_a_tick_is_missed() {
+  while (!(current_activity().ticked_ago_s > 0)) {
+  }
+}
+
+TEST(LibraryCall, counts_as_getting_on_until_its_end_which_is_a_tick) {
+  {
+    const LibraryCall outer;
+    { const LibraryCall inner; }
+    EXPECT_EQ(current_activity().ticked_ago_s, 0);
+    EXPECT_EQ(current_activity().ticked_ago_s, 0);
+  }
+
+  wait_until_a_tick_is_missed();  // would not end were the call still believed
+}
+
+}  // namespace
+}  // namespace refract
