@@ -23,15 +23,16 @@ ChunkSpec spec_of(const Session& session, const EvidencePlan& plan) {
   return spec;
 }
 
-// Nothing when it is not there, or is of another plan: then it is made anew.
+// Nothing when it is not there, damaged, of another plan or of another store: it is derived, and
+// made anew.
 std::optional<ChunkReader> open_evidence(const Session& session, const EvidencePlan& plan) {
   const fs::path file = session.folder().evidence();
   if (!fs::exists(file)) return std::nullopt;
   try {
     ChunkReader evidence(file, {{"store", session.store_digest()}});
     if (evidence.spec().parents == spec_of(session, plan).parents) return evidence;
-  } catch (const Damaged& error) {
-    warn(fmt::format("{}; it is made again", error.what()));
+  } catch (const DataError& error) {
+    warn(fmt::format("the evidence cannot be used ({}); it is made again", error.what()));
   }
   return std::nullopt;
 }

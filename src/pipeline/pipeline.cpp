@@ -72,9 +72,12 @@ void refuse_difference(const RunFolder& folder, const std::string& difference) {
 // Whole as far as that costs little: the rows that everything rests on, and what is derived last.
 bool store_is_whole(const RunFolder& folder, const RunState& state) {
   try {
-    for (const fs::path& file : {folder.heldout(), folder.evidence()})
-      ChunkReader(file, {{"store", state.store}}).verify_blocks();
-    (void)read_calibration(folder.calibration());
+    const ChunkReader heldout(folder.heldout());
+    heldout.verify_blocks();
+    ChunkReader(folder.evidence(), {{"store", state.store}}).verify_blocks();
+    if (heldout.content_digest() != state.heldout ||
+        read_calibration(folder.calibration()).content_digest != state.calibration)
+      return false;
   } catch (const DataError&) {
     return false;
   }

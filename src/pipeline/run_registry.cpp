@@ -6,6 +6,7 @@
 
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
+#include "refract/base/progress.hpp"
 #include "refract/pipeline/run_folder.hpp"
 #include "refract/store/claim.hpp"
 
@@ -47,7 +48,12 @@ void add_line(const fs::path& data_root, const fs::path& run, const std::vector<
   }
   make_folder(root);
   const Claim claim = Claim::wait_for(claim_name(registry), job_name(), idle);
-  const std::vector<RegisteredRun> known = registered_runs(root);
+  std::vector<RegisteredRun> known;
+  try {
+    known = registered_runs(root);
+  } catch (const DataError& error) {  // only clean needs to read it, and will refuse
+    warn(error.what());
+  }
   const auto before = std::ranges::find(known, now.run, &RegisteredRun::run);
   if (named == Named::also && before != known.end())
     now.folders.insert(now.folders.end(), before->folders.begin(), before->folders.end());
@@ -55,7 +61,15 @@ void add_line(const fs::path& data_root, const fs::path& run, const std::vector<
   const auto twice = std::ranges::unique(now.folders);
   now.folders.erase(twice.begin(), twice.end());
   if (before != known.end() && before->folders == now.folders) return;
-  AppendLog(registry).append(Json{{"run", now.run.string()}, {"folders", now.folders}}.dump());
+  std::string line;
+  try {
+    line = Json{{"run", now.run.string()}, {"folders", now.folders}}.dump();
+  } catch (const Json::exception&) {
+    throw ConfigError(
+        "the path of the run folder or of data_root is not UTF-8: choose another (--set "
+        "run=..., --set data_root=...)");
+  }
+  AppendLog(registry).append(line);
 }
 
 }  // namespace

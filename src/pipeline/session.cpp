@@ -43,18 +43,19 @@ std::string digest_of_model(const fs::path& folder, const fs::path& data_root) {
 
 std::string to_text(const RunInputs& inputs) {
   return Json{{"model", inputs.model_digest},
-              {"corpus", to_text(inputs.corpus)},
-              {"claim", inputs.claim.file.string()},
               {"token", inputs.claim.token},
               {"own_store", inputs.own_store}}
       .dump();
 }
 
-RunInputs run_inputs_from(const std::string& text) {
+// The corpus and the claim's file hold paths, which JSON may not: the one is sent by itself, the
+// other every rank knows.
+RunInputs run_inputs_from(const std::string& text, const std::string& corpus,
+                          const fs::path& claim) {
   const Json json = Json::parse(text);
   return {.model_digest = json.at("model"),
-          .corpus = download_plan_from_text(json.at("corpus")),
-          .claim = {json.at("claim").get<std::string>(), json.at("token")},
+          .corpus = download_plan_from_text(corpus),
+          .claim = {claim, json.at("token")},
           .own_store = json.at("own_store")};
 }
 
@@ -108,8 +109,10 @@ RunInputs Session::find_inputs(Asks asks) {
 void Session::collective_open(const RunInputs& found) {
   // One listing for all: a source may be remote, and must look the same to every rank.
   std::string text = world_.rank() == 0 ? to_text(found) : std::string();
+  std::string corpus = world_.rank() == 0 ? to_text(found.corpus) : std::string();
   world_.broadcast_string(text, 0);
-  inputs_ = run_inputs_from(text);
+  world_.broadcast_string(corpus, 0);
+  inputs_ = run_inputs_from(text, corpus, folder_.lock());
   const ContextRule rule = context_rule();
   tokenize_plan_ = plan_tokenize(config_.source, inputs_.corpus, tokenizer(), config_.data_root,
                                  config_.tokens.keep_text);

@@ -90,6 +90,37 @@ for what in saes/small/latest features/small.h5 saes/big/evaluation.json report.
   expect_same_bytes "$work/whole.sums" "$what of a finished run is made again"
 done
 
+# And what is there but not what was written, or was written for another run.
+other() {
+  rm -rf "${work:?}/finished"
+  cp -r "$work/kept" "$work/finished"
+  shrink finished
+}
+shrink foreign saes.0.seed=7 saes.1.seed=7 store.seed=2
+call_must_succeed run
+for what in saes/small/latest/sae_weights.safetensors saes/small/latest/cfg.json '*_activations/evidence.h5' \
+  '*_activations/heldout.h5' '*_activations/calibration.h5' features/small.h5 saes/big/evaluation.json \
+  saes/small/checkpoints/chunk-000002/sae_weights.safetensors; do
+  for how in flipped foreign; do
+    other
+    [ "$what" != saes/small/checkpoints/chunk-000002/sae_weights.safetensors ] || rm "$run/report.html"
+    if [ $how = flipped ]; then flip $run/$what 1000; else cp $work/foreign/run/$what $run/$what; fi
+    call_must_succeed run
+    expect_same_bytes "$work/whole.sums" "$what of a finished run, $how, is made again"
+  done
+done
+
+# State that belongs to another run is not believed.
+stopped foreign_state
+cp "$work/foreign/run/saes/small/checkpoints/chunk-000001/state.json" "$newest/state.json"
+call_must_succeed run
+expect_same_bytes "$work/whole.sums" "a foreign state.json is gone back from"
+stopped foreign_old_state
+cp "$work/foreign/run/saes/small/checkpoints/chunk-000000/state.json" "$run/saes/small/checkpoints/chunk-000000/state.json"
+call_must_succeed run
+cmp -s "$run/saes/small/metrics.jsonl" "$work/kept/run/saes/small/metrics.jsonl" || fail "metrics.jsonl took a foreign line"
+passed "a foreign state.json of an old checkpoint changes no curve"
+
 # The ledger is the one thing that nobody can make again.
 shrink ledger
 cp -r "$work/kept" "$work/ledger"
