@@ -398,6 +398,7 @@ Checkpoints::Restored Checkpoints::collective_restore(const RunState& state,
     remove_unnamed();
     for (const TrainedSae& sae : saes) write_metrics(sae.config.name);
     mend_exports(saes);
+    prune();  // a kill may have come between a checkpoint's line and what it supersedes
     latest_s_ = monotonic_s();
     if (!records_.empty() && restored.position.visit == session_.visits())
       for (const TrainedSae& sae : saes) write_latest(sae);
