@@ -58,9 +58,11 @@ Droppable::~Droppable() { --g_droppable; }
 
 bool stop_now() { return stop_requested() && g_droppable.load(std::memory_order_relaxed) > 0; }
 
+void throw_stopped() { throw StopRequested("stopped by a signal; start again to go on"); }
+
 void stop_point() {
   tick();
-  if (stop_now()) throw StopRequested("stopped by a signal; start again to go on");
+  if (stop_now()) throw_stopped();
 }
 
 }  // namespace refract

@@ -49,12 +49,6 @@ ChunkLog log_from(const std::string& text, const fs::path& folder) try {
   throw Damaged("{}: chunk_log is not what was written", (folder / "state.json").string());
 }
 
-std::string metrics_of(const TrainerMetadata& metadata, const fs::path& folder) try {
-  return Json::parse(metadata.values.at(kMetricsLine)).get<std::string>();
-} catch (const std::exception&) {
-  throw Damaged("{}: {} is not what was written", (folder / "state.json").string(), kMetricsLine);
-}
-
 // state.json as the ledger knows it; Damaged when it is another.
 TrainerMetadata metadata_named(const CheckpointRecord& record, const std::string& sae,
                                const fs::path& folder) {
@@ -62,12 +56,6 @@ TrainerMetadata metadata_named(const CheckpointRecord& record, const std::string
   if (SaeCheckpoint{metadata.weights_digest, metadata.state_digest} != record.saes.at(sae))
     throw Damaged("{} is not the one that the ledger names", (folder / "state.json").string());
   return metadata;
-}
-
-std::vector<std::string> names_of(const std::vector<SaeConfig>& saes) {
-  std::vector<std::string> names;
-  for (const SaeConfig& sae : saes) names.push_back(sae.name);
-  return names;
 }
 
 constexpr const char* kSums = "SHA256SUMS";
@@ -114,6 +102,14 @@ std::map<std::string, std::string> Checkpoints::saelens_metadata(const TrainedSa
           {"refract_weights_digest", quoted(weights_digest(sae.state.parameters))}};
 }
 
+void Checkpoints::write_export(const fs::path& folder, const TrainedSae& sae, DType dtype) const {
+  write_saelens_folder(
+      folder,
+      sae.variant->export_for_saelens(sae.state.parameters, static_cast<float>(sae.input_scale)),
+      dtype, saelens_metadata(sae));
+  write_file(folder / kSums, sums_of(folder));
+}
+
 SaeCheckpoint Checkpoints::write_folder(std::size_t i, const TrainedSae& sae,
                                         const TrainingPosition& position, bool complete,
                                         const std::string& metrics, const std::string& name) {
@@ -130,12 +126,7 @@ SaeCheckpoint Checkpoints::write_folder(std::size_t i, const TrainedSae& sae,
                      {kMetricsLine, Json(metrics).dump()},
                      {"chunk_log", to_json(complete ? ChunkLog{} : sae.log).dump()}};
   write_trainer_state(made, sae.state, metadata);
-  if (complete && keeps_export(position.visit - 1))
-    write_saelens_folder(
-        made,
-        sae.variant->export_for_saelens(sae.state.parameters, static_cast<float>(sae.input_scale)),
-        DType::bf16, saelens_metadata(sae));
-  if (fs::exists(made / kExportFiles.front())) write_file(made / kSums, sums_of(made));
+  if (complete && keeps_export(position.visit - 1)) write_export(made, sae, DType::bf16);
   sync_folder(made);
   session_.expect_own_run();
   remove_all_quietly(final_name);
@@ -153,11 +144,7 @@ void Checkpoints::write_latest(const TrainedSae& sae) {
   const fs::path latest = session_.folder().latest(sae.config.name), made = part_name(latest);
   remove_all_quietly(made);
   make_folder(made);
-  write_saelens_folder(
-      made,
-      sae.variant->export_for_saelens(sae.state.parameters, static_cast<float>(sae.input_scale)),
-      DType::f32, saelens_metadata(sae));
-  write_file(made / kSums, sums_of(made));
+  write_export(made, sae, DType::f32);
   sync_folder(made);
   session_.expect_own_run();
   if (fs::exists(latest))
@@ -177,7 +164,7 @@ void Checkpoints::write_metrics(const std::string& sae) {
     const bool known = static_cast<bool>(std::getline(old, old_line));
     const fs::path folder = session_.folder().checkpoints(sae) / record.folder;
     try {
-      text += metrics_of(metadata_named(record, sae, folder), folder) + "\n";
+      text += recorded_metrics(metadata_named(record, sae, folder), folder) + "\n";
     } catch (const Damaged& error) {  // of an old checkpoint, which nothing else needs
       warn(fmt::format("{}; its line of {} is {}", error.what(), file.string(),
                        known ? "left as it is" : "lost"));
@@ -245,9 +232,10 @@ void Checkpoints::prune() {
       remove_all_quietly(folder / complete[i]->folder / kTrainerState);
       const bool kept =
           kept_last > 0 ? complete.size() - i <= kept_last : keeps_export(complete[i]->visit);
-      if (!kept)
-        for (const char* file : {"cfg.json", "sae_weights.safetensors", kSums})
-          remove_all_quietly(folder / complete[i]->folder / file);
+      if (kept) continue;
+      remove_all_quietly(folder / complete[i]->folder / kSums);
+      for (const std::string& file : kExportFiles)
+        remove_all_quietly(folder / complete[i]->folder / file);
     }
   }
   // Of those before, nothing is left to go.
@@ -265,6 +253,12 @@ bool keeps_export(const KeepRule& rule, std::uint64_t visit, std::uint64_t visit
     case KeepRule::Kind::last: break;
   }
   return true;
+}
+
+std::string recorded_metrics(const TrainerMetadata& metadata, const fs::path& folder) try {
+  return Json::parse(metadata.values.at(kMetricsLine)).get<std::string>();
+} catch (const std::exception&) {
+  throw Damaged("{}: {} is not what was written", (folder / "state.json").string(), kMetricsLine);
 }
 
 bool export_is_whole(const fs::path& folder, const std::string& weights) try {
@@ -300,7 +294,7 @@ std::vector<TrainedSae> load_newest(Session& session, const RunState& state) {
       make_trained_saes(config.saes, session.calibration(),
                         dead_threshold(config.store.chunk_rows, session.train_rows()));
   std::string cause = "the ledger names none";
-  const std::vector<CheckpointRecord> records = state.checkpoints_of(names_of(config.saes));
+  const std::vector<CheckpointRecord> records = state.checkpoints_of(sae_names(config));
   for (auto record = records.rbegin(); record != records.rend(); ++record) {
     if (!record->complete) continue;
     try {
@@ -336,11 +330,7 @@ void Checkpoints::mend_exports(const std::vector<TrainedSae>& saes) {
       warn(fmt::format(
           "the SAELens files of {} are missing or not what was written; they are made again",
           folder.string()));
-      write_saelens_folder(folder,
-                           sae.variant->export_for_saelens(sae.state.parameters,
-                                                           static_cast<float>(sae.input_scale)),
-                           DType::bf16, saelens_metadata(sae));
-      write_file(folder / kSums, sums_of(folder));
+      write_export(folder, sae, DType::bf16);
     }
   }
 }
@@ -365,7 +355,7 @@ Checkpoints::Restored Checkpoints::collective_restore(const RunState& state,
   Restored restored{
       .position = {.visit = 0, .steps_in_visit = 0, .store_running = session_.store_digest()},
       .withdrawn = {}};
-  records_ = state.checkpoints_of(names_of(session_.config().saes));
+  records_ = state.checkpoints_of(sae_names(session_.config()));
   pruned_ = 0;
   for (; !records_.empty(); records_.pop_back()) {
     const CheckpointRecord& record = records_.back();

@@ -28,7 +28,7 @@ Coordinator::Coordinator(Session& session, Communicator& world, RolePlan plan, L
   state_.streams = wanted_rows(config) != 0;
   state_.chunk_rows = config.store.chunk_rows;
   state_.may_evict = config.store.mode == "ring";
-  for (const SaeConfig& sae : config.saes) saes_.push_back(sae.name);
+  saes_ = sae_names(config);
   state_.visits_done = ledger_.state().visits_done(saes_);
   if (!plan_.split)
     corpus_bar_ = std::make_unique<Progress>("download and tokenize", state_.shards, "shards");
@@ -210,9 +210,7 @@ void Coordinator::lose(std::uint64_t chunk) {
   ledger_.lost(chunk);
   state_.sealed.erase(chunk);
   remove_all_quietly(session_.folder().chunk(chunk));
-  append_chunk(session_.folder().chunk_list(),
-               {chunk, record.rows, record.bytes, record.digest, true});
-  write_store_manifest();
+  list_chunk(chunk, record, true);
 }
 
 // A last chunk holds whole batches: with another train.batch_rows or train.tokens it has another
@@ -294,9 +292,7 @@ void Coordinator::seal(std::uint64_t chunk, const Json& result) {
                            fs::file_size(session_.folder().chunk(chunk))};
   ledger_.sealed(chunk, record);
   state_.sealed.insert(chunk);
-  append_chunk(session_.folder().chunk_list(),
-               {chunk, record.rows, record.bytes, record.digest, false});
-  write_store_manifest();
+  list_chunk(chunk, record, false);
   progressed_ = true;
 }
 
@@ -305,11 +301,16 @@ void Coordinator::evict(std::uint64_t chunk) {
   ledger_.evicted(chunk);
   state_.sealed.erase(chunk);
   remove_all_quietly(session_.folder().chunk(chunk));
-  append_chunk(session_.folder().chunk_list(),
-               {chunk, record.rows, record.bytes, record.digest, true});
-  write_store_manifest();
+  list_chunk(chunk, record, true);
   display_.clear();
   say(fmt::format("evicted chunk {} (trained, sealed in a checkpoint; disk.max_bytes)", chunk));
+}
+
+// For foreign readers, after the ledger's line.
+void Coordinator::list_chunk(std::uint64_t chunk, const ChunkRecord& record, bool gone) {
+  append_chunk(session_.folder().chunk_list(),
+               {chunk, record.rows, record.bytes, record.digest, gone});
+  write_store_manifest();
 }
 
 // chunks.jsonl says what the ledger says, whatever became of it.

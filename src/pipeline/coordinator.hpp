@@ -48,6 +48,7 @@ class Coordinator {
   void refresh();
   void seal(std::uint64_t chunk, const Json& result);
   void evict(std::uint64_t chunk);
+  void list_chunk(std::uint64_t chunk, const ChunkRecord& record, bool gone);
   void list_chunks();
   void write_store_manifest();
 

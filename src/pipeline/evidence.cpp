@@ -73,10 +73,7 @@ class EvidenceWriter {
         computer.compute(plan_block(session_.order(), session_.order().chunk_shape(from.chunk),
                                     from.block, session_.corpus(), session_.row_rule()),
                          stream);
-    std::vector<HookRows> hooks;
-    for (std::size_t h = 0; h < rows.activations.size(); ++h)
-      hooks.push_back({rows.activations[h].span(), rows.sinks[h]});
-    write(i, rows.identity, hooks);
+    write(i, rows.identity, hook_rows(rows));
   }
   // Seals the file when nothing is missing.
   void finish() {
@@ -185,7 +182,7 @@ bool complete_evidence(Session& session, const std::vector<std::uint64_t>& seale
     if (writer.has(i)) continue;
     if (stop_requested()) {
       writer.finish();
-      throw StopRequested("stopped by a signal; start again to go on");
+      throw_stopped();
     }
     const std::uint64_t chunk = plan.blocks[i].chunk;
     if (std::ranges::find(sealed, chunk) != sealed.end()) {

@@ -7,6 +7,7 @@
 
 #include "refract/base/digest.hpp"
 #include "refract/base/file.hpp"
+#include "refract/lm/language_model.hpp"
 
 namespace refract {
 namespace {
@@ -152,6 +153,20 @@ std::optional<DownloadPlan> read_corpus(const fs::path& file) {
   } catch (const Json::exception&) {
     return std::nullopt;
   }
+}
+
+std::string corpus_difference(const fs::path& file, const DownloadPlan& now) {
+  const std::optional<DownloadPlan> frozen = read_corpus(file);
+  const std::string difference = frozen ? first_difference(*frozen, now) : std::string();
+  return difference.empty() ? difference : "source.from: " + difference;
+}
+
+std::string model_digest(const fs::path& folder,
+                         const std::function<std::string(const fs::path&)>& sha256) {
+  std::string text = "model 2\n";
+  for (const fs::path& file : model_files(folder))
+    text += fmt::format("{} {}\n", file.filename().string(), sha256(file));
+  return short_digest(text);
 }
 
 }  // namespace refract

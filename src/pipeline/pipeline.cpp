@@ -22,6 +22,7 @@
 #include "refract/pipeline/evidence.hpp"
 #include "refract/pipeline/identity.hpp"
 #include "refract/pipeline/numerics.hpp"
+#include "refract/pipeline/preflight.hpp"
 #include "refract/pipeline/schedule.hpp"
 #include "refract/stages/verify.hpp"
 #include "refract/store/calibration.hpp"
@@ -59,10 +60,6 @@ Claim claim_existing_run(const RunFolder& folder) {
   if (!fs::exists(folder.ledger()))
     throw DataError("{} holds no run: start it with `refract run`", folder.root.string());
   return claim_run(folder);
-}
-
-bool store_exists(const RunFolder& folder, const RunState& state) {
-  return fs::exists(folder.calibration()) || !state.calibration.empty();
 }
 
 void refuse_difference(const RunFolder& folder, const std::string& difference) {
@@ -174,9 +171,7 @@ void Attempt::expect_same_inputs(const RunState& state) const {
     refuse_difference(folder(),
                       fmt::format("model: the content of {} has digest {}, was {}", config().model,
                                   found_.model_digest, frozen_->inputs.model_digest));
-  const std::optional<DownloadPlan> corpus = read_corpus(folder().corpus());
-  const std::string difference = corpus ? first_difference(*corpus, found_.corpus) : std::string();
-  if (!difference.empty()) refuse_difference(folder(), "source.from: " + difference);
+  refuse_difference(folder(), corpus_difference(folder().corpus(), found_.corpus));
 }
 
 // World rank 0. Says what is finished, or nothing when there is work. Until here nothing is
@@ -304,7 +299,7 @@ ExitCode Attempt::collective_work() {
     coordinator->poll();
     progressed_ = coordinator->progressed();
   });
-  if (worker.collective_work()) throw StopRequested("stopped by a signal; start again to go on");
+  if (worker.collective_work()) throw_stopped();
   if (root() && world_.size() > 1) say(coordinator->board().summary(monotonic_s()));
   if (options_.until >= Until::evaluate) collective_analyse(worker.saes());
   world_.barrier();
@@ -342,8 +337,7 @@ void Attempt::collective_analyse(std::vector<TrainedSae>& trained) {
     }
     set_thread_count(threads);
   }
-  if (world_.all_reduce_max(stopped))
-    throw StopRequested("stopped by a signal; start again to go on");
+  if (world_.all_reduce_max(stopped)) throw_stopped();
 }
 
 }  // namespace

@@ -147,20 +147,22 @@ KnownBefore check_before_start(const RunConfig& config, const DownloadPlan& corp
   return known;
 }
 
+bool store_exists(const RunFolder& folder, const RunState& state) {
+  std::error_code ignored;
+  return fs::exists(folder.calibration(), ignored) || !state.calibration.empty();
+}
+
 void expect_same_run(const RunConfig& config, int training_ranks) {
   const RunFolder named = run_folder(config.run, "");
   std::error_code ignored;
   if (!fs::exists(named.run_yaml(), ignored)) return;
   const RunState state = read_ledger(named.ledger());
   const FrozenRun frozen = read_frozen(named.run_yaml());
-  const fs::path calibration = run_folder(config.run, frozen.inputs.model_name).calibration();
-  const bool stored = fs::exists(calibration, ignored) || !state.calibration.empty();
+  const bool stored = store_exists(run_folder(config.run, frozen.inputs.model_name), state);
   std::string difference = frozen_difference(frozen.config, config, stored, false);
   if (difference.empty() && stored) {
-    const std::optional<DownloadPlan> corpus = read_corpus(named.corpus());
     const DownloadPlan now = plan_download(config.source, config.data_root, Digests::known);
-    if (corpus && !now.digest.empty()) difference = first_difference(*corpus, now);
-    if (!difference.empty()) difference = fmt::format("source.from: {}", difference);
+    if (!now.digest.empty()) difference = corpus_difference(named.corpus(), now);
   }
   const bool trained = !state.checkpoints.empty();
   if (difference.empty()) difference = frozen_difference(frozen.config, config, false, trained);

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 
@@ -12,14 +11,14 @@
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
+#include "refract/pipeline/checkpoints.hpp"
+#include "refract/pipeline/identity.hpp"
 #include "refract/pipeline/numerics.hpp"
 #include "refract/sae/checkpoint.hpp"
 #include "refract/store/calibration.hpp"
 
 namespace refract {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 void expect_recorded(const fs::path& file, const std::string& recorded, const std::string& found) {
   if (found != recorded)
@@ -112,12 +111,7 @@ class Recorder {
     for (const CheckpointRecord& record : state_.checkpoints) {
       if (!record.complete || !record.saes.contains(sae)) continue;
       const fs::path folder = folder_.checkpoints(sae) / record.folder;
-      const auto values = read_trainer_metadata(folder).values;
-      const auto line = values.find("metrics_line");
-      const Json text = line == values.end() ? Json() : Json::parse(line->second, nullptr, false);
-      if (!text.is_string())
-        throw Damaged("{} has no metrics_line", (folder / "state.json").string());
-      const std::string expected = text.get<std::string>() + "\n";
+      const std::string expected = recorded_metrics(read_trainer_metadata(folder), folder) + "\n";
       if (found.compare(at, expected.size(), expected) != 0)
         throw Damaged("{}: the line of {} is not what its state.json says", file.string(),
                       record.folder);
@@ -155,7 +149,6 @@ class Recorder {
     add_part(reported_part(frozen_->config, folder_), digest);
   }
 
-  // As Session names a model by its content.
   void add_model() {
     if (!frozen_ || frozen_->inputs.model_digest.empty()) return;
     fs::path folder;
@@ -165,10 +158,9 @@ class Recorder {
       return;
     }
     add(folder, [folder, digest = frozen_->inputs.model_digest] {
-      std::string text = "model 2\n";
-      for (const fs::path& file : model_files(folder))
-        text += fmt::format("{} {}\n", file.filename().string(), sha256_of_file(file, tick));
-      if (const std::string found = short_digest(text); found != digest)
+      const std::string found =
+          model_digest(folder, [](const fs::path& file) { return sha256_of_file(file, tick); });
+      if (found != digest)
         throw Damaged("{} is not the model of the run: its content has digest {}, was {}",
                       folder.string(), found, digest);
     });

@@ -165,11 +165,9 @@ std::string page_of(const RunConfig& config, const RunFolder& folder, const RunS
 }  // namespace
 
 ReportFacts report_facts(const RunConfig& config, const RunState& state) {
-  std::vector<std::string> names;
-  for (const SaeConfig& sae : config.saes) names.push_back(sae.name);
   ReportFacts facts{.shards = state.shards,
                     .rows = 0,
-                    .visits_done = state.visits_done(names),
+                    .visits_done = state.visits_done(sae_names(config)),
                     .visits = state.visits,
                     .store = state.store};
   for (const auto& [chunk, record] : state.known)

@@ -478,6 +478,12 @@ std::uint64_t wanted_rows(const RunConfig& c) {
   return static_cast<std::uint64_t>(*rows);
 }
 
+std::vector<std::string> sae_names(const RunConfig& c) {
+  std::vector<std::string> names;
+  for (const SaeConfig& sae : c.saes) names.push_back(sae.name);
+  return names;
+}
+
 KeepRule keep_rule(const RunConfig& c) {
   using Kind = KeepRule::Kind;
   const std::string_view text = c.checkpoint.keep;

@@ -33,14 +33,6 @@ RunFolder folder_of(const RunConfig& config) {
   return !frozen.empty() && fs::exists(kept.calibration(), ignored) ? kept : named;
 }
 
-std::string digest_of_model(const fs::path& folder, const fs::path& data_root) {
-  FileDigests digests(data_root);
-  std::string text = "model 2\n";
-  for (const fs::path& file : model_files(folder))
-    text += fmt::format("{} {}\n", file.filename().string(), digests.sha256(file, stop_point));
-  return short_digest(text);
-}
-
 std::string to_text(const RunInputs& inputs) {
   return Json{{"model", inputs.model_digest},
               {"token", inputs.claim.token},
@@ -102,7 +94,10 @@ RunInputs Session::find_inputs(Asks asks) {
   RunInputs found{
       .model_digest = {}, .corpus = plan_download(config_.source, config_.data_root), .claim = {}};
   (void)check_before_start(config_, found.corpus, asks);
-  found.model_digest = digest_of_model(model_folder(config_), config_.data_root);
+  FileDigests digests(config_.data_root);
+  found.model_digest = model_digest(model_folder(config_), [&](const fs::path& file) {
+    return digests.sha256(file, stop_point);
+  });
   return found;
 }
 
@@ -266,16 +261,13 @@ void Session::collective_write_heldout(Communicator& ranks) {
     if (stop_requested()) break;
     if (std::ranges::binary_search(writer.good_blocks(), b)) continue;
     const BlockRows rows = computer.compute(plan.blocks[b], stream);
-    std::vector<HookRows> hooks;
-    for (std::size_t h = 0; h < hooks_.size(); ++h)
-      hooks.push_back({rows.activations[h].span(), rows.sinks[h]});
-    writer.write_block(b, rows.identity, hooks);
+    writer.write_block(b, rows.identity, hook_rows(rows));
     progress.advance(rows.identity.size() * static_cast<std::uint64_t>(ranks.size()));
   }
   progress.finish();
   if (ranks.all_reduce_max(stop_requested() ? 1 : 0)) {
     writer.collective_close();
-    throw StopRequested("stopped by a signal; start again to go on");
+    throw_stopped();
   }
   if (ranks.rank() == 0) expect_own_run();
   writer.collective_seal();

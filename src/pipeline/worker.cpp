@@ -172,10 +172,7 @@ std::string Worker::collective_write_chunk(const ChunkSpec& spec, const ChunkSha
     if (!std::ranges::binary_search(writer.good_blocks(), b)) {
       const BlockRows rows = computer.compute(
           plan_block(session_.order(), shape, b, session_.corpus(), session_.row_rule()), stream);
-      std::vector<HookRows> hooks;
-      for (std::size_t h = 0; h < rows.activations.size(); ++h)
-        hooks.push_back({rows.activations[h].span(), rows.sinks[h]});
-      writer.write_block(b, rows.identity, hooks);
+      writer.write_block(b, rows.identity, hook_rows(rows));
       made = true;
     }
     progress.advance(shape.block_rows * static_cast<std::uint64_t>(extractors_.size()));

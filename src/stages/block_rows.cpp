@@ -198,4 +198,11 @@ BlockRows BlockComputer::compute(const BlockPlan& plan, Stream& stream) {
   return out;
 }
 
+std::vector<HookRows> hook_rows(const BlockRows& rows) {
+  std::vector<HookRows> hooks;
+  for (std::size_t h = 0; h < rows.activations.size(); ++h)
+    hooks.push_back({rows.activations[h].span(), rows.sinks[h]});
+  return hooks;
+}
+
 }  // namespace refract

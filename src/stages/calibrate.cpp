@@ -207,8 +207,7 @@ void collective_droppable(Communicator& ranks, Work&& work) {
   } catch (const StopRequested&) {
     dropped = true;
   }
-  if (ranks.all_reduce_max(dropped || stop_requested() ? 1 : 0) != 0)
-    throw StopRequested("stopped by a signal; start again to go on");
+  if (ranks.all_reduce_max(dropped || stop_requested() ? 1 : 0) != 0) throw_stopped();
 }
 
 }  // namespace

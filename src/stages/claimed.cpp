@@ -18,7 +18,7 @@ Claim claim_of(const std::filesystem::path& file, std::string_view stage,
   bool said = false;
   const auto idle = [&] {
     if (tick) tick();
-    if (stop_requested()) throw StopRequested("stopped by a signal; start again to go on");
+    if (stop_requested()) throw_stopped();
     if (said || owner.empty() || monotonic_s() - since_s < kWorthSaying_s) return;
     said = true;
     say(fmt::format("waiting for {}, which makes {}", owner, file.string()));

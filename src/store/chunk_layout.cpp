@@ -230,6 +230,16 @@ void DataDescriptor::read(std::uint64_t offset, std::span<std::byte> to) const {
   }
 }
 
+void DataDescriptor::write(std::uint64_t offset, std::string_view bytes) const {
+  while (!bytes.empty()) {
+    const ssize_t written = ::pwrite(file_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) throw_file_error("writing", path_, errno);
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+    offset += static_cast<std::uint64_t>(written);
+  }
+}
+
 void DataDescriptor::sync() const {
   if (::fdatasync(file_) != 0) throw_file_error("syncing", path_, errno);
 }

@@ -60,6 +60,7 @@ class DataDescriptor {
   DataDescriptor& operator=(DataDescriptor&& other) noexcept;
   void read(std::uint64_t offset,
             std::span<std::byte> to) const;  // DataError when the file ends before
+  void write(std::uint64_t offset, std::string_view bytes) const;  // opened with Use::sync
   void sync() const;
   [[nodiscard]] const fs::path& path() const { return path_; }
 

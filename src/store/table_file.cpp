@@ -1,16 +1,13 @@
 #include "refract/store/table_file.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <map>
 
 #include "refract/base/activity.hpp"
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
+#include "store/chunk_layout.hpp"
 #include "store/hdf5_attributes.hpp"
 #include "store/hdf5_datasets.hpp"
 #include "store/hdf5_handle.hpp"
@@ -59,57 +56,24 @@ std::string mark_text(std::uint64_t checksum) {
   return fmt::format("{}{}\n", kMarkStart, hex(checksum));
 }
 
-class RawFile {
- public:
-  RawFile(const fs::path& path, int flags)
-      : path_(path), file_(::open(path.c_str(), flags | O_CLOEXEC)) {
-    if (file_ < 0) throw_file_error("opening", path, errno);
+std::uint64_t xxh3_of_first(const DataDescriptor& file, std::uint64_t bytes) {
+  constexpr std::uint64_t kPiece = 4 << 20;
+  Xxh3 hash;
+  std::vector<std::byte> piece;
+  for (std::uint64_t at = 0; at < bytes; at += piece.size()) {
+    piece.resize(std::min(kPiece, bytes - at));
+    file.read(at, piece);
+    hash.add(piece);
+    tick();
   }
-  ~RawFile() { ::close(file_); }
-  RawFile(const RawFile&) = delete;
-
-  [[nodiscard]] std::uint64_t xxh3_of_first(std::uint64_t bytes) const {
-    constexpr std::uint64_t kPiece = 4 << 20;
-    Xxh3 hash;
-    std::vector<std::byte> piece;
-    for (std::uint64_t at = 0; at < bytes; at += piece.size()) {
-      piece.resize(std::min(kPiece, bytes - at));
-      read(at, piece);
-      hash.add(piece);
-      tick();
-    }
-    return hash.value();
-  }
-  void read(std::uint64_t at, std::span<std::byte> to) const {
-    while (!to.empty()) {
-      const ssize_t got = ::pread(file_, to.data(), to.size(), static_cast<off_t>(at));
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) throw_file_error("reading", path_, errno);
-      if (got == 0) throw_damaged(path_, "it ends early");
-      to = to.subspan(static_cast<std::size_t>(got));
-      at += static_cast<std::uint64_t>(got);
-    }
-  }
-  void append(std::string_view text) const {
-    auto at = static_cast<off_t>(fs::file_size(path_));
-    while (!text.empty()) {
-      const ssize_t written = ::pwrite(file_, text.data(), text.size(), at);
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) throw_file_error("writing", path_, errno);
-      text.remove_prefix(static_cast<std::size_t>(written));
-      at += written;
-    }
-    if (::fsync(file_) != 0) throw_file_error("syncing", path_, errno);
-  }
-
- private:
-  const fs::path& path_;
-  int file_;
-};
+  return hash.value();
+}
 
 void append_end_mark(const fs::path& part) {
-  const RawFile file(part, O_RDWR);
-  file.append(mark_text(file.xxh3_of_first(fs::file_size(part))));
+  const DataDescriptor file(part, DataDescriptor::Use::sync);
+  const std::uint64_t size = fs::file_size(part);
+  file.write(size, mark_text(xxh3_of_first(file, size)));
+  file.sync();
 }
 
 // Files of version 1 had no mark: their root attributes are read without a walk through the file.
@@ -118,7 +82,7 @@ void expect_end_mark(const fs::path& path, const ArtifactExpectation& expected) 
   if (!fs::is_regular_file(path, ignored)) return;  // opening it says why
   const std::uint64_t size = fs::file_size(path);
   if (size <= kMarkBytes) throw_damaged(path, fmt::format("it has {} bytes", size));
-  const RawFile file(path, O_RDONLY);
+  const DataDescriptor file(path, DataDescriptor::Use::read);
   std::string mark(kMarkBytes, ' ');
   file.read(size - kMarkBytes, std::as_writable_bytes(std::span(mark)));
   if (!mark.starts_with(kMarkStart)) {
@@ -127,7 +91,7 @@ void expect_end_mark(const fs::path& path, const ArtifactExpectation& expected) 
                     {expected.schema, expected.version, {}}, path);
     throw_damaged(path, "its end mark is not there");
   }
-  const std::string found = mark_text(file.xxh3_of_first(size - kMarkBytes));
+  const std::string found = mark_text(xxh3_of_first(file, size - kMarkBytes));
   if (found != mark)
     throw_damaged(
         path, fmt::format("its bytes have the checksum {}, recorded is {}",

@@ -16,7 +16,8 @@ class Droppable {
   ~Droppable();
   Droppable(const Droppable&) = delete;
 };
-void stop_point();              // tick(), and StopRequested when droppable
-[[nodiscard]] bool stop_now();  // droppable, and a stop was asked for; any thread
+[[noreturn]] void throw_stopped();  // StopRequested, in the words that every stop has
+void stop_point();                  // tick(), and StopRequested when droppable
+[[nodiscard]] bool stop_now();      // droppable, and a stop was asked for; any thread
 
 }  // namespace refract

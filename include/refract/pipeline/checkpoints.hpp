@@ -12,6 +12,7 @@
 
 #include "refract/pipeline/ledger.hpp"
 #include "refract/pipeline/session.hpp"
+#include "refract/sae/checkpoint.hpp"
 #include "refract/stages/train.hpp"
 
 namespace refract {
@@ -58,6 +59,7 @@ class Checkpoints {
   [[nodiscard]] SaeCheckpoint write_folder(std::size_t i, const TrainedSae& sae,
                                            const TrainingPosition& position, bool complete,
                                            const std::string& metrics, const std::string& folder);
+  void write_export(const std::filesystem::path& folder, const TrainedSae& sae, DType dtype) const;
   void write_latest(const TrainedSae& sae);
   void write_metrics(const std::string& sae);
   [[nodiscard]] bool keeps_export(std::uint64_t visit) const;
@@ -78,6 +80,9 @@ class Checkpoints {
 void load_checkpoint(Session& session, const CheckpointRecord& record,
                      std::vector<TrainedSae>& saes);
 
+// The visit's line of metrics.jsonl as state.json in `folder` has it; Damaged when it has none.
+[[nodiscard]] std::string recorded_metrics(const TrainerMetadata& metadata,
+                                           const std::filesystem::path& folder);
 // Whether a SAELens folder holds what its SHA256SUMS says, made of the weights with this digest.
 [[nodiscard]] bool export_is_whole(const std::filesystem::path& folder, const std::string& weights);
 

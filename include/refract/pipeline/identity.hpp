@@ -2,6 +2,7 @@
 // What a configuration's settings change: the store, an SAE, an analysis. What changes nothing
 // (paths, quotas, layout) is in no digest.
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -41,9 +42,18 @@ enum class Depends { store, training };
                                          const std::string& difference);
 // "shard b.jsonl is new" for the first shard that differs by name, size or content, or empty.
 [[nodiscard]] std::string first_difference(const DownloadPlan& frozen, const DownloadPlan& now);
+// What a model is by content: its config.json and weights, each by name and SHA-256.
+[[nodiscard]] std::string model_digest(
+    const std::filesystem::path& folder,
+    const std::function<std::string(const std::filesystem::path&)>& sha256);
+
 // corpus.json of a run: what the frozen corpus consists of, so that a difference can be named.
 [[nodiscard]] std::string corpus_text(const DownloadPlan& plan);
 // Nothing where it is not there or cannot be read: the store's parents still tell another corpus.
 [[nodiscard]] std::optional<DownloadPlan> read_corpus(const std::filesystem::path& file);
+// "source.from: shard b.jsonl is new" where corpus.json says that the run was begun with another,
+// or empty.
+[[nodiscard]] std::string corpus_difference(const std::filesystem::path& file,
+                                            const DownloadPlan& now);
 
 }  // namespace refract

@@ -8,7 +8,9 @@
 
 #include "refract/lm/language_model.hpp"
 #include "refract/order/contexts.hpp"
+#include "refract/pipeline/ledger.hpp"
 #include "refract/pipeline/run_config.hpp"
+#include "refract/pipeline/run_folder.hpp"
 #include "refract/stages/download.hpp"
 #include "refract/stages/tokenize.hpp"
 #include "refract/tokenizer/tokenizer.hpp"
@@ -45,5 +47,8 @@ KnownBefore check_before_start(const RunConfig& config, const DownloadPlan& corp
 // corpus, with the words of the run's refusal; a corpus is compared where the digests of its shards
 // are known. training_ranks: of the start that is planned, 0 where numerics are not to be compared.
 void expect_same_run(const RunConfig& config, int training_ranks);
+
+// Whether anything depends on the settings of the store yet.
+[[nodiscard]] bool store_exists(const RunFolder& folder, const RunState& state);
 
 }  // namespace refract

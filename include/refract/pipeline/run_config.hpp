@@ -100,6 +100,7 @@ inline constexpr std::string_view kFrozenHead = "# Written by refract ";
 
 [[nodiscard]] OrderRule order_rule(const RunConfig& config);
 [[nodiscard]] std::uint64_t wanted_rows(const RunConfig& config);  // train.tokens; 0 = all
+[[nodiscard]] std::vector<std::string> sae_names(const RunConfig& config);
 [[nodiscard]] KeepRule keep_rule(const RunConfig& config);
 // ConfigError when model: is neither file:<folder> nor a name of the Hugging Face hub.
 void check_model_setting(const RunConfig& config);

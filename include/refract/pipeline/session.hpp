@@ -77,7 +77,6 @@ class Session {
   void end_download();  // world rank 0, after the last shard: the index of what was fetched
   [[nodiscard]] TokenCorpus& corpus() { return *corpus_; }
   [[nodiscard]] const SampleOrder& order() const { return *order_; }
-  [[nodiscard]] const std::string& tokens_digest() const { return tokenize_plan_.digest; }
   // Bytes of shards and tokens that the run keeps on disk; estimated from the first window while
   // the corpus streams, so that it is the same whenever it is asked for.
   [[nodiscard]] std::uint64_t corpus_bytes() const;

@@ -41,6 +41,9 @@ struct BlockRows {
   std::uint64_t tokens = 0;                      // run through the model for it
 };
 
+// As a chunk is written from them; borrowed.
+[[nodiscard]] std::vector<HookRows> hook_rows(const BlockRows& rows);
+
 class BlockComputer {
  public:
   // sink_thresholds: per hook, L2 norm above which a row is a sink; empty while calibrating.

@@ -45,11 +45,6 @@ struct EvaluatedSae {
 // the same number.
 [[nodiscard]] MetricReport evaluate_rows(const EvaluatedSae& sae, const ChunkReader& heldout,
                                          std::uint64_t seed, std::uint64_t max_rows = 0);
-// The same with training-mode activations; nothing where the variant has no such mode.
-[[nodiscard]] std::optional<MetricReport> evaluate_rows_in_training_mode(
-    const EvaluatedSae& sae, const ChunkReader& heldout, std::uint64_t seed,
-    std::uint64_t max_rows = 0);
-
 // The frozen-random control: as many features, initialisation rule and b_dec (the geometric median)
 // of the SAE, with directions of their own stream (Purpose::random_control), never trained. It
 // selects the k strongest of a row, k being the SAE's own or, where its variant has none, its
