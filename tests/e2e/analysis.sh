@@ -23,13 +23,7 @@ call_must_succeed run
 whole=$run
 
 analysed stopped
-"$refract" run "$config" "${settings[@]}" >"$log" 2>&1 &
-pid=$!
-wait_until $pid probed
-kill -TERM $pid
-wait $pid
-code=$?
-[ $code -eq 85 ] || { tail -5 "$log"; fail "TERM while the second SAE is probed ended with $code, expected 85"; }
+stop_when TERM probed
 [ "$(word)" = resume ] || fail "status is '$(cat "$run/status")', expected resume"
 [ ! -e "$run/features/big.h5" ] && [ ! -e "$run/report.html" ] || fail "it had ended before it was stopped"
 passed "stopped while an SAE is probed"
@@ -70,11 +64,7 @@ passed "what is damaged or missing is made again"
 
 # A run that was stopped in training.
 shrink early
-"$refract" run "$config" "${settings[@]}" >"$log" 2>&1 &
-pid=$!
-wait_until $pid checkpointed_0
-kill -USR1 $pid
-wait $pid
+stop_when USR1 checkpointed_0
 [ "$(word)" = resume ] || fail "status is '$(cat "$run/status")', expected resume"
 cp "$run/status" "$work/status"
 trained=$(lines_of checkpointed)

@@ -143,6 +143,17 @@ wait_until() {
   done
 }
 
+# stop_when SIGNAL STATE: runs in the background until the state is reached, and stops it there.
+stop_when() {
+  "$refract" run "$config" "${settings[@]}" >"$log" 2>&1 &
+  local pid=$!
+  wait_until $pid "$2"
+  kill -s "$1" $pid
+  wait $pid
+  local code=$?
+  [ $code -eq 85 ] || { tail -5 "$log"; fail "SIG$1 when it was $2 ended the run with $code, expected 85"; }
+}
+
 # One line "digest path" for every file that must be byte-equal after a resume and for any rank count.
 fingerprint() {
   (cd "$run" && find . -type f \( -path './*_activations/calibration.h5' -o -path './*_activations/heldout.h5' \

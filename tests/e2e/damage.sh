@@ -53,12 +53,7 @@ stopped() {
   newest=$(ls -d "$run"/saes/small/checkpoints/chunk-* | tail -1)
 }
 shrink halfway
-"$refract" run "$config" "${settings[@]}" >"$log" 2>&1 &
-pid=$!
-wait_for_ledger $pid '"checkpointed".*"visit":1,'
-kill -USR1 $pid
-wait $pid
-[ $? -eq 85 ] || { tail -3 "$log"; fail "the run could not be stopped"; }
+stop_when USR1 checkpointed_1
 for what in trainer_state.safetensors state.json; do
   stopped "$what"
   flip "$newest/$what" 100

@@ -96,12 +96,7 @@ expect_error 3 'refract 0.1.0' "a run of refract 0.1.0 is refused in one line" "
 
 # report on a stopped run reports and does not train.
 shrink stopped
-"$refract" run "$config" "${settings[@]}" >"$log" 2>&1 &
-pid=$!
-wait_for_ledger $pid '"checkpointed".*"visit":0,'
-kill -USR1 $pid
-wait $pid
-[ $? -eq 85 ] || { tail -3 "$log"; fail "the run could not be stopped"; }
+stop_when USR1 checkpointed_0
 status_is 'resume pid-[0-9]+ 1 85 .*'
 before=$(cat "$run/status" "$run/ledger.jsonl" | grep -v finished | sha256sum)
 call_must_succeed report

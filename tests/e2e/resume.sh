@@ -21,12 +21,7 @@ expect_same_bytes "$work/whole.sums" "the same configuration run twice"
 
 for signal in TERM USR1; do
   shrink "stopped_$signal"
-  start
-  wait_until $pid checkpointed_0
-  kill -s $signal $pid
-  wait $pid
-  code=$?
-  [ $code -eq 85 ] || { tail -5 "$log"; fail "SIG$signal ended the run with $code, expected 85"; }
+  stop_when $signal checkpointed_0
   grep -q '^resume' "$run/status" || fail "status is '$(cat "$run/status")', expected resume"
   call_must_succeed run
   expect_same_bytes "$work/whole.sums" "stopped by SIG$signal, started again"

@@ -9,6 +9,7 @@
 #include "refract/base/file.hpp"
 #include "refract/base/stop.hpp"
 #include "refract/stages/calibrate.hpp"
+#include "support/shard_of_ids.hpp"
 #include "support/world.hpp"
 
 namespace refract {
@@ -53,20 +54,10 @@ class CalibrateStop : public testing::Test {
         corpus_(std::vector<std::uint8_t>(kVocabulary, 0), 2) {
     fs::remove_all(folder_);
     make_folder(folder_);
-    TokenShardData shard;
-    shard.vocabulary = kVocabulary;
-    shard.keep_text = false;
-    for (std::uint32_t document = 0; document < kDocuments; ++document) {
-      for (std::uint32_t id = 1; id <= 6; ++id) shard.ids.push_back(document + id);
-      shard.document_token_starts.push_back(shard.ids.size());
-      shard.document_key.push_back(document);
-      shard.page_id.push_back(document);
-      shard.revision.push_back(1);
-      for (auto* strings : {&shard.title, &shard.url, &shard.links, &shard.text})
-        strings->emplace_back();
-    }
-    shard.token_begin.assign(shard.ids.size(), 0);
-    shard.token_end.assign(shard.ids.size(), 0);
+    std::vector<std::vector<std::uint32_t>> documents;
+    for (std::uint32_t d = 0; d < kDocuments; ++d)
+      documents.push_back({d + 1, d + 2, d + 3, d + 4, d + 5, d + 6});
+    const TokenShardData shard = test::shard_of_ids(kVocabulary, documents);
     (void)write_token_shard(folder_ / "tokens.h5", shard, {});
     const ContextTableData table = build_contexts(
         {.length = kLength, .bos_id = 0}, shard.document_token_starts,

@@ -11,6 +11,7 @@
 #include "refract/base/random.hpp"
 #include "refract/base/stop.hpp"
 #include "refract/sae/initialise.hpp"
+#include "support/shard_of_ids.hpp"
 
 namespace refract {
 namespace {
@@ -85,22 +86,13 @@ class Evaluate : public ::testing::Test {
   ~Evaluate() override { fs::remove_all(folder_); }
 
   void write_corpus() {
-    TokenShardData shard;
-    shard.vocabulary = 100;
-    shard.keep_text = false;
     const CounterRng rng(Purpose::test, {77});
-    for (std::uint32_t document = 0; document < 4; ++document) {
-      for (std::uint32_t i = 0; i < 20 + 5 * document; ++i)
-        shard.ids.push_back(1 + static_cast<std::uint32_t>(rng.below(shard.ids.size(), 99)));
-      shard.document_token_starts.push_back(shard.ids.size());
-      shard.document_key.push_back(document);
-      shard.page_id.push_back(document + 1);
-      shard.revision.push_back(1);
-      for (auto* strings : {&shard.title, &shard.url, &shard.links, &shard.text})
-        strings->emplace_back();
-    }
-    shard.token_begin.assign(shard.ids.size(), 0);
-    shard.token_end.assign(shard.ids.size(), 0);
+    std::vector<std::vector<std::uint32_t>> documents(4);
+    std::uint64_t drawn = 0;
+    for (std::uint32_t d = 0; d < 4; ++d)
+      for (std::uint32_t i = 0; i < 20 + 5 * d; ++i)
+        documents[d].push_back(1 + static_cast<std::uint32_t>(rng.below(drawn++, 99)));
+    const TokenShardData shard = test::shard_of_ids(100, documents);
     (void)write_token_shard(folder_ / "tokens.h5", shard, {});
     const ContextTableData table =
         build_contexts({.length = 32, .bos_id = 0}, shard.document_token_starts,

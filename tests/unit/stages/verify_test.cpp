@@ -2,11 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
+
 #include <cstring>
 #include <filesystem>
 
 #include "refract/base/file.hpp"
 #include "refract/base/random.hpp"
+#include "support/shard_of_ids.hpp"
 
 namespace refract {
 namespace {
@@ -51,18 +54,9 @@ class Verify : public testing::Test {
   ~Verify() override { remove_all_quietly(folder_); }
 
   void write_corpus() {
-    TokenShardData shard;
-    shard.vocabulary = 100;
-    shard.keep_text = false;
-    for (std::uint32_t i = 0; i < kBlocks * kBlockRows; ++i) shard.ids.push_back(i);
-    shard.document_token_starts.push_back(shard.ids.size());
-    shard.document_key.push_back(1);
-    shard.page_id.push_back(1);
-    shard.revision.push_back(1);
-    for (auto* strings : {&shard.title, &shard.url, &shard.links, &shard.text})
-      strings->emplace_back();
-    shard.token_begin.assign(shard.ids.size(), 0);
-    shard.token_end.assign(shard.ids.size(), 0);
+    std::vector<std::uint32_t> ids(kBlocks * kBlockRows);
+    std::iota(ids.begin(), ids.end(), 0U);
+    const TokenShardData shard = test::shard_of_ids(100, {ids});
     (void)write_token_shard(folder_ / "tokens.h5", shard, {});
     (void)write_contexts(
         folder_ / "contexts.h5",
