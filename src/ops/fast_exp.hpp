@@ -1,9 +1,8 @@
 #pragma once
 // exp as straight-line arithmetic that the compiler vectorises: Cody-Waite reduction by ln 2, a
 // polynomial of degree 6 (Cephes expf coefficients), scaling through the exponent bits. Relative
-// error below 2e-7 on
-// [-87, 88]; the argument is clamped to it, so that nothing overflows and very negative arguments
-// give 1e-38.
+// error below 2e-7 on [-87, 88]; the argument is clamped to it, so that nothing overflows and very
+// negative arguments give 1e-38.
 #include <bit>
 #include <cstdint>
 

@@ -3,7 +3,7 @@
 // data.
 //
 //   rank -> coordinator   done        a ticket is finished (every rank of it says so; its first
-//   rank adds the result)
+//                                     rank adds the result)
 //                         checkpoint  a checkpoint is whole: to be named in the ledger
 //                         progress    share of the running ticket that is done
 //                         stop        this rank got a signal

@@ -3,12 +3,12 @@
 // ordered, 2 ranks, dictionary of panels p0 p1 | p2 p3 (64 features each):
 //   r0 rows a, r1 rows b  --all-gather rows-->  both hold a b in row order
 //   r0 sums p0 p1 over a b, r1 sums p2 p3 over a b
-//   all_reduce: gradients are gathered, both update p0..p3;  sharded: each updates its own, weights
-//   are gathered
+//   all_reduce: gradients are gathered, both update p0..p3
+//   sharded:    each updates its own, weights are gathered
 // fast:
 //   r0 sums p0..p3 over a, r1 over b
-//   all_reduce: sums are added everywhere;  sharded: the owner gets the sum of its panels, weights
-//   are gathered
+//   all_reduce: sums are added everywhere
+//   sharded:    the owner gets the sum of its panels, weights are gathered
 #include <algorithm>
 #include <bit>
 #include <cmath>

@@ -51,11 +51,10 @@ class Communicator {
     return all;
   }
   // Tickets: small messages (at most 1 GiB, else SystemError) from one rank to one rank, itself
-  // included. send() keeps a copy and
-  // returns at once; try_receive() takes the oldest message with this tag that has arrived, from
-  // any rank, or nothing. Messages with one tag from one rank arrive in the order they were sent.
-  // Nothing here bounds how many are under way: the sender counts credits. Tickets of one
-  // communicator are not heard in another.
+  // included. send() keeps a copy and returns at once; try_receive() takes the oldest message with
+  // this tag that has arrived, from any rank, or nothing. Messages with one tag from one rank
+  // arrive in the order they were sent. Nothing here bounds how many are under way: the sender
+  // counts credits. Tickets of one communicator are not heard in another.
   void send(int to, int tag, std::string text);
   [[nodiscard]] std::optional<Message> try_receive(int tag);
   [[nodiscard]] Communicator split(int color, int key);

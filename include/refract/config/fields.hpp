@@ -3,8 +3,7 @@
 // description reads YAML, prints the resolved configuration and prints the settings reference.
 //
 //   void describe(Fields& f, StoreConfig& c) {
-//     f.field("chunk_rows", c.chunk_rows, {.help = "rows of one chunk", .unit = "rows", .at_least =
-//     1});
+//     f.field("chunk_rows", c.chunk_rows, {.help = "rows of one chunk", .at_least = 1});
 //   }
 #include <algorithm>
 #include <cstdint>
@@ -97,10 +96,10 @@ Origins read_yaml_text(const std::string& text, const std::string& origin,
 // The text of such a file; ConfigError for a folder, an empty or binary file, an HTML page.
 [[nodiscard]] std::string read_configuration_file(const std::string& file);
 
-[[nodiscard]] std::string print_yaml(
-    const Description& description);  // resolved values, with every default
-[[nodiscard]] std::string print_reference(
-    const Description& description);  // key, default, unit, range, help
+// Resolved values, with every default.
+[[nodiscard]] std::string print_yaml(const Description& description);
+// Of each setting its key, default, unit, range and help.
+[[nodiscard]] std::string print_reference(const Description& description);
 // Every setting as (dotted key, value), in order: for comparing configurations and for digests.
 [[nodiscard]] std::vector<std::pair<std::string, std::string>> flatten(
     const Description& description);

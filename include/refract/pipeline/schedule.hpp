@@ -4,9 +4,11 @@
 // plan and of what has happened, so that any number of ranks can be planned (and printed by
 // --dry-run) in one process.
 //
-//   download ──▶ tokenize ──▶ extract ──▶ train          tickets of one rank: a shard
-//   queue_shards   queue_chunks   disk.max_bytes          tickets of a role's ranks together: a
-//   chunk, a visit
+//   download ──▶ tokenize ──▶ extract ──▶ train
+//   queue_shards   queue_chunks   disk.max_bytes
+//
+// download and tokenize: a ticket is one rank's, a shard. extract and train: it is of all the
+// role's ranks together, a chunk or a visit.
 //
 // fused: every role is all ranks; a chunk is extracted, then trained. split: disjoint sets of
 // ranks; each role runs ahead of the next until the queue between them is full.

@@ -4,11 +4,10 @@
 // state and metadata, and every one of them is under a digest:
 //
 //   digest of tensors = SHA-256 over, for each tensor, the line "<name> <dtype> <axis> <axis>\n"
-//   and
-//     a line with the SHA-256 (hex) of each panel of 64 features' bytes, in order; b_dec, m.b_dec
-//     and v.b_dec have no feature axis and are one panel. So ranks can hash what they own.
-//   weights_digest = that of W_enc, b_enc, W_dec, b_dec, and threshold where there is one, in this
-//     order
+//     and a line with the SHA-256 (hex) of each panel of 64 features' bytes, in order; b_dec,
+//     m.b_dec and v.b_dec have no feature axis and are one panel. So ranks can hash what they own.
+//   weights_digest = that of W_enc, b_enc, W_dec, b_dec, and threshold where there is one, in
+//     this order
 //   tensors_digest = that of all tensors of trainer_state.safetensors, in the order of their names
 //   state_digest   = SHA-256 of the bytes of state.json with 64 zeros in the place of this digest
 #include <cstddef>

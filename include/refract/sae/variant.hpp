@@ -5,13 +5,12 @@
 //
 //   for round in 0 .. measure_rounds()-1:
 //     variant.measure(round)  ->  Stats of this rank's rows
-//     [stage] Stats are added over ranks -> GlobalStats (integers exactly; fp64 slice sums in slice
-//     order)
+//     [stage] Stats are added over ranks -> GlobalStats (integers exactly; fp64 slice sums in
+//             slice order)
 //   variant.gradients()       ->  RowGradients of this rank's rows: sparse terms, one or more
 //   [stage] weight gradients (weight_gradients.hpp): the owner of each panel of 64 features adds
-//   all rows in row
-//           order, or each rank adds its own and the sums are all-reduced; squared norm, finite
-//           flag, clip
+//           all rows in row order, or each rank adds its own and the sums are all-reduced;
+//           squared norm, finite flag, clip
 //   adam_update (optimizer.hpp) on feature rows, then on b_dec
 //   variant.finish()          ->  replicated bookkeeping: ages, thresholds; the step's log values
 //   [stage] SaeState::step, and trained_rows in a first pass

@@ -7,11 +7,11 @@
 // for any number of ranks.
 //
 //   gather(x, rows)          counting sort of the entries by feature
-//   accumulate(range)        dW_enc, db_enc, dW_dec, dthreshold of the range   (an all-reduce may
-//   follow) finish_gradients(range)  dW_dec made orthogonal to its unit row and, with a
-//   non-negative decoder, zero where a
-//                            bound holds the entry; per panel of 64 features the squared norm and
-//                            its part of db_dec
+//   accumulate(range)        dW_enc, db_enc, dW_dec, dthreshold of the range; an all-reduce may
+//                            follow
+//   finish_gradients(range)  dW_dec made orthogonal to its unit row and, with a non-negative
+//                            decoder, zero where a bound holds the entry; per panel of 64
+//                            features the squared norm and its part of db_dec
 #include <cstddef>
 #include <cstdint>
 #include <span>

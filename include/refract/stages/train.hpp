@@ -3,8 +3,8 @@
 // here, in sight.
 //
 // Schedule of one step, for each SAE in turn (the batch is assembled once per hook and shared):
-//   measure -> [sum Stats] -> gradients -> [exchange rows or gradients] -> norm, clip -> update ->
-//   [gather] -> finish
+//   measure -> [sum Stats] -> gradients -> [exchange rows or gradients]
+//           -> norm, clip -> update -> [gather] -> finish
 // Invariant at entry and exit: every rank holds the same parameters, ages and scalars; moments are
 // held by the owner of a feature row under `sharded`, by everyone under `all_reduce`.
 #include <cstdint>

@@ -2,9 +2,9 @@
 // without its decoder norms, which are 1 here).
 //
 //   f = ReLU(pre), pre = (x - b_dec) W_enc^T + b_enc
-//   loss = mean over rows |x - x_hat|^2 + c(t) * mean over rows sum_f f,  c(t) rises linearly to
-//   l1.coefficient
+//   loss = mean over rows |x - x_hat|^2 + c(t) * mean over rows sum_f f
 //
+// c(t) rises linearly to l1.coefficient.
 // SAELens' penalty is c * mean over rows sum_f |f| * |W_dec[f]|: the same numbers, since rows of
 // W_dec have norm 1; the norm's gradient lies along the row and is projected out.
 #include <cmath>
