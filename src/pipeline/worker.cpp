@@ -212,26 +212,28 @@ Json Worker::collective_restore() {
   return {{"withdrawn", withdrawn}};
 }
 
-// Each rank looks at the blocks it is going to train on. Nothing has been changed by then, so a
-// chunk that is damaged can be made again.
-bool Worker::collective_is_whole(const ChunkVisit& visit) {
-  std::string damage;
+// Nothing when a block is damaged. Each rank looks at the blocks it is going to train on, and reads
+// them from the same reader, which does not hash them again. Nothing has been changed by then, so
+// a chunk that is damaged can be made again.
+std::optional<ChunkReader> Worker::collective_open_whole(const ChunkVisit& visit) {
+  std::optional<ChunkReader> chunk;
   try {
-    const ChunkReader chunk = session_.open_chunk(visit.shape.chunk);
-    const Share share = share_of(chunk.blocks(), trainers_.rank(), trainers_.size());
-    chunk.verify_blocks(share.first, share.count);
+    chunk = session_.open_chunk(visit.shape.chunk);
+    const Share share = share_of(chunk->blocks(), trainers_.rank(), trainers_.size());
+    chunk->verify_blocks(share.first, share.count);
   } catch (const Damaged& error) {
-    damage = error.what();
-    warn(fmt::format("{}; the chunk is made again", damage));
+    chunk.reset();
+    warn(fmt::format("{}; the chunk is made again", error.what()));
   }
-  return trainers_.all_reduce_max(damage.empty() ? 0 : 1) == 0;
+  if (trainers_.all_reduce_max(chunk ? 0 : 1) != 0) chunk.reset();
+  return chunk;
 }
 
 Json Worker::collective_train(std::uint64_t visit_number) {
   const TrainConfig& train = session_.config().train;
   const ChunkVisit visit = session_.visit(visit_number);
-  if (!collective_is_whole(visit)) return {{"damaged", true}};
-  const ChunkReader chunk = session_.open_chunk(visit.shape.chunk);
+  const std::optional<ChunkReader> chunk = collective_open_whole(visit);
+  if (!chunk) return {{"damaged", true}};
   const std::uint64_t steps = visit.steps(train), from = position_.steps_in_visit;
   if (from == 0)
     for (TrainedSae& sae : saes_) sae.log = {};
@@ -255,14 +257,14 @@ Json Worker::collective_train(std::uint64_t visit_number) {
     saved_s = monotonic_s();
     return wish < 2;
   };
-  const std::uint64_t done = collective_train_chunk(saes_, chunk, visit, session_.order(), train,
+  const std::uint64_t done = collective_train_chunk(saes_, *chunk, visit, session_.order(), train,
                                                     from, *runner_, trainers_, after_step);
   progress.finish();
   if (done < steps) return {{"made", true}, {"stopped", true}};
 
   position_ = {.visit = visit_number + 1,
                .steps_in_visit = 0,
-               .store_running = extend_digest(position_.store_running, chunk.content_digest())};
+               .store_running = extend_digest(position_.store_running, chunk->content_digest())};
   std::vector<std::string> metrics;
   if (trainers_.rank() == 0) {
     for (const TrainedSae& sae : saes_)

@@ -9,6 +9,7 @@
 #include "refract/pipeline/checkpoints.hpp"
 #include "refract/pipeline/schedule.hpp"
 #include "refract/pipeline/session.hpp"
+#include "refract/store/chunk.hpp"
 
 namespace refract {
 
@@ -33,7 +34,7 @@ class Worker {
   Json result_of(const Ticket& ticket);
   Json collective_prepare();
   std::string collective_find_whole(const ChunkSpec& spec);
-  bool collective_is_whole(const ChunkVisit& visit);
+  std::optional<ChunkReader> collective_open_whole(const ChunkVisit& visit);
   Json collective_extract(std::uint64_t chunk);
   std::string collective_write_chunk(const ChunkSpec& spec, const ChunkShape& shape, bool& made);
   Json collective_restore();
