@@ -205,12 +205,15 @@ void Coordinator::drop_damaged_chunks() {
     remove_all_quietly(session_.folder().chunk(chunk));
 }
 
-void Coordinator::lose(std::uint64_t chunk) {
-  const ChunkRecord record = ledger_.state().sealed.at(chunk);
-  ledger_.lost(chunk);
+void Coordinator::lose(std::uint64_t chunk) { remove_chunk(chunk, &Ledger::lost); }
+
+// The ledger hears of it first: a kill in between leaves a file that nobody counts on.
+void Coordinator::remove_chunk(std::uint64_t chunk, void (Ledger::*record)(std::uint64_t)) {
+  const ChunkRecord sealed = ledger_.state().sealed.at(chunk);
+  (ledger_.*record)(chunk);
   state_.sealed.erase(chunk);
   remove_all_quietly(session_.folder().chunk(chunk));
-  list_chunk(chunk, record, true);
+  list_chunk(chunk, sealed, true);
 }
 
 // A last chunk holds whole batches: with another train.batch_rows or train.tokens it has another
@@ -297,11 +300,7 @@ void Coordinator::seal(std::uint64_t chunk, const Json& result) {
 }
 
 void Coordinator::evict(std::uint64_t chunk) {
-  const ChunkRecord record = ledger_.state().sealed.at(chunk);
-  ledger_.evicted(chunk);
-  state_.sealed.erase(chunk);
-  remove_all_quietly(session_.folder().chunk(chunk));
-  list_chunk(chunk, record, true);
+  remove_chunk(chunk, &Ledger::evicted);
   display_.clear();
   say(fmt::format("evicted chunk {} (trained, sealed in a checkpoint; disk.max_bytes)", chunk));
 }

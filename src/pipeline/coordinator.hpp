@@ -45,6 +45,7 @@ class Coordinator {
   void drop_damaged_chunks();
   void settle_sealed_chunks();
   void lose(std::uint64_t chunk);
+  void remove_chunk(std::uint64_t chunk, void (Ledger::*record)(std::uint64_t));
   void refresh();
   void seal(std::uint64_t chunk, const Json& result);
   void evict(std::uint64_t chunk);
