@@ -40,25 +40,22 @@ class MpiCommunicator final : public CommunicatorBody {
   }
 
   void broadcast(std::span<std::byte> bytes, int root) override {
-    for (std::size_t at = 0; at < bytes.size(); at += piece_bytes_) {
-      const std::size_t piece = std::min(piece_bytes_, bytes.size() - at);
+    for_each_piece(0, bytes.size(), piece_bytes_, [&](std::size_t at, int count) {
       MPI_Request request;
-      check(MPI_Ibcast(bytes.data() + at, static_cast<int>(piece), MPI_BYTE, root, comm_, &request),
-            "MPI_Ibcast");
+      check(MPI_Ibcast(bytes.data() + at, count, MPI_BYTE, root, comm_, &request), "MPI_Ibcast");
       wait(request, "MPI_Ibcast");
-    }
+    });
   }
 
   void all_reduce_sum(std::span<std::uint64_t> values) override {
     const std::size_t piece = piece_bytes_ / sizeof(std::uint64_t);
-    for (std::size_t at = 0; at < values.size(); at += piece) {
+    for_each_piece(0, values.size(), piece, [&](std::size_t at, int count) {
       MPI_Request request;
-      check(MPI_Iallreduce(MPI_IN_PLACE, values.data() + at,
-                           static_cast<int>(std::min(piece, values.size() - at)), MPI_UINT64_T,
-                           MPI_SUM, comm_, &request),
+      check(MPI_Iallreduce(MPI_IN_PLACE, values.data() + at, count, MPI_UINT64_T, MPI_SUM, comm_,
+                           &request),
             "MPI_Iallreduce");
       wait(request, "MPI_Iallreduce");
-    }
+    });
   }
 
   void all_reduce_sum(std::span<double> values) override {

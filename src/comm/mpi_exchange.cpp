@@ -26,7 +26,7 @@ class MpiExchange final : public Exchange {
   }
 
   void all_reduce_sum(std::span<float> values, Stream&) override {
-    for_each_piece(0, values.size(), [&](std::size_t at, int count) {
+    for_each_piece(0, values.size(), piece_, [&](std::size_t at, int count) {
       MPI_Request request;
       check(MPI_Iallreduce(MPI_IN_PLACE, values.data() + at, count, MPI_FLOAT, MPI_SUM, comm_,
                            &request),
@@ -75,17 +75,12 @@ class MpiExchange final : public Exchange {
   }
 
  private:
-  template <typename Use>
-  void for_each_piece(std::size_t start, std::size_t count, Use&& use) const {
-    for (std::size_t done = 0; done < count; done += piece_)
-      use(start + done, static_cast<int>(std::min(piece_, count - done)));
-  }
   // use(place in the whole, count, owner, where the owner's part starts)
   template <typename Use>
   void for_each_part(std::span<const std::size_t> counts, Use&& use) const {
     std::size_t start = 0;
     for (std::size_t owner = 0; owner < counts.size(); ++owner) {
-      for_each_piece(start, counts[owner], [&](std::size_t at, int count) {
+      for_each_piece(start, counts[owner], piece_, [&](std::size_t at, int count) {
         use(at, count, static_cast<int>(owner), start);
       });
       start += counts[owner];
