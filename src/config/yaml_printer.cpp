@@ -29,8 +29,6 @@ std::string quoted(const std::string& text) {
   return out + "\"";
 }
 
-std::string number(double value) { return fmt::format("{}", value); }
-
 std::string byte_text(Bytes value) {
   for (const auto& [unit, size] :
        {std::pair{"GiB", 1ull << 30}, {"MiB", 1ull << 20}, {"KiB", 1ull << 10}})
@@ -45,26 +43,37 @@ std::string list_text(const std::vector<std::string>& values) {
   return text + "]";
 }
 
-class Printer final : public Fields {
+// A visitor to which every field is one text.
+class TextFields : public Fields {
  public:
-  void field(std::string_view key, std::int64_t& value, const FieldInfo&) override {
-    line(key, fmt::format("{}", value));
+  void field(std::string_view key, std::int64_t& value, const FieldInfo& info) final {
+    put(key, fmt::format("{}", value), info);
   }
-  void field(std::string_view key, double& value, const FieldInfo&) override {
-    line(key, number(value));
+  void field(std::string_view key, double& value, const FieldInfo& info) final {
+    put(key, fmt::format("{}", value), info);
   }
-  void field(std::string_view key, bool& value, const FieldInfo&) override {
-    line(key, value ? "true" : "false");
+  void field(std::string_view key, bool& value, const FieldInfo& info) final {
+    put(key, value ? "true" : "false", info);
   }
-  void field(std::string_view key, std::string& value, const FieldInfo&) override {
-    line(key, quoted(value));
+  void field(std::string_view key, std::string& value, const FieldInfo& info) final {
+    put(key, text_of(value), info);
   }
-  void field(std::string_view key, Bytes& value, const FieldInfo&) override {
-    line(key, byte_text(value));
+  void field(std::string_view key, Bytes& value, const FieldInfo& info) final {
+    put(key, byte_text(value), info);
   }
-  void field(std::string_view key, std::vector<std::string>& value, const FieldInfo&) override {
-    line(key, list_text(value));
+  void field(std::string_view key, std::vector<std::string>& value, const FieldInfo& info) final {
+    put(key, list_text(value), info);
   }
+
+ private:
+  virtual void put(std::string_view key, const std::string& value, const FieldInfo& info) = 0;
+  [[nodiscard]] virtual std::string text_of(const std::string& value) const {
+    return quoted(value);
+  }
+};
+
+class Printer final : public TextFields {
+ public:
   void not_built(std::string_view, std::string_view) override {}
   void section(std::string_view key, std::string_view,
                const std::function<void(Fields&)>& body) override {
@@ -88,6 +97,9 @@ class Printer final : public Fields {
   std::string text;
 
  private:
+  void put(std::string_view key, const std::string& value, const FieldInfo&) override {
+    line(key, value);
+  }
   void line(std::string_view key, std::string_view value) {
     std::string indent(static_cast<std::size_t>(depth_) * 2, ' ');
     if (dash_) indent[indent.size() - 2] = '-';
@@ -98,26 +110,8 @@ class Printer final : public Fields {
   bool dash_ = false;
 };
 
-class Flattener final : public Fields {
+class Flattener final : public TextFields {
  public:
-  void field(std::string_view key, std::int64_t& value, const FieldInfo&) override {
-    add(key, fmt::format("{}", value));
-  }
-  void field(std::string_view key, double& value, const FieldInfo&) override {
-    add(key, number(value));
-  }
-  void field(std::string_view key, bool& value, const FieldInfo&) override {
-    add(key, value ? "true" : "false");
-  }
-  void field(std::string_view key, std::string& value, const FieldInfo&) override {
-    add(key, value);
-  }
-  void field(std::string_view key, Bytes& value, const FieldInfo&) override {
-    add(key, byte_text(value));
-  }
-  void field(std::string_view key, std::vector<std::string>& value, const FieldInfo&) override {
-    add(key, list_text(value));
-  }
   void not_built(std::string_view, std::string_view) override {}
   void section(std::string_view key, std::string_view,
                const std::function<void(Fields&)>& body) override {
@@ -138,33 +132,15 @@ class Flattener final : public Fields {
   std::vector<std::pair<std::string, std::string>> values;
 
  private:
-  void add(std::string_view key, std::string value) {
-    values.emplace_back(prefix_ + std::string(key), std::move(value));
+  void put(std::string_view key, const std::string& value, const FieldInfo&) override {
+    values.emplace_back(prefix_ + std::string(key), value);
   }
+  [[nodiscard]] std::string text_of(const std::string& value) const override { return value; }
   std::string prefix_;
 };
 
-class Reference final : public Fields {
+class Reference final : public TextFields {
  public:
-  void field(std::string_view key, std::int64_t& value, const FieldInfo& info) override {
-    line(key, fmt::format("{}", value), info);
-  }
-  void field(std::string_view key, double& value, const FieldInfo& info) override {
-    line(key, number(value), info);
-  }
-  void field(std::string_view key, bool& value, const FieldInfo& info) override {
-    line(key, value ? "true" : "false", info);
-  }
-  void field(std::string_view key, std::string& value, const FieldInfo& info) override {
-    line(key, quoted(value), info);
-  }
-  void field(std::string_view key, Bytes& value, const FieldInfo& info) override {
-    line(key, byte_text(value), info);
-  }
-  void field(std::string_view key, std::vector<std::string>& value,
-             const FieldInfo& info) override {
-    line(key, list_text(value), info);
-  }
   void not_built(std::string_view key, std::string_view help) override {
     text +=
         fmt::format("  {:<28} not built in this version  {}\n", prefix_ + std::string(key), help);
@@ -191,7 +167,7 @@ class Reference final : public Fields {
   std::string text;
 
  private:
-  void line(std::string_view key, const std::string& value, const FieldInfo& info) {
+  void put(std::string_view key, const std::string& value, const FieldInfo& info) override {
     std::string range;
     if (!info.allowed.empty())
       range = fmt::format(
