@@ -60,15 +60,13 @@ HeldoutPlan plan_heldout(const HeldoutConfig& config, TokenCorpus& corpus,
   std::unordered_set<std::uint64_t> contexts;
   std::vector<DocumentRows> documents = heldout_documents(corpus, window_shards, rule, store_seed);
   for (const DocumentRows& document : documents) {
-    std::unordered_set<std::uint64_t> grown = contexts;
-    for (const DocumentRows::Slot& slot : document.slots) grown.insert(slot.context);
-    const std::uint64_t tokens = grown.size() * corpus.contexts(0).context_length;
+    for (const DocumentRows::Slot& slot : document.slots) contexts.insert(slot.context);
+    const std::uint64_t tokens = contexts.size() * corpus.contexts(0).context_length;
     if (plan.rows + document.slots.size() > config.rows)
       plan.limit = "heldout.rows";
     else if (tokens > config.max_tokens)
       plan.limit = "heldout.max_tokens";
     if (!plan.limit.empty()) break;
-    contexts = std::move(grown);
     plan.rows += document.slots.size();
     ++plan.documents;
   }
