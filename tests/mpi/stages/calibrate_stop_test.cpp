@@ -85,7 +85,9 @@ TEST_F(CalibrateStop, asked_of_one_rank_while_it_computes_ends_it_on_all_of_them
   const CalibrationData whole = calibrate([&] { ++calls; });
   ASSERT_EQ(whole.hooks.size(), world().rank() == 0 ? 1U : 0U);
   const bool is_asked = world().rank() == world().size() - 1;
-  if (is_asked) ASSERT_GT(calls, 1);
+  if (is_asked) {
+    ASSERT_GT(calls, 1);
+  }
 
   int calls_before_the_end = 0;
   EXPECT_THROW((void)calibrate([&] {

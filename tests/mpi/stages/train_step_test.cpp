@@ -107,9 +107,9 @@ INSTANTIATE_TEST_SUITE_P(Table, TrainStep,
                          ::testing::Combine(::testing::ValuesIn(variant_names()),
                                             ::testing::Values("ordered", "fast"),
                                             ::testing::Values("all_reduce", "sharded")),
-                         [](const auto& info) {
-                           return std::string(std::get<0>(info.param)) + "_" +
-                                  std::get<1>(info.param) + "_" + std::get<2>(info.param);
+                         [](const auto& tested) {
+                           return std::string(std::get<0>(tested.param)) + "_" +
+                                  std::get<1>(tested.param) + "_" + std::get<2>(tested.param);
                          });
 
 }  // namespace

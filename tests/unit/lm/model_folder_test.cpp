@@ -55,9 +55,10 @@ class ModelFolder : public testing::Test {
     };
     const std::string loading = said([&] { (void)load_language_model(folder); });
     // Values are seen only by reading them.
-    if constexpr (!std::is_same_v<Kind, NumericalError>)
+    if constexpr (!std::is_same_v<Kind, NumericalError>) {
       EXPECT_EQ(said([&] { check_language_model(folder, {}); }), loading)
           << "what is seen without loading differs";
+    }
     return loading;
   }
 

@@ -86,7 +86,9 @@ TEST(Contexts, never_doubles_the_bos_of_each_context) {
   for (std::size_t c = 0; c < table.contexts(); ++c) {
     const ContextInput input = context_input(table, c, sample().ids, sample().starts, 0, {});
     EXPECT_EQ(input.ids.front(), 7u);
-    if (input.ids.size() > 1) EXPECT_NE(input.slots.excluded[1], kExcludedBos);
+    if (input.ids.size() > 1) {
+      EXPECT_NE(input.slots.excluded[1], kExcludedBos);
+    }
   }
 }
 

@@ -77,7 +77,7 @@ TEST(Identity, each_part_of_the_analysis_has_its_own_settings) {
 }
 
 DownloadPlan corpus(std::vector<ShardRef> shards) {
-  DownloadPlan plan{.digest = "d", .folder = {}, .shards = std::move(shards)};
+  DownloadPlan plan{.digest = "d", .folder = {}, .data_root = {}, .shards = std::move(shards)};
   for (const ShardRef& shard : plan.shards) plan.digest += shard.name + shard.hash;
   return plan;
 }
