@@ -1,6 +1,7 @@
 #include "refract/order/contexts.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <unordered_map>
 
 #include "refract/base/error.hpp"
@@ -21,9 +22,32 @@ BosRule bos_rule_from(const std::string& text) {
   throw ConfigError("tokens.bos is '{}'; allowed: document_start, each_context, none", text);
 }
 
+bool SeenDocuments::contains(std::uint64_t key) const {
+  return std::ranges::any_of(
+      runs_, [key](const auto& run) { return std::ranges::binary_search(run, key); });
+}
+
+void SeenDocuments::add(std::vector<std::uint64_t> keys) {
+  std::ranges::sort(keys);
+  runs_.push_back(std::move(keys));
+  while (runs_.size() > 1 && runs_[runs_.size() - 2].size() <= 2 * runs_.back().size()) {
+    std::vector<std::uint64_t> both;
+    both.reserve(runs_.back().size() + runs_[runs_.size() - 2].size());
+    std::ranges::set_union(runs_.back(), runs_[runs_.size() - 2], std::back_inserter(both));
+    runs_.pop_back();
+    runs_.back() = std::move(both);
+  }
+}
+
+std::uint64_t SeenDocuments::size() const {
+  std::uint64_t keys = 0;
+  for (const auto& run : runs_) keys += run.size();
+  return keys;
+}
+
 std::vector<std::uint8_t> keep_documents(std::span<const std::uint64_t> keys,
                                          std::span<const std::uint64_t> revisions,
-                                         std::unordered_set<std::uint64_t>& seen) {
+                                         const SeenDocuments& seen) {
   std::vector<std::uint8_t> keep(keys.size(), 1);
   std::unordered_map<std::uint64_t, std::size_t> best;
   for (std::size_t d = 0; d < keys.size(); ++d) {
@@ -37,7 +61,6 @@ std::vector<std::uint8_t> keep_documents(std::span<const std::uint64_t> keys,
     keep[newer ? entry->second : d] = 0;
     if (newer) entry->second = d;
   }
-  for (const auto& [key, document] : best) seen.insert(key);
   return keep;
 }
 
@@ -101,10 +124,10 @@ ContextTableData build_contexts(const ContextRule& rule,
                                 std::span<const std::uint8_t> keep,
                                 std::span<const std::uint8_t> heldout) {
   ContextTableData table;
-  table.context_length = rule.length;
-  table.packing = text_of(rule.packing);
-  table.bos = text_of(rule.bos);
-  table.bos_id = rule.bos_id;
+  table.format = {.length = rule.length,
+                  .packing = text_of(rule.packing),
+                  .bos = text_of(rule.bos),
+                  .bos_id = rule.bos_id};
   for (const bool wanted : {false, true}) {
     ContextFiller filler(rule, wanted, table);
     for (std::size_t d = 0; d < keep.size(); ++d)
@@ -116,36 +139,34 @@ ContextTableData build_contexts(const ContextRule& rule,
   return table;
 }
 
-ContextInput context_input(const ContextTableData& table, std::size_t context,
-                           std::span<const std::uint32_t> shard_ids,
-                           std::span<const std::uint64_t> document_token_starts,
-                           std::uint32_t ordinal, std::span<const std::uint8_t> special) {
+ContextInput context_input(const ContextFormat& format, std::span<const Segment> segments,
+                           std::uint64_t key, std::span<const std::uint32_t> tokens,
+                           std::span<const std::uint8_t> special) {
   ContextInput input;
-  const std::uint64_t high = std::uint64_t{ordinal} << 32;
-  const bool concat = table.packing == "concat";
-  input.slots.resize(table.context_length);
-  for (std::uint32_t slot = 0; slot < table.context_length; ++slot) {
-    input.slots.context[slot] = high | context;
+  const std::uint64_t shard = key & ~std::uint64_t{0xFFFFFFFF};
+  const bool concat = format.packing == "concat";
+  input.slots.resize(format.length);
+  for (std::uint32_t slot = 0; slot < format.length; ++slot) {
+    input.slots.context[slot] = key;
     input.slots.position[slot] = slot;
-    input.slots.token[slot] = table.bos_id;
+    input.slots.token[slot] = format.bos_id;
     input.slots.document[slot] = kNoDocument;
     input.slots.document_position[slot] = kNoDocumentPosition;
     input.slots.excluded[slot] = kExcludedPad;
   }
-  for (const Segment& segment : table.of_context(context)) {
+  for (const Segment& segment : segments) {
     if (!concat || input.ids.empty())
       input.segment_starts.push_back(static_cast<std::uint32_t>(input.ids.size()));
     for (std::uint32_t i = 0; i < segment.length; ++i) {
       const std::uint32_t slot = segment.slot + i;
       const bool bos = segment.bos && i == 0;
-      const std::uint32_t at = segment.token_offset + i - segment.bos;
-      const std::uint32_t id =
-          bos ? table.bos_id : shard_ids[document_token_starts[segment.document] + at];
+      const std::uint32_t id = bos ? format.bos_id : tokens.front();
+      if (!bos) tokens = tokens.subspan(1);
       input.ids.push_back(id);
       input.positions.push_back(concat ? slot : i);
       input.slots.token[slot] = id;
-      input.slots.document[slot] = high | segment.document;
-      if (!bos) input.slots.document_position[slot] = at;
+      input.slots.document[slot] = shard | segment.document;
+      if (!bos) input.slots.document_position[slot] = segment.token_offset + i - segment.bos;
       input.slots.excluded[slot] = bos                                  ? kExcludedBos
                                    : id < special.size() && special[id] ? kExcludedSpecial
                                                                         : 0;

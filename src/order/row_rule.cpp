@@ -54,25 +54,25 @@ void choose(const RowRule& rule, const std::vector<std::uint32_t>& offered, std:
 
 }  // namespace
 
-std::vector<std::uint32_t> select_slots(const RowRule& rule, const ContextTableData& table,
-                                        std::size_t context, std::uint64_t context_key,
+std::vector<std::uint32_t> select_slots(const RowRule& rule, const ContextFormat& format,
+                                        std::span<const Segment> segments, std::uint64_t key,
                                         std::uint64_t seed) {
   std::vector<std::uint32_t> slots;
   if (rule.kind == RowRule::Kind::all) {
-    slots.resize(table.context_length);
+    slots.resize(format.length);
     std::iota(slots.begin(), slots.end(), 0u);
     return slots;
   }
   std::vector<std::uint32_t> offered;
   std::uint64_t part = 0;
-  for (const Segment& segment : table.of_context(context)) {
+  for (const Segment& segment : segments) {
     for (std::uint32_t i = segment.bos; i < segment.length; ++i)
       offered.push_back(segment.slot + i);
-    if (table.packing == "concat") continue;
-    choose(rule, offered, context_key, seed, part++, slots);
+    if (format.packing == "concat") continue;
+    choose(rule, offered, key, seed, part++, slots);
     offered.clear();
   }
-  choose(rule, offered, context_key, seed, part, slots);
+  choose(rule, offered, key, seed, part, slots);
   std::sort(slots.begin(), slots.end());
   return slots;
 }

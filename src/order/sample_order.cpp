@@ -36,14 +36,7 @@ SampleOrder::SampleOrder(OrderRule rule, std::uint64_t max_rows)
         max_rows, rule_.batch_rows);
 }
 
-void SampleOrder::add_window(std::span<const ContextRef> contexts) {
-  const CounterRng rng(Purpose::window_order, {rule_.store_seed, windows_++});
-  for (const std::uint32_t i : permutation(static_cast<std::uint32_t>(contexts.size()), rng)) {
-    if (contexts[i].rows == 0) continue;
-    row_ends_.push_back(sequence_rows() + contexts[i].rows);
-    sequence_.push_back(contexts[i]);
-  }
-}
+void SampleOrder::add_window(std::uint64_t rows) { window_ends_.push_back(sequence_rows() + rows); }
 
 std::uint64_t SampleOrder::rows() const {
   return max_rows_ ? std::min(max_rows_, sequence_rows()) : sequence_rows();
@@ -74,29 +67,27 @@ std::uint64_t SampleOrder::dropped_rows() const {
 }
 
 std::uint64_t SampleOrder::batches_per_pass() const {
-  std::uint64_t batches = 0;
-  for (std::uint64_t c = 0; c < chunks(); ++c) batches += chunk_shape(c).batches;
-  return batches;
+  return chunks() == 0 ? 0
+                       : (chunks() - 1) * (rule_.chunk_rows / rule_.batch_rows) +
+                             chunk_shape(chunks() - 1).batches;
 }
 
-std::vector<ContextPart> SampleOrder::block_parts(const ChunkShape& chunk,
-                                                  std::uint64_t block) const {
+std::vector<WindowRange> SampleOrder::block_ranges(const ChunkShape& chunk,
+                                                   std::uint64_t block) const {
   std::uint64_t at = chunk.first_row + block * chunk.block_rows;
   const std::uint64_t end = at + chunk.block_rows;
   REFRACT_ASSERT(end <= sequence_rows(), "block {} of chunk {} ends at row {}", block, chunk.chunk,
                  end);
-  std::vector<ContextPart> parts;
-  auto i = static_cast<std::size_t>(std::upper_bound(row_ends_.begin(), row_ends_.end(), at) -
-                                    row_ends_.begin());
-  while (at < end) {
-    const std::uint64_t start = i == 0 ? 0 : row_ends_[i - 1];
-    const std::uint64_t stop = std::min(end, row_ends_[i]);
-    parts.push_back({sequence_[i], static_cast<std::uint32_t>(at - start),
-                     static_cast<std::uint32_t>(stop - at)});
-    at = stop;
-    ++i;
+  std::vector<WindowRange> ranges;
+  auto window =
+      static_cast<std::size_t>(std::ranges::upper_bound(window_ends_, at) - window_ends_.begin());
+  for (; at < end; ++window) {
+    const std::uint64_t start = window == 0 ? 0 : window_ends_[window - 1];
+    const std::uint64_t stop = std::min(end, window_ends_[window]);
+    if (stop > at) ranges.push_back({window, at - start, stop - at});
+    at = std::max(at, stop);
   }
-  return parts;
+  return ranges;
 }
 
 std::vector<std::uint32_t> SampleOrder::block_permutation(const ChunkShape& chunk,

@@ -29,13 +29,13 @@ std::string inputs_of(const Session& session, const TrainedSae& sae) {
   const std::vector<SaeConfig>& saes = session.config().saes;
   const auto at = std::ranges::find(saes, sae.config.name, &SaeConfig::name);
   REFRACT_ASSERT(at != saes.end(), "SAE {}", sae.config.name);
-  return fmt::format("store={}\nsae={}\nweights={}\n", session.store_digest(),
+  return fmt::format("store={}\nsae={}\nweights={}\n", session.store().digest(),
                      session.training_digest(static_cast<std::size_t>(at - saes.begin())),
                      weights_digest(sae.state.parameters));
 }
 
 Parents parents_of(const Session& session, const TrainedSae& sae) {
-  return {{"store", session.store_digest()}, {"weights", weights_digest(sae.state.parameters)}};
+  return {{"store", session.store().digest()}, {"weights", weights_digest(sae.state.parameters)}};
 }
 
 // An SAE whose part is to be made, and what of.
@@ -67,7 +67,7 @@ std::vector<float> scaled(std::vector<float> values, double scale) {
 }
 
 ChunkReader open_heldout(Session& session) {
-  return ChunkReader(session.folder().heldout(), {{"store", session.store_digest()}});
+  return ChunkReader(session.folder().heldout(), {{"store", session.store().digest()}});
 }
 
 // L0 on the held-out rows: a feature's density there, summed over features.
@@ -84,7 +84,7 @@ using NeuronCounts = std::map<std::tuple<std::string, double, std::size_t>, Read
 std::vector<ReadableCount> count_controls(const ProbeCorpus& corpus, Session& session,
                                           const TrainedSae& sae, const FeatureAtlas& atlas,
                                           NeuronCounts& neurons) {
-  const HookCalibration& hook = session.calibration().of(sae.config.hook);
+  const HookCalibration& hook = session.store().calibration().of(sae.config.hook);
   const RandomControl random = random_control(evaluated(sae), hook, heldout_l0(atlas));
   const std::string task = "probe " + sae.config.name;
   std::vector<ReadableCount> counts{count_readable(
@@ -113,9 +113,10 @@ ProbeSources probe_sources(Session& session) {
   ProbeSources sources{.shards = {},
                        .chunks = {session.folder().evidence()},
                        .heldout = session.folder().heldout(),
-                       .parents = {{"store", session.store_digest()}},
+                       .parents = {{"store", session.store().digest()}},
                        .seed = session.config().store.seed};
-  for (const CorpusShard& shard : session.corpus().files()) sources.shards.push_back(shard.tokens);
+  for (const CorpusShard& shard : session.corpus().tokens().files())
+    sources.shards.push_back(shard.tokens);
   return sources;
 }
 
@@ -177,8 +178,8 @@ void evaluate_run(Session& session, Ledger& ledger, const std::vector<TrainedSae
   }
   if (due.empty()) return;
   const ChunkReader heldout = open_heldout(session);
-  Evaluator evaluator(session.config().evaluate, heldout, session.calibration(), session.model(),
-                      session.corpus());
+  Evaluator evaluator(session.config().evaluate, heldout, session.store().calibration(),
+                      session.run().model(), session.corpus().tokens());
   for (const auto& [sae, inputs] : due) {
     const SaeEvaluation evaluation = [&] {
       const Droppable droppable;

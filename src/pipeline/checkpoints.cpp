@@ -128,7 +128,7 @@ SaeCheckpoint Checkpoints::write_folder(std::size_t i, const TrainedSae& sae,
   write_trainer_state(made, sae.state, metadata);
   if (complete && keeps_export(position.visit - 1)) write_export(made, sae, DType::bf16);
   sync_folder(made);
-  session_.expect_own_run();
+  session_.run().expect_own();
   remove_all_quietly(final_name);
   rename_durably(made, final_name);
   const TrainerCheckpoint read = read_trainer_state(
@@ -137,7 +137,7 @@ SaeCheckpoint Checkpoints::write_folder(std::size_t i, const TrainedSae& sae,
 }
 
 bool Checkpoints::keeps_export(std::uint64_t visit) const {
-  return refract::keeps_export(keep_rule(session_.config()), visit, session_.visits());
+  return refract::keeps_export(keep_rule(session_.config()), visit, session_.plan().visits);
 }
 
 void Checkpoints::write_latest(const TrainedSae& sae) {
@@ -146,7 +146,7 @@ void Checkpoints::write_latest(const TrainedSae& sae) {
   make_folder(made);
   write_export(made, sae, DType::f32);
   sync_folder(made);
-  session_.expect_own_run();
+  session_.run().expect_own();
   if (fs::exists(latest))
     replace_folder(made, latest);
   else
@@ -201,7 +201,7 @@ void Checkpoints::collective_save(const TrainingPosition& position, Reason reaso
         AppendLog(session_.folder().metrics(saes[i].config.name)).append(metrics.at(i));
     announce_(record);
     const bool old = monotonic_s() - latest_s_ > session_.config().checkpoint.every_s;
-    if (reason == Reason::stop || old || position.visit == session_.visits()) {
+    if (reason == Reason::stop || old || position.visit == session_.plan().visits) {
       for (const TrainedSae& sae : saes) write_latest(sae);
       latest_s_ = monotonic_s();
     }
@@ -291,8 +291,8 @@ void load_checkpoint(Session& session, const CheckpointRecord& record,
 std::vector<TrainedSae> load_newest(Session& session, const RunState& state) {
   const RunConfig& config = session.config();
   std::vector<TrainedSae> saes =
-      make_trained_saes(config.saes, session.calibration(),
-                        dead_threshold(config.store.chunk_rows, session.train_rows()));
+      make_trained_saes(config.saes, session.store().calibration(),
+                        dead_threshold(config.store.chunk_rows, session.plan().rows));
   std::string cause = "the ledger names none";
   const std::vector<CheckpointRecord> records = state.checkpoints_of(sae_names(config));
   for (auto record = records.rbegin(); record != records.rend(); ++record) {
@@ -353,7 +353,7 @@ Checkpoints::Restored Checkpoints::collective_restore(const RunState& state,
                                                       std::vector<TrainedSae>& saes) {
   const bool root = ranks_.rank() == 0;
   Restored restored{
-      .position = {.visit = 0, .steps_in_visit = 0, .store_running = session_.store_digest()},
+      .position = {.visit = 0, .steps_in_visit = 0, .store_running = session_.store().digest()},
       .withdrawn = {}};
   records_ = state.checkpoints_of(sae_names(session_.config()));
   pruned_ = 0;
@@ -379,18 +379,18 @@ Checkpoints::Restored Checkpoints::collective_restore(const RunState& state,
                          .store_running = record.store};
   } else if (!restored.withdrawn.empty()) {
     // A checkpoint that was read in part must not be trained on.
-    saes = make_trained_saes(
-        session_.config().saes, session_.calibration(),
-        dead_threshold(session_.config().store.chunk_rows, session_.train_rows()));
+    saes =
+        make_trained_saes(session_.config().saes, session_.store().calibration(),
+                          dead_threshold(session_.config().store.chunk_rows, session_.plan().rows));
   }
   if (root) {
-    session_.expect_own_run();
+    session_.run().expect_own();
     remove_unnamed();
     for (const TrainedSae& sae : saes) write_metrics(sae.config.name);
     mend_exports(saes);
     prune();  // a kill may have come between a checkpoint's line and what it supersedes
     latest_s_ = monotonic_s();
-    if (!records_.empty() && restored.position.visit == session_.visits())
+    if (!records_.empty() && restored.position.visit == session_.plan().visits)
       for (const TrainedSae& sae : saes) write_latest(sae);
   }
   ranks_.barrier();

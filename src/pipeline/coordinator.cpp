@@ -22,9 +22,10 @@ Coordinator::Coordinator(Session& session, Communicator& world, RolePlan plan, L
       ledger_(ledger),
       board_(plan_, monotonic_s()),
       display_(!plan_.split),
+      windows_told_(static_cast<std::size_t>(world.size())),
       only_corpus_(only_corpus) {
   const RunConfig& config = session_.config();
-  state_.shards = session_.shards();
+  state_.shards = session_.corpus().shards();
   state_.streams = wanted_rows(config) != 0;
   state_.chunk_rows = config.store.chunk_rows;
   state_.may_evict = config.store.mode == "ring";
@@ -49,11 +50,20 @@ void Coordinator::poll() {
   corpus_bar_.reset();
   display_.clear();
   for (int rank = 0; rank < world_.size(); ++rank)
-    send(rank, {{"kind", "end"}, {"stopped", stopping_}, {"shards", session_.admitted()}});
+    send_with_corpus(rank, {{"kind", "end"}, {"stopped", stopping_}});
 }
 
 void Coordinator::send(int rank, const Json& message) {
   world_.send(rank, kToRank, message.dump());
+}
+
+// What was admitted reaches a rank with the message that may need it. World rank 0 admits itself.
+void Coordinator::send_with_corpus(int rank, Json message) {
+  const RunCorpus& corpus = session_.corpus();
+  std::uint64_t& told = windows_told_[static_cast<std::size_t>(rank)];
+  message.update(to_json(corpus.admitted_since(told)));
+  told = corpus.order().windows();
+  send(rank, message);
 }
 
 void Coordinator::stop() {
@@ -98,7 +108,7 @@ void Coordinator::apply(const Ticket& ticket, const Json& result) {
   switch (ticket.work) {
     case Work::download:
       state_.downloaded.insert(ticket.index);
-      if (state_.downloaded.size() == state_.shards) session_.end_download();
+      if (state_.downloaded.size() == state_.shards) session_.corpus().end_download();
       break;
     case Work::tokenize:
       state_.tokenized.insert(ticket.index);
@@ -121,26 +131,26 @@ void Coordinator::apply(const Ticket& ticket, const Json& result) {
 }
 
 void Coordinator::admit() {
-  while (state_.tokenized.contains(session_.admitted()) && !session_.corpus_complete()) {
-    progressed_ |= session_.admit_next_shard();
+  while (state_.tokenized.contains(session_.corpus().admitted()) && !session_.corpus().complete()) {
+    progressed_ |= session_.corpus().admit_next_shard();
     if (corpus_bar_) corpus_bar_->advance(1);
   }
-  state_.rows = session_.order().rows();
-  state_.first_window = session_.first_window_known();
-  if (!session_.corpus_complete() || state_.corpus_complete) return;
+  state_.rows = session_.corpus().order().rows();
+  state_.first_window = session_.corpus().first_window_known();
+  if (!session_.corpus().complete() || state_.corpus_complete) return;
   state_.corpus_complete = true;
   corpus_bar_.reset();
   display_.clear();
   if (!only_corpus_) {
     expect_enough_rows();
     const std::uint64_t rows =
-        session_.order().batches_per_pass() * session_.config().train.batch_rows;
-    if (ledger_.state().rows != rows || ledger_.state().visits != session_.visits())
-      ledger_.ordered(session_.admitted(), rows, session_.visits());
+        session_.corpus().order().batches_per_pass() * session_.config().train.batch_rows;
+    if (ledger_.state().rows != rows || ledger_.state().visits != session_.plan().visits)
+      ledger_.ordered(session_.corpus().admitted(), rows, session_.plan().visits);
   }
   say(fmt::format("corpus: {} shards, {} rows to train on in {} chunk(s), {} {}",
-                  session_.admitted(), session_.order().rows(), session_.order().chunks(),
-                  session_.order().dropped_rows(),
+                  session_.corpus().admitted(), session_.corpus().order().rows(),
+                  session_.corpus().order().chunks(), session_.corpus().order().dropped_rows(),
                   state_.streams ? "left beyond train.tokens" : "dropped (less than a batch)"));
 }
 
@@ -148,7 +158,8 @@ void Coordinator::admit() {
 // checkpoints.
 void Coordinator::expect_enough_rows() {
   const std::uint64_t wanted = wanted_rows(session_.config());
-  const std::uint64_t rows = session_.order().rows(), batch = session_.config().train.batch_rows;
+  const std::uint64_t rows = session_.corpus().order().rows(),
+                      batch = session_.config().train.batch_rows;
   if (rows / batch >= wanted / batch || !ledger_.state().checkpoints.empty()) return;
   throw DataError(
       "{}: train.tokens is {}, but the corpus gives {} rows to train on. Lower train.tokens to "
@@ -157,7 +168,7 @@ void Coordinator::expect_enough_rows() {
 }
 
 void Coordinator::open_store(const std::string& calibration, const std::string& heldout) {
-  session_.open_store();
+  session_.store().open();
   const RunState& known = ledger_.state();
   const auto expect_same = [&](const fs::path& file, const std::string& was,
                                const std::string& is) {
@@ -171,8 +182,8 @@ void Coordinator::open_store(const std::string& calibration, const std::string& 
   };
   expect_same(session_.folder().calibration(), known.calibration, calibration);
   expect_same(session_.folder().heldout(), known.heldout, heldout);
-  if (known.store != session_.store_digest())
-    ledger_.prepared(session_.store_digest(), calibration, heldout);
+  if (known.store != session_.store().digest())
+    ledger_.prepared(session_.store().digest(), calibration, heldout);
   state_.prepared = true;
   drop_damaged_chunks();
   for (const auto& [chunk, record] : ledger_.state().sealed) state_.sealed.insert(chunk);
@@ -187,7 +198,7 @@ void Coordinator::drop_damaged_chunks() {
     try {
       if (!fs::exists(session_.folder().chunk(chunk)))
         throw Damaged("{} is missing", session_.folder().chunk(chunk).string());
-      if (session_.open_chunk(chunk).content_digest() == record.digest) continue;
+      if (session_.store().open_chunk(chunk).content_digest() == record.digest) continue;
       fault = session_.folder().chunk(chunk).string() + " is not the chunk that the ledger names";
     } catch (const DataError& error) {
       fault = error.what();
@@ -223,10 +234,10 @@ void Coordinator::settle_sealed_chunks() {
   const RunState& state = ledger_.state();
   std::vector<std::uint64_t> other;
   for (const std::uint64_t chunk : state_.sealed) {
-    const bool beyond = session_.corpus_complete() && chunk >= state_.chunks;
-    const bool known = session_.order().has_chunk(chunk);
+    const bool beyond = session_.corpus().complete() && chunk >= state_.chunks;
+    const bool known = session_.corpus().order().has_chunk(chunk);
     if (beyond ||
-        (known && session_.order().chunk_shape(chunk).rows != state.sealed.at(chunk).rows))
+        (known && session_.corpus().order().chunk_shape(chunk).rows != state.sealed.at(chunk).rows))
       other.push_back(chunk);
   }
   for (const std::uint64_t chunk : other) {
@@ -244,8 +255,8 @@ void Coordinator::settle_sealed_chunks() {
 // What follows from corpus and ledger.
 void Coordinator::refresh() {
   if (!state_.streams && !state_.corpus_complete) return;
-  state_.chunks = session_.chunks();
-  state_.visits = session_.visits();
+  state_.chunks = session_.plan().chunks;
+  state_.visits = session_.plan().visits;
   const std::uint64_t known =
       state_.corpus_complete ? state_.chunks : state_.rows / state_.chunk_rows;
   if (known != state_.chunks_known || !shapes_checked_) {
@@ -254,8 +265,8 @@ void Coordinator::refresh() {
     shapes_checked_ = state_.prepared;
   }
   if (disk_planned_ || !state_.first_window || only_corpus_) return;
-  const DiskPlan disk = plan_disk(session_.config(), session_.model_info(), session_.corpus_bytes(),
-                                  state_.chunks, state_.visits);
+  const DiskPlan disk = plan_disk(session_.config(), session_.run().model_info(),
+                                  session_.corpus().bytes(), state_.chunks, state_.visits);
   check_disk(disk, session_.config());
   state_.chunks_allowed = disk.chunks_allowed;
   disk_planned_ = true;
@@ -277,12 +288,11 @@ void Coordinator::hand_out() {
         continue;
       }
       if (a.ticket.work == Work::extract && !fs::exists(session_.folder().chunk(a.ticket.index)))
-        ledger_.planned(a.ticket.index, session_.order().chunk_shape(a.ticket.index).rows);
+        ledger_.planned(a.ticket.index, session_.corpus().order().chunk_shape(a.ticket.index).rows);
       running_.push_back({a, 0, {}});
       board_.started(a, monotonic_s());
       for (const int rank : a.ranks)
-        send(rank,
-             {{"kind", "ticket"}, {"ticket", to_json(a.ticket)}, {"shards", session_.admitted()}});
+        send_with_corpus(rank, {{"kind", "ticket"}, {"ticket", to_json(a.ticket)}});
     }
     if (!evicted) return;
   }
@@ -324,25 +334,25 @@ void Coordinator::list_chunks() {
 void Coordinator::write_store_manifest() {
   const RunConfig& config = session_.config();
   StoreManifest manifest{.model_name = session_.folder().model_name(),
-                         .model_version = session_.inputs().model_digest,
-                         .files_processed = session_.admitted(),
+                         .model_version = session_.run().inputs().model_digest,
+                         .files_processed = session_.corpus().admitted(),
                          .hooks = {},
                          .dtype = dtype_from_name(config.store.dtype),
                          .row_rule = config.rows.take,
                          .context_length = config.tokens.context,
-                         .tokenizer_digest = session_.tokenizer().digest(),
-                         .store_digest = session_.store_digest(),
-                         .calibration_digest = session_.calibration_digest(),
+                         .tokenizer_digest = session_.run().tokenizer().digest(),
+                         .store_digest = session_.store().digest(),
+                         .calibration_digest = session_.store().calibration_digest(),
                          .chunks = 0,
                          .rows = 0,
                          .more = {}};
   for (const std::string& hook : config.hooks)
-    manifest.hooks.push_back({hook, session_.calibration().of(hook).d_in});
+    manifest.hooks.push_back({hook, session_.store().calibration().of(hook).d_in});
   for (const auto& [chunk, record] : ledger_.state().sealed) {
     ++manifest.chunks;
     manifest.rows += record.rows;
   }
-  session_.expect_own_run();
+  session_.run().expect_own();
   manifest.more = {{"packing", config.tokens.packing}, {"bos", config.tokens.bos}};
   write_manifest(session_.folder().manifest(), manifest);
 }

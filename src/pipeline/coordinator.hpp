@@ -38,6 +38,7 @@ class Coordinator {
   void apply(const Ticket& ticket, const Json& result);
   void hand_out();
   void send(int rank, const Json& message);
+  void send_with_corpus(int rank, Json message);
   void stop();
   void admit();
   void open_store(const std::string& calibration, const std::string& heldout);
@@ -63,6 +64,7 @@ class Coordinator {
   BoardDisplay display_;
   std::unique_ptr<Progress> corpus_bar_;  // fused
   std::vector<std::string> saes_;
+  std::vector<std::uint64_t> windows_told_;   // [ranks]
   std::unique_ptr<EvidenceKeeper> evidence_;  // while chunks are sealed
   bool shapes_checked_ = false;
   bool only_corpus_, disk_planned_ = false, stopping_ = false, ended_ = false, progressed_ = false;

@@ -12,6 +12,7 @@
 #include "refract/pipeline/preflight.hpp"
 #include "refract/pipeline/run_folder.hpp"
 #include "refract/pipeline/schedule.hpp"
+#include "refract/pipeline/training_plan.hpp"
 
 namespace refract {
 namespace {
@@ -55,24 +56,17 @@ double flop_per_row(const SaeConfig& sae, const ModelInfo& model) {
   return sae.k > 0 ? 2 * d * n + 8 * d * static_cast<double>(sae.k) : 12 * d * n;
 }
 
-// What training will do, as far as it is known before the first step.
-struct TrainingPlan {
-  bool exact = false;  // the rows are known
-  std::uint64_t rows = 0, chunks = 0, visits = 0, steps = 0;
-};
-
+// Exact where the rows are known.
 TrainingPlan plan_training(const RunConfig& config, const KnownBefore& known,
                            const CorpusEstimate& corpus) {
-  const std::uint64_t wanted = wanted_rows(config), batch = config.train.batch_rows,
-                      chunk_rows = config.store.chunk_rows;
   const auto estimated =
       static_cast<std::uint64_t>(static_cast<double>(corpus.tokens) * (1 - config.heldout.share));
-  TrainingPlan plan{.exact = wanted != 0 || known.corpus_rows.has_value()};
-  plan.rows = (wanted != 0 ? wanted : known.corpus_rows.value_or(estimated)) / batch * batch;
-  plan.chunks = (plan.rows + chunk_rows - 1) / chunk_rows;
-  plan.visits = plan.chunks * config.train.corpus_passes;
-  plan.steps = plan.rows / batch * config.train.passes_per_chunk * config.train.corpus_passes;
-  return plan;
+  std::optional<std::uint64_t> rows = known.corpus_rows;
+  if (!rows && wanted_rows(config) == 0) rows = estimated;
+  return plan_training(config, order_rule(config), rows);
+}
+bool is_exact(const RunConfig& config, const KnownBefore& known) {
+  return wanted_rows(config) != 0 || known.corpus_rows.has_value();
 }
 
 std::string corpus_lines(const RunConfig& config, const KnownBefore& known,
@@ -87,10 +81,10 @@ std::string corpus_lines(const RunConfig& config, const KnownBefore& known,
                                       human_count(static_cast<double>(corpus.tokens))));
 }
 
-std::string training_lines(const RunConfig& config, const TrainingPlan& plan,
+std::string training_lines(const RunConfig& config, const TrainingPlan& plan, bool exact,
                            const RolePlan& roles) {
   const OrderRule rule = order_rule(config);
-  const char* about = plan.exact ? "" : "about ";
+  const char* about = exact ? "" : "about ";
   const int extractors = static_cast<int>(roles.ranks_with(Role::extract).size());
   const int trainers = static_cast<int>(roles.ranks_with(Role::train).size());
   return fmt::format(
@@ -187,7 +181,7 @@ std::string dry_run(const RunConfig& config, int ranks, Asks asks) {
   const int trainers = static_cast<int>(roles.ranks_with(Role::train).size());
   const DiskPlan disk = plan_disk(config, known.model, corpus.shard_bytes + corpus.tokens * 16,
                                   plan.chunks, plan.visits);
-  text += training_lines(config, plan, roles) + dead_line(config, plan);
+  text += training_lines(config, plan, is_exact(config, known), roles) + dead_line(config, plan);
   text += checkpoint_lines(config, plan, known.model, trainers) + disk_lines(config, disk);
   text += fmt::format("\nMemory     about {} per rank\n",
                       human_bytes(memory_per_rank(config, known.model, trainers)));

@@ -17,7 +17,7 @@ namespace refract {
 namespace {
 
 ChunkSpec spec_of(const Session& session, const EvidencePlan& plan) {
-  ChunkSpec spec = session.chunk_spec({.rows = plan.rows(), .block_rows = plan.block_rows});
+  ChunkSpec spec = session.store().chunk_spec({.rows = plan.rows(), .block_rows = plan.block_rows});
   spec.stage = "evidence";
   spec.parents["plan"] = plan.digest();
   return spec;
@@ -29,7 +29,7 @@ std::optional<ChunkReader> open_evidence(const Session& session, const EvidenceP
   const fs::path file = session.folder().evidence();
   if (!fs::exists(file)) return std::nullopt;
   try {
-    ChunkReader evidence(file, {{"store", session.store_digest()}});
+    ChunkReader evidence(file, {{"store", session.store().digest()}});
     if (evidence.spec().parents == spec_of(session, plan).parents) return evidence;
   } catch (const DataError& error) {
     warn(fmt::format("the evidence cannot be used ({}); it is made again", error.what()));
@@ -69,16 +69,15 @@ class EvidenceWriter {
   }
   void compute(std::size_t i, BlockComputer& computer, Stream& stream) {
     const EvidenceBlock& from = plan_.blocks[i];
-    const BlockRows rows =
-        computer.compute(plan_block(session_.order(), session_.order().chunk_shape(from.chunk),
-                                    from.block, session_.corpus(), session_.row_rule()),
-                         stream);
+    const BlockRows rows = computer.compute(
+        session_.corpus().plan_block(session_.corpus().order().chunk_shape(from.chunk), from.block),
+        stream);
     write(i, rows.identity, hook_rows(rows));
   }
   // Seals the file when nothing is missing.
   void finish() {
     if (missing_ > 0) return writer_.collective_close();
-    session_.expect_own_run();
+    session_.run().expect_own();
     writer_.collective_seal();
   }
 
@@ -125,9 +124,10 @@ EvidencePlan plan_evidence(const OrderRule& rule, std::uint64_t rows, std::uint6
 }
 
 EvidencePlan plan_evidence(const Session& session) {
-  return plan_evidence(order_rule(session.config()),
-                       session.corpus_complete() ? session.order().rows() : session.train_rows(),
-                       session.config().probe.tokens);
+  return plan_evidence(
+      order_rule(session.config()),
+      session.corpus().complete() ? session.corpus().order().rows() : session.plan().rows,
+      session.config().probe.tokens);
 }
 
 struct EvidenceKeeper::Open {
@@ -151,7 +151,7 @@ void EvidenceKeeper::keep(std::uint64_t chunk) {
     if (open_->plan.blocks[i].chunk != chunk) continue;
     if (!open_->writer) open_->writer.emplace(open_->session, open_->plan);
     if (open_->writer->has(i)) continue;
-    if (!reader) reader = open_->session.open_chunk(chunk);
+    if (!reader) reader = open_->session.store().open_chunk(chunk);
     open_->writer->copy(i, *reader);
   }
   if (open_->writer && open_->writer->missing() == 0) {
@@ -186,13 +186,13 @@ bool complete_evidence(Session& session, const std::vector<std::uint64_t>& seale
     }
     const std::uint64_t chunk = plan.blocks[i].chunk;
     if (std::ranges::find(sealed, chunk) != sealed.end()) {
-      if (!reader || reader->spec().chunk != chunk) reader = session.open_chunk(chunk);
+      if (!reader || reader->spec().chunk != chunk) reader = session.store().open_chunk(chunk);
       writer.copy(i, *reader);
       continue;
     }
     if (!computer)
-      computer.emplace(session.model(), session.hooks(), session.corpus(),
-                       session.sink_thresholds());
+      computer.emplace(session.run().model(), session.run().hooks(), session.corpus().tokens(),
+                       session.store().sink_thresholds());
     writer.compute(i, *computer, stream);
   }
   writer.finish();

@@ -7,7 +7,7 @@
 //                         checkpoint  a checkpoint is whole: to be named in the ledger
 //                         progress    share of the running ticket that is done
 //                         stop        this rank got a signal
-//   coordinator -> rank   ticket      work, and how many shards are admitted
+//   coordinator -> rank   ticket      work, and what of the corpus was admitted since the last
 //                         named       the ledger names every checkpoint you announced
 //                         stop        finish at the next safe point
 //                         end         no more tickets
@@ -17,6 +17,7 @@
 
 #include "refract/comm/communicator.hpp"
 #include "refract/pipeline/ledger.hpp"
+#include "refract/pipeline/run_corpus.hpp"
 #include "refract/pipeline/schedule.hpp"
 
 namespace refract {
@@ -30,6 +31,17 @@ inline Json to_json(const Ticket& ticket) {
 }
 inline Ticket ticket_from(const Json& json) {
   return {static_cast<Ticket::Work>(json.at("work").get<int>()), json.at("index")};
+}
+
+inline Json to_json(const Admitted& admitted) {
+  return {{"shards", admitted.shards},
+          {"windows", admitted.window_rows},
+          {"first_window", admitted.first_window}};
+}
+inline Admitted admitted_from(const Json& json) {
+  return {.shards = json.at("shards"),
+          .window_rows = json.at("windows"),
+          .first_window = json.at("first_window")};
 }
 
 }  // namespace refract

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "pipeline/coordinator.hpp"
+#include "pipeline/messages.hpp"
 #include "pipeline/worker.hpp"
 #include "refract/base/activity.hpp"
 #include "refract/base/file.hpp"
@@ -182,8 +183,8 @@ std::string Attempt::take_over() {
   if (fs::exists(folder().run_yaml())) frozen_ = read_frozen(folder().run_yaml());
   expect_same_settings(state);
   const Droppable droppable;  // it may hash for long
-  found_ =
-      session_.find_inputs(options_.until == Until::tokenize ? Asks::corpus : Asks::everything);
+  found_ = session_.run().find_inputs(options_.until == Until::tokenize ? Asks::corpus
+                                                                        : Asks::everything);
   found_.claim = claim_->mark();
   found_.own_store = frozen_ && !state.calibration.empty();
   expect_same_inputs(state);
@@ -217,15 +218,15 @@ Numerics Attempt::numerics() const {
 }
 
 void Attempt::begin() {
-  session_.expect_own_run();
+  session_.run().expect_own();
   write_status(folder().status(), {"running", job_name(), attempt_, 0, ""});
-  write_file(folder().corpus(), corpus_text(session_.inputs().corpus));
+  write_file(folder().corpus(), corpus_text(session_.run().inputs().corpus));
   write_file(
       folder().run_yaml(),
       frozen_text({.config = config(),
-                   .inputs = {session_.folder().model_name(), session_.inputs().model_digest},
+                   .inputs = {session_.folder().model_name(), session_.run().inputs().model_digest},
                    .numerics = numerics()}));
-  ledger_ = std::make_unique<Ledger>(folder().ledger(), [this] { session_.expect_own_run(); });
+  ledger_ = std::make_unique<Ledger>(folder().ledger(), [this] { session_.run().expect_own(); });
   ledger_->attempt_started({.attempt = attempt_,
                             .job = job_name(),
                             .host = host_name(),
@@ -238,7 +239,7 @@ void Attempt::begin() {
 // The rank that fails may not be rank 0, which then has no time left to say it.
 void Attempt::say_how_it_ended(const std::string& word, ExitCode code, const std::string& text) {
   try {
-    session_.expect_own_run();
+    session_.run().expect_own();
     write_status(folder().status(), {word, job_name(), attempt_, static_cast<int>(code), text});
     if (ledger_) ledger_->attempt_ended(attempt_, word == "done" ? word : text);
   } catch (const Error&) {  // a full disk, another owner: the first error is the one to report
@@ -304,7 +305,7 @@ ExitCode Attempt::collective_work() {
   if (options_.until >= Until::evaluate) collective_analyse(worker.saes());
   world_.barrier();
   if (options_.until <= Until::extract) return ExitCode::ok;
-  const std::uint64_t wanted = wanted_rows(config()), rows = session_.order().rows();
+  const std::uint64_t wanted = wanted_rows(config()), rows = session_.corpus().order().rows();
   if (rows / config().train.batch_rows < wanted / config().train.batch_rows)
     throw DataError(
         "the corpus ended after {} rows; train.tokens asked for {}. What was found was trained on "
@@ -390,37 +391,36 @@ void collective_verify(const RunConfig& config, Communicator& world) {
     if (!fs::exists(session.folder().heldout()))
       throw DataError("{} holds no activation store yet: run first",
                       session.folder().root.string());
-    found = session.find_inputs();
+    found = session.run().find_inputs();
     found.claim = claim->mark();
   }
   session.collective_open(found);
-  std::uint64_t shards = 0;
+  RunCorpus& corpus = session.corpus();
+  std::string admitted;
   if (world.rank() == 0) {
-    while (!session.corpus_complete()) {
-      session.verify_tokens(session.admitted());
-      (void)session.admit_next_shard();
-    }
-    shards = session.admitted();
+    while (!corpus.complete()) (void)corpus.admit_next_shard();
+    admitted = to_json(corpus.admitted_since(0)).dump();
   }
-  session.admit_shards(world.all_reduce_max(shards));
-  session.open_store();
-  BlockComputer computer(session.model(), session.hooks(), session.corpus(),
-                         session.sink_thresholds());
-  const VerifyRule rule{.recomputed_rows = 1000, .seed = config.store.seed};
+  world.broadcast_string(admitted, 0);
+  if (world.rank() != 0) corpus.admit(admitted_from(Json::parse(admitted)));
   const VerifyShare share{world.rank(), world.size()};
-  const Parents parents{{"store", session.store_digest()}};
+  corpus.verify(share);
+  session.store().open();
+  BlockComputer computer(session.run().model(), session.run().hooks(), corpus.tokens(),
+                         session.store().sink_thresholds());
+  const VerifyRule rule{.recomputed_rows = 1000, .seed = config.store.seed};
+  const Parents parents{{"store", session.store().digest()}};
   const RunState state = read_ledger(session.folder().ledger());
   VerifyResult result;
   const auto verify = [&](const fs::path& file,
                           const std::function<BlockPlan(std::uint64_t)>& plan_of) {
-    verify_chunk(ChunkReader(file, parents, ChunkReader::Checks::none), plan_of, session.corpus(),
+    verify_chunk(ChunkReader(file, parents, ChunkReader::Checks::none), plan_of, corpus.tokens(),
                  computer, rule, share, result);
   };
   const auto plan_of = [&](std::uint64_t chunk, std::uint64_t block) {
-    return plan_block(session.order(), session.order().chunk_shape(chunk), block, session.corpus(),
-                      session.row_rule());
+    return corpus.plan_block(corpus.order().chunk_shape(chunk), block);
   };
-  const HeldoutPlan heldout = session.heldout_plan();
+  const HeldoutPlan heldout = corpus.plan_heldout();
   verify(session.folder().heldout(), [&](std::uint64_t b) { return heldout.blocks.at(b); });
   const EvidencePlan evidence = plan_evidence(session);
   const bool has_evidence = fs::exists(session.folder().evidence());

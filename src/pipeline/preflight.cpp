@@ -9,6 +9,7 @@
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/order/row_rule.hpp"
+#include "refract/order/window_order.hpp"
 #include "refract/pipeline/disk_plan.hpp"
 #include "refract/pipeline/identity.hpp"
 #include "refract/pipeline/ledger.hpp"
@@ -28,35 +29,38 @@ void check_model(const RunConfig& config, const fs::path& folder) {
   }
 }
 
-// Rows of a shard's training contexts.
-std::uint64_t rows_of(const ContextTableData& table, std::uint32_t shard, const RunConfig& config,
-                      const RowRule& rule) {
+std::uint64_t sum(const ShardRows& shard) {
   std::uint64_t rows = 0;
-  for (std::uint32_t c = 0; c < table.contexts(); ++c)
-    if (!table.heldout[c])
-      rows += rule.kind == RowRule::Kind::all
-                  ? table.context_length
-                  : select_slots(rule, table, c, ContextRef{shard, c, 0}.key(), config.store.seed)
-                        .size();
+  for (const std::uint32_t of_context : shard.rows) rows += of_context;
   return rows;
 }
 
-// Nothing when a shard is not tokenized, or what is there cannot be read: it will be made again.
+// Of the windows' orders where they are all there, else counted in the context tables. Nothing when
+// a shard is not tokenized, or what is there cannot be read: it will be made again.
 std::optional<std::uint64_t> known_rows(const RunConfig& config, const TokenizePlan& tokens,
                                         const fs::path& contexts) {
   if (tokens.shards.empty()) return std::nullopt;
   const RowRule rule = parse_row_rule(config.rows.take);
+  const std::uint64_t shards = tokens.shards.size(), window_shards = config.tokens.window_shards;
   std::uint64_t rows = 0;
-  for (std::size_t shard = 0; shard < tokens.shards.size(); ++shard) {
-    const fs::path file = token_shard_path(tokens, shard), table = contexts / file.filename();
-    std::error_code ignored;
-    if (!fs::exists(file, ignored) || !fs::exists(table, ignored)) return std::nullopt;
-    try {
-      rows += rows_of(read_contexts(table).data, static_cast<std::uint32_t>(shard), config, rule);
-    } catch (const DataError&) {
-      return std::nullopt;
+  std::error_code ignored;
+  try {
+    for (std::uint64_t first = 0; first < shards; first += window_shards) {
+      const fs::path order = contexts / window_name(config, first / window_shards);
+      if (fs::exists(order, ignored)) {
+        rows += Window(order).rows();
+        continue;
+      }
+      for (std::uint64_t s = first; s < std::min(shards, first + window_shards); ++s) {
+        const fs::path file = token_shard_path(tokens, s), table = contexts / file.filename();
+        if (!fs::exists(file, ignored) || !fs::exists(table, ignored)) return std::nullopt;
+        const auto shard = static_cast<std::uint32_t>(s);
+        rows += sum(rows_of_shard(shard, ContextTable(table, {}, TableFile::Checks::whole_file),
+                                  rule, config.store.seed));
+      }
     }
-    tick();
+  } catch (const DataError&) {
+    return std::nullopt;
   }
   return rows;
 }
@@ -126,6 +130,13 @@ fs::path contexts_folder(const RunConfig& config, const ContextRule& rule,
       kSchemaVersion, rule.length, config.tokens.packing, config.tokens.bos, rule.bos_id,
       config.heldout.share, tokens.digest));
   return tokens.folder / ("contexts-" + digest);
+}
+
+std::string window_name(const RunConfig& config, std::uint64_t window) {
+  return fmt::format(
+      "window-{:03}-{}.h5", window,
+      short_digest(fmt::format("order {}\nseed={}\nwindow_shards={}\ntake={}\n", kSchemaVersion,
+                               config.store.seed, config.tokens.window_shards, config.rows.take)));
 }
 
 KnownBefore check_before_start(const RunConfig& config, const DownloadPlan& corpus, Asks asks) {

@@ -12,6 +12,7 @@
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
 #include "refract/pipeline/analysis.hpp"
+#include "refract/store/manifest.hpp"
 
 namespace refract {
 
@@ -80,7 +81,7 @@ void Worker::take_messages() {
       ended_ = true;
       stopped_ = json.at("stopped");
     }
-    if (json.contains("shards")) session_.admit_shards(json.at("shards"));
+    if (json.contains("shards")) session_.corpus().admit(admitted_from(json));
   }
 }
 
@@ -107,9 +108,9 @@ void Worker::work(const Ticket& ticket) {
 Json Worker::result_of(const Ticket& ticket) {
   switch (ticket.work) {
     case Work::download:
-      return {{"made", session_.download_shard(ticket.index, [&] { breathe(); })}};
+      return {{"made", session_.corpus().download_shard(ticket.index, [&] { breathe(); })}};
     case Work::tokenize:
-      return {{"made", session_.tokenize_shard(ticket.index, [&] { breathe(); })}};
+      return {{"made", session_.corpus().tokenize_shard(ticket.index, [&] { breathe(); })}};
     case Work::prepare: return collective_prepare();
     case Work::extract: return collective_extract(ticket.index);
     case Work::restore: return collective_restore();
@@ -120,10 +121,10 @@ Json Worker::result_of(const Ticket& ticket) {
 }
 
 Json Worker::collective_prepare() {
-  const bool made = session_.collective_prepare_store(extractors_);
+  const bool made = session_.store().collective_prepare(extractors_);
   return {{"made", made},
-          {"calibration", session_.calibration_digest()},
-          {"heldout", session_.open_heldout().content_digest()}};
+          {"calibration", session_.store().calibration_digest()},
+          {"heldout", session_.store().open_heldout().content_digest()}};
 }
 
 // Of a chunk that was sealed just before a kill, so that the ledger did not hear of it: its digest
@@ -148,57 +149,46 @@ std::string Worker::collective_find_whole(const ChunkSpec& spec) {
 }
 
 Json Worker::collective_extract(std::uint64_t chunk) {
-  session_.open_store();
-  const ChunkShape shape = session_.order().chunk_shape(chunk);
-  const ChunkSpec spec = session_.chunk_spec(shape);
-  bool made = false;
-  std::string digest = collective_find_whole(spec);
-  if (digest.empty()) digest = collective_write_chunk(spec, shape, made);
-  return {{"digest", digest}, {"rows", spec.rows}, {"made", made}, {"stopped", digest.empty()}};
+  session_.store().open();
+  const ChunkShape shape = session_.corpus().order().chunk_shape(chunk);
+  const ChunkSpec spec = session_.store().chunk_spec(shape);
+  Extraction found{.digest = collective_find_whole(spec)};
+  if (found.digest.empty()) found = collective_write_chunk(spec, shape);
+  return {{"digest", found.digest},
+          {"rows", spec.rows},
+          {"made", found.made},
+          {"stopped", found.stopped}};
 }
 
-// The chunk's digest; empty when stopped.
-std::string Worker::collective_write_chunk(const ChunkSpec& spec, const ChunkShape& shape,
-                                           bool& made) {
-  ChunkWriter writer =
-      ChunkWriter::collective_open(session_.folder().chunk(shape.chunk), spec, extractors_);
-  BlockComputer computer(session_.model(), session_.hooks(), session_.corpus(),
-                         session_.sink_thresholds(), spec.dtype);
-  Stream stream;
-  const Share share = share_of(spec.blocks(), extractors_.rank(), extractors_.size());
-  Progress progress(fmt::format("extract {} of {}", shape.chunk + 1, session_.chunks()), shape.rows,
-                    "rows", !draws_);
-  for (std::uint64_t b = share.first; b < share.first + share.count; ++b) {
-    if (!std::ranges::binary_search(writer.good_blocks(), b)) {
-      const BlockRows rows = computer.compute(
-          plan_block(session_.order(), shape, b, session_.corpus(), session_.row_rule()), stream);
-      writer.write_block(b, rows.identity, hook_rows(rows));
-      made = true;
-    }
-    progress.advance(shape.block_rows * static_cast<std::uint64_t>(extractors_.size()));
-    report_progress({Work::extract, shape.chunk}, extractors_, b + 1 - share.first, share.count);
+Extraction Worker::collective_write_chunk(const ChunkSpec& spec, const ChunkShape& shape) {
+  Run& run = session_.run();
+  BlockComputer computer(run.model(), run.hooks(), session_.corpus().tokens(),
+                         session_.store().sink_thresholds(), spec.dtype);
+  Progress progress(fmt::format("extract {} of {}", shape.chunk + 1, session_.plan().chunks),
+                    shape.rows, "rows", !draws_);
+  std::uint64_t rows = 0;
+  const auto after_block = [&](std::uint64_t more) {
+    progress.advance(more);
+    report_progress({Work::extract, shape.chunk}, extractors_, rows += more, shape.rows);
     breathe();
-    if (stop_requested()) break;
-  }
+  };
+  const Extraction extraction = refract::collective_extract(
+      run.folder().chunk(shape.chunk), spec,
+      [&](std::uint64_t block) { return session_.corpus().plan_block(shape, block); }, computer,
+      {.after_block = after_block, .before_seal = [&] { run.expect_own(); }}, extractors_);
   progress.finish();
-  made = extractors_.all_reduce_max(made ? 1 : 0) != 0;
-  if (extractors_.all_reduce_max(stop_requested() ? 1 : 0) != 0) {
-    writer.collective_close();
-    return "";
-  }
-  if (extractors_.rank() == 0) session_.expect_own_run();
-  return writer.collective_seal();
+  return extraction;
 }
 
 Json Worker::collective_restore() {
-  session_.open_store();
+  session_.store().open();
   const RunConfig& config = session_.config();
   if (trainers_.rank() == 0)
     for (const SaeConfig& sae : config.saes) make_folder(session_.folder().checkpoints(sae.name));
   trainers_.barrier();
-  saes_ = make_trained_saes(config.saes, session_.calibration(),
-                            dead_threshold(config.store.chunk_rows, session_.train_rows()));
-  runner_ = std::make_unique<StepRunner>(config.train, session_.total_steps(), trainers_);
+  saes_ = make_trained_saes(config.saes, session_.store().calibration(),
+                            dead_threshold(config.store.chunk_rows, session_.plan().rows));
+  runner_ = std::make_unique<StepRunner>(config.train, session_.plan().steps, trainers_);
   checkpoints_ =
       std::make_unique<Checkpoints>(session_, trainers_, [&](const CheckpointRecord& record) {
         report("checkpoint", {{"record", Json::parse(to_text(record))}});
@@ -218,7 +208,7 @@ Json Worker::collective_restore() {
 std::optional<ChunkReader> Worker::collective_open_whole(const ChunkVisit& visit) {
   std::optional<ChunkReader> chunk;
   try {
-    chunk = session_.open_chunk(visit.shape.chunk);
+    chunk = session_.store().open_chunk(visit.shape.chunk);
     const Share share = share_of(chunk->blocks(), trainers_.rank(), trainers_.size());
     chunk->verify_blocks(share.first, share.count);
   } catch (const Damaged& error) {
@@ -237,7 +227,7 @@ Json Worker::collective_train(std::uint64_t visit_number) {
   const std::uint64_t steps = visit.steps(train), from = position_.steps_in_visit;
   if (from == 0)
     for (TrainedSae& sae : saes_) sae.log = {};
-  Progress progress(fmt::format("train {} of {}", visit_number + 1, session_.visits()),
+  Progress progress(fmt::format("train {} of {}", visit_number + 1, session_.plan().visits),
                     (steps - from) * train.batch_rows, "rows", !draws_);
   const double started_s = monotonic_s();
   double saved_s = started_s;
@@ -257,8 +247,8 @@ Json Worker::collective_train(std::uint64_t visit_number) {
     saved_s = monotonic_s();
     return wish < 2;
   };
-  const std::uint64_t done = collective_train_chunk(saes_, *chunk, visit, session_.order(), train,
-                                                    from, *runner_, trainers_, after_step);
+  const std::uint64_t done = collective_train_chunk(saes_, *chunk, visit, session_.corpus().order(),
+                                                    train, from, *runner_, trainers_, after_step);
   progress.finish();
   if (done < steps) return {{"made", true}, {"stopped", true}};
 

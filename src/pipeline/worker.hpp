@@ -9,6 +9,7 @@
 #include "refract/pipeline/checkpoints.hpp"
 #include "refract/pipeline/schedule.hpp"
 #include "refract/pipeline/session.hpp"
+#include "refract/stages/extract.hpp"
 #include "refract/store/chunk.hpp"
 
 namespace refract {
@@ -36,7 +37,7 @@ class Worker {
   std::string collective_find_whole(const ChunkSpec& spec);
   std::optional<ChunkReader> collective_open_whole(const ChunkVisit& visit);
   Json collective_extract(std::uint64_t chunk);
-  std::string collective_write_chunk(const ChunkSpec& spec, const ChunkShape& shape, bool& made);
+  Extraction collective_write_chunk(const ChunkSpec& spec, const ChunkShape& shape);
   Json collective_restore();
   Json collective_train(std::uint64_t visit);
   void log_timing(std::uint64_t visit, std::uint64_t steps, double seconds);

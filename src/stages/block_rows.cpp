@@ -13,15 +13,15 @@ BlockPlan plan_block(const SampleOrder& order, const ChunkShape& chunk, std::uin
                      TokenCorpus& corpus, const RowRule& rule) {
   BlockPlan plan;
   std::vector<BlockPlan::Row> sequence;
-  for (const ContextPart& part : order.block_parts(chunk, block)) {
-    const ContextTableData& table = corpus.contexts(part.context.shard);
-    const std::vector<std::uint32_t> slots = select_slots(
-        rule, table, part.context.context, part.context.key(), order.rule().store_seed);
-    const auto index = static_cast<std::uint32_t>(plan.contexts.size());
-    plan.contexts.push_back(part.context.key());
-    for (std::uint32_t i = 0; i < part.count; ++i)
-      sequence.push_back({index, slots[part.first + i]});
-  }
+  for (const WindowRange& range : order.block_ranges(chunk, block))
+    for (const ContextPart& part : corpus.parts(range)) {
+      const std::vector<std::uint32_t> slots =
+          corpus.slots(part.context, rule, order.rule().store_seed);
+      const auto index = static_cast<std::uint32_t>(plan.contexts.size());
+      plan.contexts.push_back(part.context);
+      for (std::uint32_t i = 0; i < part.count; ++i)
+        sequence.push_back({index, slots.at(part.first + i)});
+    }
   plan.rows.reserve(sequence.size());
   for (const std::uint32_t i : order.block_permutation(chunk, block))
     plan.rows.push_back(sequence[i]);
@@ -123,7 +123,7 @@ std::string place_of(const RowIdentity& identity, std::size_t row, TokenCorpus& 
   const TokenShard& tokens = corpus.tokens(shard);
   return fmt::format("token {} at position {} of its context, in document \"{}\" (page {})",
                      identity.token[row], identity.position[row], tokens.title(document),
-                     tokens.page_ids().at(document));
+                     tokens.page_id(document));
 }
 
 void expect_finite(HookPoint hook, const Tensor<float>& activations, DType stored,

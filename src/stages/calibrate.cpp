@@ -166,27 +166,30 @@ struct CalibrationPlan {
   std::uint64_t rows = 0, tokens = 0;
 };
 
-// Contexts in a drawn order until the next would exceed the rows or tokens allowed.
+// Contexts of the first window's training documents, in a drawn order, until the next would exceed
+// the rows or tokens allowed.
 CalibrationPlan plan_calibration(const CalibrationConfig& config, TokenCorpus& corpus,
-                                 std::span<const ContextRef> first_window, const RowRule& rule,
+                                 std::uint32_t window_shards, const RowRule& rule,
                                  std::uint64_t store_seed) {
+  std::vector<std::uint64_t> ends;  // running end of each shard's contexts in the window
+  for (std::uint32_t s = 0; s < std::min<std::size_t>(window_shards, corpus.shards()); ++s)
+    ends.push_back((s == 0 ? 0 : ends.back()) + corpus.contexts(s).training_contexts());
   CalibrationPlan plan;
-  for (const std::uint32_t i : permutation(static_cast<std::uint32_t>(first_window.size()),
+  for (const std::uint32_t i : permutation(static_cast<std::uint32_t>(ends.back()),
                                            CounterRng(Purpose::calibration, {store_seed}))) {
-    const ContextRef& context = first_window[i];
-    const ContextTableData& table = corpus.contexts(context.shard);
-    if (plan.rows + context.rows > config.rows ||
-        plan.tokens + table.context_length > config.max_tokens)
-      break;
+    const auto shard = static_cast<std::size_t>(std::ranges::upper_bound(ends, i) - ends.begin());
+    const std::uint64_t key = context_key(shard, i - (shard == 0 ? 0 : ends[shard - 1]));
+    const std::uint64_t length = corpus.contexts(static_cast<std::uint32_t>(shard)).format().length;
+    const std::vector<std::uint32_t> slots = corpus.slots(key, rule, store_seed);
+    if (plan.rows + slots.size() > config.rows || plan.tokens + length > config.max_tokens) break;
     if (plan.parts.empty() || plan.parts.back().contexts.size() == kContextsPerPart)
       plan.parts.emplace_back();
     BlockPlan& part = plan.parts.back();
-    for (const std::uint32_t slot :
-         select_slots(rule, table, context.context, context.key(), store_seed))
+    for (const std::uint32_t slot : slots)
       part.rows.push_back({static_cast<std::uint32_t>(part.contexts.size()), slot});
-    part.contexts.push_back(context.key());
-    plan.rows += context.rows;
-    plan.tokens += table.context_length;
+    part.contexts.push_back(key);
+    plan.rows += slots.size();
+    plan.tokens += length;
   }
   if (plan.rows == 0)
     throw ConfigError(
@@ -214,10 +217,10 @@ void collective_droppable(Communicator& ranks, Work&& work) {
 
 CalibrationData collective_calibrate(const CalibrationConfig& config, const LanguageModel& model,
                                      const std::vector<HookPoint>& hooks, TokenCorpus& corpus,
-                                     std::span<const ContextRef> first_window, const RowRule& rule,
+                                     std::uint32_t window_shards, const RowRule& rule,
                                      double sink_ratio, std::uint64_t store_seed,
                                      Communicator& ranks) {
-  const CalibrationPlan plan = plan_calibration(config, corpus, first_window, rule, store_seed);
+  const CalibrationPlan plan = plan_calibration(config, corpus, window_shards, rule, store_seed);
   const bool root = ranks.rank() == 0;
   const std::size_t d = model.info().d_model;
   BlockComputer computer(model, hooks, corpus);

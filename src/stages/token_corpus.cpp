@@ -4,30 +4,71 @@
 #include <utility>
 
 namespace refract {
+namespace {
+
+// The item called `key`, opened when it is not among the last used.
+template <typename Item, typename OpenItem>
+Item& recent(std::list<std::pair<std::uint64_t, Item>>& items, std::uint64_t key, std::size_t limit,
+             OpenItem&& open) {
+  const auto found = std::ranges::find(items, key, [](const auto& item) { return item.first; });
+  if (found != items.end()) {
+    items.splice(items.begin(), items, found);
+    return items.front().second;
+  }
+  items.emplace_front(key, open());
+  if (items.size() > limit) items.pop_back();
+  return items.front().second;
+}
+
+// The tokens of the segments, in one read where documents follow each other.
+std::vector<std::uint32_t> tokens_of(const TokenShard& shard, std::span<const Segment> segments) {
+  std::vector<std::uint32_t> tokens;
+  std::uint64_t first = 0, end = 0;
+  for (const Segment& segment : segments) {
+    const std::uint64_t start =
+        shard.document_token_starts(segment.document, 1).front() + segment.token_offset;
+    if (start != end) {
+      shard.append_ids(first, end - first, tokens);
+      first = start;
+    }
+    end = start + segment.length - segment.bos;
+  }
+  shard.append_ids(first, end - first, tokens);
+  return tokens;
+}
+
+}  // namespace
 
 TokenCorpus::TokenCorpus(std::vector<std::uint8_t> special_ids, std::size_t open_shards)
     : special_(std::move(special_ids)), open_limit_(std::max<std::size_t>(1, open_shards)) {}
 
-void TokenCorpus::add_shard(CorpusShard shard) { shards_.push_back(std::move(shard)); }
-
 TokenCorpus::Open& TokenCorpus::open(std::uint32_t shard) {
-  const auto found = std::find_if(recent_.begin(), recent_.end(),
-                                  [&](const auto& entry) { return entry.first == shard; });
-  if (found != recent_.end()) {
-    recent_.splice(recent_.begin(), recent_, found);
-    return recent_.front().second;
-  }
-  const CorpusShard& files = shards_.at(shard);
-  recent_.emplace_front(shard, Open{TokenShard(files.tokens), read_contexts(files.contexts).data});
-  if (recent_.size() > open_limit_) recent_.pop_back();
-  return recent_.front().second;
+  return recent(recent_, shard, open_limit_, [&] {
+    const CorpusShard& files = shards_.at(shard);
+    return Open{TokenShard(files.tokens), ContextTable(files.contexts)};
+  });
+}
+
+std::vector<ContextPart> TokenCorpus::parts(const WindowRange& rows) {
+  return recent(recent_windows_, rows.window, open_limit_,
+                [&] { return Window(windows_.at(rows.window)); })
+      .parts(rows.first, rows.count);
+}
+
+std::vector<std::uint32_t> TokenCorpus::slots(std::uint64_t key, const RowRule& rule,
+                                              std::uint64_t store_seed) {
+  const ContextTable& table = contexts(static_cast<std::uint32_t>(key >> 32));
+  const std::vector<Segment> segments = rule.kind == RowRule::Kind::all
+                                            ? std::vector<Segment>()
+                                            : table.segments_of(key & 0xFFFFFFFFu);
+  return select_slots(rule, table.format(), segments, key, store_seed);
 }
 
 ContextInput TokenCorpus::input(std::uint64_t key) {
-  const auto shard = static_cast<std::uint32_t>(key >> 32);
-  Open& entry = open(shard);
-  return context_input(entry.contexts, key & 0xFFFFFFFFu, entry.tokens.ids(),
-                       entry.tokens.document_token_starts(), shard, special_);
+  const Open& shard = open(static_cast<std::uint32_t>(key >> 32));
+  const std::vector<Segment> segments = shard.contexts.segments_of(key & 0xFFFFFFFFu);
+  return context_input(shard.contexts.format(), segments, key, tokens_of(shard.tokens, segments),
+                       special_);
 }
 
 }  // namespace refract

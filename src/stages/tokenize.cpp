@@ -59,15 +59,15 @@ enum class IfDamaged { silent, warns };
 // The token shard that lies there and may be used. Its content is verified before its parents: a
 // flipped byte in a parent's digest is damage, too.
 std::optional<TokenizedShard> existing(const fs::path& path, const Parents& parents,
-                                       IfDamaged damaged, const std::function<void()>& tick) {
+                                       FileDigests& seen, IfDamaged damaged,
+                                       const std::function<void()>& tick) {
   if (!fs::exists(path)) return std::nullopt;
   const auto again = [&](const Error& error) {
     if (damaged == IfDamaged::warns) warn(fmt::format("{}; it is made again", error.what()));
     return std::nullopt;
   };
   try {
-    const TokenShard shard(path, {}, TableFile::Checks::whole_file);
-    shard.verify_content(tick);
+    const TokenShard shard(path, {}, seen, tick);
     expect_artifact(shard.header(), {shard.header().schema, shard.header().version, parents}, path);
     TokenizedShard result;
     result.path = path;
@@ -134,10 +134,11 @@ TokenizedShard tokenize_shard(const TokenizePlan& plan, std::size_t i, const Tok
   result.path = token_shard_path(plan, i);
   const FetchedShard raw = fetched_shard(plan.shard_folder, plan.shards.at(i).name);
   const Parents parents = parents_of(plan, raw);
-  if (auto found = existing(result.path, parents, IfDamaged::silent, tick)) return *found;
+  FileDigests seen(plan.data_root);
+  if (auto found = existing(result.path, parents, seen, IfDamaged::silent, tick)) return *found;
   make_folder(plan.folder);
   const Claim claim = claim_of(result.path, "tokenize", tick);
-  if (auto found = existing(result.path, parents, IfDamaged::warns, tick)) return *found;
+  if (auto found = existing(result.path, parents, seen, IfDamaged::warns, tick)) return *found;
   expect_as_fetched(plan, raw, tick);
   std::vector<Document> documents;
   result.counts = read_documents(plan.shard_folder / raw.name, plan.cleaning, documents, tick);
@@ -162,6 +163,7 @@ TokenizedShard tokenize_shard(const TokenizePlan& plan, std::size_t i, const Tok
   result.documents = data.documents();
   result.tokens = data.ids.size();
   write_token_shard(result.path, data, parents, claim.mark());
+  seen.remember_whole(result.path);
   say_what_was_lost(raw.name, result.counts);
   return result;
 }

@@ -1,5 +1,7 @@
 #include "refract/store/contexts.hpp"
 
+#include <algorithm>
+
 #include "refract/base/error.hpp"
 #include "refract/store/table_file.hpp"
 
@@ -22,7 +24,20 @@ bool fits_together(const ContextTableData& data) {
                    data.segment_starts.back() == data.segments.size();
   for (std::size_t i = 0; ascending && i + 1 < data.segment_starts.size(); ++i)
     ascending = data.segment_starts[i] <= data.segment_starts[i + 1];
-  return ascending;
+  return ascending && std::ranges::is_sorted(data.heldout);
+}
+
+// Held-out contexts are the last ones.
+std::uint64_t count_training(const TableFile& file, std::uint64_t contexts) {
+  std::uint64_t first = 0, end = contexts;  // the first held-out context is in [first, end]
+  while (first < end) {
+    const std::uint64_t middle = first + (end - first) / 2;
+    if (file.read_row<std::uint8_t>("heldout", middle) != 0)
+      end = middle;
+    else
+      first = middle + 1;
+  }
+  return first;
 }
 
 }  // namespace
@@ -32,10 +47,10 @@ std::string write_contexts(const std::filesystem::path& path, const ContextTable
   REFRACT_ASSERT(fits_together(data), "{}: segment_starts do not fit {} contexts and {} segments",
                  path.string(), data.heldout.size(), data.segments.size());
   TableWriter table(path, {kSchema, kSchemaVersion, "tokenize", parents, {}});
-  table.attribute("context_length", std::uint64_t{data.context_length});
-  table.attribute("packing", data.packing);
-  table.attribute("bos", data.bos);
-  table.attribute("bos_id", std::uint64_t{data.bos_id});
+  table.attribute("context_length", std::uint64_t{data.format.length});
+  table.attribute("packing", data.format.packing);
+  table.attribute("bos", data.format.bos);
+  table.attribute("bos_id", std::uint64_t{data.format.bos_id});
   table.add("segment_starts", data.segment_starts, "contexts+1");
   table.add("heldout", data.heldout, "contexts");
   table.add("segments/slot", column(data.segments, &Segment::slot), "segments");
@@ -46,31 +61,52 @@ std::string write_contexts(const std::filesystem::path& path, const ContextTable
   return table.finish(claim);
 }
 
-ContextTable read_contexts(const std::filesystem::path& path, const Parents& expected) {
-  const TableFile file(path, {kSchema, kSchemaVersion, expected});
-  file.verify_content();
-  ContextTable table{{}, file.header(), file.content_digest()};
-  ContextTableData& data = table.data;
-  data.context_length = static_cast<std::uint32_t>(file.count_attribute("context_length"));
-  data.packing = file.text_attribute("packing");
-  data.bos = file.text_attribute("bos");
-  data.bos_id = static_cast<std::uint32_t>(file.count_attribute("bos_id"));
-  data.segment_starts = file.read<std::uint64_t>("segment_starts");
-  data.heldout = file.read<std::uint8_t>("heldout");
-  const auto slot = file.read<std::uint32_t>("segments/slot");
-  const auto document = file.read<std::uint32_t>("segments/document");
-  const auto token_offset = file.read<std::uint32_t>("segments/token_offset");
-  const auto length = file.read<std::uint32_t>("segments/length");
-  const auto bos = file.read<std::uint8_t>("segments/bos");
-  const std::size_t segments = slot.size();
-  const bool even = document.size() == segments && token_offset.size() == segments &&
-                    length.size() == segments && bos.size() == segments;
-  for (std::size_t i = 0; even && i < segments; ++i)
-    data.segments.push_back({slot[i], document[i], token_offset[i], length[i], bos[i]});
-  if (!even || !fits_together(data))
-    throw Damaged("{}: segment_starts do not fit {} contexts and {} segments", path.string(),
-                  data.heldout.size(), segments);
-  return table;
+ContextTable::ContextTable(TableFile file) : file_(std::move(file)) {
+  format_ = {.length = static_cast<std::uint32_t>(file_.count_attribute("context_length")),
+             .packing = file_.text_attribute("packing"),
+             .bos = file_.text_attribute("bos"),
+             .bos_id = static_cast<std::uint32_t>(file_.count_attribute("bos_id"))};
+  contexts_ = file_.column("heldout").shape[0];
+  const std::uint64_t starts = file_.column("segment_starts").shape[0];
+  if (starts != contexts_ + 1)
+    throw Damaged("{}: {} segment_starts do not fit {} contexts", file_.path().string(), starts,
+                  contexts_);
+  training_contexts_ = count_training(file_, contexts_);
+}
+
+ContextTable::ContextTable(const std::filesystem::path& path, const Parents& expected,
+                           TableFile::Checks checks)
+    : ContextTable(TableFile(path, {kSchema, kSchemaVersion, expected}, checks)) {}
+
+ContextTable::ContextTable(const std::filesystem::path& path, const Parents& expected,
+                           FileDigests& seen)
+    : ContextTable(TableFile(path, {kSchema, kSchemaVersion, expected}, seen)) {}
+
+ContextTableData ContextTable::read(std::uint64_t first, std::uint64_t count) const {
+  REFRACT_ASSERT(first + count <= contexts_, "{}: contexts {}+{} of {}", file_.path().string(),
+                 first, count, contexts_);
+  ContextTableData data{.format = format_, .segment_starts = {}, .segments = {}, .heldout = {}};
+  data.segment_starts = file_.read_rows<std::uint64_t>("segment_starts", first, count + 1);
+  data.heldout = file_.read_rows<std::uint8_t>("heldout", first, count);
+  const std::uint64_t begin = data.segment_starts.front(), end = data.segment_starts.back();
+  const auto damaged = [&] {
+    throw Damaged("{}: segment_starts of contexts {}+{} do not fit", file_.path().string(), first,
+                  count);
+  };
+  if (begin > end || end > file_.column("segments/slot").shape[0]) damaged();
+  const auto column = [&]<typename T>(const char* name, T Segment::*field) {
+    const auto values = file_.read_rows<T>(name, begin, end - begin);
+    for (std::size_t i = 0; i < values.size(); ++i) data.segments[i].*field = values[i];
+  };
+  data.segments.resize(end - begin);
+  column("segments/slot", &Segment::slot);
+  column("segments/document", &Segment::document);
+  column("segments/token_offset", &Segment::token_offset);
+  column("segments/length", &Segment::length);
+  column("segments/bos", &Segment::bos);
+  for (std::uint64_t& start : data.segment_starts) start -= begin;
+  if (!fits_together(data)) damaged();
+  return data;
 }
 
 }  // namespace refract

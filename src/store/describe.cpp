@@ -30,7 +30,7 @@ std::string describe_hdf5(const fs::path& path) {
   if (header.schema != "activation-chunk")
     (void)TableFile(path, {.schema = header.schema, .version = header.version, .parents = {}});
   text += "  datasets\n";
-  for (const ColumnInfo& info : list_datasets(file.id(), path))
+  for (const auto& [info, offset] : list_datasets(file.id(), path))
     fmt::format_to(out, "    /{:<46} {:<5} [{}]  axes {}\n", info.name, name(info.dtype),
                    fmt::join(info.shape, ", "), info.axes);
   return text;

@@ -31,6 +31,8 @@ constexpr std::int64_t kSecond_ns = 1'000'000'000;
 constexpr std::int64_t kSettled_ns =
     kSecond_ns / 10;  // the clock that stamps files ticks at 100 Hz
 
+const std::string kWhole = "whole";  // in the place of a SHA-256: the file was found whole
+
 struct Stamp {
   std::uint64_t device = 0, inode = 0, size = 0;
   std::int64_t mtime_ns = 0, ctime_ns = 0;
@@ -174,7 +176,8 @@ class FileDigests::Log {
     known_.insert_or_assign(key, sha256);
     std::error_code none;
     fs::create_directories(path_.parent_path(), none);
-    append_line(path_, fmt::format(R"({{{},"sha256":"{}"}})", key, sha256));
+    append_line(path_, sha256 == kWhole ? fmt::format(R"({{{},"whole":true}})", key)
+                                        : fmt::format(R"({{{},"sha256":"{}"}})", key, sha256));
   }
 
  private:
@@ -204,9 +207,11 @@ class FileDigests::Log {
         !take(line, "mtime_ns", stamp.mtime_ns) || !take(line, "ctime_ns", stamp.ctime_ns))
       return;
     const auto sha256 = line.find("sha256");
-    if (sha256 == line.end() || !sha256->is_string() || !is_sha256(sha256->get<std::string>()))
-      return;
-    known_.insert_or_assign(stamp.key(), sha256->get<std::string>());
+    const auto whole = line.find("whole");
+    if (sha256 != line.end() && sha256->is_string() && is_sha256(sha256->get<std::string>()))
+      known_.insert_or_assign(stamp.key(), sha256->get<std::string>());
+    else if (whole != line.end() && *whole == true)
+      known_.insert_or_assign(stamp.key(), kWhole);
   }
 
   fs::path path_;
@@ -223,7 +228,22 @@ FileDigests::FileDigests(const std::filesystem::path& data_root)
 
 std::string FileDigests::known(const std::filesystem::path& file) const {
   const auto stamp = stamp_of(file);
-  return stamp ? log_.known(stamp->key()) : "";
+  const std::string found = stamp ? log_.known(stamp->key()) : "";
+  return found == kWhole ? "" : found;
+}
+
+void FileDigests::expect_whole(const std::filesystem::path& file,
+                               const std::function<void()>& check) {
+  const auto before = stamp_of(file);
+  if (before && log_.known(before->key()) == kWhole) return;
+  const bool settled = before && is_settled(*before);
+  check();
+  const auto after = stamp_of(file);
+  if (settled && after && after->key() == before->key()) log_.keep(before->key(), kWhole);
+}
+
+void FileDigests::remember_whole(const std::filesystem::path& file) {
+  if (const auto stamp = stamp_of(file)) log_.keep(stamp->key(), kWhole);
 }
 
 std::string FileDigests::sha256(const std::filesystem::path& file,

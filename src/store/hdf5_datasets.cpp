@@ -23,20 +23,25 @@ std::vector<std::uint64_t> shape_of(hid_t dataset) {
   return {axes.begin(), axes.end()};
 }
 
-std::vector<ColumnInfo> list_datasets(hid_t file, const fs::path& path) {
+std::vector<StoredColumn> list_datasets(hid_t file, const fs::path& path) {
   std::vector<std::string> names;
   h5_check_read(
       H5Ovisit2(file, H5_INDEX_NAME, H5_ITER_INC, collect_dataset_name, &names, H5O_INFO_BASIC),
       "listing datasets", path);
   std::sort(names.begin(), names.end());
-  std::vector<ColumnInfo> all;
+  std::vector<StoredColumn> all;
   for (const std::string& name : names) {
     const H5Handle dataset = h5_open_dataset(file, name, path);
     const H5Handle type(H5Dget_type(dataset.id()), H5Tclose);
     const Attributes attributes = read_attributes(dataset.id(), path);
-    all.push_back({name, h5_dtype(type.id(), path), shape_of(dataset.id()),
-                   text_of(attributes, "axes", path)});
-    if (all.back().shape.empty()) throw_damaged(path, "dataset /" + name + " has no axis");
+    const ColumnInfo info{name, h5_dtype(type.id(), path), shape_of(dataset.id()),
+                          text_of(attributes, "axes", path)};
+    if (info.shape.empty()) throw_damaged(path, "dataset /" + name + " has no axis");
+    const bool empty = std::ranges::find(info.shape, 0u) != info.shape.end();
+    const haddr_t offset = H5Dget_offset(dataset.id());
+    if (offset == HADDR_UNDEF && !empty)
+      throw_damaged(path, "dataset /" + name + " is not contiguous");
+    all.push_back({info, empty ? 0 : offset});
   }
   return all;
 }
@@ -52,14 +57,6 @@ RowSelection select_rows(hid_t dataset, std::uint64_t first, std::uint64_t count
   H5Sselect_hyperslab(rows.file.id(), H5S_SELECT_SET, start.data(), nullptr, extent.data(),
                       nullptr);
   return rows;
-}
-
-void read_dataset_rows(hid_t dataset, const ColumnInfo& column, std::uint64_t first,
-                       std::uint64_t count, void* to, const fs::path& path) {
-  const RowSelection rows = select_rows(dataset, first, count);
-  h5_check_read(H5Dread(dataset, h5_type(column.dtype).id(), rows.memory.id(), rows.file.id(),
-                        H5P_DEFAULT, to),
-                "reading dataset /" + column.name, path);
 }
 
 }  // namespace refract

@@ -7,15 +7,16 @@
 
 namespace refract {
 
-[[nodiscard]] std::vector<ColumnInfo> list_datasets(hid_t file,
-                                                    const fs::path& path);  // in name order
+struct StoredColumn {
+  ColumnInfo info;
+  std::uint64_t offset = 0;  // of its first byte in the file
+};
+// In name order. Damaged when one is not contiguous or has no axis.
+[[nodiscard]] std::vector<StoredColumn> list_datasets(hid_t file, const fs::path& path);
 [[nodiscard]] std::vector<std::uint64_t> shape_of(hid_t dataset);
 
 struct RowSelection {
   H5Handle memory, file;  // dataspaces: [count, ...] and rows [first, first + count) of the dataset
 };
 [[nodiscard]] RowSelection select_rows(hid_t dataset, std::uint64_t first, std::uint64_t count);
-void read_dataset_rows(hid_t dataset, const ColumnInfo& column, std::uint64_t first,
-                       std::uint64_t count, void* to, const fs::path& path);
-
 }  // namespace refract

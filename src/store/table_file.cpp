@@ -7,6 +7,7 @@
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
+#include "refract/store/file_digests.hpp"
 #include "store/chunk_layout.hpp"
 #include "store/hdf5_attributes.hpp"
 #include "store/hdf5_datasets.hpp"
@@ -56,7 +57,8 @@ std::string mark_text(std::uint64_t checksum) {
   return fmt::format("{}{}\n", kMarkStart, hex(checksum));
 }
 
-std::uint64_t xxh3_of_first(const DataDescriptor& file, std::uint64_t bytes) {
+std::uint64_t xxh3_of_first(const DataDescriptor& file, std::uint64_t bytes,
+                            const std::function<void()>& tick = {}) {
   constexpr std::uint64_t kPiece = 4 << 20;
   Xxh3 hash;
   std::vector<std::byte> piece;
@@ -64,7 +66,8 @@ std::uint64_t xxh3_of_first(const DataDescriptor& file, std::uint64_t bytes) {
     piece.resize(std::min(kPiece, bytes - at));
     file.read(at, piece);
     hash.add(piece);
-    tick();
+    refract::tick();
+    if (tick) tick();
   }
   return hash.value();
 }
@@ -77,7 +80,8 @@ void append_end_mark(const fs::path& part) {
 }
 
 // Files of version 1 had no mark: their root attributes are read without a walk through the file.
-void expect_end_mark(const fs::path& path, const ArtifactExpectation& expected) {
+void expect_end_mark(const fs::path& path, const ArtifactExpectation& expected,
+                     const std::function<void()>& tick = {}) {
   std::error_code ignored;
   if (!fs::is_regular_file(path, ignored)) return;  // opening it says why
   const std::uint64_t size = fs::file_size(path);
@@ -91,11 +95,17 @@ void expect_end_mark(const fs::path& path, const ArtifactExpectation& expected) 
                     {expected.schema, expected.version, {}}, path);
     throw_damaged(path, "its end mark is not there");
   }
-  const std::string found = mark_text(xxh3_of_first(file, size - kMarkBytes));
+  const std::string found = mark_text(xxh3_of_first(file, size - kMarkBytes, tick));
   if (found != mark)
     throw_damaged(
         path, fmt::format("its bytes have the checksum {}, recorded is {}",
                           found.substr(kMarkStart.size(), 16), mark.substr(kMarkStart.size(), 16)));
+}
+
+const fs::path& whole(const fs::path& path, const ArtifactExpectation& expected, FileDigests& seen,
+                      const std::function<void()>& tick) {
+  seen.expect_whole(path, [&] { expect_end_mark(path, expected, tick); });
+  return path;
 }
 
 }  // namespace
@@ -194,23 +204,30 @@ std::string TableWriter::finish(const ClaimMark& claim) {
 
 struct TableFile::Open {
   fs::path path;
-  H5Handle file;
+  DataDescriptor file;
   Attributes attributes;
   ArtifactHeader header;
-  std::map<std::string, ColumnInfo> columns;
+  std::map<std::string, StoredColumn> columns;
 };
 
-TableFile::TableFile(fs::path path, const ArtifactExpectation& expected, Checks checks)
-    : open_(std::make_unique<Open>()) {
-  open_->path = std::move(path);
-  if (checks == Checks::whole_file) expect_end_mark(open_->path, expected);
-  open_->file = h5_open_for_reading(open_->path);
-  open_->attributes = read_attributes(open_->file.id(), open_->path);
-  open_->header = header_of(open_->attributes, open_->path);
-  expect_artifact(open_->header, expected, open_->path);
-  for (ColumnInfo& info : list_datasets(open_->file.id(), open_->path))
-    open_->columns.emplace(info.name, std::move(info));
+TableFile::TableFile(fs::path path, const ArtifactExpectation& expected, Checks checks) {
+  if (checks == Checks::whole_file) expect_end_mark(path, expected);
+  const H5Handle file = h5_open_for_reading(path);
+  Attributes attributes = read_attributes(file.id(), path);
+  ArtifactHeader header = header_of(attributes, path);
+  expect_artifact(header, expected, path);
+  DataDescriptor descriptor(path, DataDescriptor::Use::read);
+  open_ = std::make_unique<Open>(
+      Open{std::move(path), std::move(descriptor), std::move(attributes), std::move(header), {}});
+  for (StoredColumn& column : list_datasets(file.id(), open_->path)) {
+    std::string name = column.info.name;
+    open_->columns.emplace(std::move(name), std::move(column));
+  }
 }
+
+TableFile::TableFile(fs::path path, const ArtifactExpectation& expected, FileDigests& seen,
+                     const std::function<void()>& tick)
+    : TableFile(whole(path, expected, seen, tick), expected, Checks::none) {}
 TableFile::~TableFile() = default;
 TableFile::TableFile(TableFile&&) noexcept = default;
 TableFile& TableFile::operator=(TableFile&&) noexcept = default;
@@ -222,15 +239,15 @@ bool TableFile::has(const std::string& name) const { return open_->columns.conta
 
 std::vector<ColumnInfo> TableFile::columns() const {
   std::vector<ColumnInfo> all;
-  for (const auto& [name, info] : open_->columns) all.push_back(info);
+  for (const auto& [name, column] : open_->columns) all.push_back(column.info);
   return all;
 }
 
 ColumnInfo TableFile::column(const std::string& name) const {
   const auto found = open_->columns.find(name);
-  if (found != open_->columns.end()) return found->second;
+  if (found != open_->columns.end()) return found->second.info;
   std::vector<std::string> names;
-  for (const auto& [known, info] : open_->columns) names.push_back(known);
+  for (const auto& [known, column] : open_->columns) names.push_back(known);
   throw DataError("{} has no dataset {}; it has: {}", open_->path.string(), name,
                   fmt::join(names, ", "));
 }
@@ -241,9 +258,9 @@ void TableFile::verify_content(const std::function<void()>& tick) const {
   for (const auto& [name, value] : open_->attributes)
     if (!is_header_attribute(name)) digest.add(name, value);
   std::vector<std::byte> piece;
-  for (const auto& [name, info] : open_->columns) {
-    std::uint64_t row_bytes = byte_size(info.dtype);
-    for (std::size_t axis = 1; axis < info.shape.size(); ++axis) row_bytes *= info.shape[axis];
+  for (const auto& [name, column] : open_->columns) {
+    const ColumnInfo& info = column.info;
+    const std::uint64_t row_bytes = byte_size(info.dtype) * row_values(name);
     const std::uint64_t rows = info.shape[0];
     const std::uint64_t piece_rows =
         std::max<std::uint64_t>(1, kPieceBytes / std::max<std::uint64_t>(row_bytes, 1));
@@ -251,7 +268,7 @@ void TableFile::verify_content(const std::function<void()>& tick) const {
     for (std::uint64_t first = 0; first < rows; first += piece_rows) {
       const std::uint64_t count = std::min(piece_rows, rows - first);
       piece.resize(count * row_bytes);
-      read_bytes(info, info.dtype, first, count, piece);
+      read_bytes(name, info.dtype, first, count, piece);
       content.add(piece);
       refract::tick();
       if (tick) tick();
@@ -264,16 +281,33 @@ void TableFile::verify_content(const std::function<void()>& tick) const {
                                            content_digest()));
 }
 
-void TableFile::read_bytes(const ColumnInfo& column, DType wanted, std::uint64_t first,
+std::uint64_t TableFile::row_values(const std::string& name) const {
+  const ColumnInfo info = column(name);
+  std::uint64_t values = 1;
+  for (std::size_t axis = 1; axis < info.shape.size(); ++axis) values *= info.shape[axis];
+  return values;
+}
+
+void TableFile::read_bytes(const std::string& name, DType wanted, std::uint64_t first,
                            std::uint64_t count, std::span<std::byte> to) const {
-  if (column.dtype != wanted)
-    throw DataError("{}: dataset {} holds {}, expected {}", open_->path.string(), column.name,
-                    refract::name(column.dtype), refract::name(wanted));
-  REFRACT_ASSERT(first + count <= column.shape[0], "{}: rows {}+{} of {}", column.name, first,
-                 count, column.shape[0]);
-  if (to.empty()) return;
-  const H5Handle dataset = h5_open_dataset(open_->file.id(), column.name, open_->path);
-  read_dataset_rows(dataset.id(), column, first, count, to.data(), open_->path);
+  const auto found = open_->columns.find(name);
+  if (found == open_->columns.end()) (void)column(name);  // says which there are
+  const auto& [info, offset] = found->second;
+  if (info.dtype != wanted)
+    throw DataError("{}: dataset {} holds {}, expected {}", open_->path.string(), info.name,
+                    refract::name(info.dtype), refract::name(wanted));
+  REFRACT_ASSERT(first + count <= info.shape[0], "{}: rows {}+{} of {}", info.name, first, count,
+                 info.shape[0]);
+  if (!to.empty()) open_->file.read(offset + first * (to.size() / count), to);
+}
+
+std::string TableFile::read_string(const std::string& name, std::uint64_t row) const {
+  const auto ends = read_rows<std::uint64_t>(name + "_offsets", row, 2);
+  const std::uint64_t bytes = column(name + "_bytes").shape[0];
+  if (ends[0] > ends[1] || ends[1] > bytes)
+    throw_damaged(open_->path, fmt::format("offsets of {} do not ascend", name));
+  const auto text = read_rows<std::uint8_t>(name + "_bytes", ends[0], ends[1] - ends[0]);
+  return {text.begin(), text.end()};
 }
 
 std::vector<std::string> TableFile::read_strings(const std::string& name) const {

@@ -91,36 +91,17 @@ std::string write_token_shard(const std::filesystem::path& path, const TokenShar
   return table.finish(claim);
 }
 
-struct TokenShard::Tables {
-  explicit Tables(TableFile opened) : file(std::move(opened)) {}
+struct TokenShard::Open {
   TableFile file;
-  mutable std::optional<std::vector<std::uint32_t>> ids, begin, end;
-  mutable std::optional<std::vector<std::uint64_t>> token_starts, keys, page_ids, revisions, frames,
-      text_starts;
-  mutable std::optional<std::vector<std::string>> title, url, links;
-  mutable std::optional<std::uint64_t> frame;  // the one held in frame_text
-  mutable std::string frame_text;
+  std::uint64_t tokens = 0, documents = 0;
+  bool narrow = false;                 // ids are u16
+  std::optional<std::uint64_t> frame;  // the one held in frame_text
+  std::string frame_text;
 
-  template <typename T>
-  const std::vector<T>& column(std::optional<std::vector<T>>& kept, const char* name) const {
-    if (!kept) kept = file.read<T>(name);
-    return *kept;
-  }
-  const std::string& text(std::optional<std::vector<std::string>>& kept, const char* name,
-                          std::uint64_t document) const {
-    if (!kept) kept = file.read_strings(name);
-    expect_document(document, kept->size());
-    return (*kept)[document];
-  }
-  void expect_document(std::uint64_t document, std::uint64_t documents) const {
-    REFRACT_ASSERT(document < documents, "{}: document {} of {}", file.path().string(), document,
-                   documents);
-  }
-  void load_frame(std::uint64_t wanted, std::uint64_t text_bytes) const {
+  void load_frame(std::uint64_t wanted, std::uint64_t text_bytes) {
     if (frame == wanted) return;
-    const std::vector<std::uint64_t>& starts = column(frames, "text_frames");
-    const auto packed = file.read_rows<std::uint8_t>("text", starts.at(wanted),
-                                                     starts.at(wanted + 1) - starts.at(wanted));
+    const auto ends = file.read_rows<std::uint64_t>("text_frames", wanted, 2);
+    const auto packed = file.read_rows<std::uint8_t>("text", ends[0], ends[1] - ends[0]);
     frame_text.resize(text_bytes);
     const std::size_t size =
         ZSTD_decompress(frame_text.data(), frame_text.size(), packed.data(), packed.size());
@@ -133,90 +114,116 @@ struct TokenShard::Tables {
   }
 };
 
+TokenShard::TokenShard(TableFile file) {
+  const ColumnInfo ids = file.column("ids"), pages = file.column("documents/page_id");
+  open_ = std::make_unique<Open>(Open{.file = std::move(file),
+                                      .tokens = ids.shape[0],
+                                      .documents = pages.shape[0],
+                                      .narrow = ids.dtype == DType::u16,
+                                      .frame = {},
+                                      .frame_text = {}});
+}
 TokenShard::TokenShard(const std::filesystem::path& path, const Parents& expected,
                        TableFile::Checks checks)
-    : tables_(
-          std::make_unique<Tables>(TableFile(path, {kSchema, kSchemaVersion, expected}, checks))) {}
+    : TokenShard(TableFile(path, {kSchema, kSchemaVersion, expected}, checks)) {}
+TokenShard::TokenShard(const std::filesystem::path& path, const Parents& expected,
+                       FileDigests& seen, const std::function<void()>& tick)
+    : TokenShard(TableFile(path, {kSchema, kSchemaVersion, expected}, seen, tick)) {}
 TokenShard::~TokenShard() = default;
 TokenShard::TokenShard(TokenShard&&) noexcept = default;
 TokenShard& TokenShard::operator=(TokenShard&&) noexcept = default;
 
-const std::filesystem::path& TokenShard::path() const { return tables_->file.path(); }
-const ArtifactHeader& TokenShard::header() const { return tables_->file.header(); }
-std::string TokenShard::content_digest() const { return tables_->file.content_digest(); }
+const std::filesystem::path& TokenShard::path() const { return open_->file.path(); }
+const ArtifactHeader& TokenShard::header() const { return open_->file.header(); }
+std::string TokenShard::content_digest() const { return open_->file.content_digest(); }
 std::uint32_t TokenShard::shard() const {
-  return static_cast<std::uint32_t>(tables_->file.count_attribute("shard"));
+  return static_cast<std::uint32_t>(open_->file.count_attribute("shard"));
 }
 std::uint32_t TokenShard::vocabulary() const {
-  return static_cast<std::uint32_t>(tables_->file.count_attribute("vocabulary"));
+  return static_cast<std::uint32_t>(open_->file.count_attribute("vocabulary"));
 }
-std::uint64_t TokenShard::tokens() const { return tables_->file.column("ids").shape[0]; }
-std::uint64_t TokenShard::documents() const {
-  return tables_->file.column("documents/page_id").shape[0];
-}
-bool TokenShard::has_text() const { return tables_->file.has("text"); }
+std::uint64_t TokenShard::tokens() const { return open_->tokens; }
+std::uint64_t TokenShard::documents() const { return open_->documents; }
+bool TokenShard::has_text() const { return open_->file.has("text"); }
 void TokenShard::verify_content(const std::function<void()>& tick) const {
-  tables_->file.verify_content(tick);
+  open_->file.verify_content(tick);
 }
 
-const std::vector<std::uint32_t>& TokenShard::ids() const {
-  if (!tables_->ids && tables_->file.column("ids").dtype == DType::u16) {
-    const auto narrow = tables_->file.read<std::uint16_t>("ids");
-    tables_->ids.emplace(narrow.begin(), narrow.end());
-  }
-  return tables_->column(tables_->ids, "ids");
+void TokenShard::expect_document(std::uint64_t document) const {
+  REFRACT_ASSERT(document < open_->documents, "{}: document {} of {}", path().string(), document,
+                 open_->documents);
 }
-const std::vector<std::uint32_t>& TokenShard::token_begin() const {
-  return tables_->column(tables_->begin, "token_begin");
+
+void TokenShard::append_ids(std::uint64_t first, std::uint64_t count,
+                            std::vector<std::uint32_t>& to) const {
+  const auto append = [&](const auto& ids) { to.insert(to.end(), ids.begin(), ids.end()); };
+  if (open_->narrow)
+    append(open_->file.read_rows<std::uint16_t>("ids", first, count));
+  else
+    append(open_->file.read_rows<std::uint32_t>("ids", first, count));
 }
-const std::vector<std::uint32_t>& TokenShard::token_end() const {
-  return tables_->column(tables_->end, "token_end");
+
+std::vector<std::uint64_t> TokenShard::document_token_starts(std::uint64_t first,
+                                                             std::uint64_t count) const {
+  REFRACT_ASSERT(first + count <= open_->documents, "{}: documents {}+{} of {}", path().string(),
+                 first, count, open_->documents);
+  auto starts = open_->file.read_rows<std::uint64_t>("documents/token_starts", first, count + 1);
+  if (!std::ranges::is_sorted(starts) || starts.back() > open_->tokens)
+    throw Damaged("{}: the token starts of documents {}+{} do not fit {} tokens", path().string(),
+                  first, count, open_->tokens);
+  return starts;
 }
-const std::vector<std::uint64_t>& TokenShard::document_token_starts() const {
-  return tables_->column(tables_->token_starts, "documents/token_starts");
+
+std::vector<std::uint64_t> TokenShard::document_keys() const {
+  return open_->file.read<std::uint64_t>("documents/key");
 }
-const std::vector<std::uint64_t>& TokenShard::document_keys() const {
-  return tables_->column(tables_->keys, "documents/key");
+std::vector<std::uint64_t> TokenShard::revisions() const {
+  return open_->file.read<std::uint64_t>("documents/revision");
 }
-const std::vector<std::uint64_t>& TokenShard::page_ids() const {
-  return tables_->column(tables_->page_ids, "documents/page_id");
+std::uint64_t TokenShard::document_key(std::uint64_t document) const {
+  expect_document(document);
+  return open_->file.read_row<std::uint64_t>("documents/key", document);
 }
-const std::vector<std::uint64_t>& TokenShard::revisions() const {
-  return tables_->column(tables_->revisions, "documents/revision");
+std::uint64_t TokenShard::page_id(std::uint64_t document) const {
+  expect_document(document);
+  return open_->file.read_row<std::uint64_t>("documents/page_id", document);
 }
-const std::string& TokenShard::title(std::uint64_t document) const {
-  return tables_->text(tables_->title, "documents/title", document);
+std::string TokenShard::title(std::uint64_t document) const {
+  expect_document(document);
+  return open_->file.read_string("documents/title", document);
 }
-const std::string& TokenShard::url(std::uint64_t document) const {
-  return tables_->text(tables_->url, "documents/url", document);
+std::string TokenShard::url(std::uint64_t document) const {
+  expect_document(document);
+  return open_->file.read_string("documents/url", document);
 }
-const std::string& TokenShard::links(std::uint64_t document) const {
-  return tables_->text(tables_->links, "documents/links", document);
+std::string TokenShard::links(std::uint64_t document) const {
+  expect_document(document);
+  return open_->file.read_string("documents/links", document);
 }
 
 DocumentTokens TokenShard::document_tokens(std::uint64_t document) const {
-  tables_->expect_document(document, documents());
-  const auto first = static_cast<std::ptrdiff_t>(document_token_starts()[document]);
-  const auto last = static_cast<std::ptrdiff_t>(document_token_starts()[document + 1]);
-  const auto part = [&](const std::vector<std::uint32_t>& column) {
-    return std::vector<std::uint32_t>(column.begin() + first, column.begin() + last);
-  };
-  return {part(ids()), part(token_begin()), part(token_end())};
+  const std::vector<std::uint64_t> starts = document_token_starts(document, 1);
+  const std::uint64_t count = starts[1] - starts[0];
+  DocumentTokens tokens;
+  append_ids(starts[0], count, tokens.ids);
+  tokens.begin = open_->file.read_rows<std::uint32_t>("token_begin", starts[0], count);
+  tokens.end = open_->file.read_rows<std::uint32_t>("token_end", starts[0], count);
+  return tokens;
 }
 
 std::string TokenShard::document_text(std::uint64_t document) const {
-  tables_->expect_document(document, documents());
+  expect_document(document);
   if (!has_text())
     throw DataError(
         "{} was written without text (tokens.keep_text: false). Set tokens.keep_text: true and "
         "tokenize again",
         path().string());
-  const std::vector<std::uint64_t>& starts = tables_->column(tables_->text_starts, "text_starts");
   const std::uint64_t first = document / kFrameDocuments * kFrameDocuments;
   const std::uint64_t last = std::min(first + kFrameDocuments, documents());
-  tables_->load_frame(document / kFrameDocuments, starts.at(last) - starts.at(first));
-  return tables_->frame_text.substr(starts[document] - starts[first],
-                                    starts[document + 1] - starts[document]);
+  const auto starts = open_->file.read_rows<std::uint64_t>("text_starts", first, last - first + 1);
+  open_->load_frame(document / kFrameDocuments, starts.back() - starts.front());
+  const std::uint64_t begin = starts[document - first] - starts.front();
+  return open_->frame_text.substr(begin, starts[document - first + 1] - starts[document - first]);
 }
 
 }  // namespace refract

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <unordered_set>
 #include <vector>
 
 #include "refract/store/chunk.hpp"
@@ -24,13 +23,24 @@ struct ContextRule {
   std::uint32_t bos_id = 0;
 };
 
+// The keys of all documents so far: 8 bytes each, in sorted runs of which each is more than twice
+// as long as the next, so that adding n keys one shard after the other costs n log n.
+class SeenDocuments {
+ public:
+  [[nodiscard]] bool contains(std::uint64_t key) const;
+  void add(std::vector<std::uint64_t> keys);
+  [[nodiscard]] std::uint64_t size() const;
+
+ private:
+  std::vector<std::vector<std::uint64_t>> runs_;
+};
+
 // Which documents of a shard are left after duplicates are removed: within the shard the highest
 // revision wins (ties: the first), across shards the lowest shard. `keys` are document keys: of
-// (project, page id), or of the text. `seen` holds the keys of the shards before and takes this
-// shard's.
+// (project, page id), or of the text. `seen` holds the keys of the shards before.
 [[nodiscard]] std::vector<std::uint8_t> keep_documents(std::span<const std::uint64_t> keys,
                                                        std::span<const std::uint64_t> revisions,
-                                                       std::unordered_set<std::uint64_t>& seen);
+                                                       const SeenDocuments& seen);
 
 // One shard's contexts: first those of training documents, in document order, then those of
 // held-out ones. No context mixes the two; the last of each kind is padded.
@@ -46,11 +56,11 @@ struct ContextInput {
       segment_starts;  // attention segments: documents (packed, document), or one (concat)
   RowIdentity slots;   // [T], padding included
 };
-// special[id] != 0 marks special tokens. `ordinal` is the shard's place in the corpus.
-[[nodiscard]] ContextInput context_input(const ContextTableData& table, std::size_t context,
-                                         std::span<const std::uint32_t> shard_ids,
-                                         std::span<const std::uint64_t> document_token_starts,
-                                         std::uint32_t ordinal,
+// tokens: those of the segments, one after the other, without BOS. key: context_key (row_rule.hpp).
+// special[id] != 0 marks special tokens.
+[[nodiscard]] ContextInput context_input(const ContextFormat& format,
+                                         std::span<const Segment> segments, std::uint64_t key,
+                                         std::span<const std::uint32_t> tokens,
                                          std::span<const std::uint8_t> special);
 
 }  // namespace refract

@@ -2,6 +2,7 @@
 // Which slots of a context become rows: all | last | nth_last: n | middle | random: n, per document
 // segment in packed and document, per context in concat (SPEC 1).
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,12 +17,17 @@ struct RowRule {
 
 [[nodiscard]] RowRule parse_row_rule(const std::string& text);  // ConfigError lists the forms
 
-// Selected slots of a context, ascending. `all` takes every slot, padding included; the other rules
-// never take padding or a BOS. `context_key` and `seed` fix the draw of `random`.
+// Names a context in the corpus; the high half is its shard's ordinal.
+[[nodiscard]] constexpr std::uint64_t context_key(std::uint64_t shard, std::uint64_t context) {
+  return shard << 32 | context;
+}
+
+// Selected slots of the context that `segments` fill, ascending. `all` takes every slot, padding
+// included; the other rules never take padding or a BOS. `key` (context_key) and `seed` fix the
+// draw of `random`.
 [[nodiscard]] std::vector<std::uint32_t> select_slots(const RowRule& rule,
-                                                      const ContextTableData& table,
-                                                      std::size_t context,
-                                                      std::uint64_t context_key,
-                                                      std::uint64_t seed);
+                                                      const ContextFormat& format,
+                                                      std::span<const Segment> segments,
+                                                      std::uint64_t key, std::uint64_t seed);
 
 }  // namespace refract

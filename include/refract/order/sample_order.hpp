@@ -1,8 +1,9 @@
 #pragma once
-// The order of samples (SPEC 2): window -> permuted contexts -> one row sequence -> chunks ->
-// blocks -> slices -> batches. A function of the seeds alone; ranks and sizes come in as numbers.
+// The order of samples (SPEC 2): windows -> one row sequence -> chunks -> blocks -> slices ->
+// batches. A function of the seeds and of how many rows each window has; ranks and sizes come in as
+// numbers. Which contexts a window's rows come from is the window's own file (store/window.hpp), so
+// that all of this costs the same for a corpus of any size.
 #include <cstdint>
-#include <span>
 #include <vector>
 
 namespace refract {
@@ -16,16 +17,10 @@ struct OrderRule {
 // ConfigError when the numbers do not divide: says which, and the nearest that would.
 void check_order_rule(const OrderRule& rule);
 
-struct ContextRef {
-  std::uint32_t shard = 0, context = 0;
-  std::uint32_t rows = 0;  // selected rows
-  [[nodiscard]] std::uint64_t key() const { return std::uint64_t{shard} << 32 | context; }
-};
-
-// Rows [first, first + count) of a context's selected rows.
-struct ContextPart {
-  ContextRef context;
-  std::uint32_t first = 0, count = 0;
+// Rows [first, first + count) of a window.
+struct WindowRange {
+  std::uint64_t window = 0, first = 0, count = 0;
+  friend bool operator==(const WindowRange&, const WindowRange&) = default;
 };
 
 struct ChunkShape {
@@ -41,11 +36,11 @@ class SampleOrder {
  public:
   // max_rows: train.tokens, rounded down to whole batches; 0 = all there are.
   SampleOrder(OrderRule rule, std::uint64_t max_rows);
-  // Windows in order: the training contexts of its shards, in (shard, context) order.
-  void add_window(std::span<const ContextRef> contexts);
+  void add_window(std::uint64_t rows);  // windows in order
   void end_of_corpus() { complete_ = true; }
 
   [[nodiscard]] const OrderRule& rule() const { return rule_; }
+  [[nodiscard]] std::uint64_t windows() const { return window_ends_.size(); }
   [[nodiscard]] std::uint64_t rows() const;  // known so far, within max_rows
   [[nodiscard]] bool complete() const {
     return complete_ || (max_rows_ && sequence_rows() >= max_rows_);
@@ -56,10 +51,10 @@ class SampleOrder {
   [[nodiscard]] std::uint64_t dropped_rows() const;  // less than a batch, at the end; once complete
   [[nodiscard]] std::uint64_t batches_per_pass() const;  // over all chunks; once complete
 
-  // The rows of a block before its permutation, and the permutation: stored row i is sequence row
-  // order[i].
-  [[nodiscard]] std::vector<ContextPart> block_parts(const ChunkShape& chunk,
-                                                     std::uint64_t block) const;
+  // The rows of a block before its permutation (of two windows where one ends, seldom of more), and
+  // the permutation: stored row i is sequence row order[i].
+  [[nodiscard]] std::vector<WindowRange> block_ranges(const ChunkShape& chunk,
+                                                      std::uint64_t block) const;
   [[nodiscard]] std::vector<std::uint32_t> block_permutation(const ChunkShape& chunk,
                                                              std::uint64_t block) const;
   // slice_order[i] is the slice of this block that batch i takes in this pass.
@@ -68,14 +63,12 @@ class SampleOrder {
 
  private:
   [[nodiscard]] std::uint64_t sequence_rows() const {
-    return row_ends_.empty() ? 0 : row_ends_.back();
+    return window_ends_.empty() ? 0 : window_ends_.back();
   }
   OrderRule rule_;
   std::uint64_t max_rows_;
-  std::uint64_t windows_ = 0;
   bool complete_ = false;
-  std::vector<ContextRef> sequence_;
-  std::vector<std::uint64_t> row_ends_;  // running end of each context in the row sequence
+  std::vector<std::uint64_t> window_ends_;  // running end of each window in the row sequence
 };
 
 // Contiguous share of `items` for a rank: [first, first + count). The first (items % size) ranks

@@ -28,6 +28,10 @@ namespace refract {
                                                     const ContextRule& rule,
                                                     const TokenizePlan& tokens);
 
+// The file in there of a window's order: window-000-<digest>.h5, by what shapes the order of the
+// rows.
+[[nodiscard]] std::string window_name(const RunConfig& config, std::uint64_t window);
+
 struct KnownBefore {
   ModelInfo model;
   // Rows to train on, where the whole corpus is tokenized already and its contexts are there.

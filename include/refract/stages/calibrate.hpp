@@ -20,8 +20,7 @@ struct CalibrationConfig {
 [[nodiscard]] CalibrationData collective_calibrate(const CalibrationConfig& config,
                                                    const LanguageModel& model,
                                                    const std::vector<HookPoint>& hooks,
-                                                   TokenCorpus& corpus,
-                                                   std::span<const ContextRef> first_window,
+                                                   TokenCorpus& corpus, std::uint32_t window_shards,
                                                    const RowRule& rule, double sink_ratio,
                                                    std::uint64_t store_seed, Communicator& ranks);
 

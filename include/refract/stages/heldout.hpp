@@ -24,7 +24,8 @@ struct HeldoutPlan {
   std::uint64_t unused_documents = 0;  // held out in this window, but beyond the limit reached
   std::string limit;  // "heldout.rows" or "heldout.max_tokens"; empty: all were used
 };
-// Documents of shards [0, window_shards), each whole, chosen in the order of their hash; rows in
+// Memory: 24 bytes per held-out document of the window, and the plan. Documents of shards [0,
+// window_shards), each whole, chosen in the order of their hash; rows in
 // corpus order.
 [[nodiscard]] HeldoutPlan plan_heldout(const HeldoutConfig& config, TokenCorpus& corpus,
                                        std::uint32_t window_shards, const RowRule& rule,

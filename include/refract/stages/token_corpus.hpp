@@ -1,16 +1,20 @@
 #pragma once
-// The tokenised corpus as the later stages see it: shards by ordinal, their context tables, and
-// from a context's key the exact model input. Memory: only the shards last used stay open.
+// The tokenised corpus as the later stages see it: shards and windows by number, and from a
+// context's key its rows and the exact model input. Everything is read by slice, when asked for: in
+// memory are the headers of the files last used, whatever the size of the corpus.
 #include <cstdint>
 #include <filesystem>
 #include <list>
 #include <memory>
-#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "refract/order/contexts.hpp"
+#include "refract/order/row_rule.hpp"
 #include "refract/order/sample_order.hpp"
+#include "refract/store/contexts.hpp"
 #include "refract/store/token_shard.hpp"
+#include "refract/store/window.hpp"
 
 namespace refract {
 
@@ -33,29 +37,36 @@ struct CorpusShard {
 
 class TokenCorpus {
  public:
+  // open_shards: shards (a token file and a context table) kept open, and as many windows.
   TokenCorpus(std::vector<std::uint8_t> special_ids, std::size_t open_shards);
 
-  void add_shard(CorpusShard shard);
+  void add_shard(CorpusShard shard) { shards_.push_back(std::move(shard)); }
+  void add_window(std::filesystem::path file) { windows_.push_back(std::move(file)); }
   [[nodiscard]] std::size_t shards() const { return shards_.size(); }
   [[nodiscard]] const std::vector<CorpusShard>& files() const { return shards_; }
-  [[nodiscard]] const ContextTableData& contexts(std::uint32_t shard) {
-    return open(shard).contexts;
-  }
+  // Until another is asked for.
+  [[nodiscard]] const ContextTable& contexts(std::uint32_t shard) { return open(shard).contexts; }
   [[nodiscard]] const TokenShard& tokens(std::uint32_t shard) { return open(shard).tokens; }
-  // key = shard << 32 | context
+
+  [[nodiscard]] std::vector<ContextPart> parts(const WindowRange& rows);
+  // The selected slots of a context, by the row rule.
+  [[nodiscard]] std::vector<std::uint32_t> slots(std::uint64_t key, const RowRule& rule,
+                                                 std::uint64_t store_seed);
   [[nodiscard]] ContextInput input(std::uint64_t key);
 
  private:
   struct Open {
     TokenShard tokens;
-    ContextTableData contexts;
+    ContextTable contexts;
   };
   Open& open(std::uint32_t shard);
 
   std::vector<std::uint8_t> special_;
   std::size_t open_limit_;
   std::vector<CorpusShard> shards_;
-  std::list<std::pair<std::uint32_t, Open>> recent_;  // most recently used first
+  std::vector<std::filesystem::path> windows_;
+  std::list<std::pair<std::uint64_t, Open>> recent_;  // most recently used first
+  std::list<std::pair<std::uint64_t, Window>> recent_windows_;
 };
 
 }  // namespace refract

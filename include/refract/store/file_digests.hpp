@@ -1,9 +1,10 @@
 #pragma once
-// SHA-256 of files that others may change (local shards, fetched shards, model weights), each
-// computed once: kept in <data_root>/digests.jsonl by device, inode, size, mtime and ctime (in
-// nanoseconds). A file changed in place has other times, so it is read again. Lines are only ever
-// appended; a torn or foreign line is passed over. What was read of a log is kept as long as the
-// process lives: who opens it again reads what was appended since. Any thread.
+// What was found out about files that others may change, once: the SHA-256 of local shards, fetched
+// shards and model weights; that a table is whole. Kept in <data_root>/digests.jsonl by device,
+// inode, size, mtime and ctime (in nanoseconds). A file changed in place has other times, so it is
+// read again. Lines are only ever appended; a torn or foreign line is passed over. What was read of
+// a log is kept as long as the process lives: who opens it again reads what was appended since. Any
+// thread.
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -25,6 +26,11 @@ class FileDigests {
   // Reads the file whatever is known of it, and remembers what it found.
   std::string sha256_again(const std::filesystem::path& file,
                            const std::function<void()>& tick = {});
+  // What a file proves by itself (a table's end mark): check() is called unless this very file
+  // passed it before, and throws when it does not pass.
+  void expect_whole(const std::filesystem::path& file, const std::function<void()>& check);
+  // Was written whole just now.
+  void remember_whole(const std::filesystem::path& file);
   // Took the digest elsewhere (while fetching): remembers it for the file as it is now.
   void remember(const std::filesystem::path& file, const std::string& sha256);
 

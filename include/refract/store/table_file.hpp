@@ -1,7 +1,8 @@
 #pragma once
 // Named 1-D and 2-D datasets in one HDF5 file, written whole: what token shards, context tables,
 // calibration and feature statistics are made of. Strings are byte blobs with u64 offsets, so that
-// any reader can slice them. One thread at a time: HDF5 is not thread-safe.
+// any reader can slice them. A file is opened with HDF5, which only one thread may do; what is in
+// it is then read by pread, from any thread.
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -19,6 +20,8 @@
 #include "refract/store/claim.hpp"
 
 namespace refract {
+
+class FileDigests;
 
 template <typename T>
 concept TableValue =
@@ -114,6 +117,10 @@ class TableFile {
   // OtherSchema when of another schema or version.
   TableFile(std::filesystem::path path, const ArtifactExpectation& expected,
             Checks checks = Checks::whole_file);
+  // whole_file, unless `seen` knows that this very file was found whole before; remembers that it
+  // was.
+  TableFile(std::filesystem::path path, const ArtifactExpectation& expected, FileDigests& seen,
+            const std::function<void()>& tick = {});
   ~TableFile();
   TableFile(TableFile&&) noexcept;
   TableFile& operator=(TableFile&&) noexcept;
@@ -136,18 +143,25 @@ class TableFile {
   template <TableValue T>
   [[nodiscard]] std::vector<T> read_rows(const std::string& name, std::uint64_t first,
                                          std::uint64_t count) const {
-    const ColumnInfo info = column(name);
-    std::vector<T> values(count * (info.shape.size() > 1 ? info.shape[1] : 1));
-    read_bytes(info, dtype_of<T>(), first, count, std::as_writable_bytes(std::span(values)));
+    std::vector<T> values(count * row_values(name));
+    read_bytes(name, dtype_of<T>(), first, count, std::as_writable_bytes(std::span(values)));
     return values;
   }
+  template <TableValue T>
+  [[nodiscard]] T read_row(const std::string& name, std::uint64_t row) const {
+    T value{};
+    read_bytes(name, dtype_of<T>(), row, 1, std::as_writable_bytes(std::span(&value, 1)));
+    return value;
+  }
   [[nodiscard]] std::vector<std::string> read_strings(const std::string& name) const;
+  [[nodiscard]] std::string read_string(const std::string& name, std::uint64_t row) const;
   [[nodiscard]] std::string text_attribute(const std::string& name) const;
   [[nodiscard]] std::uint64_t count_attribute(const std::string& name) const;
   [[nodiscard]] double number_attribute(const std::string& name) const;
 
  private:
-  void read_bytes(const ColumnInfo& column, DType wanted, std::uint64_t first, std::uint64_t count,
+  [[nodiscard]] std::uint64_t row_values(const std::string& name) const;
+  void read_bytes(const std::string& name, DType wanted, std::uint64_t first, std::uint64_t count,
                   std::span<std::byte> to) const;
   struct Open;
   std::unique_ptr<Open> open_;

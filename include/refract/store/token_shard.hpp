@@ -37,13 +37,14 @@ struct DocumentTokens {
 std::string write_token_shard(const std::filesystem::path& path, const TokenShardData& data,
                               const Parents& parents, const ClaimMark& claim = {});
 
-// Tables are read when first asked for and then kept; text is read frame by frame (64 documents),
-// the last frame kept. One thread at a time.
+// Read by slice: it holds its header and the frame of text (64 documents) last read.
 class TokenShard {
  public:
-  // Not checked as a whole unless asked: the stage that tokenizes does that at each start.
+  // Not checked as a whole unless asked: the stage that tokenizes does that.
   explicit TokenShard(const std::filesystem::path& path, const Parents& expected = {},
                       TableFile::Checks checks = TableFile::Checks::none);
+  TokenShard(const std::filesystem::path& path, const Parents& expected, FileDigests& seen,
+             const std::function<void()>& tick = {});
   ~TokenShard();
   TokenShard(TokenShard&&) noexcept;
   TokenShard& operator=(TokenShard&&) noexcept;
@@ -57,24 +58,31 @@ class TokenShard {
   [[nodiscard]] std::uint64_t documents() const;
   [[nodiscard]] bool has_text() const;
 
-  [[nodiscard]] const std::vector<std::uint32_t>& ids() const;
-  [[nodiscard]] const std::vector<std::uint32_t>& token_begin() const;
-  [[nodiscard]] const std::vector<std::uint32_t>& token_end() const;
-  [[nodiscard]] const std::vector<std::uint64_t>& document_token_starts() const;  // [documents + 1]
-  [[nodiscard]] const std::vector<std::uint64_t>& document_keys() const;
-  [[nodiscard]] const std::vector<std::uint64_t>& page_ids() const;
-  [[nodiscard]] const std::vector<std::uint64_t>& revisions() const;
-  [[nodiscard]] const std::string& title(std::uint64_t document) const;
-  [[nodiscard]] const std::string& url(std::uint64_t document) const;
-  [[nodiscard]] const std::string& links(std::uint64_t document) const;
+  // Appends ids [first, first + count) to `to`; any thread.
+  void append_ids(std::uint64_t first, std::uint64_t count, std::vector<std::uint32_t>& to) const;
+  // Where documents [first, first + count) start, and where the last ends: [count + 1].
+  [[nodiscard]] std::vector<std::uint64_t> document_token_starts(std::uint64_t first,
+                                                                 std::uint64_t count) const;
+  [[nodiscard]] std::vector<std::uint64_t> document_token_starts() const {
+    return document_token_starts(0, documents());
+  }
+  [[nodiscard]] std::vector<std::uint64_t> document_keys() const;  // [documents]
+  [[nodiscard]] std::vector<std::uint64_t> revisions() const;      // [documents]
+  [[nodiscard]] std::uint64_t document_key(std::uint64_t document) const;
+  [[nodiscard]] std::uint64_t page_id(std::uint64_t document) const;
+  [[nodiscard]] std::string title(std::uint64_t document) const;
+  [[nodiscard]] std::string url(std::uint64_t document) const;
+  [[nodiscard]] std::string links(std::uint64_t document) const;
   [[nodiscard]] DocumentTokens document_tokens(std::uint64_t document) const;
   [[nodiscard]] std::string document_text(std::uint64_t document) const;  // DataError without text
   // Damaged when any byte is not what was written; ticks as TableFile does.
   void verify_content(const std::function<void()>& tick = {}) const;
 
  private:
-  struct Tables;
-  std::unique_ptr<Tables> tables_;
+  struct Open;
+  explicit TokenShard(TableFile file);
+  void expect_document(std::uint64_t document) const;
+  std::unique_ptr<Open> open_;
 };
 
 }  // namespace refract

@@ -68,12 +68,9 @@ class CalibrateStop : public testing::Test {
   ~CalibrateStop() override { fs::remove_all(folder_); }
 
   CalibrationData calibrate(const std::function<void()>& called) {
-    std::vector<ContextRef> window;
-    for (std::uint32_t context = 0; context < corpus_.contexts(0).contexts(); ++context)
-      window.push_back({0, context, kLength});
     const TokenStream model(called);
-    return collective_calibrate({}, model, {{0, Site::resid_post}}, corpus_, window, RowRule{}, 10,
-                                1, world());
+    return collective_calibrate({}, model, {{0, Site::resid_post}}, corpus_, 1, RowRule{}, 10, 1,
+                                world());
   }
 
   fs::path folder_;

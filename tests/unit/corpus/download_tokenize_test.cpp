@@ -250,8 +250,8 @@ TEST_F(Stages, tokenize_gives_tokens_that_tile_the_cleaned_text) {
   ASSERT_EQ(shard.documents(), shards[0].documents);
   EXPECT_EQ(shard.tokens(), shards[0].tokens);
   EXPECT_EQ(shard.title(0), "Hua Mulan");
-  EXPECT_EQ(shard.page_ids()[0], 55716u);
-  EXPECT_EQ(shard.document_keys()[0], document_key("enwiki", 55716, ""));
+  EXPECT_EQ(shard.page_id(0), 55716u);
+  EXPECT_EQ(shard.document_key(0), document_key("enwiki", 55716, ""));
   for (std::uint64_t d = 0; d < shard.documents(); ++d) {
     const DocumentTokens tokens = shard.document_tokens(d);
     const std::string text = shard.document_text(d);

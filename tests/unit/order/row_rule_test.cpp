@@ -18,7 +18,8 @@ ContextTableData table_of(Packing packing) {
 }
 
 std::vector<std::uint32_t> slots(const std::string& rule, Packing packing) {
-  return select_slots(parse_row_rule(rule), table_of(packing), 0, 0, 1);
+  const ContextTableData table = table_of(packing);
+  return select_slots(parse_row_rule(rule), table.format, table.of_context(0), 0, 1);
 }
 
 TEST(RowRule, takes_every_slot_padding_included) {

@@ -10,19 +10,13 @@
 namespace refract {
 namespace {
 
-std::vector<ContextRef> contexts_of(std::uint32_t shard, std::uint32_t count, std::uint32_t rows) {
-  std::vector<ContextRef> refs;
-  for (std::uint32_t c = 0; c < count; ++c) refs.push_back({shard, c, rows});
-  return refs;
-}
-
 // chunk 64 rows, blocks of 16, so 4 blocks; batch 16 rows, slice 4.
 constexpr OrderRule kRule{
     .store_seed = 3, .data_seed = 5, .chunk_rows = 64, .block_rows = 16, .batch_rows = 16};
 
 SampleOrder order_of(std::uint32_t contexts, std::uint32_t rows, std::uint64_t max_rows = 0) {
   SampleOrder order(kRule, max_rows);
-  order.add_window(contexts_of(0, contexts, rows));
+  order.add_window(std::uint64_t{contexts} * rows);
   order.end_of_corpus();
   return order;
 }
@@ -30,15 +24,16 @@ SampleOrder order_of(std::uint32_t contexts, std::uint32_t rows, std::uint64_t m
 TEST(SampleOrder, gives_every_row_of_the_corpus_to_exactly_one_block_but_the_rest_below_a_batch) {
   const SampleOrder order = order_of(31, 7);  // 217 rows: 3 chunks of 64, one of 16 and 9 dropped
 
-  std::set<std::pair<std::uint64_t, std::uint32_t>> seen;
+  std::set<std::uint64_t> seen;
   for (std::uint64_t c = 0; c < order.chunks(); ++c) {
     const ChunkShape shape = order.chunk_shape(c);
     for (std::uint64_t b = 0; b < kRule.blocks(); ++b) {
       std::uint64_t rows = 0;
-      for (const ContextPart& part : order.block_parts(shape, b)) {
-        for (std::uint32_t i = 0; i < part.count; ++i)
-          EXPECT_TRUE(seen.insert({part.context.key(), part.first + i}).second);
-        rows += part.count;
+      for (const WindowRange& range : order.block_ranges(shape, b)) {
+        EXPECT_EQ(range.window, 0u);
+        for (std::uint64_t i = 0; i < range.count; ++i)
+          EXPECT_TRUE(seen.insert(range.first + i).second);
+        rows += range.count;
       }
       EXPECT_EQ(rows, shape.block_rows);
     }
@@ -60,18 +55,30 @@ TEST(SampleOrder, keeps_the_number_of_blocks_in_the_last_chunk) {
   EXPECT_EQ(last.rows, kRule.blocks() * last.block_rows);
 }
 
-TEST(SampleOrder, takes_leftover_contexts_of_a_window_first_into_the_next_chunk) {
+TEST(SampleOrder, takes_leftover_rows_of_a_window_first_into_the_next_chunk) {
   SampleOrder order(kRule, 0);
-  order.add_window(contexts_of(0, 10, 8));  // 80 rows: 16 are left over
+  order.add_window(72);  // 8 are left over
   EXPECT_TRUE(order.has_chunk(0));
   EXPECT_FALSE(order.has_chunk(1));
-  order.add_window(contexts_of(1, 10, 8));
+  order.add_window(0);  // a window may be empty
+  order.add_window(80);
   order.end_of_corpus();
 
-  const std::vector<ContextPart> first_block = order.block_parts(order.chunk_shape(1), 0);
+  using Ranges = std::vector<WindowRange>;
+  EXPECT_EQ(order.block_ranges(order.chunk_shape(0), 3), (Ranges{{0, 48, 16}}));
+  EXPECT_EQ(order.block_ranges(order.chunk_shape(1), 0), (Ranges{{0, 64, 8}, {2, 0, 8}}));
+  EXPECT_EQ(order.block_ranges(order.chunk_shape(1), 1), (Ranges{{2, 8, 16}}));
+}
 
-  for (const ContextPart& part : first_block) EXPECT_EQ(part.context.shard, 0u);
-  EXPECT_EQ(order.block_parts(order.chunk_shape(1), 1).front().context.shard, 1u);
+TEST(SampleOrder, counts_batches_as_the_chunks_have_them) {
+  for (const std::uint32_t contexts : {2u, 8u, 9u, 31u, 32u, 200u}) {
+    const SampleOrder order = order_of(contexts, 7);
+
+    std::uint64_t batches = 0;
+    for (std::uint64_t c = 0; c < order.chunks(); ++c) batches += order.chunk_shape(c).batches;
+
+    EXPECT_EQ(order.batches_per_pass(), batches) << contexts;
+  }
 }
 
 TEST(SampleOrder, permutes_slices_by_seed_pass_chunk_and_block) {

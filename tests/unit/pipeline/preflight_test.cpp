@@ -57,19 +57,18 @@ class BeforeStart : public ::testing::Test {
         plan_tokenize(config.source, listed, *tokenizer, config.data_root, config.tokens.keep_text);
     (void)refract::tokenize_shard(plan, 0, *tokenizer);
     const TokenShard tokens(token_shard_path(plan, 0));
-    std::unordered_set<std::uint64_t> seen;
     std::vector<std::uint8_t> heldout;
     for (const std::uint64_t key : tokens.document_keys())
       heldout.push_back(is_heldout(key, config.heldout.share) ? 1 : 0);
     const ContextRule rule = context_rule(config, info);
-    const ContextTableData table =
-        build_contexts(rule, tokens.document_token_starts(),
-                       keep_documents(tokens.document_keys(), tokens.revisions(), seen), heldout);
+    const ContextTableData table = build_contexts(
+        rule, tokens.document_token_starts(),
+        keep_documents(tokens.document_keys(), tokens.revisions(), SeenDocuments()), heldout);
     const fs::path folder = contexts_folder(config, rule, plan);
     make_folder(folder);
     write_contexts(folder / token_shard_path(plan, 0).filename(), table, {});
     std::uint64_t rows = 0;
-    for (const std::uint8_t held : table.heldout) rows += held ? 0 : table.context_length;
+    for (const std::uint8_t held : table.heldout) rows += held ? 0 : table.format.length;
     return rows;
   }
 

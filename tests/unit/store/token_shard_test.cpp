@@ -38,6 +38,12 @@ TokenShardData shard_of(std::size_t documents, std::uint32_t vocabulary) {
   return data;
 }
 
+std::vector<std::uint32_t> ids_of(const TokenShard& shard) {
+  std::vector<std::uint32_t> ids;
+  shard.append_ids(0, shard.tokens(), ids);
+  return ids;
+}
+
 TEST(TokenShard, gives_back_every_document) {
   const ScratchFolder folder;
   const TokenShardData data = shard_of(130, 50257);  // three text frames
@@ -49,12 +55,14 @@ TEST(TokenShard, gives_back_every_document) {
   EXPECT_EQ(shard.shard(), 3u);
   EXPECT_EQ(shard.tokens(), data.ids.size());
   ASSERT_EQ(shard.documents(), 130u);
-  EXPECT_EQ(shard.ids(), data.ids);
+  EXPECT_EQ(ids_of(shard), data.ids);
+  EXPECT_EQ(shard.document_token_starts(), data.document_token_starts);
   EXPECT_EQ(shard.document_keys(), data.document_key);
-  EXPECT_EQ(shard.page_ids(), data.page_id);
   EXPECT_EQ(shard.revisions(), data.revision);
   for (const std::size_t document : {129u, 0u, 63u, 64u, 65u, 128u, 1u}) {
     EXPECT_EQ(shard.document_text(document), data.text[document]);
+    EXPECT_EQ(shard.document_key(document), data.document_key[document]);
+    EXPECT_EQ(shard.page_id(document), data.page_id[document]);
     EXPECT_EQ(shard.title(document), data.title[document]);
     EXPECT_EQ(shard.url(document), data.url[document]);
     EXPECT_EQ(shard.links(document), data.links[document]);
@@ -72,7 +80,7 @@ TEST(TokenShard, keeps_ids_of_a_large_vocabulary) {
 
   write_token_shard(folder / "s.h5", data, {});
 
-  EXPECT_EQ(TokenShard(folder / "s.h5").ids(), data.ids);
+  EXPECT_EQ(ids_of(TokenShard(folder / "s.h5")), data.ids);
 }
 
 TEST(TokenShard, has_the_same_bytes_when_written_twice) {
@@ -104,7 +112,7 @@ TEST(TokenShard, may_be_empty) {
 
   const TokenShard shard(folder / "s.h5");
   EXPECT_EQ(shard.documents(), 0u);
-  EXPECT_TRUE(shard.ids().empty());
+  EXPECT_TRUE(ids_of(shard).empty());
 }
 
 TEST(TokenShard, is_never_verified_with_a_flipped_byte) {
@@ -114,7 +122,7 @@ TEST(TokenShard, is_never_verified_with_a_flipped_byte) {
   const std::string missed = test::flips_not_found(folder / "s.h5", 3, [&] {
     const TokenShard shard(folder / "s.h5");
     shard.verify_content();
-    return std::tuple(shard.ids(), shard.token_end(), shard.page_ids(), shard.title(1),
+    return std::tuple(ids_of(shard), shard.document_tokens(3).end, shard.page_id(2), shard.title(1),
                       shard.links(1), shard.document_text(2), shard.shard());
   });
 
