@@ -1,6 +1,5 @@
 #include "app/launch_process.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/prctl.h>
@@ -19,6 +18,7 @@
 
 #include "app/launch_output.hpp"
 #include "refract/base/error.hpp"
+#include "refract/base/file_descriptor.hpp"
 
 namespace refract {
 namespace {
@@ -35,25 +35,22 @@ class Signals {
         sigaddset(&set_, signal);  // nohup stays nohup
     }
     ::sigprocmask(SIG_BLOCK, &set_, &old_);
-    descriptor_ = ::signalfd(-1, &set_, SFD_CLOEXEC | SFD_NONBLOCK);
+    descriptor_ = FileDescriptor(::signalfd(-1, &set_, SFD_CLOEXEC | SFD_NONBLOCK));
   }
-  ~Signals() {
-    ::close(descriptor_);
-    ::sigprocmask(SIG_SETMASK, &old_, nullptr);
-  }
+  ~Signals() { ::sigprocmask(SIG_SETMASK, &old_, nullptr); }
   Signals(const Signals&) = delete;
-  [[nodiscard]] int descriptor() const { return descriptor_; }
+  [[nodiscard]] int descriptor() const { return descriptor_.number(); }
   [[nodiscard]] const sigset_t& old_mask() const { return old_; }
   // The next signal that has come; 0 when none has.
   [[nodiscard]] int next() const {
     signalfd_siginfo info{};
-    return ::read(descriptor_, &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo)
-                                                                  : 0;
+    const ssize_t size = ::read(descriptor(), &info, sizeof info);
+    return size == sizeof info ? static_cast<int>(info.ssi_signo) : 0;
   }
 
  private:
   sigset_t set_{}, old_{};
-  int descriptor_ = -1;
+  FileDescriptor descriptor_;
 };
 
 void show(const std::string& text) {
@@ -68,20 +65,19 @@ class Job {
     std::array<int, 2> ends{};
     if (::pipe2(ends.data(), O_CLOEXEC) != 0)
       throw SystemError("making a pipe: {}", std::strerror(errno));
+    from_launcher_ = FileDescriptor(ends[0]);
+    const FileDescriptor to_this(ends[1]);
     const pid_t parent = ::getpid();
     launcher_ = ::fork();
     if (launcher_ < 0) throw SystemError("starting {}: {}", command.front(), std::strerror(errno));
-    if (launcher_ == 0) become_launcher(command, on_terminal, ends[1], parent);
-    ::close(ends[1]);
-    from_launcher_ = ends[0];
-    ::fcntl(from_launcher_, F_SETFL, O_NONBLOCK);
+    if (launcher_ == 0) become_launcher(command, on_terminal, to_this.number(), parent);
+    ::fcntl(from_launcher_.number(), F_SETFL, O_NONBLOCK);
   }
-  ~Job() { ::close(from_launcher_); }
   Job(const Job&) = delete;
 
   [[nodiscard]] int wait() {
     std::array<pollfd, 2> waiting{
-        {{signals_.descriptor(), POLLIN, 0}, {from_launcher_, POLLIN, 0}}};
+        {{signals_.descriptor(), POLLIN, 0}, {from_launcher_.number(), POLLIN, 0}}};
     while (true) {
       ::poll(waiting.data(), waiting.size(), -1);
       if (!read_lines()) waiting[1].fd = -1;
@@ -135,7 +131,7 @@ class Job {
   bool read_lines() {
     std::array<char, 4096> buffer{};
     while (true) {
-      const ssize_t size = ::read(from_launcher_, buffer.data(), buffer.size());
+      const ssize_t size = ::read(from_launcher_.number(), buffer.data(), buffer.size());
       if (size <= 0) return size != 0;
       partial_.append(buffer.data(), static_cast<std::size_t>(size));
       for (std::size_t end = partial_.find('\n'); end != std::string::npos;
@@ -151,7 +147,8 @@ class Job {
   LauncherOutput output_;
   std::string partial_;
   pid_t launcher_ = -1;
-  int from_launcher_ = -1, stops_ = 0;
+  FileDescriptor from_launcher_;
+  int stops_ = 0;
 };
 
 }  // namespace

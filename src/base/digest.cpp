@@ -5,13 +5,9 @@
 #include <xxhash.h>
 
 #include <array>
-#include <cerrno>
-#include <fstream>
 #include <vector>
 
 #include "refract/base/activity.hpp"
-#include "refract/base/error.hpp"
-#include "refract/base/file.hpp"
 
 namespace refract {
 
@@ -61,18 +57,19 @@ std::string sha256_hex(std::string_view text) {
   return sha.hex();
 }
 
-std::string sha256_of_file(const std::filesystem::path& path, const std::function<void()>& tick) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw_file_error("reading", path, errno);
+std::string sha256_of(const FileDescriptor& file, const std::function<void()>& tick) {
   Sha256 sha;
-  std::vector<char> piece(std::size_t{4} << 20);
-  while (file.read(piece.data(), static_cast<std::streamsize>(piece.size())), file.gcount() > 0) {
-    sha.add(std::string_view(piece.data(), static_cast<std::size_t>(file.gcount())));
+  std::vector<std::byte> piece(std::size_t{4} << 20);
+  while (const std::size_t got = file.read_next(piece)) {
+    sha.add(std::span(piece).first(got));
     refract::tick();
     if (tick) tick();
   }
-  if (file.bad()) throw_file_error("reading", path, errno);
   return sha.hex();
+}
+
+std::string sha256_of_file(const fs::path& path, const std::function<void()>& tick) {
+  return sha256_of(FileDescriptor(path, O_RDONLY, "reading"), tick);
 }
 
 std::string short_digest(std::string_view text) { return sha256_hex(text).substr(0, 16); }

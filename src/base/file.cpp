@@ -1,6 +1,5 @@
 #include "refract/base/file.hpp"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,65 +14,17 @@
 namespace refract {
 namespace {
 
-class Descriptor {
- public:
-  Descriptor(const fs::path& path, int flags, std::string_view doing)
-      : file_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {
-    if (file_ < 0) throw_file_error(doing, path, errno);
-  }
-  explicit Descriptor(int file) : file_(file) {}
-  ~Descriptor() {
-    if (file_ >= 0) ::close(file_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  [[nodiscard]] int number() const { return file_; }
-  [[nodiscard]] int release() { return std::exchange(file_, -1); }
-
- private:
-  int file_;
-};
-
-void write_all(int file, std::string_view bytes, const fs::path& path) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(file, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) throw_file_error("writing", path, errno);
-    bytes.remove_prefix(static_cast<std::size_t>(written));
-  }
-}
-
-struct stat status_of(int file, const fs::path& path) {
-  struct stat status {};
-  if (::fstat(file, &status) != 0) throw_file_error("reading", path, errno);
-  return status;
-}
-
-// Bytes from `offset` on; fewer than asked for only at the end of the file.
-std::size_t read_at(int file, std::span<char> to, std::uint64_t offset, const fs::path& path) {
-  std::size_t filled = 0;
-  while (filled < to.size()) {
-    const ssize_t got =
-        ::pread(file, to.data() + filled, to.size() - filled, static_cast<off_t>(offset + filled));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw_file_error("reading", path, errno);
-    if (got == 0) break;
-    filled += static_cast<std::size_t>(got);
-  }
-  return filled;
-}
-
 // Where the last whole line ends. Found from the end: a log may be long, what is torn is short.
-std::uint64_t end_of_lines(int file, const fs::path& path) {
+std::uint64_t end_of_lines(const FileDescriptor& file) {
   constexpr std::uint64_t kPieceBytes = std::uint64_t{64} << 10;
-  auto end = static_cast<std::uint64_t>(status_of(file, path).st_size);
+  std::uint64_t end = file.size();
   std::string piece;
   while (end > 0) {
     piece.resize(static_cast<std::size_t>(std::min(end, kPieceBytes)));
     end -= piece.size();
-    if (read_at(file, piece, end, path) != piece.size())
+    if (file.read_at_most(end, std::as_writable_bytes(std::span(piece))) != piece.size())
       throw SystemError("{} became shorter while it was opened: end what else writes it",
-                        path.string());
+                        file.path().string());
     if (const std::size_t newline = piece.rfind('\n'); newline != std::string::npos)
       return end + newline + 1;
   }
@@ -100,23 +51,20 @@ void throw_file_error(std::string_view doing, const fs::path& path, int error_nu
   throw SystemError("{} {}: {}", doing, path.string(), std::strerror(error_number));
 }
 
+void throw_damaged(const fs::path& path, std::string_view what) {
+  throw Damaged("{} is damaged or not an artifact of refract: {}", path.string(), what);
+}
+
 std::string read_file(const fs::path& path) {
-  const int opened = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (opened < 0) throw DataError("cannot read {}: {}", path.string(), std::strerror(errno));
-  const Descriptor file(opened);
-  const struct stat status = status_of(opened, path);
-  if (S_ISDIR(status.st_mode))
-    throw DataError("cannot read {}: it is a directory, where a file belongs", path.string());
+  const FileDescriptor file = FileDescriptor::of_input(path);
   constexpr std::size_t kLeastRoom = 4096;  // files of /proc say that they are empty
-  std::string text(static_cast<std::size_t>(status.st_size) + 1, '\0');
+  std::string text(static_cast<std::size_t>(file.size()) + 1, '\0');
   std::size_t filled = 0;
   while (true) {
     if (filled == text.size()) text.resize(2 * text.size() + kLeastRoom);
-    const ssize_t got = ::read(opened, text.data() + filled, text.size() - filled);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw_file_error("reading", path, errno);
+    const std::size_t got = file.read_next(std::as_writable_bytes(std::span(text)).subspan(filled));
     if (got == 0) break;
-    filled += static_cast<std::size_t>(got);
+    filled += got;
   }
   text.resize(filled);
   return text;
@@ -125,7 +73,7 @@ std::string read_file(const fs::path& path) {
 fs::path part_name(const fs::path& final_name) { return final_name.string() + ".part"; }
 
 void sync_path(const fs::path& path) {
-  const Descriptor file(path, O_RDONLY, "syncing");
+  const FileDescriptor file(path, O_RDONLY, "syncing");
   if (::fsync(file.number()) != 0 && errno != EINVAL) throw_file_error("syncing", path, errno);
 }
 
@@ -135,11 +83,15 @@ void rename_durably(const fs::path& from, const fs::path& to) {
 }
 
 void write_file(const fs::path& path, std::string_view bytes) {
+  write_file(path, [bytes](const FileDescriptor& file) { file.write_next(bytes); });
+}
+
+void write_file(const fs::path& path, const std::function<void(const FileDescriptor&)>& fill) {
   const fs::path part = part_name(path);
   try {
-    const Descriptor file(part, O_WRONLY | O_CREAT | O_TRUNC, "creating");
-    write_all(file.number(), bytes, part);
-    if (::fsync(file.number()) != 0) throw_file_error("syncing", part, errno);
+    const FileDescriptor file(part, O_WRONLY | O_CREAT | O_TRUNC, "creating");
+    fill(file);
+    file.sync();
   } catch (...) {
     ::unlink(part.c_str());
     throw;
@@ -159,16 +111,10 @@ void remove_all_quietly(const fs::path& path) {
 }
 
 MappedFile::MappedFile(const fs::path& path) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) throw DataError("cannot read {}: {}", path.string(), std::strerror(errno));
-  struct stat status {};
-  if (::fstat(file, &status) != 0 || status.st_size == 0) {
-    ::close(file);
-    throw DataError("{} is empty: fetch or make it again", path.string());
-  }
-  size_ = static_cast<std::size_t>(status.st_size);
-  void* address = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0);
-  ::close(file);
+  const FileDescriptor file = FileDescriptor::of_input(path);
+  size_ = static_cast<std::size_t>(file.size());
+  if (size_ == 0) throw DataError("{} is empty: fetch or make it again", path.string());
+  void* address = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.number(), 0);
   if (address == MAP_FAILED) throw_file_error("mapping", path, errno);
   data_ = static_cast<const std::byte*>(address);
 }
@@ -183,34 +129,20 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
-AppendLog::AppendLog(fs::path path) : path_(std::move(path)) {
-  Descriptor file(path_, O_RDWR | O_CREAT, "opening");
-  const std::uint64_t whole = end_of_lines(file.number(), path_);
-  file_ = file.release();
+AppendLog::AppendLog(fs::path path) : file_(std::move(path), O_RDWR | O_CREAT | O_APPEND) {
+  const std::uint64_t whole = end_of_lines(file_);
   if (whole != size()) truncate(whole);
-  ::lseek(file_, 0, SEEK_END);
 }
-AppendLog::~AppendLog() {
-  if (file_ >= 0) ::close(file_);
-}
-AppendLog::AppendLog(AppendLog&& other) noexcept
-    : path_(std::move(other.path_)), file_(std::exchange(other.file_, -1)) {}
 
 void AppendLog::append(std::string_view line) {
   std::string bytes(line);
   bytes += '\n';
-  write_all(file_, bytes, path_);
-  if (::fsync(file_) != 0) throw_file_error("syncing", path_, errno);
+  file_.write_next(bytes);
+  file_.sync();
 }
 
-void AppendLog::truncate(std::uint64_t bytes) {
-  if (::ftruncate(file_, static_cast<off_t>(bytes)) != 0)
-    throw_file_error("truncating", path_, errno);
-  ::lseek(file_, 0, SEEK_END);
-}
+void AppendLog::truncate(std::uint64_t bytes) { file_.truncate(bytes); }
 
-std::uint64_t AppendLog::size() const {
-  return static_cast<std::uint64_t>(status_of(file_, path_).st_size);
-}
+std::uint64_t AppendLog::size() const { return file_.size(); }
 
 }  // namespace refract

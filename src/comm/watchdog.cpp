@@ -1,6 +1,5 @@
 #include "refract/comm/watchdog.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -107,9 +106,9 @@ class Watchdog::Body {
   // The first to find the rank at fault says so; the others leave it the time, and end if nobody
   // stops them.
   [[noreturn]] void end_process(const std::string& line) {
-    const int claim =
-        ::open((folder_ / "verdict").c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
-    const bool first = claim >= 0 || errno != EEXIST;
+    const FileDescriptor verdict =
+        FileDescriptor::try_open(folder_ / "verdict", O_CREAT | O_EXCL | O_WRONLY);
+    const bool first = verdict.is_open() || errno != EEXIST;
     if (first) {
       fmt::print(stderr, "{}\n", line);
       std::fflush(stderr);

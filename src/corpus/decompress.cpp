@@ -1,38 +1,26 @@
 #include "corpus/decompress.hpp"
 
 #include <bzlib.h>
-#include <fcntl.h>
 #include <lzma.h>
-#include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <memory>
 #include <string>
 
 #include "refract/base/error.hpp"
+#include "refract/base/file_descriptor.hpp"
 
 namespace refract {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
 
 // The file's bytes, of which some are read ahead.
 class Input {
  public:
-  explicit Input(const fs::path& file)
-      : file_(file), descriptor_(::open(file.c_str(), O_RDONLY | O_CLOEXEC)) {
-    if (descriptor_ < 0) fail();
-  }
-  ~Input() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
-  Input(const Input&) = delete;
+  explicit Input(const fs::path& file) : file_(FileDescriptor::of_input(file)) {}
 
   // At least `wanted` bytes, fewer only at the end of the file.
   [[nodiscard]] std::string_view ahead(std::size_t wanted = 1) {
@@ -42,23 +30,17 @@ class Input {
   void take(std::size_t bytes) { at_ += bytes; }
 
  private:
-  [[noreturn]] void fail() const {
-    throw DataError("cannot read shard {}: {}", file_.string(), std::strerror(errno));
-  }
   void read_more() {
     buffer_.erase(0, std::exchange(at_, 0));
     const std::size_t before = buffer_.size();
     buffer_.resize(before + kPieceBytes);
-    ssize_t got = -1;
-    do got = ::read(descriptor_, buffer_.data() + before, kPieceBytes);
-    while (got < 0 && errno == EINTR);
-    if (got < 0) fail();
-    buffer_.resize(before + static_cast<std::size_t>(got));
+    const std::size_t got =
+        file_.read_next(std::as_writable_bytes(std::span(buffer_)).subspan(before));
+    buffer_.resize(before + got);
     ended_ = got == 0;
   }
 
-  fs::path file_;
-  int descriptor_;
+  FileDescriptor file_;
   std::string buffer_;
   std::size_t at_ = 0;
   bool ended_ = false;

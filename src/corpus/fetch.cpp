@@ -1,12 +1,8 @@
 #include "refract/corpus/fetch.hpp"
 
 #include <curl/curl.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <array>
-#include <cerrno>
 #include <chrono>
 #include <exception>
 #include <memory>
@@ -19,46 +15,6 @@
 namespace refract {
 namespace {
 
-// The temporary file, open.
-class PartFile {
- public:
-  explicit PartFile(fs::path path)
-      : path_(std::move(path)), file_(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
-    if (file_ < 0) throw_file_error("opening", path_, errno);
-  }
-  ~PartFile() {
-    if (file_ >= 0) ::close(file_);
-  }
-  PartFile(const PartFile&) = delete;
-  PartFile& operator=(const PartFile&) = delete;
-
-  [[nodiscard]] std::uint64_t size() const {
-    struct stat status {};
-    if (::fstat(file_, &status) != 0) throw_file_error("reading the size of", path_, errno);
-    return static_cast<std::uint64_t>(status.st_size);
-  }
-  void clear() {
-    if (::ftruncate(file_, 0) != 0) throw_file_error("emptying", path_, errno);
-  }
-  // False with errno set when the file system refuses.
-  [[nodiscard]] bool append(const char* bytes, std::size_t count) {
-    if (::lseek(file_, 0, SEEK_END) < 0) return false;
-    while (count > 0) {
-      const ssize_t written = ::write(file_, bytes, count);
-      if (written < 0 && errno != EINTR) return false;
-      if (written <= 0) continue;
-      bytes += written;
-      count -= static_cast<std::size_t>(written);
-    }
-    return true;
-  }
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-  int file_ = -1;
-};
-
 struct CloseHandle {
   void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
 };
@@ -70,43 +26,43 @@ void start_curl() {
 }
 
 struct Transfer {
-  PartFile* part = nullptr;
+  const FileDescriptor* part = nullptr;
   const FetchOptions* options = nullptr;
   CURL* handle = nullptr;
   bool resumed = false;
   bool begun = false;
-  int write_error = 0;
-  std::exception_ptr failure;  // out of `advanced`: it must not pass through libcurl
+  std::exception_ptr failure;  // must not pass through libcurl
 
   // False when the transfer is to end.
-  bool advance(std::uint64_t bytes) {
+  bool advance(std::string_view bytes) {
     try {
-      if (options->advanced) options->advanced(bytes);
+      if (!bytes.empty()) write(bytes);
+      if (options->advanced) options->advanced(bytes.size());
     } catch (...) {
       failure = std::current_exception();
     }
     return failure == nullptr;
   }
+
+ private:
+  void write(std::string_view bytes) {
+    if (resumed && !begun) {
+      long answer = 0;
+      curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &answer);
+      if (answer == 200) part->truncate(0);  // the server sends the whole file, not the rest
+    }
+    begun = true;
+    part->write_next(bytes);
+  }
 };
 
 std::size_t receive(char* bytes, std::size_t size, std::size_t count, void* target) {
-  auto& transfer = *static_cast<Transfer*>(target);
-  if (!transfer.begun && transfer.resumed) {
-    long answer = 0;
-    curl_easy_getinfo(transfer.handle, CURLINFO_RESPONSE_CODE, &answer);
-    if (answer == 200) transfer.part->clear();  // the server sends the whole file, not the rest
-  }
-  transfer.begun = true;
-  if (!transfer.part->append(bytes, size * count)) {
-    transfer.write_error = errno;
-    return 0;
-  }
-  return transfer.advance(size * count) ? size * count : 0;
+  return static_cast<Transfer*>(target)->advance({bytes, size * count}) ? size * count : 0;
 }
 
 // Also called while nothing comes.
 int still_there(void* target, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-  return static_cast<Transfer*>(target)->advance(0) ? 0 : 1;
+  return static_cast<Transfer*>(target)->advance({}) ? 0 : 1;
 }
 
 struct Attempt {
@@ -115,12 +71,13 @@ struct Attempt {
   std::string reason;
 };
 
-Attempt outcome(CURLcode code, long answer, const char* text, bool resumed, PartFile& part) {
+Attempt outcome(CURLcode code, long answer, const char* text, bool resumed,
+                const FileDescriptor& part) {
   if (code == CURLE_OK) return {true, false, ""};
   Attempt attempt{false, false, text[0] != '\0' ? text : curl_easy_strerror(code)};
   const bool no_range =
       code == CURLE_RANGE_ERROR || code == CURLE_BAD_DOWNLOAD_RESUME || answer == 416;
-  if (no_range && resumed) part.clear();
+  if (no_range && resumed) part.truncate(0);
   const bool client_error =
       answer >= 400 && answer < 500 && answer != 408 && answer != 416 && answer != 429;
   attempt.hopeless = client_error || code == CURLE_FILE_COULDNT_READ_FILE ||
@@ -129,11 +86,12 @@ Attempt outcome(CURLcode code, long answer, const char* text, bool resumed, Part
 }
 
 // One attempt, from where the part file ends.
-Attempt continue_fetching(const ShardRef& shard, PartFile& part, const FetchOptions& options) {
+Attempt continue_fetching(const ShardRef& shard, const FileDescriptor& part,
+                          const FetchOptions& options) {
   const Handle handle(curl_easy_init());
   if (!handle) throw SystemError("libcurl cannot make a handle");
   const std::uint64_t have = part.size();
-  Transfer transfer{&part, &options, handle.get(), have > 0, false, 0, nullptr};
+  Transfer transfer{&part, &options, handle.get(), have > 0, false, nullptr};
   std::array<char, CURL_ERROR_SIZE> text{};
   const auto set = [&handle](CURLoption option, auto value) {
     curl_easy_setopt(handle.get(), option, value);
@@ -154,7 +112,6 @@ Attempt continue_fetching(const ShardRef& shard, PartFile& part, const FetchOpti
   set(CURLOPT_RESUME_FROM_LARGE, static_cast<curl_off_t>(have));
   const CURLcode code = curl_easy_perform(handle.get());
   if (transfer.failure) std::rethrow_exception(transfer.failure);
-  if (transfer.write_error != 0) throw_file_error("writing", part.path(), transfer.write_error);
   long answer = 0;
   curl_easy_getinfo(handle.get(), CURLINFO_RESPONSE_CODE, &answer);
   return outcome(code, answer, text.data(), transfer.resumed, part);
@@ -169,8 +126,8 @@ void rest(int seconds, const FetchOptions& options) {
   }
 }
 
-void fetch_bytes(const ShardRef& shard, PartFile& part, const FetchOptions& options) {
-  if (shard.bytes != 0 && part.size() > shard.bytes) part.clear();
+void fetch_bytes(const ShardRef& shard, const FileDescriptor& part, const FetchOptions& options) {
+  if (shard.bytes != 0 && part.size() > shard.bytes) part.truncate(0);
   for (int attempt = 1;; ++attempt) {
     if (shard.bytes != 0 && part.size() == shard.bytes) return;
     const Attempt result = continue_fetching(shard, part, options);
@@ -209,10 +166,10 @@ FetchedFile verify(const ShardRef& shard, const fs::path& file, const FetchOptio
 FetchedFile fetch(const ShardRef& shard, const fs::path& target, const FetchOptions& options) {
   start_curl();
   make_folder(target.parent_path());
-  PartFile part(part_name(target));
+  const FileDescriptor part(part_name(target), O_RDWR | O_CREAT | O_APPEND, "opening", kSharedFile);
   fetch_bytes(shard, part, options);
   const FetchedFile fetched = verify(shard, part.path(), options);
-  sync_path(part.path());
+  part.sync();
   if (options.before_rename) options.before_rename();
   rename_durably(part.path(), target);
   return fetched;

@@ -1,6 +1,5 @@
 #include "refract/pipeline/run_folder.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -51,13 +50,10 @@ void write_status(const fs::path& file, const RunStatus& status) {
     write_file(file, line);
   } catch (const SystemError&) {
     // A block that the file already has can be written to on a full disk.
-    const int descriptor = ::open(file.c_str(), O_WRONLY | O_CLOEXEC);
-    const bool written =
-        descriptor >= 0 &&
-        ::pwrite(descriptor, line.data(), line.size(), 0) == static_cast<ssize_t>(line.size()) &&
-        ::ftruncate(descriptor, static_cast<off_t>(line.size())) == 0;
-    if (descriptor >= 0) ::close(descriptor);
-    if (!written) throw;
+    const FileDescriptor old = FileDescriptor::try_open(file, O_WRONLY);
+    if (!old.is_open()) throw;
+    old.write_at(0, line);
+    old.truncate(line.size());
   }
 }
 

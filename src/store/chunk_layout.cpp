@@ -1,7 +1,6 @@
 #include "store/chunk_layout.hpp"
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -29,13 +28,10 @@ std::string hook_folder(const std::string& hook) { return "hooks/" + hook; }
 // Early allocation only sets the file's length; without this a full disk would show up in
 // mid-chunk.
 void reserve_space(const fs::path& part) {
-  const int file = ::open(part.c_str(), O_RDWR | O_CLOEXEC);
-  if (file < 0) throw_file_error("opening", part, errno);
-  const int result = ::fallocate(file, 0, 0, static_cast<off_t>(fs::file_size(part)));
-  const int error = errno;
-  ::close(file);
-  if (result != 0 && (error == ENOSPC || error == EDQUOT || error == EFBIG))
-    throw_file_error("reserving space for", part, error);
+  const FileDescriptor file(part, O_RDWR);
+  if (::fallocate(file.number(), 0, 0, static_cast<off_t>(file.size())) == 0) return;
+  if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)
+    throw_file_error("reserving space for", part, errno);
 }
 
 void write_root_attributes(hid_t file, const ChunkSpec& spec, const fs::path& part) {
@@ -204,47 +200,7 @@ void complete_chunk_file(const fs::path& part, const ChunkSpec& spec,
   sync_path(part);
 }
 
-DataDescriptor::DataDescriptor(const fs::path& path, Use use)
-    : path_(path), file_(::open(path.c_str(), (use == Use::read ? O_RDONLY : O_RDWR) | O_CLOEXEC)) {
-  if (file_ < 0) throw_file_error("opening", path, errno);
-}
-DataDescriptor::~DataDescriptor() {
-  if (file_ >= 0) ::close(file_);
-}
-DataDescriptor::DataDescriptor(DataDescriptor&& other) noexcept
-    : path_(std::move(other.path_)), file_(std::exchange(other.file_, -1)) {}
-DataDescriptor& DataDescriptor::operator=(DataDescriptor&& other) noexcept {
-  std::swap(path_, other.path_);
-  std::swap(file_, other.file_);
-  return *this;
-}
-
-void DataDescriptor::read(std::uint64_t offset, std::span<std::byte> to) const {
-  while (!to.empty()) {
-    const ssize_t got = ::pread(file_, to.data(), to.size(), static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw_file_error("reading", path_, errno);
-    if (got == 0) throw_damaged(path_, fmt::format("it ends before byte {}", offset + to.size()));
-    to = to.subspan(static_cast<std::size_t>(got));
-    offset += static_cast<std::uint64_t>(got);
-  }
-}
-
-void DataDescriptor::write(std::uint64_t offset, std::string_view bytes) const {
-  while (!bytes.empty()) {
-    const ssize_t written = ::pwrite(file_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) throw_file_error("writing", path_, errno);
-    bytes.remove_prefix(static_cast<std::size_t>(written));
-    offset += static_cast<std::uint64_t>(written);
-  }
-}
-
-void DataDescriptor::sync() const {
-  if (::fdatasync(file_) != 0) throw_file_error("syncing", path_, errno);
-}
-
-std::uint64_t checksum_of_block(const DataDescriptor& file, const ChunkLayout& layout,
+std::uint64_t checksum_of_block(const FileDescriptor& file, const ChunkLayout& layout,
                                 std::uint64_t block) {
   const std::uint64_t first = block * layout.spec.block_rows;
   const std::uint64_t rows = layout.spec.rows_of_block(block);
@@ -254,7 +210,7 @@ std::uint64_t checksum_of_block(const DataDescriptor& file, const ChunkLayout& l
     std::uint64_t offset = dataset.offset + first * dataset.row_bytes();
     for (std::uint64_t left = rows * dataset.row_bytes(); left > 0;) {
       piece.resize(std::min<std::uint64_t>(left, kReadPieceBytes));
-      file.read(offset, piece);
+      file.read_at(offset, piece);
       hash.add(piece);
       offset += piece.size();
       left -= piece.size();

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "refract/base/file_descriptor.hpp"
 #include "refract/store/chunk.hpp"
 #include "store/hdf5_handle.hpp"
 
@@ -51,26 +52,8 @@ void create_chunk_file(const fs::path& part, const ChunkSpec& spec);
 void complete_chunk_file(const fs::path& part, const ChunkSpec& spec,
                          std::span<const std::uint64_t> checksums);
 
-class DataDescriptor {
- public:
-  enum class Use { read, sync };
-  DataDescriptor(const fs::path& path, Use use);
-  ~DataDescriptor();
-  DataDescriptor(DataDescriptor&& other) noexcept;
-  DataDescriptor& operator=(DataDescriptor&& other) noexcept;
-  void read(std::uint64_t offset,
-            std::span<std::byte> to) const;  // DataError when the file ends before
-  void write(std::uint64_t offset, std::string_view bytes) const;  // opened with Use::sync
-  void sync() const;
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-  int file_ = -1;
-};
-
 // xxh3 of a block as it lies in the file.
-[[nodiscard]] std::uint64_t checksum_of_block(const DataDescriptor& file, const ChunkLayout& layout,
+[[nodiscard]] std::uint64_t checksum_of_block(const FileDescriptor& file, const ChunkLayout& layout,
                                               std::uint64_t block);
 
 }  // namespace refract

@@ -11,7 +11,7 @@ namespace refract {
 
 struct ChunkReader::Open {
   ChunkLayout layout;
-  DataDescriptor file;
+  FileDescriptor file;
   // A flag per block: two threads may hash the same block at once, and find the same.
   std::vector<std::atomic<bool>> good;
 
@@ -38,7 +38,7 @@ struct ChunkReader::Open {
                    "{} of {}: rows {}+{} of {} into {} bytes", from.name, file.path().string(),
                    first, count, layout.spec.rows, to.size());
     verify_rows(first, count);
-    file.read(from.offset + first * from.row_bytes(), to);
+    file.read_at(from.offset + first * from.row_bytes(), to);
   }
   template <typename T>
   void read_column(std::size_t dataset, std::uint64_t first, std::vector<T>& to) {
@@ -51,7 +51,7 @@ ChunkReader::ChunkReader(const fs::path& path, const Parents& expected, Checks c
   std::vector<std::atomic<bool>> good(layout.spec.blocks());
   for (std::atomic<bool>& block : good) block = checks == Checks::none;
   open_ = std::make_unique<Open>(
-      Open{std::move(layout), DataDescriptor(path, DataDescriptor::Use::read), std::move(good)});
+      Open{std::move(layout), FileDescriptor(path, O_RDONLY), std::move(good)});
   if (!open_->layout.complete) throw_damaged(path, "it was never sealed");
   const std::string digest = chunk_digest(open_->layout.spec, open_->layout.block_checksums);
   if (digest != open_->layout.content_digest)

@@ -68,7 +68,7 @@ std::vector<BlockRecord> collective_find_good_blocks(const fs::path& path,
                                                      const ChunkLayout& layout,
                                                      Communicator& communicator) {
   const std::multimap<std::uint64_t, std::uint64_t> listed = read_block_lists(path);
-  const DataDescriptor file(part_name(path), DataDescriptor::Use::read);
+  const FileDescriptor file(part_name(path), O_RDONLY);
   std::vector<BlockRecord> mine;
   std::uint64_t index = 0;
   for (auto block = listed.begin(); block != listed.end();
@@ -111,7 +111,7 @@ struct ChunkWriter::Open {
   std::vector<std::uint64_t> good_blocks;
   H5Handle file;
   std::vector<H5Handle> datasets;  // in the layout's order
-  std::optional<DataDescriptor> descriptor;
+  FileDescriptor descriptor;
   std::optional<AppendLog> list;
   std::vector<BFloat16> narrow;  // a block's activations as bf16
 
@@ -135,13 +135,13 @@ struct ChunkWriter::Open {
     file = {h5_check(H5Fopen(part.c_str(), H5F_ACC_RDWR, access.id()), "opening", part), H5Fclose};
     for (const ChunkDataset& dataset : layout.datasets)
       datasets.push_back(h5_open_dataset(file.id(), dataset.name, part));
-    descriptor.emplace(part, DataDescriptor::Use::sync);
+    descriptor = FileDescriptor(part, O_RDWR);
   }
 
   void collective_close_file() {
     datasets.clear();
     h5_close_written(file, part_name(path));
-    descriptor->sync();
+    descriptor.sync_data();
     list.reset();
     communicator->barrier();
   }
@@ -222,7 +222,7 @@ std::uint64_t ChunkWriter::write_block(std::uint64_t block, const RowIdentity& i
     put(open.as_stored(hook.activations));
     put(std::as_bytes(hook.excluded));
   }
-  open.descriptor->sync();
+  open.descriptor.sync_data();
   const BlockRecord record{block, hash.value()};
   open.list->append(block_line(record));
   open.mine.push_back(record);

@@ -7,7 +7,6 @@
 // locks only the holder of the stale file's lock may do so, and no two can be at it.
 #include "refract/store/claim.hpp"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -35,25 +34,6 @@ namespace {
 
 constexpr double kLongestPause_s = 0.2;
 constexpr double kBeatsWithoutLock = 3;
-constexpr mode_t kMode = 0666;  // a data_root may be shared by a group: umask decides
-
-class File {
- public:
-  explicit File(int descriptor = -1) : descriptor_(descriptor) {}
-  ~File() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
-  File(File&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
-  File& operator=(File&& other) noexcept {
-    std::swap(descriptor_, other.descriptor_);
-    return *this;
-  }
-  [[nodiscard]] bool is_open() const { return descriptor_ >= 0; }
-  [[nodiscard]] int number() const { return descriptor_; }
-
- private:
-  int descriptor_;
-};
 
 struct Identity {
   dev_t device = 0;
@@ -206,17 +186,15 @@ bool is_gone(const Record& owner) {
   return found->state == 'Z' || found->state == 'X' || found->start != owner.start;
 }
 
-std::string read_open(int descriptor) {
-  std::array<char, 1024> text{};
-  const ssize_t size = ::pread(descriptor, text.data(), text.size(), 0);
-  return {text.data(), size > 0 ? static_cast<std::size_t>(size) : 0};
-}
-
-// False with errno set.
-bool write_open(int descriptor, std::string_view text) {
-  const ssize_t written = ::pwrite(descriptor, text.data(), text.size(), 0);
-  if (written >= 0 && static_cast<std::size_t>(written) != text.size()) errno = ENOSPC;
-  return written >= 0 && static_cast<std::size_t>(written) == text.size();
+// Empty where it cannot be read: a file that was removed on another host may be stale here.
+std::string read_open(const FileDescriptor& file) {
+  std::string text(1024, '\0');
+  try {
+    text.resize(file.read_at_most(0, std::as_writable_bytes(std::span(text))));
+  } catch (const SystemError&) {
+    text.clear();
+  }
+  return text;
 }
 
 fs::path beside(const fs::path& file, const std::string& token) {
@@ -224,34 +202,37 @@ fs::path beside(const fs::path& file, const std::string& token) {
 }
 
 struct Made {
-  File file;
+  FileDescriptor file;
   std::string token;
 };
 
+constexpr int kNew = O_RDWR | O_CREAT | O_EXCL;
+
+// Into a new file, locked.
+void write_record(const FileDescriptor& made, const Record& record, bool locks) {
+  if (locks) (void)lock(made.number());
+  try {
+    made.write_at(0, text_of(record));
+    made.sync();
+  } catch (...) {
+    ::unlink(made.path().c_str());
+    throw;
+  }
+}
+
 // O_EXCL, for file systems without links.
 std::optional<Made> make_exclusively(const fs::path& file, const Record& record, bool locks) {
-  File made(::open(file.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, kMode));
+  FileDescriptor made = FileDescriptor::try_open(file, kNew, kSharedFile);
   if (!made.is_open() && errno == EEXIST) return std::nullopt;
   if (!made.is_open()) throw_file_error("claiming", file, errno);
-  if (locks) (void)lock(made.number());
-  if (!write_open(made.number(), text_of(record)) || ::fsync(made.number()) != 0) {
-    const int error = errno;
-    ::unlink(file.c_str());
-    throw_file_error("claiming", file, error);
-  }
+  write_record(made, record, locks);
   return Made{std::move(made), record.token};
 }
 
 // The record under a name of its own, locked.
-File write_own(const fs::path& own, const fs::path& file, const Record& record, bool locks) {
-  File made(::open(own.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, kMode));
-  if (!made.is_open()) throw_file_error("claiming", file, errno);
-  if (locks) (void)lock(made.number());
-  if (!write_open(made.number(), text_of(record)) || ::fsync(made.number()) != 0) {
-    const int error = errno;
-    ::unlink(own.c_str());
-    throw_file_error("claiming", file, error);
-  }
+FileDescriptor write_own(const fs::path& own, const Record& record, bool locks) {
+  FileDescriptor made(own, kNew, "claiming", kSharedFile);
+  write_record(made, record, locks);
   return made;
 }
 
@@ -259,7 +240,7 @@ File write_own(const fs::path& own, const fs::path& file, const Record& record, 
 std::optional<Made> make(const fs::path& file, std::string_view job, bool locks) {
   const Record record = own_record(job);
   const fs::path own = beside(file, record.token);
-  File made = write_own(own, file, record, locks);
+  FileDescriptor made = write_own(own, record, locks);
   int error = ::link(own.c_str(), file.c_str()) == 0 ? 0 : errno;
   struct stat status {};  // a network file system may lose the answer to a link that was made
   if (error == EEXIST && ::fstat(made.number(), &status) == 0 && status.st_nlink == 2) error = 0;
@@ -288,9 +269,9 @@ void remove_leftovers(const fs::path& file) {
   for (fs::directory_iterator entry(folder, none), end; !none && entry != end;
        entry.increment(none)) {
     if (!is_own_name(entry->path().filename().native(), claim)) continue;
-    const File open(::open(entry->path().c_str(), O_RDONLY | O_CLOEXEC));
+    const FileDescriptor open = FileDescriptor::try_open(entry->path(), O_RDONLY);
     if (!open.is_open()) continue;
-    const Record owner = record_from(read_open(open.number()));
+    const Record owner = record_from(read_open(open));
     if (same_machine(owner, self) && is_gone(owner)) ::unlink(entry->path().c_str());
   }
 }
@@ -304,15 +285,15 @@ class Watch {
       : file_(std::move(file)), times_(times), self_(own_record("")) {}
 
   [[nodiscard]] Verdict look() {
-    open_ = File(::open(file_.c_str(), O_RDWR | O_CLOEXEC));
+    open_ = FileDescriptor::try_open(file_, O_RDWR);
     writable_ = open_.is_open();
-    if (!writable_ && errno != ENOENT) open_ = File(::open(file_.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!writable_ && errno != ENOENT) open_ = FileDescriptor::try_open(file_, O_RDONLY);
     if (!open_.is_open()) {
       if (errno == ENOENT || errno == ESTALE) return Verdict::absent;
       throw_file_error("reading the claim", file_, errno);
     }
     const auto seen = identity_of(open_.number());
-    const std::string text = read_open(open_.number());
+    const std::string text = read_open(open_);
     const double now = monotonic_s();
     const bool first = seen != identity_;
     const bool moved = !first && text != text_;
@@ -336,10 +317,10 @@ class Watch {
     if (may_lock() && lock(open_.number()) == Lock::held &&
         monotonic_s() - since_s_ < times_.stale_s)
       return std::nullopt;
-    if (identity_of(file_) != identity_ || read_open(open_.number()) != text_) return std::nullopt;
+    if (identity_of(file_) != identity_ || read_open(open_) != text_) return std::nullopt;
     const Record record = own_record(job);
     const fs::path own = beside(file_, record.token);
-    File made = write_own(own, file_, record, times_.locks);
+    FileDescriptor made = write_own(own, record, times_.locks);
     const auto exchange = [&] {
       return ::renameat2(AT_FDCWD, own.c_str(), AT_FDCWD, file_.c_str(), RENAME_EXCHANGE) == 0;
     };
@@ -369,7 +350,7 @@ class Watch {
   fs::path file_;
   ClaimTimes times_;
   Record self_, owner_;
-  File open_;
+  FileDescriptor open_;
   bool writable_ = false;
   std::optional<Identity> identity_;
   std::string text_;
@@ -442,7 +423,7 @@ class Claim::Body {
  private:
   // A beat that cannot be written is missed: the next may be, and the owner asks expect_own.
   void beat(const std::stop_token& stop, double beat_s) {
-    Record record = record_from(read_open(file_.number()));
+    Record record = record_from(read_open(file_));
     std::mutex mutex;
     std::condition_variable_any stopped;
     std::unique_lock lock(mutex);
@@ -450,12 +431,16 @@ class Claim::Body {
                              [&stop] { return stop.stop_requested(); })) {
       ++record.counter;
       // Synced: on a network file system others see what left this client.
-      if (write_open(file_.number(), text_of(record))) (void)::fdatasync(file_.number());
+      try {
+        file_.write_at(0, text_of(record));
+        file_.sync_data();
+      } catch (const SystemError&) {
+      }
     }
   }
 
   ClaimMark mark_;
-  File file_;
+  FileDescriptor file_;
   std::jthread thread_;
 };
 
@@ -498,8 +483,8 @@ void expect_own(const ClaimMark& mark) {
   constexpr int kLooks = 20;  // a waiter that misjudged gives the name back at once
   Record present;
   for (int look = 0; look < kLooks; ++look) {
-    const File open(::open(mark.file.c_str(), O_RDONLY | O_CLOEXEC));
-    if (open.is_open()) present = record_from(read_open(open.number()));
+    const FileDescriptor open = FileDescriptor::try_open(mark.file, O_RDONLY);
+    if (open.is_open()) present = record_from(read_open(open));
     if (present.token == mark.token) return;
     std::this_thread::sleep_for(10ms);
   }

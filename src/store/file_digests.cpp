@@ -1,21 +1,16 @@
 #include "refract/store/file_digests.hpp"
 
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <ctime>
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <unordered_map>
-#include <vector>
 
-#include "refract/base/activity.hpp"
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
@@ -25,8 +20,6 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
-constexpr std::size_t kLogPieceBytes = std::size_t{64} << 10;
 constexpr std::int64_t kSecond_ns = 1'000'000'000;
 constexpr std::int64_t kSettled_ns =
     kSecond_ns / 10;  // the clock that stamps files ticks at 100 Hz
@@ -66,39 +59,22 @@ bool is_settled(const Stamp& stamp) {
   return nanoseconds(now) - std::max(stamp.mtime_ns, stamp.ctime_ns) > kSettled_ns;
 }
 
-struct Closed {
-  int descriptor;
-  ~Closed() { ::close(descriptor); }
-};
-
 struct Digested {
   std::string sha256, key;
 };
 
 Digested digest(const fs::path& file, const std::function<void()>& tick) {
-  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) throw DataError("cannot read {}: {}", file.string(), std::strerror(errno));
-  const Closed closed{descriptor};
+  const FileDescriptor open = FileDescriptor::of_input(file);
   struct stat before {
   }, after{};
-  ::fstat(descriptor, &before);
-  Sha256 sha;
-  std::vector<char> piece(kPieceBytes);
-  while (true) {
-    const ssize_t got = ::read(descriptor, piece.data(), piece.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw DataError("cannot read {}: {}", file.string(), std::strerror(errno));
-    if (got == 0) break;
-    sha.add(std::string_view(piece.data(), static_cast<std::size_t>(got)));
-    refract::tick();
-    if (tick) tick();
-  }
-  ::fstat(descriptor, &after);
+  ::fstat(open.number(), &before);
+  std::string sha256 = sha256_of(open, tick);
+  ::fstat(open.number(), &after);
   if (stamp_of(before).key() != stamp_of(after).key())
     throw DataError(
         "{} changed while it was read: let what writes it finish, then run the same command again",
         file.string());
-  return {sha.hex(), stamp_of(before).key()};
+  return {std::move(sha256), stamp_of(before).key()};
 }
 
 bool is_sha256(std::string_view text) {
@@ -108,14 +84,10 @@ bool is_sha256(std::string_view text) {
 
 // One write, so that lines of several processes do not mix; a torn line before it is ended.
 void append_line(const fs::path& log, const std::string& line) {
-  const int file = ::open(log.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (file < 0) return;
-  char last = '\n';
-  const off_t size = ::lseek(file, 0, SEEK_END);
-  if (size > 0) (void)!::pread(file, &last, 1, size - 1);
-  const std::string bytes = (last == '\n' ? "" : "\n") + line + "\n";
-  (void)!::write(file, bytes.data(), bytes.size());
-  ::close(file);
+  const FileDescriptor file(log, O_RDWR | O_CREAT | O_APPEND, "opening", kSharedFile);
+  std::byte last{'\n'};
+  if (const std::uint64_t size = file.size(); size > 0) file.read_at(size - 1, {&last, 1});
+  file.write_next(fmt::format("{}{}\n", last == std::byte{'\n'} ? "" : "\n", line));
 }
 
 template <typename T>
@@ -174,29 +146,23 @@ class FileDigests::Log {
     if (const auto found = known_.find(key); found != known_.end() && found->second == sha256)
       return;
     known_.insert_or_assign(key, sha256);
-    std::error_code none;
-    fs::create_directories(path_.parent_path(), none);
-    append_line(path_, sha256 == kWhole ? fmt::format(R"({{{},"whole":true}})", key)
-                                        : fmt::format(R"({{{},"sha256":"{}"}})", key, sha256));
+    try {
+      make_folder(path_.parent_path());
+      append_line(path_, sha256 == kWhole ? fmt::format(R"({{{},"whole":true}})", key)
+                                          : fmt::format(R"({{{},"sha256":"{}"}})", key, sha256));
+    } catch (const Error&) {
+    }
   }
 
  private:
   // To the end of the log; empty where there is none.
   [[nodiscard]] std::string bytes_from(std::uint64_t offset) const {
-    const int file = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-    if (file < 0 && (errno == ENOENT || errno == ENOTDIR)) return "";
-    if (file < 0) throw_file_error("reading", path_, errno);
-    const Closed closed{file};
-    std::string bytes;
-    std::vector<char> piece(kLogPieceBytes);
-    while (true) {
-      const ssize_t got =
-          ::pread(file, piece.data(), piece.size(), static_cast<off_t>(offset + bytes.size()));
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) throw_file_error("reading", path_, errno);
-      if (got == 0) return bytes;
-      bytes.append(piece.data(), static_cast<std::size_t>(got));
-    }
+    const FileDescriptor file = FileDescriptor::try_open(path_, O_RDONLY);
+    if (!file.is_open() && (errno == ENOENT || errno == ENOTDIR)) return "";
+    if (!file.is_open()) throw_file_error("reading", path_, errno);
+    std::string bytes(std::max(file.size(), offset) - offset, '\0');
+    bytes.resize(file.read_at_most(offset, std::as_writable_bytes(std::span(bytes))));
+    return bytes;
   }
 
   void take_in(std::string_view text) {

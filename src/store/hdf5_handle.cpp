@@ -85,10 +85,6 @@ hid_t h5_check_read(hid_t result, std::string_view doing, const fs::path& path) 
   throw_damaged(path, fmt::format("{} failed ({})", doing, text));
 }
 
-void throw_damaged(const fs::path& path, std::string_view what) {
-  throw Damaged("{} is damaged or not an artifact of refract: {}", path.string(), what);
-}
-
 H5Handle h5_type(DType dtype) {
   switch (dtype) {
     case DType::f32: return {H5Tcopy(H5T_IEEE_F32LE), H5Tclose};

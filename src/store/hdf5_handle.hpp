@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "refract/base/dtype.hpp"
+#include "refract/base/file.hpp"
 
 namespace refract {
 
@@ -45,7 +46,6 @@ void h5_begin();
 hid_t h5_check(hid_t result, std::string_view doing, const fs::path& path);
 // The same for what is read from a finished file: Damaged.
 hid_t h5_check_read(hid_t result, std::string_view doing, const fs::path& path);
-[[noreturn]] void throw_damaged(const fs::path& path, std::string_view what);
 
 [[nodiscard]] H5Handle h5_type(
     DType dtype);  // little endian, memory and file alike: HDF5 never converts

@@ -1,12 +1,8 @@
 #include "refract/store/safetensors.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -151,39 +147,6 @@ void expect_exact_tiling(std::vector<Placed>& placed, std::uint64_t data_bytes,
         next > data_bytes ? "truncated" : "it has bytes at the end");
   }
 }
-
-void write_all(int file, std::span<const std::byte> bytes, const fs::path& path) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(file, bytes.data(), bytes.size());
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      throw_file_error("write", path, errno);
-    }
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-}
-
-class OutputFile {
- public:
-  explicit OutputFile(const fs::path& path)
-      : path_(path), file_(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)) {
-    if (file_ < 0) throw_file_error("create", path, errno);
-  }
-  ~OutputFile() {
-    if (file_ >= 0) ::close(file_);
-  }
-  OutputFile(const OutputFile&) = delete;
-  OutputFile& operator=(const OutputFile&) = delete;
-  void write(std::span<const std::byte> bytes) { write_all(file_, bytes, path_); }
-  void close() {
-    const int failed = ::close(std::exchange(file_, -1));
-    if (failed != 0) throw_file_error("close", path_, errno);
-  }
-
- private:
-  fs::path path_;
-  int file_;
-};
 
 std::vector<const StoredTensor*> in_layout_order(std::span<const StoredTensor> tensors,
                                                  const fs::path& path) {
@@ -352,14 +315,11 @@ void write_safetensors(const fs::path& path, std::span<const StoredTensor> tenso
   text.resize((text.size() + 7) / 8 * 8, ' ');  // readers want the data part 8-byte aligned
   const std::uint64_t header_bytes = text.size();
 
-  const fs::path part = part_name(path);
-  OutputFile file(part);
-  file.write(std::as_bytes(std::span(&header_bytes, 1)));
-  file.write(std::as_bytes(std::span(text)));
-  for (const auto* tensor : order) file.write(tensor->bytes);
-  file.close();
-  sync_path(part);
-  rename_durably(part, path);
+  write_file(path, [&](const FileDescriptor& file) {
+    file.write_next(std::as_bytes(std::span(&header_bytes, 1)));
+    file.write_next(text);
+    for (const auto* tensor : order) file.write_next(tensor->bytes);
+  });
 }
 
 }  // namespace refract

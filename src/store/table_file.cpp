@@ -57,14 +57,14 @@ std::string mark_text(std::uint64_t checksum) {
   return fmt::format("{}{}\n", kMarkStart, hex(checksum));
 }
 
-std::uint64_t xxh3_of_first(const DataDescriptor& file, std::uint64_t bytes,
+std::uint64_t xxh3_of_first(const FileDescriptor& file, std::uint64_t bytes,
                             const std::function<void()>& tick = {}) {
   constexpr std::uint64_t kPiece = 4 << 20;
   Xxh3 hash;
   std::vector<std::byte> piece;
   for (std::uint64_t at = 0; at < bytes; at += piece.size()) {
     piece.resize(std::min(kPiece, bytes - at));
-    file.read(at, piece);
+    file.read_at(at, piece);
     hash.add(piece);
     refract::tick();
     if (tick) tick();
@@ -73,10 +73,10 @@ std::uint64_t xxh3_of_first(const DataDescriptor& file, std::uint64_t bytes,
 }
 
 void append_end_mark(const fs::path& part) {
-  const DataDescriptor file(part, DataDescriptor::Use::sync);
-  const std::uint64_t size = fs::file_size(part);
-  file.write(size, mark_text(xxh3_of_first(file, size)));
-  file.sync();
+  const FileDescriptor file(part, O_RDWR);
+  const std::uint64_t size = file.size();
+  file.write_at(size, mark_text(xxh3_of_first(file, size)));
+  file.sync_data();
 }
 
 // Files of version 1 had no mark: their root attributes are read without a walk through the file.
@@ -84,11 +84,11 @@ void expect_end_mark(const fs::path& path, const ArtifactExpectation& expected,
                      const std::function<void()>& tick = {}) {
   std::error_code ignored;
   if (!fs::is_regular_file(path, ignored)) return;  // opening it says why
-  const std::uint64_t size = fs::file_size(path);
+  const FileDescriptor file(path, O_RDONLY);
+  const std::uint64_t size = file.size();
   if (size <= kMarkBytes) throw_damaged(path, fmt::format("it has {} bytes", size));
-  const DataDescriptor file(path, DataDescriptor::Use::read);
   std::string mark(kMarkBytes, ' ');
-  file.read(size - kMarkBytes, std::as_writable_bytes(std::span(mark)));
+  file.read_at(size - kMarkBytes, std::as_writable_bytes(std::span(mark)));
   if (!mark.starts_with(kMarkStart)) {
     const H5Handle old = h5_open_for_reading(path);
     expect_artifact(header_of(read_attributes(old.id(), path), path),
@@ -204,7 +204,7 @@ std::string TableWriter::finish(const ClaimMark& claim) {
 
 struct TableFile::Open {
   fs::path path;
-  DataDescriptor file;
+  FileDescriptor file;
   Attributes attributes;
   ArtifactHeader header;
   std::map<std::string, StoredColumn> columns;
@@ -216,7 +216,7 @@ TableFile::TableFile(fs::path path, const ArtifactExpectation& expected, Checks 
   Attributes attributes = read_attributes(file.id(), path);
   ArtifactHeader header = header_of(attributes, path);
   expect_artifact(header, expected, path);
-  DataDescriptor descriptor(path, DataDescriptor::Use::read);
+  FileDescriptor descriptor(path, O_RDONLY);
   open_ = std::make_unique<Open>(
       Open{std::move(path), std::move(descriptor), std::move(attributes), std::move(header), {}});
   for (StoredColumn& column : list_datasets(file.id(), open_->path)) {
@@ -298,7 +298,7 @@ void TableFile::read_bytes(const std::string& name, DType wanted, std::uint64_t 
                     refract::name(info.dtype), refract::name(wanted));
   REFRACT_ASSERT(first + count <= info.shape[0], "{}: rows {}+{} of {}", info.name, first, count,
                  info.shape[0]);
-  if (!to.empty()) open_->file.read(offset + first * (to.size() / count), to);
+  if (!to.empty()) open_->file.read_at(offset + first * (to.size() / count), to);
 }
 
 std::string TableFile::read_string(const std::string& name, std::uint64_t row) const {

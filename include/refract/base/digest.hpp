@@ -2,12 +2,13 @@
 // Checksums (XXH3-64, fast) and identities (SHA-256, collision-free).
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+
+#include "refract/base/file_descriptor.hpp"
 
 namespace refract {
 
@@ -43,8 +44,11 @@ class Sha256 {
 };
 
 [[nodiscard]] std::string sha256_hex(std::string_view text);
-// Throws SystemError. A sign of life for the watchdog, and tick(), for every few MiB.
-[[nodiscard]] std::string sha256_of_file(const std::filesystem::path& path,
+// From where `file` is read next to its end. Throws SystemError. A sign of life for the watchdog,
+// and tick(), for every few MiB.
+[[nodiscard]] std::string sha256_of(const FileDescriptor& file,
+                                    const std::function<void()>& tick = {});
+[[nodiscard]] std::string sha256_of_file(const fs::path& path,
                                          const std::function<void()>& tick = {});
 // Sixteen hex characters of SHA-256: the digests in folder names and parent attributes.
 [[nodiscard]] std::string short_digest(std::string_view text);

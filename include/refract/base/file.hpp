@@ -5,21 +5,23 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <optional>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
 
-namespace refract {
+#include "refract/base/file_descriptor.hpp"
 
-namespace fs = std::filesystem;
+namespace refract {
 
 // DataError when it cannot be opened or is a directory; SystemError when reading fails on the way:
 // never a part of the file.
 [[nodiscard]] std::string read_file(const fs::path& path);
 void write_file(const fs::path& path,
                 std::string_view bytes);  // temporary name, fsync, rename, fsync folder
-void sync_path(const fs::path& path);     // fsync a file or a folder
+// The same for what is written piece by piece: `fill` writes, nothing is left where it throws.
+void write_file(const fs::path& path, const std::function<void(const FileDescriptor&)>& fill);
+void sync_path(const fs::path& path);  // fsync a file or a folder
 void rename_durably(const fs::path& from,
                     const fs::path& to);  // rename + fsync of the parent; replaces a file
 // The temporary twin of a final name: "<name>.part" beside it.
@@ -29,6 +31,7 @@ void remove_all_quietly(const fs::path& path);
 // Throws SystemError("disk full ...") when errno says so, else a SystemError with the system's
 // text.
 [[noreturn]] void throw_file_error(std::string_view doing, const fs::path& path, int error_number);
+[[noreturn]] void throw_damaged(const fs::path& path, std::string_view what);  // Damaged
 
 // A local file that lives only in the address space: mapped read-only.
 class MappedFile {
@@ -50,17 +53,13 @@ class MappedFile {
 class AppendLog {
  public:
   explicit AppendLog(fs::path path);
-  ~AppendLog();
-  AppendLog(AppendLog&& other) noexcept;
-  AppendLog& operator=(AppendLog&&) = delete;
   void append(std::string_view line);  // without the newline
   void truncate(std::uint64_t bytes);  // back to a recorded length
   [[nodiscard]] std::uint64_t size() const;
-  [[nodiscard]] const fs::path& path() const { return path_; }
+  [[nodiscard]] const fs::path& path() const { return file_.path(); }
 
  private:
-  fs::path path_;
-  int file_ = -1;
+  FileDescriptor file_;
 };
 
 }  // namespace refract
