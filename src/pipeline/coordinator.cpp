@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <utility>
 
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
@@ -38,11 +40,14 @@ Coordinator::Coordinator(Session& session, Communicator& world, RolePlan plan, L
 void Coordinator::poll() {
   if (ended_) return;
   try {
-    while (const auto message = world_.try_receive(kToCoordinator)) take(*message);
+    while (const auto message = world_.try_receive(kToCoordinator)) {
+      news_ = true;
+      take(*message);
+    }
   } catch (const StopRequested&) {  // while it waited for another job; the ranks must hear of it
   }
   if (stop_requested() && !stopping_) stop();
-  hand_out();
+  if (std::exchange(news_, false)) hand_out();
   display_.draw(board_, state_, monotonic_s());
   if (!running_.empty() || ended_) return;
   ended_ = true;
@@ -185,35 +190,38 @@ void Coordinator::open_store(const std::string& calibration, const std::string& 
   if (known.store != session_.store().digest())
     ledger_.prepared(session_.store().digest(), calibration, heldout);
   state_.prepared = true;
-  drop_damaged_chunks();
+  drop_missing_chunks();
   for (const auto& [chunk, record] : ledger_.state().sealed) state_.sealed.insert(chunk);
   list_chunks();
   if (!fs::exists(session_.folder().manifest())) write_store_manifest();
 }
 
-void Coordinator::drop_damaged_chunks() {
-  const RunState state = ledger_.state();
-  for (const auto& [chunk, record] : state.sealed) {
-    std::string fault;
-    try {
-      if (!fs::exists(session_.folder().chunk(chunk)))
-        throw Damaged("{} is missing", session_.folder().chunk(chunk).string());
-      if (session_.store().open_chunk(chunk).content_digest() == record.digest) continue;
-      fault = session_.folder().chunk(chunk).string() + " is not the chunk that the ledger names";
-    } catch (const DataError& error) {
-      fault = error.what();
-    }
+// By one look into the folder: what is in a chunk is looked at when it is read.
+void Coordinator::drop_missing_chunks() {
+  const RunState& ledger = ledger_.state();
+  std::map<fs::path, std::uint64_t> bytes;  // of the files there
+  for (const auto& entry : fs::directory_iterator(session_.folder().store))
+    if (entry.is_regular_file()) bytes[entry.path()] = entry.file_size();
+  std::vector<std::uint64_t> missing;
+  for (const auto& [chunk, record] : ledger.sealed) {
+    const auto file = bytes.find(session_.folder().chunk(chunk));
+    if (file != bytes.end() && file->second == record.bytes) continue;
     const bool needed =
         state_.visits == 0 ||
         chunk + state_.chunks * (session_.config().train.corpus_passes - 1) >= state_.visits_done;
     warn(fmt::format(
-        "{}; {}", fault,
+        "{} {}; {}", session_.folder().chunk(chunk).string(),
+        file == bytes.end() ? "is missing"
+                            : fmt::format("has {} bytes, not {}", file->second, record.bytes),
         needed ? "it is made again"
                : "it was trained on and is not needed any more, so it is not made again"));
-    lose(chunk);
+    missing.push_back(chunk);
   }
-  for (const std::uint64_t chunk : state.evicted)
-    remove_all_quietly(session_.folder().chunk(chunk));
+  for (const std::uint64_t chunk : missing) lose(chunk);
+  for (const auto& [file, size] : bytes)
+    if (const auto chunk = chunk_of_file(file.filename().string());
+        chunk && ledger.evicted.contains(*chunk))
+      remove_all_quietly(file);
 }
 
 void Coordinator::lose(std::uint64_t chunk) { remove_chunk(chunk, &Ledger::lost); }
@@ -227,18 +235,19 @@ void Coordinator::remove_chunk(std::uint64_t chunk, void (Ledger::*record)(std::
   list_chunk(chunk, sealed, true);
 }
 
-// A last chunk holds whole batches: with another train.batch_rows or train.tokens it has another
-// shape, and it alone is made again. A chunk beyond the end is not needed any more. Of the others
-// the evidence is kept, where a kill came between.
-void Coordinator::settle_sealed_chunks() {
+// Of the sealed chunks whose shape is known now and was not before. A last chunk holds whole
+// batches: with another train.batch_rows or train.tokens it has another shape, and it alone is made
+// again. A chunk beyond the end is not needed any more. Of the others the evidence is kept, where a
+// kill came between.
+void Coordinator::settle_sealed_chunks(std::uint64_t from) {
   const RunState& state = ledger_.state();
-  std::vector<std::uint64_t> other;
-  for (const std::uint64_t chunk : state_.sealed) {
-    const bool beyond = session_.corpus().complete() && chunk >= state_.chunks;
-    const bool known = session_.corpus().order().has_chunk(chunk);
-    if (beyond ||
-        (known && session_.corpus().order().chunk_shape(chunk).rows != state.sealed.at(chunk).rows))
-      other.push_back(chunk);
+  std::vector<std::uint64_t> other, kept;
+  for (auto chunk = state_.sealed.lower_bound(from); chunk != state_.sealed.end(); ++chunk) {
+    const bool beyond = session_.corpus().complete() && *chunk >= state_.chunks;
+    if (!beyond && !session_.corpus().order().has_chunk(*chunk)) continue;
+    const bool fits = !beyond && session_.corpus().order().chunk_shape(*chunk).rows ==
+                                     state.sealed.at(*chunk).rows;
+    (fits ? kept : other).push_back(*chunk);
   }
   for (const std::uint64_t chunk : other) {
     say(fmt::format("chunk {} {}", chunk,
@@ -247,9 +256,18 @@ void Coordinator::settle_sealed_chunks() {
                         : "is beyond what these settings train on; it goes"));
     lose(chunk);
   }
-  if (state_.sealed.empty()) return;
+  for (const std::uint64_t chunk : kept) keep_evidence(chunk);
+}
+
+// Looked at again when it is needed: a damaged chunk is made again when it is trained on, and its
+// evidence is computed at the end if it is not.
+void Coordinator::keep_evidence(std::uint64_t chunk) {
   if (!evidence_) evidence_ = std::make_unique<EvidenceKeeper>(session_);
-  for (const std::uint64_t chunk : state_.sealed) evidence_->keep(chunk);
+  try {
+    evidence_->keep(chunk, ledger_.state().sealed.at(chunk).digest);
+  } catch (const Damaged& error) {
+    warn(fmt::format("{}; its evidence is not taken yet", error.what()));
+  }
 }
 
 // What follows from corpus and ledger.
@@ -259,9 +277,10 @@ void Coordinator::refresh() {
   state_.visits = session_.plan().visits;
   const std::uint64_t known =
       state_.corpus_complete ? state_.chunks : state_.rows / state_.chunk_rows;
-  if (known != state_.chunks_known || !shapes_checked_) {
+  if (known != state_.chunks_known || (state_.prepared && !shapes_checked_)) {
+    const std::uint64_t before = shapes_checked_ ? state_.chunks_known : 0;
     state_.chunks_known = known;
-    settle_sealed_chunks();
+    settle_sealed_chunks(before);
     shapes_checked_ = state_.prepared;
   }
   if (disk_planned_ || !state_.first_window || only_corpus_) return;
@@ -291,18 +310,21 @@ void Coordinator::hand_out() {
         ledger_.planned(a.ticket.index, session_.corpus().order().chunk_shape(a.ticket.index).rows);
       running_.push_back({a, 0, {}});
       board_.started(a, monotonic_s());
-      for (const int rank : a.ranks)
-        send_with_corpus(rank, {{"kind", "ticket"}, {"ticket", to_json(a.ticket)}});
+      Json message{{"kind", "ticket"}, {"ticket", to_json(a.ticket)}};
+      if (a.ticket.work == Work::train)  // what it must find in the chunk's file
+        message["digest"] =
+            ledger_.state().sealed.at(session_.plan().chunk_of(a.ticket.index)).digest;
+      for (const int rank : a.ranks) send_with_corpus(rank, message);
     }
     if (!evicted) return;
   }
 }
 
 void Coordinator::seal(std::uint64_t chunk, const Json& result) {
-  if (!evidence_) evidence_ = std::make_unique<EvidenceKeeper>(session_);
-  evidence_->keep(chunk);
   const ChunkRecord record{result.at("digest"), result.at("rows"),
                            fs::file_size(session_.folder().chunk(chunk))};
+  if (!evidence_) evidence_ = std::make_unique<EvidenceKeeper>(session_);
+  evidence_->keep(chunk, record.digest);
   ledger_.sealed(chunk, record);
   state_.sealed.insert(chunk);
   list_chunk(chunk, record, false);

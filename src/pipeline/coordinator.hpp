@@ -43,8 +43,9 @@ class Coordinator {
   void admit();
   void open_store(const std::string& calibration, const std::string& heldout);
   void expect_enough_rows();
-  void drop_damaged_chunks();
-  void settle_sealed_chunks();
+  void drop_missing_chunks();
+  void settle_sealed_chunks(std::uint64_t from);
+  void keep_evidence(std::uint64_t chunk);
   void lose(std::uint64_t chunk);
   void remove_chunk(std::uint64_t chunk, void (Ledger::*record)(std::uint64_t));
   void refresh();
@@ -67,6 +68,7 @@ class Coordinator {
   std::vector<std::uint64_t> windows_told_;   // [ranks]
   std::unique_ptr<EvidenceKeeper> evidence_;  // while chunks are sealed
   bool shapes_checked_ = false;
+  bool news_ = true;  // something may be handed out that could not be before
   bool only_corpus_, disk_planned_ = false, stopping_ = false, ended_ = false, progressed_ = false;
 };
 

@@ -144,14 +144,16 @@ EvidenceKeeper::EvidenceKeeper(Session& session)
 
 EvidenceKeeper::~EvidenceKeeper() = default;
 
-void EvidenceKeeper::keep(std::uint64_t chunk) {
+void EvidenceKeeper::keep(std::uint64_t chunk, const std::string& digest) {
   if (open_->whole) return;
+  const auto& blocks = open_->plan.blocks;
+  const auto [first, end] = std::ranges::equal_range(blocks, chunk, {}, &EvidenceBlock::chunk);
   std::optional<ChunkReader> reader;
-  for (std::size_t i = 0; i < open_->plan.blocks.size(); ++i) {
-    if (open_->plan.blocks[i].chunk != chunk) continue;
+  for (auto block = first; block != end; ++block) {
+    const auto i = static_cast<std::size_t>(block - blocks.begin());
     if (!open_->writer) open_->writer.emplace(open_->session, open_->plan);
     if (open_->writer->has(i)) continue;
-    if (!reader) reader = open_->session.store().open_chunk(chunk);
+    if (!reader) reader = open_->session.store().open_chunk(chunk, digest);
     open_->writer->copy(i, *reader);
   }
   if (open_->writer && open_->writer->missing() == 0) {
@@ -161,7 +163,30 @@ void EvidenceKeeper::keep(std::uint64_t chunk) {
   }
 }
 
-bool complete_evidence(Session& session, const std::vector<std::uint64_t>& sealed) {
+namespace {
+
+// From the chunk's file; false where it is not there or not whole.
+bool copy_block(const Session& session, const EvidencePlan& plan, std::size_t i,
+                const std::map<std::uint64_t, ChunkRecord>& sealed,
+                std::optional<ChunkReader>& reader, EvidenceWriter& writer) {
+  const std::uint64_t chunk = plan.blocks[i].chunk;
+  const auto record = sealed.find(chunk);
+  if (record == sealed.end()) return false;
+  try {
+    if (!reader || reader->spec().chunk != chunk)
+      reader = session.store().open_chunk(chunk, record->second.digest);
+    writer.copy(i, *reader);
+    return true;
+  } catch (const Damaged& error) {
+    warn(fmt::format("{}; its evidence is computed", error.what()));
+    reader.reset();
+    return false;
+  }
+}
+
+}  // namespace
+
+bool complete_evidence(Session& session, const std::map<std::uint64_t, ChunkRecord>& sealed) {
   const EvidencePlan plan = plan_evidence(session);
   if (const auto evidence = open_evidence(session, plan)) {
     try {
@@ -184,12 +209,7 @@ bool complete_evidence(Session& session, const std::vector<std::uint64_t>& seale
       writer.finish();
       throw_stopped();
     }
-    const std::uint64_t chunk = plan.blocks[i].chunk;
-    if (std::ranges::find(sealed, chunk) != sealed.end()) {
-      if (!reader || reader->spec().chunk != chunk) reader = session.store().open_chunk(chunk);
-      writer.copy(i, *reader);
-      continue;
-    }
+    if (copy_block(session, plan, i, sealed, reader, writer)) continue;
     if (!computer)
       computer.emplace(session.run().model(), session.run().hooks(), session.corpus().tokens(),
                        session.store().sink_thresholds());

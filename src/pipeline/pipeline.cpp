@@ -326,9 +326,7 @@ void Attempt::collective_analyse(std::vector<TrainedSae>& trained) {
       if (trained.empty()) trained = load_newest(session_, ledger_->state());
       evaluate_run(session_, *ledger_, trained, progressed_);
       if (options_.until >= Until::probe) {
-        std::vector<std::uint64_t> sealed;
-        for (const auto& [chunk, record] : ledger_->state().sealed) sealed.push_back(chunk);
-        progressed_ |= complete_evidence(session_, sealed);
+        progressed_ |= complete_evidence(session_, ledger_->state().sealed);
         probe_run(session_, *ledger_, trained, progressed_);
       }
       if (options_.until >= Until::report)

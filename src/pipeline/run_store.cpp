@@ -44,8 +44,14 @@ ChunkReader RunStore::open_heldout() const {
   return ChunkReader(run_.folder().heldout(), parents());
 }
 
-ChunkReader RunStore::open_chunk(std::uint64_t chunk) const {
-  return ChunkReader(run_.folder().chunk(chunk), parents());
+ChunkReader RunStore::open_chunk(std::uint64_t chunk, const std::string& digest) const {
+  const fs::path file = run_.folder().chunk(chunk);
+  if (!fs::exists(file)) throw Damaged("{} is missing", file.string());
+  ChunkReader reader(file, parents());
+  if (reader.content_digest() != digest)
+    throw Damaged("{} is not the chunk that the ledger names: its digest is {}, not {}",
+                  file.string(), reader.content_digest(), digest);
+  return reader;
 }
 
 ChunkSpec RunStore::chunk_spec(const ChunkShape& shape) const {

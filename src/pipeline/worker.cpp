@@ -77,6 +77,7 @@ void Worker::take_messages() {
       checkpoints_->prune();
     } else if (kind == "ticket") {
       ticket_ = ticket_from(json.at("ticket"));
+      chunk_digest_ = json.value("digest", "");
     } else {
       ended_ = true;
       stopped_ = json.at("stopped");
@@ -208,7 +209,7 @@ Json Worker::collective_restore() {
 std::optional<ChunkReader> Worker::collective_open_whole(const ChunkVisit& visit) {
   std::optional<ChunkReader> chunk;
   try {
-    chunk = session_.store().open_chunk(visit.shape.chunk);
+    chunk = session_.store().open_chunk(visit.shape.chunk, chunk_digest_);
     const Share share = share_of(chunk->blocks(), trainers_.rank(), trainers_.size());
     chunk->verify_blocks(share.first, share.count);
   } catch (const Damaged& error) {

@@ -48,6 +48,7 @@ class Worker {
   Communicator extractors_, trainers_;
   std::function<void()> desk_;
   std::optional<Ticket> ticket_;
+  std::string chunk_digest_;  // of the chunk that the ticket trains on
   bool ended_ = false, stopped_ = false, told_stop_ = false;
   double reported_s_ = 0;
   std::vector<TrainedSae> saes_;

@@ -1,5 +1,7 @@
 #include "refract/store/chunk.hpp"
 
+#include <charconv>
+
 #include <algorithm>
 
 #include "refract/base/error.hpp"
@@ -39,6 +41,14 @@ std::uint64_t ChunkSpec::rows_of_block(std::uint64_t block) const {
 }
 
 std::string chunk_name(std::uint64_t chunk) { return fmt::format("chunk-{:06}", chunk); }
+
+std::optional<std::uint64_t> chunk_of_file(std::string_view file) {
+  std::uint64_t chunk = 0;
+  constexpr std::string_view kPrefix = "chunk-";
+  if (!file.starts_with(kPrefix)) return std::nullopt;
+  (void)std::from_chars(file.data() + kPrefix.size(), file.data() + file.size(), chunk);
+  return file == chunk_name(chunk) + ".h5" ? std::optional(chunk) : std::nullopt;
+}
 
 std::uint64_t estimated_chunk_bytes(const ChunkSpec& spec) {
   constexpr std::uint64_t kIdentityBytes = 8 + 4 + 4 + 8 + 4 + 1;

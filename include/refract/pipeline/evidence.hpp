@@ -3,10 +3,12 @@
 // not depend on which chunks the quota had evicted. A chunk file (schema activation-chunk) made of
 // the first blocks of evenly spaced chunks, probe.tokens rows in all.
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "refract/pipeline/ledger.hpp"
 #include "refract/pipeline/session.hpp"
 #include "refract/store/chunk.hpp"
 
@@ -40,7 +42,9 @@ class EvidenceKeeper {
   explicit EvidenceKeeper(Session& session);
   ~EvidenceKeeper();  // what is not whole stays for the next attempt
   EvidenceKeeper(const EvidenceKeeper&) = delete;
-  void keep(std::uint64_t chunk);  // sealed; nothing to do for blocks that are there
+  // Sealed, with this digest; nothing to do for blocks that are there. Damaged when the chunk's
+  // file is not what was sealed.
+  void keep(std::uint64_t chunk, const std::string& digest);
 
  private:
   struct Open;
@@ -48,9 +52,9 @@ class EvidenceKeeper {
 };
 
 // World rank 0, before probing: evidence.h5 is whole, verified, and of the present plan. What is
-// missing (a chunk evicted before, another probe.tokens, a damaged file) is copied from the chunks
-// that are there and computed again where they are not. true when anything was made. StopRequested
-// between blocks.
-bool complete_evidence(Session& session, const std::vector<std::uint64_t>& sealed);
+// missing (a chunk evicted before, another probe.tokens, a damaged file) is copied from the sealed
+// chunks that are whole and computed again for the others. true when anything was made.
+// StopRequested between blocks.
+bool complete_evidence(Session& session, const std::map<std::uint64_t, ChunkRecord>& sealed);
 
 }  // namespace refract

@@ -31,7 +31,8 @@ class RunStore {
   [[nodiscard]] Parents parents() const { return {{"store", digest_}}; }
   [[nodiscard]] ChunkSpec chunk_spec(const ChunkShape& shape) const;
   [[nodiscard]] ChunkReader open_heldout() const;
-  [[nodiscard]] ChunkReader open_chunk(std::uint64_t chunk) const;
+  // Damaged when it is not the chunk with this digest (as the ledger has it).
+  [[nodiscard]] ChunkReader open_chunk(std::uint64_t chunk, const std::string& digest) const;
 
  private:
   [[nodiscard]] std::string settings_text() const;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -61,6 +62,8 @@ struct ChunkSpec {
 };
 
 [[nodiscard]] std::string chunk_name(std::uint64_t chunk);  // "chunk-000017"
+// 17 for "chunk-000017.h5"; nothing for any other name.
+[[nodiscard]] std::optional<std::uint64_t> chunk_of_file(std::string_view file);
 // Bytes of the sealed file, for the plan (within 2 MiB per dataset).
 [[nodiscard]] std::uint64_t estimated_chunk_bytes(const ChunkSpec& spec);
 
