@@ -15,7 +15,7 @@
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
 #include "refract/pipeline/identity.hpp"
-#include "refract/sae/checkpoint.hpp"
+#include "refract/sae/trainer_state.hpp"
 #include "refract/stages/evaluate.hpp"
 #include "refract/stages/probe.hpp"
 

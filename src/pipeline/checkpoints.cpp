@@ -13,8 +13,8 @@
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/progress.hpp"
-#include "refract/sae/checkpoint.hpp"
 #include "refract/sae/saelens.hpp"
+#include "refract/sae/trainer_state.hpp"
 
 namespace refract {
 namespace {
@@ -131,7 +131,7 @@ SaeCheckpoint Checkpoints::write_folder(std::size_t i, const TrainedSae& sae,
   session_.expect_own_run();
   remove_all_quietly(final_name);
   rename_durably(made, final_name);
-  const TrainerCheckpoint read = read_trainer_state(
+  const StoredTrainerState read = read_trainer_state(
       final_name, sae.config, sae.state.parameters.d_in(), metadata.config_digest);
   return {read.metadata.weights_digest, read.metadata.state_digest};
 }
@@ -277,7 +277,7 @@ void load_checkpoint(Session& session, const CheckpointRecord& record,
     if (!fs::exists(folder / kTrainerState))
       throw Damaged("{} is missing", (folder / kTrainerState).string());
     (void)metadata_named(record, sae.config.name, folder);  // before its settings are believed
-    TrainerCheckpoint checkpoint = read_trainer_state(
+    StoredTrainerState checkpoint = read_trainer_state(
         folder, sae.config, sae.state.parameters.d_in(), session.training_digest(i));
     const TrainerMetadata& metadata = checkpoint.metadata;
     const auto log = metadata.values.find("chunk_log");

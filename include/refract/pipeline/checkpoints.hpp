@@ -12,7 +12,7 @@
 
 #include "refract/pipeline/ledger.hpp"
 #include "refract/pipeline/session.hpp"
-#include "refract/sae/checkpoint.hpp"
+#include "refract/sae/trainer_state.hpp"
 #include "refract/stages/train.hpp"
 
 namespace refract {

@@ -1,4 +1,4 @@
-#include "refract/sae/checkpoint.hpp"
+#include "refract/sae/trainer_state.hpp"
 
 #include <fmt/ranges.h>
 
@@ -48,7 +48,7 @@ std::vector<std::pair<std::string, TensorView<float>>> stored_names(const SaeSta
   return all;
 }
 
-// A line naming the tensor and one for each of its panels (checkpoint.hpp).
+// A line naming the tensor and one for each of its panels (trainer_state.hpp).
 struct NamedPanels {
   std::string name, lines;
 };
@@ -253,11 +253,11 @@ TrainerMetadata read_trainer_metadata(const fs::path& folder) {
   return metadata_of(read_state_json(folder), folder);
 }
 
-TrainerCheckpoint read_trainer_state(const fs::path& folder, const SaeConfig& config,
-                                     std::size_t d_in, const std::string& config_digest) {
+StoredTrainerState read_trainer_state(const fs::path& folder, const SaeConfig& config,
+                                      std::size_t d_in, const std::string& config_digest) {
   const Json json = read_state_json(folder);
   const fs::path json_path = folder / kStateFile, weights_path = folder / kWeightsFile;
-  TrainerCheckpoint out;
+  StoredTrainerState out;
   out.metadata = metadata_of(json, folder);
   if (out.metadata.config_digest != config_digest)
     throw DataError(

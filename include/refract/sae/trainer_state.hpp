@@ -36,7 +36,7 @@ struct TrainerMetadata {
 void write_trainer_state(const std::filesystem::path& folder, const SaeState& state,
                          TrainerMetadata& metadata);
 
-struct TrainerCheckpoint {
+struct StoredTrainerState {
   SaeState state;
   TrainerMetadata metadata;
 };
@@ -44,9 +44,9 @@ struct TrainerCheckpoint {
 //   Damaged    a file is missing or cut, a value is missing or of another type, a digest does not
 //              fit, shapes are not those of `config` with `d_in`: an older checkpoint may be whole
 //   DataError  another configuration digest, or another schema version: older ones will not help
-[[nodiscard]] TrainerCheckpoint read_trainer_state(const std::filesystem::path& folder,
-                                                   const SaeConfig& config, std::size_t d_in,
-                                                   const std::string& config_digest);
+[[nodiscard]] StoredTrainerState read_trainer_state(const std::filesystem::path& folder,
+                                                    const SaeConfig& config, std::size_t d_in,
+                                                    const std::string& config_digest);
 // Damaged when a byte of state.json, or of trainer_state.safetensors where it is still there, is
 // not what was written. Needs no configuration.
 void verify_trainer_state(const std::filesystem::path& folder);
