@@ -206,11 +206,14 @@ std::string weights_digest(const SaeParameters& parameters) {
   return weights_digest(digest_panels(tensors), parameters);
 }
 
-void write_trainer_state(const fs::path& folder, const SaeState& state, TrainerMetadata& metadata) {
+std::vector<WrittenFile> write_trainer_state(const fs::path& folder, const SaeState& state,
+                                             TrainerMetadata& metadata) {
   const std::vector<StoredTensor> tensors = stored_tensors(state);
   const std::vector<NamedPanels> panels = digest_panels(tensors);
   metadata.weights_digest = weights_digest(panels, state.parameters);
-  write_safetensors(folder / kWeightsFile, tensors);
+  std::vector<StreamedTensor> streams;
+  for (const StoredTensor& tensor : tensors) streams.push_back(streamed(tensor));
+  std::vector<WrittenFile> written{stream_safetensors(folder / kWeightsFile, streams)};
 
   Json values = Json::object();
   for (const auto& [key, text] : metadata.values) {
@@ -233,7 +236,8 @@ void write_trainer_state(const fs::path& folder, const SaeState& state, TrainerM
   metadata.state_digest = sha256_hex(text);
   text.replace(text.find(kNoDigest, text.find("\"state_digest\"")), kNoDigest.size(),
                metadata.state_digest);
-  write_file(folder / kStateFile, text);
+  written.push_back(write_unsynced(folder / kStateFile, text));
+  return written;
 }
 
 void verify_trainer_state(const fs::path& folder) {

@@ -14,7 +14,9 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <vector>
 
+#include "refract/base/written_file.hpp"
 #include "refract/sae/config.hpp"
 #include "refract/sae/state.hpp"
 
@@ -32,9 +34,11 @@ struct TrainerMetadata {
 
 [[nodiscard]] std::string weights_digest(const SaeParameters& parameters);
 
-// Writes both files into an existing folder; fills the two digests of `metadata`.
-void write_trainer_state(const std::filesystem::path& folder, const SaeState& state,
-                         TrainerMetadata& metadata);
+// Writes both files into an existing folder, unsynced (base/written_file.hpp); fills the two
+// digests of `metadata`. Each tensor is hashed once, panels side by side, and copied nowhere.
+[[nodiscard]] std::vector<WrittenFile> write_trainer_state(const std::filesystem::path& folder,
+                                                           const SaeState& state,
+                                                           TrainerMetadata& metadata);
 
 struct StoredTrainerState {
   SaeState state;

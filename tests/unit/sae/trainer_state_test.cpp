@@ -27,7 +27,7 @@ class TrainerStateOnDisk : public ::testing::Test {
     metadata_.parents["store"] = "def";
     metadata_.values["chunk"] = "3";
     problem_.state.trained_rows = 29;
-    write_trainer_state(folder_, problem_.state, metadata_);
+    (void)write_trainer_state(folder_, problem_.state, metadata_);
   }
   ~TrainerStateOnDisk() override { fs::remove_all(folder_); }
 
@@ -81,7 +81,7 @@ TEST_F(TrainerStateOnDisk, has_bytes_that_depend_on_its_content_alone) {
   const std::string weights = read_file(folder_ / "trainer_state.safetensors");
   const std::string json = read_file(folder_ / "state.json");
 
-  write_trainer_state(folder_, problem_.state, metadata_);
+  (void)write_trainer_state(folder_, problem_.state, metadata_);
 
   EXPECT_EQ(read_file(folder_ / "trainer_state.safetensors"), weights);
   EXPECT_EQ(read_file(folder_ / "state.json"), json);
@@ -159,7 +159,7 @@ TEST_F(TrainerStateOnDisk, calls_tensors_of_another_state_damage) {
   const std::string json = read_file(folder_ / "state.json");
   TrainerMetadata other = metadata_;
   problem_.state.v.W_dec.data()[5] += 1;
-  write_trainer_state(folder_, problem_.state, other);
+  (void)write_trainer_state(folder_, problem_.state, other);
   EXPECT_NE(other.state_digest, metadata_.state_digest);
   EXPECT_EQ(other.weights_digest, metadata_.weights_digest);
   write_file(folder_ / "state.json", json);
@@ -179,7 +179,7 @@ TEST_F(TrainerStateOnDisk, digests_panels_as_the_format_says) {
   for (std::uint64_t f = 0; f < 130; ++f) state.age.push_back(f);
   TrainerMetadata metadata;
 
-  write_trainer_state(folder_, state, metadata);
+  (void)write_trainer_state(folder_, state, metadata);
 
   EXPECT_EQ(weights_digest(state.parameters),
             "f860728bbc8987045900ff6ffad198e7e0476593a0513f30689643397039b515");
