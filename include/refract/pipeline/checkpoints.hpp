@@ -75,7 +75,7 @@ class Checkpoints {
   // Loads the newest readable checkpoint into `saes`, or leaves them initial: a damaged one is gone
   // back from, down to the beginning. Makes metrics.jsonl say what the checkpoints say, removes
   // folders that no ledger line names, and writes `latest` when nothing is left to train. Rank 0
-  // alone reads the ledger, which nobody writes meanwhile.
+  // alone reads the ledger, which gets no line of a checkpoint meanwhile.
   [[nodiscard]] Restored collective_restore(std::vector<TrainedSae>& saes);
 
   enum class Reason { chunk_done, interval, stop };
