@@ -4,14 +4,17 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <fstream>
 
 #include "bench/support.hpp"
 #include "refract/base/digest.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/base/written_file.hpp"
+#include "refract/pipeline/ledger.hpp"
 #include "refract/sae/saelens.hpp"
 #include "refract/sae/trainer_state.hpp"
 #include "refract/sae/variant.hpp"
+#include "refract/store/artifact.hpp"
 
 namespace refract {
 namespace {
@@ -54,6 +57,35 @@ struct Saved {
 Saved& saved() {
   static Saved one;
   return one;
+}
+
+// What a start reads of a run of 40,000 chunks and two SAEs.
+void start_reads_ledger(benchmark::State& state) {
+  const fs::path path = saved().folder / "ledger.jsonl";
+  constexpr std::uint64_t kChunks = 40'000;
+  {
+    std::ofstream file(path);
+    file << fmt::format(R"({{"schema":"refract.ledger","version":{}}})", kSchemaVersion) << '\n';
+    const std::string digest(64, 'd');
+    for (std::uint64_t chunk = 0; chunk < kChunks; ++chunk) {
+      file << fmt::format(R"({{"event":"planned","chunk":{},"rows":131072}})", chunk) << '\n'
+           << fmt::format(
+                  R"({{"event":"sealed","chunk":{},"rows":131072,"bytes":70000000,"digest":"{}"}})",
+                  chunk, digest)
+           << '\n';
+      for (const char* sae : {"a", "b"})
+        file << fmt::format(R"({{"event":"checkpointed","visit":{},"sae":"{}","steps_in_visit":0,)"
+                            R"("complete":true,"folder":"chunk-{:06}","store":"{}","weights":"{}",)"
+                            R"("state":"{}"}})",
+                            chunk, sae, chunk, digest, digest, digest)
+             << '\n';
+      file << fmt::format(R"({{"event":"evicted","chunk":{}}})", chunk) << '\n';
+    }
+  }
+  for (auto _ : state)
+    if (read_ledger(path).visits_done({"a", "b"}) != kChunks)
+      state.SkipWithError("not what was written");
+  bench::report(state, 5.0 * kChunks, 0, static_cast<double>(fs::file_size(path)));
 }
 
 void checkpoint_state_unsynced(benchmark::State& state) {
@@ -134,6 +166,7 @@ BENCHMARK_CAPTURE(checkpoint_export, bf16, DType::bf16)
 BENCHMARK_CAPTURE(checkpoint_export, fp32, DType::f32)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime();
+BENCHMARK(start_reads_ledger)->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK(checkpoint_settle)->Unit(benchmark::kMillisecond)->UseRealTime();
 
 }  // namespace

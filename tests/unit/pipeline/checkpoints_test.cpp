@@ -111,6 +111,25 @@ TEST_F(CheckpointsOfARun, that_no_line_names_are_gone_after_the_next_start) {
   EXPECT_FALSE(fs::exists(part_name(run_->checkpoint("b", 2))));
 }
 
+TEST_F(CheckpointsOfARun, that_a_kill_kept_from_the_ledger_are_made_again_to_the_same_bytes) {
+  chunks(1);
+  const std::string before = metrics();
+  run_->train();
+  run_->save_chunk();
+  while (metrics() == before) std::this_thread::yield();  // the last thing the helper does
+  const std::string whole = metrics(), state = read_file(run_->checkpoint("b", 1) / "state.json");
+  EXPECT_EQ(run_->announced().size(), 1u);
+
+  const Checkpoints::Restored restored = run_->start();
+
+  EXPECT_EQ(restored.position.visit, 1u);
+  EXPECT_EQ(metrics(), before);
+  EXPECT_FALSE(fs::exists(run_->checkpoint("b", 1)));
+  chunks(1);
+  EXPECT_EQ(metrics(), whole);
+  EXPECT_EQ(read_file(run_->checkpoint("b", 1) / "state.json"), state);
+}
+
 TEST_F(CheckpointsOfARun, that_are_damaged_are_withdrawn_down_to_one_that_is_not) {
   chunks(3);
   const std::string state = read_file(run_->checkpoint("b", 2) / "state.json");
