@@ -53,7 +53,15 @@ struct Saved {
   }
 };
 
-// Of what a checkpoint writes after a chunk, once.
+// A checkpoint is written to files that were not there: to write over pages that are on their way
+// to the disk would wait for them.
+void clear(benchmark::State& state, const fs::path& folder) {
+  state.PauseTiming();
+  fs::remove_all(folder);
+  make_folder(folder);
+  state.ResumeTiming();
+}
+
 Saved& saved() {
   static Saved one;
   return one;
@@ -89,7 +97,10 @@ void start_reads_ledger(benchmark::State& state) {
 }
 
 void checkpoint_state_unsynced(benchmark::State& state) {
-  for (auto _ : state) benchmark::DoNotOptimize(saved().write());
+  for (auto _ : state) {
+    clear(state, saved().folder);
+    benchmark::DoNotOptimize(saved().write());
+  }
   bench::report(state, 0, 0, saved().state_bytes());
 }
 void checkpoint_weights_digest(benchmark::State& state) {
@@ -97,11 +108,15 @@ void checkpoint_weights_digest(benchmark::State& state) {
   bench::report(state, 0, 0, saved().parameter_bytes());
 }
 void checkpoint_export(benchmark::State& state, DType dtype) {
-  for (auto _ : state) benchmark::DoNotOptimize(saved().write_export(dtype));
+  for (auto _ : state) {
+    clear(state, saved().folder);
+    benchmark::DoNotOptimize(saved().write_export(dtype));
+  }
   bench::report(state, 0, 0, saved().parameter_bytes() / 4 * static_cast<double>(byte_size(dtype)));
 }
 void checkpoint_settle(benchmark::State& state) {
   for (auto _ : state) {
+    clear(state, saved().folder);
     state.PauseTiming();
     const std::vector<WrittenFile> files = saved().write();
     state.ResumeTiming();
@@ -141,6 +156,7 @@ void roof_plain_file(benchmark::State& state, bool synced) {
   const auto bytes = std::as_bytes(saved().state.parameters.W_enc.span());
   const fs::path path = saved().folder / "plain";
   for (auto _ : state) {
+    clear(state, saved().folder);
     FILE* file = std::fopen(path.c_str(), "wb");
     std::setvbuf(file, nullptr, _IONBF, 0);
     constexpr std::size_t kPiece = std::size_t{256} << 10;
