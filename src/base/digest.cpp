@@ -33,6 +33,7 @@ struct Sha256::State {
   EVP_MD_CTX* context = EVP_MD_CTX_new();
   State() { EVP_DigestInit_ex(context, EVP_sha256(), nullptr); }
   ~State() { EVP_MD_CTX_free(context); }
+  State(const State& other) : State() { EVP_MD_CTX_copy_ex(context, other.context); }
 };
 Sha256::Sha256() : state_(std::make_unique<State>()) {}
 Sha256::~Sha256() = default;
@@ -49,6 +50,12 @@ std::string Sha256::hex() {
   std::string text;
   for (const unsigned char byte : digest) text += fmt::format("{:02x}", byte);
   return text;
+}
+
+std::string Sha256::hex_so_far() const {
+  Sha256 copy;
+  copy.state_ = std::make_unique<State>(*state_);
+  return copy.hex();
 }
 
 std::string sha256_hex(std::string_view text) {

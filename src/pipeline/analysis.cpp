@@ -15,7 +15,6 @@
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
 #include "refract/pipeline/identity.hpp"
-#include "refract/sae/checkpoint.hpp"
 #include "refract/stages/evaluate.hpp"
 #include "refract/stages/probe.hpp"
 
@@ -31,11 +30,11 @@ std::string inputs_of(const Session& session, const TrainedSae& sae) {
   REFRACT_ASSERT(at != saes.end(), "SAE {}", sae.config.name);
   return fmt::format("store={}\nsae={}\nweights={}\n", session.store().digest(),
                      session.training_digest(static_cast<std::size_t>(at - saes.begin())),
-                     weights_digest(sae.state.parameters));
+                     weights_digest(sae));
 }
 
 Parents parents_of(const Session& session, const TrainedSae& sae) {
-  return {{"store", session.store().digest()}, {"weights", weights_digest(sae.state.parameters)}};
+  return {{"store", session.store().digest()}, {"weights", weights_digest(sae)}};
 }
 
 // An SAE whose part is to be made, and what of.

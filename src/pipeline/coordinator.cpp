@@ -32,7 +32,7 @@ Coordinator::Coordinator(Session& session, Communicator& world, RolePlan plan, L
   state_.chunk_rows = config.store.chunk_rows;
   state_.may_evict = config.store.mode == "ring";
   saes_ = sae_names(config);
-  state_.visits_done = ledger_.state().visits_done(saes_);
+  state_.visits_trained = state_.visits_done = ledger_.state().visits_done(saes_);
   if (!plan_.split)
     corpus_bar_ = std::make_unique<Progress>("download and tokenize", state_.shards, "shards");
 }
@@ -49,7 +49,7 @@ void Coordinator::poll() {
   if (stop_requested() && !stopping_) stop();
   if (std::exchange(news_, false)) hand_out();
   display_.draw(board_, state_, monotonic_s());
-  if (!running_.empty() || ended_) return;
+  if (!running_.empty() || ended_ || state_.visits_done < state_.visits_trained) return;
   ended_ = true;
   evidence_.reset();
   corpus_bar_.reset();
@@ -86,6 +86,7 @@ void Coordinator::take(const Message& message) {
   } else if (kind == "checkpoint") {
     ledger_.checkpointed(checkpoint_record_from(json.at("record").dump()));
     state_.visits_done = ledger_.state().visits_done(saes_);
+    state_.visits_trained = std::max(state_.visits_trained, state_.visits_done);
     progressed_ = true;
     send(message.from, {{"kind", "named"}});
   } else if (!stopping_) {
@@ -125,11 +126,14 @@ void Coordinator::apply(const Ticket& ticket, const Json& result) {
       for (const Json& withdrawn : result.at("withdrawn"))
         ledger_.withdrawn(checkpoint_record_from(withdrawn.at("record").dump()),
                           withdrawn.at("cause"));
-      state_.visits_done = ledger_.state().visits_done(saes_);
+      state_.visits_trained = state_.visits_done = ledger_.state().visits_done(saes_);
       state_.restored = true;
       break;
     case Work::train:
-      if (result.value("damaged", false)) lose(session_.visit(ticket.index).shape.chunk);
+      if (result.value("damaged", false))
+        lose(session_.visit(ticket.index).shape.chunk);
+      else
+        state_.visits_trained = std::max(state_.visits_trained, ticket.index + 1);
       break;
     case Work::evict: break;
   }
@@ -365,15 +369,11 @@ void Coordinator::write_store_manifest() {
                          .tokenizer_digest = session_.run().tokenizer().digest(),
                          .store_digest = session_.store().digest(),
                          .calibration_digest = session_.store().calibration_digest(),
-                         .chunks = 0,
-                         .rows = 0,
+                         .chunks = ledger_.state().sealed.size(),
+                         .rows = ledger_.state().sealed_rows,
                          .more = {}};
   for (const std::string& hook : config.hooks)
     manifest.hooks.push_back({hook, session_.store().calibration().of(hook).d_in});
-  for (const auto& [chunk, record] : ledger_.state().sealed) {
-    ++manifest.chunks;
-    manifest.rows += record.rows;
-  }
   session_.run().expect_own();
   manifest.more = {{"packing", config.tokens.packing}, {"bos", config.tokens.bos}};
   write_manifest(session_.folder().manifest(), manifest);

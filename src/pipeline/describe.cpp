@@ -15,7 +15,7 @@
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/progress.hpp"
-#include "refract/sae/checkpoint.hpp"
+#include "refract/sae/trainer_state.hpp"
 #include "refract/store/artifact.hpp"
 #include "refract/store/safetensors.hpp"
 

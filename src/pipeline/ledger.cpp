@@ -45,18 +45,6 @@ Json to_json(const CheckpointRecord& record) {
   return json;
 }
 
-// Lines of one checkpoint follow each other; written again after a resume, the newer one counts.
-void add_line(CheckpointRecord line, std::vector<CheckpointRecord>& records) {
-  const bool same = !records.empty() && records.back().folder == line.folder &&
-                    !records.back().saes.contains(line.saes.begin()->first);
-  if (same) {
-    records.back().saes.merge(line.saes);
-    return;
-  }
-  std::erase_if(records, [&](const CheckpointRecord& r) { return r.folder == line.folder; });
-  records.push_back(std::move(line));
-}
-
 // Counts are never negative, never fractions: what is, nobody of ours wrote.
 void expect_counts(const Json& line) {
   for (const auto& [key, value] : line.items())
@@ -64,24 +52,31 @@ void expect_counts(const Json& line) {
       throw std::invalid_argument("a count that is none");
 }
 
+void forget_sealed(std::uint64_t chunk, RunState& state) {
+  const auto found = state.sealed.find(chunk);
+  if (found == state.sealed.end()) return;
+  state.sealed_rows -= found->second.rows;
+  state.sealed.erase(found);
+}
+
 void apply_line(const Json& line, RunState& state) {
   expect_counts(line);
   const std::string event = line.at("event");
   if (event == "sealed") {
     const std::uint64_t chunk = line.at("chunk");
-    state.sealed[chunk] = {line.at("digest"), line.at("rows"), line.at("bytes")};
-    state.known[chunk] = state.sealed[chunk];
+    forget_sealed(chunk, state);  // sealed again: the newer line counts
+    const ChunkRecord record{line.at("digest"), line.at("rows"), line.at("bytes")};
+    state.sealed[chunk] = state.known[chunk] = record;
+    state.sealed_rows += record.rows;
     state.evicted.erase(chunk);
   } else if (event == "evicted" || event == "lost") {
     const std::uint64_t chunk = line.at("chunk");
-    state.sealed.erase(chunk);
+    forget_sealed(chunk, state);
     if (event == "evicted") state.evicted.insert(chunk);
   } else if (event == "checkpointed") {
-    add_line(checkpoint_from(line), state.checkpoints);
+    state.checkpoints.add(checkpoint_from(line));
   } else if (event == "withdrawn") {
-    const std::string folder = line.at("folder");
-    std::erase_if(state.checkpoints,
-                  [&](const CheckpointRecord& record) { return record.folder == folder; });
+    state.checkpoints.erase(line.at("folder"));
   } else if (event == "ordered") {
     state.shards = line.at("shards");
     state.rows = line.at("rows");
@@ -164,19 +159,47 @@ CheckpointRecord checkpoint_record_from(const std::string& text) {
   return checkpoint_from(Json::parse(text));
 }
 
+void CheckpointList::add(CheckpointRecord line) {
+  const bool same = !records_.empty() && records_.back().folder == line.folder &&
+                    !records_.back().saes.contains(line.saes.begin()->first);
+  if (same) {
+    records_.back().saes.merge(line.saes);
+    return;
+  }
+  erase(line.folder);
+  by_folder_[line.folder] = records_.size();
+  records_.push_back(std::move(line));
+}
+
+void CheckpointList::erase(const std::string& folder) {
+  const auto found = by_folder_.find(folder);
+  if (found == by_folder_.end()) return;
+  const std::size_t at = found->second;
+  by_folder_.erase(found);
+  records_.erase(records_.begin() + static_cast<std::ptrdiff_t>(at));
+  for (std::size_t i = at; i < records_.size(); ++i) by_folder_[records_[i].folder] = i;
+}
+
+namespace {
+
+bool names_all(const CheckpointRecord& record, const std::vector<std::string>& saes) {
+  return std::ranges::all_of(saes, [&](const auto& sae) { return record.saes.contains(sae); });
+}
+
+}  // namespace
+
 std::vector<CheckpointRecord> RunState::checkpoints_of(const std::vector<std::string>& saes) const {
   std::vector<CheckpointRecord> whole;
   for (const CheckpointRecord& record : checkpoints)
-    if (std::ranges::all_of(saes, [&](const auto& sae) { return record.saes.contains(sae); }))
-      whole.push_back(record);
+    if (names_all(record, saes)) whole.push_back(record);
   return whole;
 }
 
 std::uint64_t RunState::visits_done(const std::vector<std::string>& saes) const {
-  std::uint64_t done = 0;
-  for (const CheckpointRecord& record : checkpoints_of(saes))
-    if (record.complete) done = record.visit + 1;
-  return done;
+  const auto newest = std::find_if(
+      checkpoints.rbegin(), checkpoints.rend(),
+      [&](const CheckpointRecord& record) { return record.complete && names_all(record, saes); });
+  return newest == checkpoints.rend() ? 0 : newest->visit + 1;
 }
 
 std::string utc_now() {
@@ -244,7 +267,8 @@ void Ledger::checkpointed(const CheckpointRecord& record) {
               {"folder", record.folder},
               {"store", record.store}};
     line.update(to_json(sae));
-    lines += (lines.empty() ? "" : "\n") + line.dump();
+    if (!lines.empty()) lines += '\n';
+    lines += line.dump();
   }
   append(lines);
 }

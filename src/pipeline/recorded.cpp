@@ -14,7 +14,7 @@
 #include "refract/pipeline/checkpoints.hpp"
 #include "refract/pipeline/identity.hpp"
 #include "refract/pipeline/numerics.hpp"
-#include "refract/sae/checkpoint.hpp"
+#include "refract/sae/trainer_state.hpp"
 #include "refract/store/calibration.hpp"
 
 namespace refract {

@@ -144,7 +144,7 @@ bool wants_more_rows(const PipelineConfig& config, const PipelineState& s) {
   if (s.corpus_complete) return false;
   if (!s.streams || !s.first_window) return true;
   const std::uint64_t extracted =
-      s.sealed.empty() ? s.visits_done : std::max(s.visits_done, *s.sealed.rbegin() + 1);
+      s.sealed.empty() ? s.visits_trained : std::max(s.visits_trained, *s.sealed.rbegin() + 1);
   return s.rows < (extracted + config.queue_chunks + 1) * s.chunk_rows;
 }
 
@@ -180,14 +180,15 @@ std::optional<Ticket> tokenize_ticket(const PipelineConfig& config, const Pipeli
 
 // A resumed job may hold chunks of a corpus whose shards are not admitted yet.
 bool can_train(const PipelineState& s) {
-  return s.restored && s.visits_done < s.visits && s.visits_done % s.chunks < s.chunks_known &&
-         s.sealed.contains(s.visits_done % s.chunks);
+  return s.restored && s.visits_trained < s.visits &&
+         s.visits_trained % s.chunks < s.chunks_known &&
+         s.sealed.contains(s.visits_trained % s.chunks);
 }
 
 std::optional<Ticket> train_ticket(const PipelineState& s) {
   if (s.prepared && !s.restored && (s.streams || s.corpus_complete))
     return Ticket{Work::restore, 0};
-  if (can_train(s)) return Ticket{Work::train, s.visits_done};
+  if (can_train(s)) return Ticket{Work::train, s.visits_trained};
   return std::nullopt;
 }
 
@@ -199,7 +200,7 @@ std::optional<std::uint64_t> evictable(const PipelineState& s) {
 
 // The chunk that a visit needs and that is not there, `ahead` visits from the next at most.
 std::optional<std::uint64_t> missing_chunk(const PipelineState& s, std::uint64_t ahead) {
-  for (std::uint64_t v = s.visits_done; v < std::min(s.visits, s.visits_done + ahead); ++v)
+  for (std::uint64_t v = s.visits_trained; v < std::min(s.visits, s.visits_trained + ahead); ++v)
     if (!s.sealed.contains(v % s.chunks)) return v % s.chunks;
   return std::nullopt;
 }
@@ -215,12 +216,13 @@ std::optional<Ticket> extract_ticket(const PipelineConfig& config, const RolePla
   if (!chunk || *chunk >= s.chunks_known) return std::nullopt;
   if (s.sealed.size() < s.chunks_allowed) return Ticket{Work::extract, *chunk};
   if (const std::optional<std::uint64_t> old = evictable(s)) return Ticket{Work::evict, *old};
-  if (trains && !can_train(s) && s.visits_done % s.chunks < s.chunks_known)
+  if (trains && !can_train(s) && s.visits_done == s.visits_trained &&
+      s.visits_done % s.chunks < s.chunks_known)
     throw ConfigError(
         "disk.max_bytes leaves no room for chunk {} and nothing may be evicted. Raise "
         "disk.max_bytes or lower store.chunk_rows.",
         *chunk);
-  return std::nullopt;  // the quota is full: wait for training
+  return std::nullopt;  // the quota is full: wait for training, or for its checkpoint
 }
 
 }  // namespace

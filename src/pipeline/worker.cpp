@@ -59,10 +59,20 @@ bool Worker::collective_work() {
 void Worker::breathe() {
   tick();
   desk_();
+  if (checkpoints_) checkpoints_->poll();
   take_messages();
   if (stop_requested() && !told_stop_) {
     told_stop_ = true;
     report("stop", Json::object());
+  }
+}
+
+// Until the checkpoint on its way is in the hands of the coordinator.
+void Worker::settle_checkpoint() {
+  using namespace std::chrono_literals;
+  while (checkpoints_->pending()) {
+    breathe();
+    std::this_thread::sleep_for(500us);
   }
 }
 
@@ -190,12 +200,11 @@ Json Worker::collective_restore() {
   saes_ = make_trained_saes(config.saes, session_.store().calibration(),
                             dead_threshold(config.store.chunk_rows, session_.plan().rows));
   runner_ = std::make_unique<StepRunner>(config.train, session_.plan().steps, trainers_);
-  checkpoints_ =
-      std::make_unique<Checkpoints>(session_, trainers_, [&](const CheckpointRecord& record) {
+  checkpoints_ = std::make_unique<Checkpoints>(
+      checkpointed_run(session_), trainers_, [&](const CheckpointRecord& record) {
         report("checkpoint", {{"record", Json::parse(to_text(record))}});
       });
-  Checkpoints::Restored restored =
-      checkpoints_->collective_restore(read_ledger(session_.folder().ledger()), saes_);
+  const Checkpoints::Restored restored = checkpoints_->collective_restore(saes_);
   position_ = restored.position;
   Json withdrawn = Json::array();
   for (const auto& [record, cause] : restored.withdrawn)
@@ -242,9 +251,11 @@ Json Worker::collective_train(std::uint64_t visit_number) {
     const std::uint64_t wish = trainers_.all_reduce_max(stop_requested() ? 2 : due ? 1 : 0);
     if (wish == 0 || done == steps) return true;
     position_.steps_in_visit = done;
+    settle_checkpoint();
     checkpoints_->collective_save(
         position_, wish == 2 ? Checkpoints::Reason::stop : Checkpoints::Reason::interval, {}, saes_,
         *runner_);
+    if (wish == 2) settle_checkpoint();
     saved_s = monotonic_s();
     return wish < 2;
   };
@@ -262,6 +273,7 @@ Json Worker::collective_train(std::uint64_t visit_number) {
       metrics.push_back(metrics_line(session_, sae, visit_number));
     log_timing(visit_number, steps - from, monotonic_s() - started_s);
   }
+  settle_checkpoint();
   checkpoints_->collective_save(position_, Checkpoints::Reason::chunk_done, metrics, saes_,
                                 *runner_);
   return {{"made", true}};

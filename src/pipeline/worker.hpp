@@ -28,6 +28,7 @@ class Worker {
  private:
   void breathe();
   void take_messages();
+  void settle_checkpoint();
   void report(const char* kind, Json more);
   void report_progress(const Ticket& ticket, const Communicator& group, std::uint64_t done,
                        std::uint64_t total);

@@ -140,21 +140,14 @@ void Reconstruction::finish(SaeState& state, const Batch& batch, const GlobalSta
 
 SaeExport export_common(const std::string& architecture, const SaeParameters& p,
                         float input_scale) {
-  const std::size_t d_in = p.d_in(), d_sae = p.d_sae();
-  SaeExport out{architecture, d_in, d_sae, {}, {}};
-  Tensor<float> W_enc(Shape{d_in, d_sae}), b_enc(Shape{d_sae}), W_dec(Shape{d_sae, d_in}),
-      b_dec(Shape{d_in});
-  for (std::size_t f = 0; f < d_sae; ++f)
-    for (std::size_t d = 0; d < d_in; ++d)
-      W_enc.data()[d * d_sae + f] = p.W_enc.data()[f * d_in + d];
-  std::copy_n(p.W_dec.data(), d_sae * d_in, W_dec.data());
-  for (std::size_t f = 0; f < d_sae; ++f) b_enc.data()[f] = p.b_enc.data()[f] / input_scale;
-  for (std::size_t d = 0; d < d_in; ++d) b_dec.data()[d] = p.b_dec.data()[d] / input_scale;
-  out.tensors.push_back({"W_enc", std::move(W_enc)});
-  out.tensors.push_back({"b_enc", std::move(b_enc)});
-  out.tensors.push_back({"W_dec", std::move(W_dec)});
-  out.tensors.push_back({"b_dec", std::move(b_dec)});
-  return out;
+  return {.architecture = architecture,
+          .d_in = p.d_in(),
+          .d_sae = p.d_sae(),
+          .json_values = {},
+          .tensors = {{"W_enc", p.W_enc.cview(), true, 1},
+                      {"b_enc", p.b_enc.cview(), false, input_scale},
+                      {"W_dec", p.W_dec.cview(), false, 1},
+                      {"b_dec", p.b_dec.cview(), false, input_scale}}};
 }
 
 }  // namespace refract

@@ -1,9 +1,12 @@
 #include "refract/sae/saelens.hpp"
 
+#include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
+#include <type_traits>
 
 #include "refract/base/error.hpp"
-#include "refract/base/file.hpp"
+#include "refract/base/parallel.hpp"
 #include "refract/store/safetensors.hpp"
 
 namespace refract {
@@ -21,16 +24,70 @@ Json parse(const std::string& key, const std::string& text) {
   return value;
 }
 
-std::vector<std::size_t> shape_of(const Tensor<float>& tensor) {
-  std::vector<std::size_t> shape;
-  for (std::size_t i = 0; i < tensor.shape().rank(); ++i) shape.push_back(tensor.axis(i));
-  return shape;
+// A tile of both orders fits the first cache, and a row of it is whole cache lines.
+constexpr std::size_t kTile = 64;
+constexpr std::size_t kPieceElements = std::size_t{1} << 20;
+
+float stored_as(float value, float) { return value; }
+BFloat16 stored_as(float value, BFloat16) { return to_bf16(value); }
+
+// In pieces, each converted by all threads.
+template <typename Stored>
+void write_values(const SaeExport::Named& tensor, FileWriter& file) {
+  const float* values = tensor.values.data();
+  const std::size_t size = tensor.values.size();
+  if (std::is_same_v<Stored, float> && tensor.divisor == 1)
+    return file.write(std::as_bytes(tensor.values.span()));
+  std::vector<Stored> piece(std::min(size, kPieceElements));
+  for (std::size_t at = 0; at < size; at += piece.size()) {
+    const std::size_t count = std::min(piece.size(), size - at);
+    parallel_for((count + kTile * kTile - 1) / (kTile * kTile), [&](std::size_t part) {
+      const std::size_t end = std::min(count, (part + 1) * kTile * kTile);
+      for (std::size_t i = part * kTile * kTile; i < end; ++i)
+        piece[i] = stored_as(values[at + i] / tensor.divisor, Stored{});
+    });
+    file.write(std::as_bytes(std::span(piece).first(count)));
+  }
+}
+
+// values [F, D] -> bytes of [D, F]: rows [d, d + 64) at a time, in tiles of 64 x 64.
+template <typename Stored>
+void write_transposed(const SaeExport::Named& tensor, FileWriter& file) {
+  const std::size_t features = tensor.values.axis(0), width = tensor.values.axis(1);
+  std::vector<Stored> rows(std::min(kTile, width) * features);
+  for (std::size_t d = 0; d < width; d += kTile) {
+    const std::size_t count = std::min(kTile, width - d);
+    parallel_for((features + kTile - 1) / kTile, [&](std::size_t t) {
+      const std::size_t f = t * kTile, tall = std::min(kTile, features - f);
+      std::array<float, kTile * kTile> tile;
+      for (std::size_t i = 0; i < tall; ++i)
+        for (std::size_t j = 0; j < count; ++j)
+          tile[j * kTile + i] = tensor.values.data()[(f + i) * width + d + j];
+      for (std::size_t j = 0; j < count; ++j)
+        for (std::size_t i = 0; i < tall; ++i)
+          rows[j * features + f + i] = stored_as(tile[j * kTile + i] / tensor.divisor, Stored{});
+    });
+    file.write(std::as_bytes(std::span(rows).first(count * features)));
+  }
+}
+
+template <typename Stored>
+StreamedTensor streamed_as(const SaeExport::Named& tensor, DType dtype) {
+  StreamedTensor out{tensor.name, std::string(safetensors_word(dtype)), {}, {}};
+  for (std::size_t i = 0; i < tensor.values.shape().rank(); ++i)
+    out.shape.push_back(tensor.values.axis(i));
+  if (tensor.transposed) std::ranges::reverse(out.shape);
+  out.write = [tensor](FileWriter& file) {
+    tensor.transposed ? write_transposed<Stored>(tensor, file) : write_values<Stored>(tensor, file);
+  };
+  return out;
 }
 
 }  // namespace
 
-void write_saelens_folder(const std::filesystem::path& folder, const SaeExport& exported,
-                          DType dtype, const std::map<std::string, std::string>& metadata) {
+std::vector<WrittenFile> write_saelens_folder(const fs::path& folder, const SaeExport& exported,
+                                              DType dtype,
+                                              const std::map<std::string, std::string>& metadata) {
   if (dtype != DType::f32 && dtype != DType::bf16)
     throw ConfigError("SAELens export dtype is {}; expected fp32 or bf16.", name(dtype));
   Json cfg;
@@ -46,20 +103,17 @@ void write_saelens_folder(const std::filesystem::path& folder, const SaeExport& 
   cfg["metadata"]["sae_lens_version"] = kSaeLensVersion;
   for (const auto& [key, text] : metadata) cfg["metadata"][key] = parse(key, text);
 
-  std::vector<std::vector<BFloat16>> rounded;
-  rounded.reserve(exported.tensors.size());
-  std::vector<StoredTensor> stored;
-  for (const auto& [tensor_name, values] : exported.tensors) {
-    if (dtype == DType::f32) {
-      stored.push_back(stored_tensor<float>(tensor_name, dtype, shape_of(values), values.span()));
-    } else {
-      to_bf16(values.span(), rounded.emplace_back(values.size()));
-      stored.push_back(
-          stored_tensor<BFloat16>(tensor_name, dtype, shape_of(values), rounded.back()));
-    }
-  }
-  write_safetensors(folder / "sae_weights.safetensors", stored);
-  write_file(folder / "cfg.json", cfg.dump(1) + "\n");
+  std::vector<StreamedTensor> streams;
+  for (const SaeExport::Named& tensor : exported.tensors)
+    streams.push_back(dtype == DType::f32 ? streamed_as<float>(tensor, dtype)
+                                          : streamed_as<BFloat16>(tensor, dtype));
+  FileWriter config(folder / "cfg.json", FileWriter::Digest::sha256);
+  config.write(cfg.dump(1) + "\n");
+  std::vector<WrittenFile> written;
+  written.push_back(config.close());
+  written.push_back(stream_safetensors(folder / "sae_weights.safetensors", streams, {},
+                                       FileWriter::Digest::sha256));
+  return written;
 }
 
 }  // namespace refract

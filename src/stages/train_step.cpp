@@ -18,6 +18,7 @@
 #include "refract/base/parallel.hpp"
 #include "refract/sae/initialise.hpp"
 #include "refract/sae/optimizer.hpp"
+#include "refract/sae/trainer_state.hpp"
 #include "refract/sae/weight_gradients.hpp"
 #include "refract/stages/train.hpp"
 
@@ -115,6 +116,10 @@ void ChunkLog::add(const StepLog& step) {
 
 std::uint64_t dead_threshold(std::uint64_t chunk_rows, std::uint64_t train_rows) {
   return std::max(2 * chunk_rows, std::min<std::uint64_t>(10'000'000, train_rows / 10));
+}
+
+std::string weights_digest(const TrainedSae& sae) {
+  return sae.weights_digest.empty() ? weights_digest(sae.state.parameters) : sae.weights_digest;
 }
 
 std::vector<TrainedSae> make_trained_saes(const std::vector<SaeConfig>& saes,
@@ -217,6 +222,7 @@ void StepRunner::collective_gather_rows(const FeatureGradients& own, FeatureGrad
 StepLog StepRunner::collective_step(TrainedSae& sae, const Batch& batch) {
   const Variant& variant = *sae.variant;
   SaeState& state = sae.state;
+  sae.weights_digest.clear();
   const std::size_t features = state.parameters.d_sae();
 
   std::vector<GlobalStats> global;

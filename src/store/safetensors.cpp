@@ -50,7 +50,8 @@ std::size_t element_bytes(std::string_view word, const fs::path& path, std::stri
 }
 
 // shape product times element size, or a DataError when it does not fit 64 bits.
-std::uint64_t byte_count(const StoredTensor& tensor, std::size_t element, const fs::path& path) {
+template <typename SomeTensor>
+std::uint64_t byte_count(const SomeTensor& tensor, std::size_t element, const fs::path& path) {
   std::uint64_t total = element;
   for (const std::size_t axis : tensor.shape) {
     if (axis != 0 && total > std::numeric_limits<std::uint64_t>::max() / axis) {
@@ -148,18 +149,15 @@ void expect_exact_tiling(std::vector<Placed>& placed, std::uint64_t data_bytes,
   }
 }
 
-std::vector<const StoredTensor*> in_layout_order(std::span<const StoredTensor> tensors,
-                                                 const fs::path& path) {
-  std::vector<const StoredTensor*> order;
+std::vector<const StreamedTensor*> in_layout_order(std::span<const StreamedTensor> tensors,
+                                                   const fs::path& path) {
+  std::vector<const StreamedTensor*> order;
   std::set<std::string_view> names;
   for (const auto& tensor : tensors) {
-    const std::size_t element = element_bytes(tensor.dtype, path, tensor.name);
     REFRACT_ASSERT(names.insert(tensor.name).second, "tensor '{}' given twice", tensor.name);
-    REFRACT_ASSERT(byte_count(tensor, element, path) == tensor.bytes.size(),
-                   "tensor '{}' has {} bytes", tensor.name, tensor.bytes.size());
     order.push_back(&tensor);
   }
-  std::sort(order.begin(), order.end(), [&](const StoredTensor* a, const StoredTensor* b) {
+  std::sort(order.begin(), order.end(), [&](const StreamedTensor* a, const StreamedTensor* b) {
     const std::size_t a_bytes = element_bytes(a->dtype, path, a->name),
                       b_bytes = element_bytes(b->dtype, path, b->name);
     return a_bytes != b_bytes ? a_bytes > b_bytes : a->name < b->name;
@@ -299,27 +297,51 @@ std::string_view safetensors_word(DType dtype) {
   REFRACT_ASSERT(false, "dtype {}", static_cast<int>(dtype));
 }
 
-void write_safetensors(const fs::path& path, std::span<const StoredTensor> tensors,
-                       const std::map<std::string, std::string>& metadata) {
+StreamedTensor streamed(const StoredTensor& tensor) {
+  return {tensor.name, tensor.dtype, tensor.shape,
+          [bytes = tensor.bytes](FileWriter& file) { file.write(bytes); }};
+}
+
+WrittenFile stream_safetensors(const fs::path& path, std::span<const StreamedTensor> tensors,
+                               const std::map<std::string, std::string>& metadata,
+                               FileWriter::Digest digest) {
   const auto order = in_layout_order(tensors, path);
+  const auto bytes_of = [&](const StreamedTensor& tensor) {
+    return byte_count(tensor, element_bytes(tensor.dtype, path, tensor.name), path);
+  };
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   std::uint64_t offset = 0;
   for (const auto* tensor : order) {
-    header[tensor->name] = {{"dtype", tensor->dtype},
-                            {"shape", tensor->shape},
-                            {"data_offsets", {offset, offset + tensor->bytes.size()}}};
-    offset += tensor->bytes.size();
+    const std::uint64_t end = offset + bytes_of(*tensor);
+    header[tensor->name] = {
+        {"dtype", tensor->dtype}, {"shape", tensor->shape}, {"data_offsets", {offset, end}}};
+    offset = end;
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');  // readers want the data part 8-byte aligned
   const std::uint64_t header_bytes = text.size();
 
-  write_file(path, [&](const FileDescriptor& file) {
-    file.write_next(std::as_bytes(std::span(&header_bytes, 1)));
-    file.write_next(text);
-    for (const auto* tensor : order) file.write_next(tensor->bytes);
-  });
+  FileWriter file(path, digest);
+  file.write(std::as_bytes(std::span(&header_bytes, 1)));
+  file.write(text);
+  for (const auto* tensor : order) {
+    const std::uint64_t begin = file.bytes();
+    tensor->write(file);
+    REFRACT_ASSERT(file.bytes() - begin == bytes_of(*tensor), "tensor '{}' has {} bytes",
+                   tensor->name, file.bytes() - begin);
+  }
+  return file.close();
+}
+
+void write_safetensors(const fs::path& path, std::span<const StoredTensor> tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  const fs::path part = part_name(path);
+  std::vector<StreamedTensor> streams;
+  for (const StoredTensor& tensor : tensors) streams.push_back(streamed(tensor));
+  (void)stream_safetensors(part, streams, metadata);
+  sync_path(part);
+  rename_durably(part, path);
 }
 
 }  // namespace refract

@@ -37,6 +37,7 @@ class Sha256 {
   void add(std::span<const std::byte> bytes);
   void add(std::string_view text);
   [[nodiscard]] std::string hex();  // ends the digest; 64 characters
+  [[nodiscard]] std::string hex_so_far() const;
 
  private:
   struct State;

@@ -1,21 +1,41 @@
 #pragma once
-// Checkpoints of all SAEs of a run: one after each chunk, written, named in the ledger, read back,
-// pruned. The trainer's state is the truth; the SAELens folders beside it and `latest` are derived.
+// Checkpoints of all SAEs of a run: one after each chunk, written, settled, named in the ledger;
+// what it supersedes goes. The trainer's state is the truth; the SAELens folders beside it and
+// `latest` are derived.
 //
-// state.json stays for good and holds the visit's line of metrics.jsonl, so that a metrics.jsonl
-// that was lost is written again.
+// Schedule of one checkpoint, on rank 0 of those that train:
+//
+//   main thread    write all files, unsynced | train on | announce | ledger line | prune
+//   helper thread                            | sync, read back, rename, `latest`, metrics.jsonl
+//
+// One checkpoint at a time is on its way. A kill before the ledger's line leaves what the next
+// start removes; nothing that a checkpoint supersedes goes before that line.
+//
+// The work for a checkpoint and its chunk does not grow with the number of those before. state.json
+// stays for good and holds the visit's line of metrics.jsonl, so that a metrics.jsonl that was lost
+// is written again.
 #include <cstdint>
+#include <deque>
 #include <functional>
-#include <map>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "refract/base/background_work.hpp"
 #include "refract/pipeline/ledger.hpp"
-#include "refract/pipeline/session.hpp"
-#include "refract/sae/checkpoint.hpp"
+#include "refract/pipeline/run_config.hpp"
+#include "refract/pipeline/run_folder.hpp"
+#include "refract/sae/trainer_state.hpp"
 #include "refract/stages/train.hpp"
 
 namespace refract {
+
+class MetricsLog;
+class Retention;
+class Session;
+struct StagedFolder;
+struct Superseded;
 
 // Where training stands.
 struct TrainingPosition {
@@ -24,12 +44,25 @@ struct TrainingPosition {
   std::string store_running;         // digest of the store as trained so far
 };
 
+// What checkpoints need to know of the run that they are of.
+struct CheckpointedRun {
+  const RunConfig& config;
+  RunFolder folder;
+  std::string store;                                 // digest, before anything was trained on
+  std::vector<std::string> training_digests;         // of each SAE: what its checkpoints carry
+  std::function<std::uint64_t()> visits;             // of the whole run
+  std::function<std::vector<TrainedSae>()> initial;  // the SAEs before the first step
+  std::function<void()> expect_own;  // throws when another job took the run over; any thread
+};
+[[nodiscard]] CheckpointedRun checkpointed_run(Session& session);  // its store is open
+
 class Checkpoints {
  public:
-  // announce: called on rank 0 of `ranks` (those that train) when a checkpoint is whole; it gets it
-  // into the ledger.
+  // announce: called by poll() on rank 0 of `ranks` (those that train) when a checkpoint is whole;
+  // it gets it into the ledger.
   using Announce = std::function<void(const CheckpointRecord&)>;
-  Checkpoints(Session& session, Communicator& ranks, Announce announce);
+  Checkpoints(CheckpointedRun run, Communicator& ranks, Announce announce);
+  ~Checkpoints();
 
   struct Withdrawn {
     CheckpointRecord record;
@@ -37,47 +70,61 @@ class Checkpoints {
   };
   struct Restored {
     TrainingPosition position;
-    std::vector<Withdrawn> withdrawn;  // newest first: could not be read; for the ledger
+    std::vector<Withdrawn> withdrawn;  // rank 0; newest first: could not be read; for the ledger
   };
   // Loads the newest readable checkpoint into `saes`, or leaves them initial: a damaged one is gone
   // back from, down to the beginning. Makes metrics.jsonl say what the checkpoints say, removes
-  // folders that no ledger line names, and writes `latest` when nothing is left to train.
-  [[nodiscard]] Restored collective_restore(const RunState& state, std::vector<TrainedSae>& saes);
+  // folders that no ledger line names, and writes `latest` when nothing is left to train. Rank 0
+  // alone reads the ledger, which gets no line of a checkpoint meanwhile.
+  [[nodiscard]] Restored collective_restore(std::vector<TrainedSae>& saes);
 
   enum class Reason { chunk_done, interval, stop };
   // position counts what is done. chunk_done: the visit's last step is included; metrics holds its
   // line of metrics.jsonl for each SAE (rank 0 of `ranks`), else nothing. `latest` is written at a
-  // stop, at the end of training, and when the last one is older than checkpoint.every_s.
+  // stop, at the end of training, and when the last one is older than checkpoint.every_s. Not while
+  // another one is pending. The SAEs may be trained on as soon as it returns.
   void collective_save(const TrainingPosition& position, Reason reason,
                        const std::vector<std::string>& metrics, std::vector<TrainedSae>& saes,
                        StepRunner& runner);
 
-  // Rank 0, once the ledger names every checkpoint announced so far: what they supersede goes.
+  // A checkpoint was saved and not announced yet; only ever on rank 0.
+  [[nodiscard]] bool pending() const { return helper_.busy(); }
+  // Announces the pending checkpoint once it is whole; throws what kept it from that (SystemError:
+  // a full disk; Damaged: the disk does not give back what was written). To be called often.
+  void poll();
+
+  // Rank 0, once for each checkpoint announced, in order, when the ledger names it: what it
+  // supersedes goes.
   void prune();
 
  private:
-  [[nodiscard]] SaeCheckpoint write_folder(std::size_t i, const TrainedSae& sae,
-                                           const TrainingPosition& position, bool complete,
-                                           const std::string& metrics, const std::string& folder);
-  void write_export(const std::filesystem::path& folder, const TrainedSae& sae, DType dtype) const;
-  void write_latest(const TrainedSae& sae);
-  void write_metrics(const std::string& sae);
-  [[nodiscard]] bool keeps_export(std::uint64_t visit) const;
-  void mend_exports(const std::vector<TrainedSae>& saes);
-  void remove_unnamed();
-  [[nodiscard]] std::map<std::string, std::string> saelens_metadata(const TrainedSae& sae) const;
+  [[nodiscard]] std::filesystem::path folder_of(const SaeConfig& sae,
+                                                const std::string& checkpoint) const;
+  [[nodiscard]] StagedFolder stage_checkpoint(std::size_t i, TrainedSae& sae,
+                                              const TrainingPosition& position,
+                                              const std::string& metrics, CheckpointRecord& record);
+  void remove(const std::vector<Superseded>& superseded);
+  [[nodiscard]] std::optional<CheckpointRecord> collective_load(
+      std::vector<CheckpointRecord>& records, std::vector<TrainedSae>& saes, Restored& restored);
+  void tidy(const std::vector<CheckpointRecord>& records, const std::vector<TrainedSae>& saes);
+  void remove_unnamed(const std::vector<CheckpointRecord>& records);
+  void restore_metrics(std::size_t i, const std::vector<CheckpointRecord>& records);
+  void apply_keep_rule(const std::vector<CheckpointRecord>& records);
 
-  Session& session_;
+  CheckpointedRun run_;
   Communicator& ranks_;
   Announce announce_;
-  std::vector<CheckpointRecord> records_;  // rank 0: in the ledger or announced, oldest first
-  std::size_t pruned_ = 0;  // complete records that no longer hold anything to remove
-  double latest_s_ = 0;     // when `latest` was written, by the monotonic clock
+  std::vector<MetricsLog> metrics_;  // rank 0, of each SAE
+  std::unique_ptr<Retention> retention_;
+  CheckpointRecord saved_;                  // while pending
+  std::deque<CheckpointRecord> announced_;  // and not named yet
+  double latest_s_ = 0;                     // when `latest` was written, by the monotonic clock
+  BackgroundWork helper_;
 };
 
 // Fills `saes` from one checkpoint. Damaged when a file of it is missing or not what was written;
-// ConfigError when it was trained with other settings.
-void load_checkpoint(Session& session, const CheckpointRecord& record,
+// DataError when it was trained with other settings.
+void load_checkpoint(const CheckpointedRun& run, const CheckpointRecord& record,
                      std::vector<TrainedSae>& saes);
 
 // The visit's line of metrics.jsonl as state.json in `folder` has it; Damaged when it has none.
@@ -85,10 +132,6 @@ void load_checkpoint(Session& session, const CheckpointRecord& record,
                                            const std::filesystem::path& folder);
 // Whether a SAELens folder holds what its SHA256SUMS says, made of the weights with this digest.
 [[nodiscard]] bool export_is_whole(const std::filesystem::path& folder, const std::string& weights);
-
-// Whether `keep` holds on to the SAELens folder of a visit, of so many in all; for KeepRule::last,
-// while it is among the newest.
-[[nodiscard]] bool keeps_export(const KeepRule& rule, std::uint64_t visit, std::uint64_t visits);
 
 // The SAEs as the newest complete checkpoint has them, for a rank that did not train.
 [[nodiscard]] std::vector<TrainedSae> load_newest(Session& session, const RunState& state);

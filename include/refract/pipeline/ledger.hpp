@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "refract/base/file.hpp"
@@ -48,22 +49,46 @@ struct AttemptRecord {
   int ranks = 1;
 };
 
+// The checkpoints that the ledger names, oldest first. A line more costs the same however many
+// there are; what goes, goes near the end.
+class CheckpointList {
+ public:
+  [[nodiscard]] auto begin() const { return records_.begin(); }
+  [[nodiscard]] auto end() const { return records_.end(); }
+  [[nodiscard]] auto rbegin() const { return records_.rbegin(); }
+  [[nodiscard]] auto rend() const { return records_.rend(); }
+  [[nodiscard]] bool empty() const { return records_.empty(); }
+  [[nodiscard]] std::size_t size() const { return records_.size(); }
+  [[nodiscard]] const CheckpointRecord& front() const { return records_.front(); }
+  [[nodiscard]] const CheckpointRecord& back() const { return records_.back(); }
+  // A record of one SAE. Lines of one checkpoint follow each other; of a checkpoint made again the
+  // newer lines count.
+  void add(CheckpointRecord line);
+  void erase(const std::string& folder);
+
+ private:
+  std::vector<CheckpointRecord> records_;
+  std::unordered_map<std::string, std::size_t> by_folder_;  // -> index
+};
+
 // What the ledger says after all its lines.
 struct RunState {
   std::map<std::uint64_t, ChunkRecord> sealed;  // chunk -> record, evicted ones removed
   std::map<std::uint64_t, ChunkRecord> known;   // also those evicted or lost since
   std::set<std::uint64_t> evicted;
-  std::vector<CheckpointRecord> checkpoints;  // oldest first
+  std::uint64_t sealed_rows = 0;  // of all in `sealed`
+  CheckpointList checkpoints;
   std::vector<AttemptRecord> attempts;
   std::string store, calibration, heldout;         // digests; empty: not made yet
   std::uint64_t shards = 0, rows = 0, visits = 0;  // of the whole run; 0 while the corpus streams
   std::map<std::string, std::string> finished;  // part of the analysis -> digest it finished with
 
   // The checkpoints that name every one of these SAEs, oldest first: a kill between two lines
-  // leaves one that does not.
+  // leaves one that does not. A copy, for a start.
   [[nodiscard]] std::vector<CheckpointRecord> checkpoints_of(
       const std::vector<std::string>& saes) const;
-  // Visits whose complete checkpoint of every one of these SAEs is in the ledger.
+  // Visits whose complete checkpoint of every one of these SAEs is in the ledger. Looks at the
+  // newest alone, where that is one.
   [[nodiscard]] std::uint64_t visits_done(const std::vector<std::string>& saes) const;
 };
 

@@ -88,14 +88,15 @@ struct PipelineState {
   std::uint64_t chunks_allowed = 0;  // by the quota
   // Training.
   bool restored = false;
-  std::uint64_t visits = 0;       // chunks x corpus_passes
-  std::uint64_t visits_done = 0;  // with a complete checkpoint in the ledger
+  std::uint64_t visits = 0;          // chunks x corpus_passes
+  std::uint64_t visits_trained = 0;  // in this attempt or before; what comes next follows this
+  std::uint64_t visits_done = 0;     // with a complete checkpoint in the ledger: at most one behind
 };
 
 // What can start now, given what runs. Later roles go first; a rank that a collective ticket waits
 // for gets no other. At most one ticket of each collective role runs. Nothing starts and nothing
-// runs: the work is done, or the corpus ended early, or the quota holds chunks that nobody is there
-// to train.
+// runs: a checkpoint is on its way to the ledger (visits_done < visits_trained); else the work is
+// done, or the corpus ended early, or the quota holds chunks that nobody is there to train.
 [[nodiscard]] std::vector<Assignment> next_assignments(const PipelineConfig& config,
                                                        const RolePlan& plan,
                                                        const PipelineState& state,

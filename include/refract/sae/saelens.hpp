@@ -3,17 +3,22 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "refract/base/dtype.hpp"
+#include "refract/base/written_file.hpp"
 #include "refract/sae/state.hpp"
 
 namespace refract {
 
-// Writes the two files into an existing folder (the caller renames the folder as a whole). dtype:
+// Writes the two files into an existing folder, unsynced (base/written_file.hpp; the caller settles
+// them and renames the folder as a whole), each with its SHA-256, and with at most 64 rows of a
+// transposed matrix in memory. dtype:
 // f32 or bf16, also the dtype SAELens computes in. `metadata` keys -> JSON text go into cfg.json's
 // "metadata", beside sae_lens_version; values that SAELens' tools use: model_name, hook_name,
 // context_size, prepend_bos, dataset_path. Bytes are a function of the arguments.
-void write_saelens_folder(const std::filesystem::path& folder, const SaeExport& exported,
-                          DType dtype, const std::map<std::string, std::string>& metadata);
+[[nodiscard]] std::vector<WrittenFile> write_saelens_folder(
+    const std::filesystem::path& folder, const SaeExport& exported, DType dtype,
+    const std::map<std::string, std::string>& metadata);
 
 }  // namespace refract

@@ -53,12 +53,15 @@ struct SaeExport {
   std::size_t d_in = 0, d_sae = 0;
   std::map<std::string, std::string>
       json_values;  // further cfg.json keys -> JSON text, e.g. {"k", "32"}
+  // As it follows from the parameters, which it borrows from.
   struct Named {
     std::string name;
-    Tensor<float> values;
+    TensorView<const float> values;
+    bool transposed = false;  // written with its two axes exchanged
+    float divisor = 1;        // each value is divided by
   };
   std::vector<Named>
-      tensors;  // W_enc [D, F] (SAELens' orientation), b_enc, W_dec [F, D], b_dec, ...
+      tensors;  // W_enc (written [D, F], SAELens' orientation), b_enc, W_dec [F, D], b_dec, ...
 };
 
 }  // namespace refract

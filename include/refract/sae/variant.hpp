@@ -126,7 +126,8 @@ class Variant {
     encode(parameters, x, first_row, acts);
   }
   // The folder SAELens loads: architecture name, extra cfg.json keys, tensors for raw (unscaled)
-  // input, which give the same activations as encode does divided by input_scale.
+  // input, which give the same activations as encode does divided by input_scale. Borrows from
+  // `parameters`.
   [[nodiscard]] virtual SaeExport export_for_saelens(const SaeParameters& parameters,
                                                      float input_scale) const = 0;
 };

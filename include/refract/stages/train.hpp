@@ -55,7 +55,10 @@ struct TrainedSae {
   SaeState state;
   double input_scale = 1;
   ChunkLog log;
+  std::string weights_digest;  // as saved or restored; empty since a step has changed the weights
 };
+// Of the weights as they are: the one that is kept, or computed.
+[[nodiscard]] std::string weights_digest(const TrainedSae& sae);
 
 [[nodiscard]] std::vector<TrainedSae> make_trained_saes(const std::vector<SaeConfig>& saes,
                                                         const CalibrationData& calibration,

@@ -4,6 +4,7 @@
 // file is a DataError.
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -12,6 +13,7 @@
 
 #include "refract/base/dtype.hpp"
 #include "refract/base/file.hpp"
+#include "refract/base/written_file.hpp"
 
 namespace refract {
 
@@ -66,9 +68,23 @@ template <typename T>
           std::as_bytes(values)};
 }
 
-// Writes a whole file under a temporary name, syncs, renames. Bytes are a function of the
-// arguments: data is laid out by element size (large first), then name; names must be unique and
-// sizes must fit shapes.
+// A tensor whose bytes are made while they are written, so that no copy of it is needed.
+struct StreamedTensor {
+  std::string name;
+  std::string dtype;  // as in StoredTensor
+  std::vector<std::size_t> shape;
+  std::function<void(FileWriter&)> write;  // all its bytes, in order
+};
+
+// Bytes are a function of the arguments: data is laid out by element size (large first), then name;
+// names must be unique and sizes must fit shapes. Unsynced, under `path` itself (written_file.hpp).
+[[nodiscard]] WrittenFile stream_safetensors(
+    const std::filesystem::path& path, std::span<const StreamedTensor> tensors,
+    const std::map<std::string, std::string>& metadata = {},
+    FileWriter::Digest digest = FileWriter::Digest::none);
+[[nodiscard]] StreamedTensor streamed(const StoredTensor& tensor);
+
+// The same as a whole file: under a temporary name, synced, renamed.
 void write_safetensors(const std::filesystem::path& path, std::span<const StoredTensor> tensors,
                        const std::map<std::string, std::string>& metadata = {});
 

@@ -149,10 +149,7 @@ class BatchTopK final : public Variant {
   [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p,
                                              float input_scale) const override {
     SaeExport out = export_common("jumprelu", p, input_scale);
-    Tensor<float> threshold(Shape{d_sae_});
-    for (std::size_t f = 0; f < d_sae_; ++f)
-      threshold.data()[f] = p.threshold.data()[f] / input_scale;
-    out.tensors.push_back({"threshold", std::move(threshold)});
+    out.tensors.push_back({"threshold", p.threshold.cview(), false, input_scale});
     return out;
   }
 

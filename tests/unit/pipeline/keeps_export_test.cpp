@@ -1,6 +1,6 @@
-#include <gtest/gtest.h>
+#include "pipeline/retention.hpp"
 
-#include "refract/pipeline/checkpoints.hpp"
+#include <gtest/gtest.h>
 
 namespace refract {
 namespace {

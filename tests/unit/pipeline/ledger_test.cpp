@@ -123,7 +123,38 @@ TEST(Ledger, believes_the_newer_lines_of_a_checkpoint_made_again) {
 
   const RunState state = read_ledger(file);
   ASSERT_EQ(state.checkpoints.size(), 1u);
-  EXPECT_EQ(state.checkpoints[0].saes.at("a").weights, "w3");
+  EXPECT_EQ(state.checkpoints.front().saes.at("a").weights, "w3");
+}
+
+TEST(Ledger, finds_a_checkpoint_made_again_among_others) {
+  const fs::path file = fresh("ledger_i.jsonl");
+  Ledger ledger(file);
+  for (std::uint64_t visit = 0; visit < 5; ++visit) ledger.checkpointed(checkpoint(visit, true));
+  CheckpointRecord again = checkpoint(2, true);
+  again.saes["a"] = {"w3", "s3"};
+
+  ledger.checkpointed(again);
+  ledger.withdrawn(checkpoint(4, true), "cut short");
+
+  const RunState state = read_ledger(file);
+  std::vector<std::string> folders;
+  for (const CheckpointRecord& record : state.checkpoints) folders.push_back(record.folder);
+  EXPECT_EQ(folders, (std::vector<std::string>{"chunk-0", "chunk-1", "chunk-3", "chunk-2"}));
+  EXPECT_EQ(state.checkpoints.back().saes.at("a").weights, "w3");
+}
+
+TEST(Ledger, counts_the_rows_of_the_chunks_that_are_there) {
+  Ledger ledger(fresh("ledger_j.jsonl"));
+  ledger.sealed(0, {"digest", 64, 1000});
+  ledger.sealed(1, {"digest", 32, 1000});
+  ledger.sealed(1, {"another", 16, 1000});
+  EXPECT_EQ(ledger.state().sealed_rows, 80u);
+
+  ledger.evicted(0);
+  ledger.lost(1);
+  ledger.lost(1);
+
+  EXPECT_EQ(ledger.state().sealed_rows, 0u);
 }
 
 TEST(Ledger, asks_before_each_line_whether_the_run_is_still_ours) {

@@ -62,14 +62,16 @@ void apply(Job& job, const Ticket& ticket) {
     case Work::prepare: s.prepared = true; break;
     case Work::extract: s.sealed.insert(ticket.index); break;
     case Work::restore: s.restored = true; break;
-    case Work::train: ++s.visits_done; break;
+    case Work::train:
+      s.visits_done = s.visits_trained++;  // one checkpoint at a time is on its way
+      break;
     case Work::evict: s.sealed.erase(ticket.index); break;
   }
   admit(job);
 }
 
-// Plays the job with tickets that finish in a drawn order, checking what must always hold; returns
-// them as started.
+// Plays the job with tickets that finish, and checkpoints that reach the ledger, in a drawn order,
+// checking what must always hold; returns the tickets as started.
 std::vector<Ticket> play(Job& job, unsigned seed) {
   std::mt19937 draw(seed);
   std::vector<Assignment> running;
@@ -91,9 +93,14 @@ std::vector<Ticket> play(Job& job, unsigned seed) {
       running.push_back(a);
     }
     if (evicted) continue;
-    if (running.empty()) return started;
+    const bool pending = job.state.visits_done < job.state.visits_trained;
+    if (running.empty() && !pending) return started;
     EXPECT_LE(job.state.sealed.size(), job.state.chunks_allowed);
-    const std::size_t i = draw() % running.size();
+    const std::size_t i = draw() % (running.size() + (pending ? 1 : 0));
+    if (i == running.size()) {
+      ++job.state.visits_done;
+      continue;
+    }
     const Ticket ticket = running[i].ticket;
     running.erase(running.begin() + static_cast<std::ptrdiff_t>(i));
     apply(job, ticket);
@@ -136,6 +143,30 @@ TEST(Schedule, evicts_the_oldest_trained_chunk_when_the_quota_is_full) {
                                  {Work::evict, 1},
                                  {Work::extract, 2},
                                  {Work::train, 2}}));
+}
+
+TEST(Schedule, goes_on_while_a_checkpoint_is_on_its_way_and_evicts_when_it_is_there) {
+  Job three = job("fused", 1, 3, 2);
+  three.state.prepared = three.state.restored = true;
+  three.state.tokenized = three.state.downloaded = {0, 1, 2};
+  admit(three);
+  const auto next = [&] {
+    const auto fresh = next_assignments(three.config, three.plan, three.state, {});
+    return fresh.empty() ? std::optional<Ticket>() : fresh.front().ticket;
+  };
+  three.state.sealed = {0};
+  three.state.visits_trained = 1;
+  EXPECT_EQ(next(), (Ticket{Work::extract, 1}));
+
+  three.state.sealed = {0, 1};
+  EXPECT_EQ(next(), (Ticket{Work::train, 1}));
+
+  three.state.visits_trained = 2;
+  three.state.visits_done = 1;
+  EXPECT_EQ(next(), (Ticket{Work::evict, 0}));
+
+  three.state.visits_done = 0;
+  EXPECT_EQ(next(), std::nullopt) << "the quota is full, and nothing is in the ledger yet";
 }
 
 TEST(Schedule, refuses_a_quota_held_by_a_chunk_that_is_not_next) {

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "refract/base/digest.hpp"
 #include "refract/base/file.hpp"
 #include "refract/sae/variant.hpp"
 #include "refract/store/safetensors.hpp"
@@ -29,8 +30,8 @@ const std::map<std::string, std::string> kMetadata{{"hook_name", "\"blocks.0.hoo
 void write_golden_folder(const fs::path& folder, const Problem& problem, DType dtype) {
   make_folder(folder);
   const SaeParameters& p = problem.state.parameters;
-  write_saelens_folder(folder, problem.variant->export_for_saelens(p, kInputScale), dtype,
-                       kMetadata);
+  (void)write_saelens_folder(folder, problem.variant->export_for_saelens(p, kInputScale), dtype,
+                             kMetadata);
   Tensor<float> scaled(Shape{kRows, kDim});
   for (std::size_t i = 0; i < scaled.size(); ++i)
     scaled.data()[i] = problem.x.data()[i] * kInputScale;
@@ -106,6 +107,44 @@ TEST_F(SaeLens, export_computes_the_same_activations_on_raw_input) {
     }
     EXPECT_GT(largest, 0);
     EXPECT_LE(worst, 1e-5 * largest) << row;
+  }
+}
+
+// Widths and dictionaries that are no multiple of a tile, and one that is.
+TEST(SaeLensFolder, holds_each_value_in_its_place_for_any_shape) {
+  for (const auto& [width, features] :
+       {std::pair<std::size_t, std::size_t>{1, 1}, {63, 130}, {64, 64}, {65, 127}, {200, 3}}) {
+    SaeParameters p = make_parameters(features, width, false);
+    float next = 1;
+    for (const auto& [name, tensor] : named_tensors(p))
+      for (float& value : tensor.span()) value = next++;
+    const SaeExport exported{
+        .architecture = "standard",
+        .d_in = width,
+        .d_sae = features,
+        .json_values = {},
+        .tensors = {{"W_enc", p.W_enc.cview(), true, 1}, {"b_enc", p.b_enc.cview(), false, 3}}};
+    const fs::path folder = fs::path(::testing::TempDir()) / "saelens_shapes";
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      make_folder(folder);
+
+      const std::vector<WrittenFile> written = write_saelens_folder(folder, exported, dtype, {});
+
+      for (const WrittenFile& file : written)
+        EXPECT_EQ(file.sha256, sha256_of_file(file.path)) << file.path;
+      const SafetensorsFile file(folder / "sae_weights.safetensors");
+      const auto stored = [&](float value) {
+        return dtype == DType::f32 ? value : to_float(to_bf16(value));
+      };
+      const auto W_enc = read_f32(file.at("W_enc", {width, features})),
+                 b_enc = read_f32(file.at("b_enc", {features}));
+      for (std::size_t f = 0; f < features; ++f) {
+        ASSERT_EQ(b_enc[f], stored(p.b_enc.data()[f] / 3)) << f;
+        for (std::size_t d = 0; d < width; ++d)
+          ASSERT_EQ(W_enc[d * features + f], stored(p.W_enc.row(f)[d])) << d << ' ' << f;
+      }
+      fs::remove_all(folder);
+    }
   }
 }
 

@@ -14,7 +14,9 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <vector>
 
+#include "refract/base/written_file.hpp"
 #include "refract/sae/config.hpp"
 #include "refract/sae/state.hpp"
 
@@ -32,11 +34,13 @@ struct TrainerMetadata {
 
 [[nodiscard]] std::string weights_digest(const SaeParameters& parameters);
 
-// Writes both files into an existing folder; fills the two digests of `metadata`.
-void write_trainer_state(const std::filesystem::path& folder, const SaeState& state,
-                         TrainerMetadata& metadata);
+// Writes both files into an existing folder, unsynced (base/written_file.hpp); fills the two
+// digests of `metadata`. Each tensor is hashed once, panels side by side, and copied nowhere.
+[[nodiscard]] std::vector<WrittenFile> write_trainer_state(const std::filesystem::path& folder,
+                                                           const SaeState& state,
+                                                           TrainerMetadata& metadata);
 
-struct TrainerCheckpoint {
+struct StoredTrainerState {
   SaeState state;
   TrainerMetadata metadata;
 };
@@ -44,9 +48,9 @@ struct TrainerCheckpoint {
 //   Damaged    a file is missing or cut, a value is missing or of another type, a digest does not
 //              fit, shapes are not those of `config` with `d_in`: an older checkpoint may be whole
 //   DataError  another configuration digest, or another schema version: older ones will not help
-[[nodiscard]] TrainerCheckpoint read_trainer_state(const std::filesystem::path& folder,
-                                                   const SaeConfig& config, std::size_t d_in,
-                                                   const std::string& config_digest);
+[[nodiscard]] StoredTrainerState read_trainer_state(const std::filesystem::path& folder,
+                                                    const SaeConfig& config, std::size_t d_in,
+                                                    const std::string& config_digest);
 // Damaged when a byte of state.json, or of trainer_state.safetensors where it is still there, is
 // not what was written. Needs no configuration.
 void verify_trainer_state(const std::filesystem::path& folder);

@@ -1,4 +1,4 @@
-#include "refract/sae/checkpoint.hpp"
+#include "refract/sae/trainer_state.hpp"
 
 #include <fmt/ranges.h>
 
@@ -48,7 +48,7 @@ std::vector<std::pair<std::string, TensorView<float>>> stored_names(const SaeSta
   return all;
 }
 
-// A line naming the tensor and one for each of its panels (checkpoint.hpp).
+// A line naming the tensor and one for each of its panels (trainer_state.hpp).
 struct NamedPanels {
   std::string name, lines;
 };
@@ -206,11 +206,14 @@ std::string weights_digest(const SaeParameters& parameters) {
   return weights_digest(digest_panels(tensors), parameters);
 }
 
-void write_trainer_state(const fs::path& folder, const SaeState& state, TrainerMetadata& metadata) {
+std::vector<WrittenFile> write_trainer_state(const fs::path& folder, const SaeState& state,
+                                             TrainerMetadata& metadata) {
   const std::vector<StoredTensor> tensors = stored_tensors(state);
   const std::vector<NamedPanels> panels = digest_panels(tensors);
   metadata.weights_digest = weights_digest(panels, state.parameters);
-  write_safetensors(folder / kWeightsFile, tensors);
+  std::vector<StreamedTensor> streams;
+  for (const StoredTensor& tensor : tensors) streams.push_back(streamed(tensor));
+  std::vector<WrittenFile> written{stream_safetensors(folder / kWeightsFile, streams)};
 
   Json values = Json::object();
   for (const auto& [key, text] : metadata.values) {
@@ -233,7 +236,8 @@ void write_trainer_state(const fs::path& folder, const SaeState& state, TrainerM
   metadata.state_digest = sha256_hex(text);
   text.replace(text.find(kNoDigest, text.find("\"state_digest\"")), kNoDigest.size(),
                metadata.state_digest);
-  write_file(folder / kStateFile, text);
+  written.push_back(write_unsynced(folder / kStateFile, text));
+  return written;
 }
 
 void verify_trainer_state(const fs::path& folder) {
@@ -253,11 +257,11 @@ TrainerMetadata read_trainer_metadata(const fs::path& folder) {
   return metadata_of(read_state_json(folder), folder);
 }
 
-TrainerCheckpoint read_trainer_state(const fs::path& folder, const SaeConfig& config,
-                                     std::size_t d_in, const std::string& config_digest) {
+StoredTrainerState read_trainer_state(const fs::path& folder, const SaeConfig& config,
+                                      std::size_t d_in, const std::string& config_digest) {
   const Json json = read_state_json(folder);
   const fs::path json_path = folder / kStateFile, weights_path = folder / kWeightsFile;
-  TrainerCheckpoint out;
+  StoredTrainerState out;
   out.metadata = metadata_of(json, folder);
   if (out.metadata.config_digest != config_digest)
     throw DataError(

@@ -1,4 +1,4 @@
-#include "refract/sae/checkpoint.hpp"
+#include "refract/sae/trainer_state.hpp"
 
 #include <gtest/gtest.h>
 
@@ -13,11 +13,11 @@ namespace {
 
 using namespace testing_support;
 
-class Checkpoint : public ::testing::Test {
+class TrainerStateOnDisk : public ::testing::Test {
  protected:
-  Checkpoint() : problem_(make_problem(16, 96, 4, 32, 8, true)) {
+  TrainerStateOnDisk() : problem_(make_problem(16, 96, 4, 32, 8, true)) {
     folder_ = fs::path(::testing::TempDir()) /
-              (std::string("checkpoint_") +
+              (std::string("trainer_state_") +
                ::testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::remove_all(folder_);
     make_folder(folder_);
@@ -27,9 +27,9 @@ class Checkpoint : public ::testing::Test {
     metadata_.parents["store"] = "def";
     metadata_.values["chunk"] = "3";
     problem_.state.trained_rows = 29;
-    write_trainer_state(folder_, problem_.state, metadata_);
+    (void)write_trainer_state(folder_, problem_.state, metadata_);
   }
-  ~Checkpoint() override { fs::remove_all(folder_); }
+  ~TrainerStateOnDisk() override { fs::remove_all(folder_); }
 
   void step() {
     (void)one_rank_step(*problem_.variant, problem_.state, problem_.batch(), {}, 10, 1.0);
@@ -59,8 +59,8 @@ class Checkpoint : public ::testing::Test {
   fs::path folder_;
 };
 
-TEST_F(Checkpoint, continues_as_if_never_stopped) {
-  TrainerCheckpoint read = read_trainer_state(folder_, problem_.config, 16, "abc");
+TEST_F(TrainerStateOnDisk, continues_as_if_never_stopped) {
+  StoredTrainerState read = read_trainer_state(folder_, problem_.config, 16, "abc");
   EXPECT_EQ(read.state.step, 1U);
   EXPECT_EQ(read.state.trained_rows, 29U);
   EXPECT_EQ(read.state.scalars, problem_.state.scalars);
@@ -77,17 +77,17 @@ TEST_F(Checkpoint, continues_as_if_never_stopped) {
   EXPECT_EQ(read.state.age, problem_.state.age);
 }
 
-TEST_F(Checkpoint, has_bytes_that_depend_on_its_content_alone) {
+TEST_F(TrainerStateOnDisk, has_bytes_that_depend_on_its_content_alone) {
   const std::string weights = read_file(folder_ / "trainer_state.safetensors");
   const std::string json = read_file(folder_ / "state.json");
 
-  write_trainer_state(folder_, problem_.state, metadata_);
+  (void)write_trainer_state(folder_, problem_.state, metadata_);
 
   EXPECT_EQ(read_file(folder_ / "trainer_state.safetensors"), weights);
   EXPECT_EQ(read_file(folder_ / "state.json"), json);
 }
 
-TEST_F(Checkpoint, refuses_another_configuration_and_names_the_field) {
+TEST_F(TrainerStateOnDisk, refuses_another_configuration_and_names_the_field) {
   const std::string other = refusal(problem_.config, 16, "xyz");
   EXPECT_TRUE(other.starts_with("refused: ")) << other;
   EXPECT_NE(other.find("config_digest is abc, expected xyz"), std::string::npos);
@@ -97,7 +97,7 @@ TEST_F(Checkpoint, refuses_another_configuration_and_names_the_field) {
   EXPECT_NE(refusal(problem_.config, 17, "abc").find("W_enc"), std::string::npos);
 }
 
-TEST_F(Checkpoint, calls_it_damaged_when_a_file_is_cut_or_absent) {
+TEST_F(TrainerStateOnDisk, calls_it_damaged_when_a_file_is_cut_or_absent) {
   for (const char* file : {"trainer_state.safetensors", "state.json"}) {
     const std::string whole = read_file(folder_ / file);
     for (const std::string& spoilt : {whole.substr(0, whole.size() - 7), whole.substr(0, 9),
@@ -112,7 +112,7 @@ TEST_F(Checkpoint, calls_it_damaged_when_a_file_is_cut_or_absent) {
   }
 }
 
-TEST_F(Checkpoint, calls_any_changed_byte_of_the_tensors_damage) {
+TEST_F(TrainerStateOnDisk, calls_any_changed_byte_of_the_tensors_damage) {
   const fs::path path = folder_ / "trainer_state.safetensors";
   const std::string whole = read_file(path);
   std::size_t flipped = 0;
@@ -126,7 +126,7 @@ TEST_F(Checkpoint, calls_any_changed_byte_of_the_tensors_damage) {
   EXPECT_GT(flipped, 90U);
 }
 
-TEST_F(Checkpoint, calls_any_changed_value_of_state_json_damage) {
+TEST_F(TrainerStateOnDisk, calls_any_changed_value_of_state_json_damage) {
   const std::string whole = read_file(folder_ / "state.json");
   for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
            {"\"step\": 1", "\"step\": 2"},
@@ -148,18 +148,18 @@ TEST_F(Checkpoint, calls_any_changed_value_of_state_json_damage) {
   }
 }
 
-TEST_F(Checkpoint, another_schema_version_is_not_damage) {
+TEST_F(TrainerStateOnDisk, another_schema_version_is_not_damage) {
   replace_in_json("\"version\": 2", "\"version\": 1");
 
   EXPECT_TRUE(refusal().starts_with("refused: ")) << refusal();
   EXPECT_NE(refusal().find("version 1 of its schema; this refract reads 2"), std::string::npos);
 }
 
-TEST_F(Checkpoint, calls_tensors_of_another_state_damage) {
+TEST_F(TrainerStateOnDisk, calls_tensors_of_another_state_damage) {
   const std::string json = read_file(folder_ / "state.json");
   TrainerMetadata other = metadata_;
   problem_.state.v.W_dec.data()[5] += 1;
-  write_trainer_state(folder_, problem_.state, other);
+  (void)write_trainer_state(folder_, problem_.state, other);
   EXPECT_NE(other.state_digest, metadata_.state_digest);
   EXPECT_EQ(other.weights_digest, metadata_.weights_digest);
   write_file(folder_ / "state.json", json);
@@ -168,7 +168,7 @@ TEST_F(Checkpoint, calls_tensors_of_another_state_damage) {
 }
 
 // The goldens are made by the Python lines of docs/formats/checkpoint.md.
-TEST_F(Checkpoint, digests_panels_as_the_format_says) {
+TEST_F(TrainerStateOnDisk, digests_panels_as_the_format_says) {
   SaeState state;
   float next = 0;
   for (SaeParameters* part : {&state.parameters, &state.m, &state.v}) {
@@ -179,7 +179,7 @@ TEST_F(Checkpoint, digests_panels_as_the_format_says) {
   for (std::uint64_t f = 0; f < 130; ++f) state.age.push_back(f);
   TrainerMetadata metadata;
 
-  write_trainer_state(folder_, state, metadata);
+  (void)write_trainer_state(folder_, state, metadata);
 
   EXPECT_EQ(weights_digest(state.parameters),
             "f860728bbc8987045900ff6ffad198e7e0476593a0513f30689643397039b515");
@@ -193,7 +193,7 @@ TEST_F(Checkpoint, digests_panels_as_the_format_says) {
             std::string::npos);
 }
 
-TEST_F(Checkpoint, metadata_can_be_read_without_the_trainer_state) {
+TEST_F(TrainerStateOnDisk, metadata_can_be_read_without_the_trainer_state) {
   fs::remove(folder_ / "trainer_state.safetensors");
 
   EXPECT_EQ(read_trainer_metadata(folder_).weights_digest, metadata_.weights_digest);
