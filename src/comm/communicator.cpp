@@ -35,6 +35,9 @@ void Communicator::broadcast_bytes(std::span<std::byte> bytes, int root) {
 std::vector<std::byte> Communicator::all_gather_bytes(std::span<const std::byte> mine) {
   return body_->all_gather(mine);
 }
+std::vector<std::byte> Communicator::gather_bytes(std::span<const std::byte> mine, int root) {
+  return body_->gather(mine, root);
+}
 
 void Communicator::broadcast_string(std::string& text, int root) {
   std::uint64_t size = text.size();

@@ -45,10 +45,12 @@ class Communicator {
   // Concatenates every rank's values in rank order; counts may differ.
   template <typename T>
   [[nodiscard]] std::vector<T> all_gather(std::span<const T> mine) {
-    const std::vector<std::byte> bytes = all_gather_bytes(std::as_bytes(mine));
-    std::vector<T> all(bytes.size() / sizeof(T));
-    std::copy(bytes.begin(), bytes.end(), reinterpret_cast<std::byte*>(all.data()));
-    return all;
+    return values_of<T>(all_gather_bytes(std::as_bytes(mine)));
+  }
+  // The same on `root` alone; empty on the others, which need no room for it.
+  template <typename T>
+  [[nodiscard]] std::vector<T> gather(std::span<const T> mine, int root) {
+    return values_of<T>(gather_bytes(std::as_bytes(mine), root));
   }
   // Tickets: small messages (at most 1 GiB, else SystemError) from one rank to one rank, itself
   // included. send() keeps a copy and returns at once; try_receive() takes the oldest message with
@@ -63,8 +65,15 @@ class Communicator {
   [[nodiscard]] void* native_mpi() const;
 
  private:
+  template <typename T>
+  [[nodiscard]] static std::vector<T> values_of(const std::vector<std::byte>& bytes) {
+    std::vector<T> values(bytes.size() / sizeof(T));
+    std::copy(bytes.begin(), bytes.end(), reinterpret_cast<std::byte*>(values.data()));
+    return values;
+  }
   void broadcast_bytes(std::span<std::byte> bytes, int root);
   [[nodiscard]] std::vector<std::byte> all_gather_bytes(std::span<const std::byte> mine);
+  [[nodiscard]] std::vector<std::byte> gather_bytes(std::span<const std::byte> mine, int root);
   std::unique_ptr<CommunicatorBody> body_;
 };
 
