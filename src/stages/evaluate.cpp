@@ -15,6 +15,7 @@
 #include "refract/metrics/cross_entropy.hpp"
 #include "refract/metrics/pca.hpp"
 #include "refract/sae/initialise.hpp"
+#include "refract/tensor/dot.hpp"
 
 namespace refract {
 namespace {
@@ -131,19 +132,13 @@ class SpliceTap final : public Tap {
       for (std::size_t row = 0; row < n; ++row)
         std::copy(calibration_.mean.begin(), calibration_.mean.end(), x_hat.row(row).begin());
     for (std::size_t row = 0; row < n; ++row) {
-      if (excluded_[row] != 0 || is_sink(values.row(row))) continue;
+      if (excluded_[row] != 0 || is_sink(norm_of(values.row(row)), calibration_.sink_threshold))
+        continue;
       std::copy_n(x_hat.row(row).begin(), d_in, values.row(row).begin());
     }
   }
 
  private:
-  [[nodiscard]] bool is_sink(std::span<const float> row) const {
-    double squared = 0;
-    for (const float value : row)
-      squared += static_cast<double>(value) * static_cast<double>(value);
-    return std::sqrt(squared) > calibration_.sink_threshold;
-  }
-
   HookPoint hook_;
   Splice splice_;
   const EvaluatedSae* sae_;
