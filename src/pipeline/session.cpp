@@ -329,9 +329,10 @@ bool Session::collective_calibrate_store(Communicator& ranks) {
     }
   }
   if (ranks.all_reduce_max(whole ? 0 : 1) == 0) return false;
+  const CalibrationPlan plan =
+      plan_calibration(config_.calibration, *corpus_, first_window_, row_rule_, config_.store.seed);
   const CalibrationData data =
-      collective_calibrate(config_.calibration, model(), hooks_, *corpus_, first_window_, row_rule_,
-                           config_.rows.sink_ratio, config_.store.seed, ranks);
+      collective_calibrate(plan, model(), hooks_, *corpus_, config_.rows.sink_ratio, ranks);
   if (ranks.rank() == 0) {
     expect_own_run();
     write_calibration(folder_.calibration(), data, calibration_parents());

@@ -39,4 +39,18 @@ double squared_norm(const float* a, std::size_t n) {
   return add_lanes(lanes);
 }
 
+REFRACT_SIMD_CLONES
+double squared_distance(const float* a, const float* b, std::size_t n) {
+  double lanes[kLanes] = {};
+  const auto square = [&](std::size_t i) {
+    const double difference = static_cast<double>(a[i]) - static_cast<double>(b[i]);
+    return difference * difference;
+  };
+  std::size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (std::size_t l = 0; l < kLanes; ++l) lanes[l] += square(i + l);
+  for (std::size_t l = 0; i + l < n; ++l) lanes[l] += square(i + l);
+  return add_lanes(lanes);
+}
+
 }  // namespace refract

@@ -10,7 +10,9 @@ namespace refract {
 
 [[nodiscard]] float dot(const float* a, const float* b, std::size_t n);  // in fp32
 [[nodiscard]] double squared_norm(const float* a, std::size_t n);        // in fp64
-[[nodiscard]] inline double norm_of(std::span<const float> row) {        // L2
+// |a - b|^2, each difference taken in fp64
+[[nodiscard]] double squared_distance(const float* a, const float* b, std::size_t n);
+[[nodiscard]] inline double norm_of(std::span<const float> row) {  // L2
   return std::sqrt(squared_norm(row.data(), row.size()));
 }
 

@@ -44,6 +44,18 @@ TEST(Norm, is_the_root_of_the_sum_of_squares_in_fp64) {
   }
 }
 
+TEST(Distance, is_that_of_the_differences) {
+  for (const std::size_t n : kLengths) {
+    const std::vector<float> a = drawn(n, 4), b = drawn(n, 5);
+    double expected = 0;
+    for (std::size_t i = 0; i < n; ++i)
+      expected += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
+
+    EXPECT_NEAR(squared_distance(a.data(), b.data(), n), expected, 1e-13 * expected) << n;
+    EXPECT_EQ(squared_distance(a.data(), a.data(), n), 0) << n;
+  }
+}
+
 TEST(Norm, of_the_largest_values_does_not_overflow) {
   const std::vector<float> a(64, 3e38F);
 
