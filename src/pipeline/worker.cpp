@@ -265,12 +265,9 @@ Json Worker::collective_train(std::uint64_t visit_number) {
   position_ = {.visit = visit_number + 1,
                .steps_in_visit = 0,
                .store_running = extend_digest(position_.store_running, chunk->content_digest())};
-  std::vector<std::string> metrics;
-  if (trainers_.rank() == 0) {
-    for (const TrainedSae& sae : saes_)
-      metrics.push_back(metrics_line(session_, sae, visit_number));
-    log_timing(visit_number, steps - from, monotonic_s() - started_s);
-  }
+  const std::vector<std::string> metrics =
+      collective_metrics_lines(session_, saes_, visit_number, trainers_);
+  if (trainers_.rank() == 0) log_timing(visit_number, steps - from, monotonic_s() - started_s);
   checkpoints_->collective_save(position_, Checkpoints::Reason::chunk_done, metrics, saes_,
                                 *runner_);
   return {{"made", true}};
