@@ -141,9 +141,9 @@ TableWriter probed(const ProbeCorpus& corpus, Session& session, const TrainedSae
 }
 
 std::string metrics_line(const TrainedSae& sae, const MetricReport& report, std::uint64_t visit) {
-  const ChunkLog& log = sae.log;
+  const VisitLog& log = sae.log;
   const auto steps = static_cast<double>(std::max<std::uint64_t>(1, log.steps));
-  Json line{{"chunk", visit}, {"step", sae.state.step}, {"tokens", sae.state.trained_rows}};
+  Json line{{"visit", visit}, {"step", sae.state.step}, {"tokens", sae.state.trained_rows}};
   Json values = Json::parse(to_json(report));
   values.erase("rows");
   values.erase("documents");
@@ -151,7 +151,7 @@ std::string metrics_line(const TrainedSae& sae, const MetricReport& report, std:
   line["heldout_rows"] = report.rows;
   line["heldout_documents"] = report.documents;
   line["train"] = {{"loss", log.loss / steps},
-                   {"mse_scaled", log.mse / steps},
+                   {"squared_error", log.squared_error / steps},
                    {"aux_loss", log.aux_loss / steps},
                    {"l0", log.l0 / steps},
                    {"grad_norm", log.grad_norm / steps},

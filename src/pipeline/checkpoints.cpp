@@ -22,31 +22,38 @@ namespace {
 using Json = nlohmann::ordered_json;
 constexpr const char* kTrainerState = "trainer_state.safetensors";
 constexpr const char* kMetricsLine = "metrics_line";
+// Of schema 2, which keeps these words: a visit's log, and in it the squared error summed over
+// d_in.
+constexpr const char *kVisitLog = "chunk_log", *kSquaredError = "mse";
 
 std::string folder_name(const TrainingPosition& position, bool complete) {
   const std::string visit = chunk_name(complete ? position.visit - 1 : position.visit);
   return complete ? visit : fmt::format("{}.step-{:06}", visit, position.steps_in_visit);
 }
 
-Json to_json(const ChunkLog& log) {
-  return {{"steps", log.steps}, {"loss", log.loss},
-          {"mse", log.mse},     {"aux_loss", log.aux_loss},
-          {"l0", log.l0},       {"grad_norm", log.grad_norm},
-          {"lr", log.lr},       {"dead", log.dead}};
+Json to_json(const VisitLog& log) {
+  return {{"steps", log.steps},
+          {"loss", log.loss},
+          {kSquaredError, log.squared_error},
+          {"aux_loss", log.aux_loss},
+          {"l0", log.l0},
+          {"grad_norm", log.grad_norm},
+          {"lr", log.lr},
+          {"dead", log.dead}};
 }
 
-ChunkLog log_from(const std::string& text, const fs::path& folder) try {
+VisitLog log_from(const std::string& text, const fs::path& folder) try {
   const Json json = Json::parse(text);
   return {.steps = json.at("steps"),
           .loss = json.at("loss"),
-          .mse = json.at("mse"),
+          .squared_error = json.at(kSquaredError),
           .aux_loss = json.at("aux_loss"),
           .l0 = json.at("l0"),
           .grad_norm = json.at("grad_norm"),
           .lr = json.at("lr"),
           .dead = json.at("dead")};
 } catch (const Json::exception&) {
-  throw Damaged("{}: chunk_log is not what was written", (folder / "state.json").string());
+  throw Damaged("{}: {} is not what was written", (folder / "state.json").string(), kVisitLog);
 }
 
 // state.json as the ledger knows it; Damaged when it is another.
@@ -124,7 +131,7 @@ SaeCheckpoint Checkpoints::write_folder(std::size_t i, const TrainedSae& sae,
   metadata.values = {{"visit", std::to_string(position.visit)},
                      {"steps_in_visit", std::to_string(position.steps_in_visit)},
                      {kMetricsLine, Json(metrics).dump()},
-                     {"chunk_log", to_json(complete ? ChunkLog{} : sae.log).dump()}};
+                     {kVisitLog, to_json(complete ? VisitLog{} : sae.log).dump()}};
   write_trainer_state(made, sae.state, metadata);
   if (complete && keeps_export(position.visit - 1)) write_export(made, sae, DType::bf16);
   sync_folder(made);
@@ -185,7 +192,7 @@ void Checkpoints::collective_save(const TrainingPosition& position, Reason reaso
                                   std::vector<TrainedSae>& saes, StepRunner& runner) {
   for (TrainedSae& sae : saes) runner.collective_gather_moments(sae);
   if (ranks_.rank() == 0) {
-    const bool complete = reason == Reason::chunk_done;
+    const bool complete = reason == Reason::visit_done;
     CheckpointRecord record{.visit = complete ? position.visit - 1 : position.visit,
                             .steps_in_visit = position.steps_in_visit,
                             .complete = complete,
@@ -280,9 +287,9 @@ void load_checkpoint(Session& session, const CheckpointRecord& record,
     TrainerCheckpoint checkpoint = read_trainer_state(
         folder, sae.config, sae.state.parameters.d_in(), session.training_digest(i));
     const TrainerMetadata& metadata = checkpoint.metadata;
-    const auto log = metadata.values.find("chunk_log");
+    const auto log = metadata.values.find(kVisitLog);
     if (log == metadata.values.end())
-      throw Damaged("{} has no chunk_log", (folder / "state.json").string());
+      throw Damaged("{} has no {}", (folder / "state.json").string(), kVisitLog);
     sae.log = log_from(log->second, folder);
     sae.state = std::move(checkpoint.state);
   }

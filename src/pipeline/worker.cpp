@@ -244,7 +244,8 @@ Json Worker::collective_train(std::uint64_t visit_number) {
   const auto after_step = [&](std::uint64_t done) {
     progress.advance(train.batch_rows);
     progress.note(fmt::format(
-        "mse {:.3f}", saes_.front().log.mse / static_cast<double>(saes_.front().log.steps)));
+        "squared error {:.3f}",
+        saes_.front().log.squared_error / static_cast<double>(saes_.front().log.steps)));
     report_progress({Work::train, visit_number}, trainers_, done, steps);
     breathe();
     const bool due = monotonic_s() - saved_s > session_.config().checkpoint.every_s;
@@ -268,7 +269,7 @@ Json Worker::collective_train(std::uint64_t visit_number) {
   const std::vector<std::string> metrics =
       collective_metrics_lines(session_, saes_, visit_number, trainers_);
   if (trainers_.rank() == 0) log_timing(visit_number, steps - from, monotonic_s() - started_s);
-  checkpoints_->collective_save(position_, Checkpoints::Reason::chunk_done, metrics, saes_,
+  checkpoints_->collective_save(position_, Checkpoints::Reason::visit_done, metrics, saes_,
                                 *runner_);
   return {{"made", true}};
 }
@@ -277,7 +278,7 @@ void Worker::log_timing(std::uint64_t visit, std::uint64_t steps, double seconds
   for (const TrainedSae& sae : saes_)
     AppendLog(session_.folder().timing(sae.config.name))
         .append(fmt::format(
-            R"({{"chunk":{},"steps":{},"seconds":{:.3f},"rows_per_s":{:.1f}}})", visit, steps,
+            R"({{"visit":{},"steps":{},"seconds":{:.3f},"rows_per_s":{:.1f}}})", visit, steps,
             seconds, static_cast<double>(steps * session_.config().train.batch_rows) / seconds));
 }
 

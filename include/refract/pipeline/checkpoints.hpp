@@ -44,8 +44,8 @@ class Checkpoints {
   // folders that no ledger line names, and writes `latest` when nothing is left to train.
   [[nodiscard]] Restored collective_restore(const RunState& state, std::vector<TrainedSae>& saes);
 
-  enum class Reason { chunk_done, interval, stop };
-  // position counts what is done. chunk_done: the visit's last step is included; metrics holds its
+  enum class Reason { visit_done, interval, stop };
+  // position counts what is done. visit_done: the visit's last step is included; metrics holds its
   // line of metrics.jsonl for each SAE (rank 0 of `ranks`), else nothing. `latest` is written at a
   // stop, at the end of training, and when the last one is older than checkpoint.every_s.
   void collective_save(const TrainingPosition& position, Reason reason,
