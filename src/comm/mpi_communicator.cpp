@@ -60,8 +60,11 @@ class MpiCommunicator final : public CommunicatorBody {
   }
 
   void all_reduce_sum(std::span<double> values) override {
-    const std::vector<std::byte> bytes = all_gather(std::as_bytes(values));
-    const auto* all = reinterpret_cast<const double*>(bytes.data());
+    std::vector<double> all;
+    all_gather(std::as_bytes(values), [&](std::size_t bytes) {
+      all.resize(bytes / sizeof(double));
+      return reinterpret_cast<std::byte*>(all.data());
+    });
     const std::size_t n = values.size();
     for (std::size_t i = 0; i < n; ++i) {
       double sum = 0;
@@ -78,38 +81,38 @@ class MpiCommunicator final : public CommunicatorBody {
     return value;
   }
 
-  [[nodiscard]] std::vector<std::byte> all_gather(std::span<const std::byte> mine) override {
+  void all_gather(std::span<const std::byte> mine, const GatherRoom& room) override {
     const std::vector<std::uint64_t> sizes = sizes_of_all(mine);
-    std::vector<std::byte> all(std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0}));
-    if (all.size() <= piece_bytes_) {
+    const std::uint64_t bytes = std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0});
+    std::byte* all = room(bytes);
+    if (bytes <= piece_bytes_) {
       const auto [counts, starts] = as_ints(sizes);
       MPI_Request request;
-      check(MPI_Iallgatherv(mine.data(), static_cast<int>(mine.size()), MPI_BYTE, all.data(),
+      check(MPI_Iallgatherv(mine.data(), static_cast<int>(mine.size()), MPI_BYTE, all,
                             counts.data(), starts.data(), MPI_BYTE, comm_, &request),
             "MPI_Iallgatherv");
       wait(request, "MPI_Iallgatherv");
-      return all;
+      return;
     }
-    std::size_t at = 0;
-    for (int r = 0; r < size_; ++r) {
-      const std::span<std::byte> part(all.data() + at, sizes[static_cast<std::size_t>(r)]);
-      if (r == rank_) std::copy(mine.begin(), mine.end(), part.begin());
-      broadcast(part, r);
-      at += part.size();
+    for (std::size_t r = 0; r < sizes.size(); ++r) {
+      const std::span<std::byte> part(all, sizes[r]);
+      if (r == static_cast<std::size_t>(rank_)) std::ranges::copy(mine, part.begin());
+      broadcast(part, static_cast<int>(r));
+      all += part.size();
     }
-    return all;
   }
 
   // Beyond one piece the ranks' parts follow each other, each a gather to which one rank gives.
-  [[nodiscard]] std::vector<std::byte> gather(std::span<const std::byte> mine, int root) override {
+  void gather(std::span<const std::byte> mine, int root, const GatherRoom& room) override {
     const std::vector<std::uint64_t> sizes = sizes_of_all(mine);
     const std::uint64_t bytes = std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0});
-    std::vector<std::byte> all(rank_ == root ? bytes : 0);
+    std::byte* all = room(rank_ == root ? bytes : 0);
     if (bytes <= piece_bytes_) {
       const auto [counts, starts] = as_ints(sizes);
-      collective_gather(mine, all.data(), counts, starts, root);
-      return all;
+      collective_gather(mine, all, counts, starts, root);
+      return;
     }
+    const std::vector<int> starts(sizes.size(), 0);
     std::size_t start = 0;
     for (std::size_t r = 0; r < sizes.size(); ++r) {
       for_each_piece(0, sizes[r], piece_bytes_, [&](std::size_t at, int count) {
@@ -118,12 +121,10 @@ class MpiCommunicator final : public CommunicatorBody {
         const bool gives = r == static_cast<std::size_t>(rank_);
         collective_gather(gives ? mine.subspan(at, static_cast<std::size_t>(count))
                                 : std::span<const std::byte>(),
-                          all.data() + (rank_ == root ? start + at : 0), counts,
-                          std::vector<int>(sizes.size(), 0), root);
+                          rank_ == root ? all + start + at : nullptr, counts, starts, root);
       });
       start += sizes[r];
     }
-    return all;
   }
 
   void send(int to, int tag, std::string text) override {

@@ -1,5 +1,7 @@
 #pragma once
 // Listing and slicing the datasets of one of our files.
+#include <cstddef>
+#include <span>
 #include <vector>
 
 #include "refract/store/table_file.hpp"
@@ -15,7 +17,11 @@ struct RowSelection {
   H5Handle memory, file;  // dataspaces: [count, ...] and rows [first, first + count) of the dataset
 };
 [[nodiscard]] RowSelection select_rows(hid_t dataset, std::uint64_t first, std::uint64_t count);
+// Rows [first, first + count), whose bytes are `to` or `from`, in transfers of less than what HDF5
+// can do at once, with a tick() each.
 void read_dataset_rows(hid_t dataset, const ColumnInfo& column, std::uint64_t first,
-                       std::uint64_t count, void* to, const fs::path& path);
+                       std::uint64_t count, std::span<std::byte> to, const fs::path& path);
+void write_dataset_rows(hid_t dataset, DType dtype, std::uint64_t first, std::uint64_t count,
+                        std::span<const std::byte> from, const fs::path& path);
 
 }  // namespace refract

@@ -175,10 +175,8 @@ std::string TableWriter::finish(const ClaimMark& claim) {
           h5_create_dataset(file.id(), column.info.name, column.info.dtype, shape.data(),
                             static_cast<int>(shape.size()), part);
       write_attribute(dataset.id(), "axes", column.info.axes, part);
-      if (column.bytes.empty()) continue;
-      h5_check(H5Dwrite(dataset.id(), h5_type(column.info.dtype).id(), H5S_ALL, H5S_ALL,
-                        H5P_DEFAULT, column.bytes.data()),
-               "writing dataset " + column.info.name + " of", part);
+      write_dataset_rows(dataset.id(), column.info.dtype, 0, column.info.shape[0], column.bytes,
+                         part);
     }
     h5_close_written(file, part);
     append_end_mark(part);
@@ -273,7 +271,7 @@ void TableFile::read_bytes(const ColumnInfo& column, DType wanted, std::uint64_t
                  count, column.shape[0]);
   if (to.empty()) return;
   const H5Handle dataset = h5_open_dataset(open_->file.id(), column.name, open_->path);
-  read_dataset_rows(dataset.id(), column, first, count, to.data(), open_->path);
+  read_dataset_rows(dataset.id(), column, first, count, to, open_->path);
 }
 
 std::vector<std::string> TableFile::read_strings(const std::string& name) const {
