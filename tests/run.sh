@@ -14,8 +14,8 @@ usage: bash tests/run.sh [--no-install] [--preset NAME] [--help] [ctest options.
   --no-install    take what is installed: skip step 1
   --preset NAME   build with another preset of CMakePresets.json
   --help          this text
-Everything else goes to ctest, for example -L unit, or -R tokenizer. Labels: unit, mpi, gpu, e2e, lint,
-interop (docs/testing.md). Interop tests skip where their Python oracle is absent; tests/interop/setup.sh
+Everything else goes to ctest, for example -L unit, or -R tokenizer. Labels: unit, mpi, gpu, e2e, long,
+lint, interop (docs/testing.md). Interop tests skip where their Python oracle is absent; tests/interop/setup.sh
 installs the oracles.
 TEXT
 }
