@@ -36,3 +36,19 @@ function(refract_room name)
     target_link_libraries(refract_${name} PRIVATE ${ARG_CUDA_LIBRARIES} CUDA::cudart)
   endif()
 endfunction()
+
+# refract_vector_loops(NAME): functions of the room that are marked REFRACT_SIMD_CLONES are compiled for several
+# instruction sets and chosen at start. Nothing is contracted in them and sums have fixed lanes, so every clone gives
+# the same bytes.
+include(CheckCXXSourceCompiles)
+check_cxx_source_compiles(
+  "[[gnu::target_clones(\"default\", \"avx2\")]] int f(int x) { return x; } int main() { return f(0); }"
+  REFRACT_HAS_TARGET_CLONES)
+function(refract_vector_loops name)
+  if(REFRACT_HAS_TARGET_CLONES AND NOT REFRACT_SANITIZE)
+    target_compile_definitions(refract_${name} PRIVATE
+      "$<$<COMPILE_LANGUAGE:CXX>:REFRACT_SIMD_CLONES=[[gnu::target_clones(\"default\", \"avx2\")]]>")
+  else()
+    target_compile_definitions(refract_${name} PRIVATE REFRACT_SIMD_CLONES=)
+  endif()
+endfunction()

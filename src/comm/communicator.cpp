@@ -32,8 +32,11 @@ void* Communicator::native_mpi() const { return body_->native_mpi(); }
 void Communicator::broadcast_bytes(std::span<std::byte> bytes, int root) {
   body_->broadcast(bytes, root);
 }
-std::vector<std::byte> Communicator::all_gather_bytes(std::span<const std::byte> mine) {
-  return body_->all_gather(mine);
+void Communicator::all_gather_bytes(std::span<const std::byte> mine, const GatherRoom& room) {
+  body_->all_gather(mine, room);
+}
+void Communicator::gather_bytes(std::span<const std::byte> mine, int root, const GatherRoom& room) {
+  body_->gather(mine, root, room);
 }
 
 void Communicator::broadcast_string(std::string& text, int root) {

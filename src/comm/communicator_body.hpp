@@ -22,7 +22,8 @@ class CommunicatorBody {
   virtual void all_reduce_sum(std::span<std::uint64_t> values) = 0;
   virtual void all_reduce_sum(std::span<double> values) = 0;
   [[nodiscard]] virtual std::uint64_t all_reduce_max(std::uint64_t value) = 0;
-  [[nodiscard]] virtual std::vector<std::byte> all_gather(std::span<const std::byte> mine) = 0;
+  virtual void all_gather(std::span<const std::byte> mine, const GatherRoom& room) = 0;
+  virtual void gather(std::span<const std::byte> mine, int root, const GatherRoom& room) = 0;
   virtual void send(int to, int tag, std::string text) = 0;
   [[nodiscard]] virtual std::optional<Message> try_receive(int tag) = 0;
   [[nodiscard]] virtual std::unique_ptr<CommunicatorBody> split(int color, int key) = 0;

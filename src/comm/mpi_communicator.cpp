@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "comm/communicator_body.hpp"
 #include "comm/mpi_check.hpp"
@@ -59,8 +60,11 @@ class MpiCommunicator final : public CommunicatorBody {
   }
 
   void all_reduce_sum(std::span<double> values) override {
-    const std::vector<std::byte> bytes = all_gather(std::as_bytes(values));
-    const auto* all = reinterpret_cast<const double*>(bytes.data());
+    std::vector<double> all;
+    all_gather(std::as_bytes(values), [&](std::size_t bytes) {
+      all.resize(bytes / sizeof(double));
+      return reinterpret_cast<std::byte*>(all.data());
+    });
     const std::size_t n = values.size();
     for (std::size_t i = 0; i < n; ++i) {
       double sum = 0;
@@ -77,34 +81,50 @@ class MpiCommunicator final : public CommunicatorBody {
     return value;
   }
 
-  [[nodiscard]] std::vector<std::byte> all_gather(std::span<const std::byte> mine) override {
-    std::vector<std::uint64_t> sizes(static_cast<std::size_t>(size_));
-    const std::uint64_t my_size = mine.size();
-    MPI_Request request;
-    check(MPI_Iallgather(&my_size, 1, MPI_UINT64_T, sizes.data(), 1, MPI_UINT64_T, comm_, &request),
-          "MPI_Iallgather");
-    wait(request, "MPI_Iallgather");
-    std::vector<std::byte> all(std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0}));
-    std::size_t at = 0;
-    if (all.size() <= piece_bytes_) {
-      std::vector<int> counts(sizes.begin(), sizes.end()), starts;
-      for (const std::uint64_t size : sizes) {
-        starts.push_back(static_cast<int>(at));
-        at += size;
-      }
-      check(MPI_Iallgatherv(mine.data(), static_cast<int>(mine.size()), MPI_BYTE, all.data(),
+  void all_gather(std::span<const std::byte> mine, const GatherRoom& room) override {
+    const std::vector<std::uint64_t> sizes = sizes_of_all(mine);
+    const std::uint64_t bytes = std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0});
+    std::byte* all = room(bytes);
+    if (bytes <= piece_bytes_) {
+      const auto [counts, starts] = as_ints(sizes);
+      MPI_Request request;
+      check(MPI_Iallgatherv(mine.data(), static_cast<int>(mine.size()), MPI_BYTE, all,
                             counts.data(), starts.data(), MPI_BYTE, comm_, &request),
             "MPI_Iallgatherv");
       wait(request, "MPI_Iallgatherv");
-      return all;
+      return;
     }
-    for (int r = 0; r < size_; ++r) {
-      const std::span<std::byte> part(all.data() + at, sizes[static_cast<std::size_t>(r)]);
-      if (r == rank_) std::copy(mine.begin(), mine.end(), part.begin());
-      broadcast(part, r);
-      at += part.size();
+    for (std::size_t r = 0; r < sizes.size(); ++r) {
+      const std::span<std::byte> part(all, sizes[r]);
+      if (r == static_cast<std::size_t>(rank_)) std::ranges::copy(mine, part.begin());
+      broadcast(part, static_cast<int>(r));
+      all += part.size();
     }
-    return all;
+  }
+
+  // Beyond one piece the ranks' parts follow each other, each a gather to which one rank gives.
+  void gather(std::span<const std::byte> mine, int root, const GatherRoom& room) override {
+    const std::vector<std::uint64_t> sizes = sizes_of_all(mine);
+    const std::uint64_t bytes = std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0});
+    std::byte* all = room(rank_ == root ? bytes : 0);
+    if (bytes <= piece_bytes_) {
+      const auto [counts, starts] = as_ints(sizes);
+      collective_gather(mine, all, counts, starts, root);
+      return;
+    }
+    const std::vector<int> starts(sizes.size(), 0);
+    std::size_t start = 0;
+    for (std::size_t r = 0; r < sizes.size(); ++r) {
+      for_each_piece(0, sizes[r], piece_bytes_, [&](std::size_t at, int count) {
+        std::vector<int> counts(sizes.size(), 0);
+        counts[r] = count;
+        const bool gives = r == static_cast<std::size_t>(rank_);
+        collective_gather(gives ? mine.subspan(at, static_cast<std::size_t>(count))
+                                : std::span<const std::byte>(),
+                          rank_ == root ? all + start + at : nullptr, counts, starts, root);
+      });
+      start += sizes[r];
+    }
   }
 
   void send(int to, int tag, std::string text) override {
@@ -131,6 +151,33 @@ class MpiCommunicator final : public CommunicatorBody {
   [[nodiscard]] void* native_mpi() const override { return const_cast<MPI_Comm*>(&comm_); }
 
  private:
+  [[nodiscard]] std::vector<std::uint64_t> sizes_of_all(std::span<const std::byte> mine) {
+    std::vector<std::uint64_t> sizes(static_cast<std::size_t>(size_));
+    const std::uint64_t my_size = mine.size();
+    MPI_Request request;
+    check(MPI_Iallgather(&my_size, 1, MPI_UINT64_T, sizes.data(), 1, MPI_UINT64_T, comm_, &request),
+          "MPI_Iallgather");
+    wait(request, "MPI_Iallgather");
+    return sizes;
+  }
+
+  // Counts and starts of parts that follow each other, at most a piece in all.
+  [[nodiscard]] static std::pair<std::vector<int>, std::vector<int>> as_ints(
+      const std::vector<std::uint64_t>& sizes) {
+    std::vector<int> counts(sizes.begin(), sizes.end()), starts(sizes.size(), 0);
+    std::partial_sum(counts.begin(), counts.end() - 1, starts.begin() + 1);
+    return {std::move(counts), std::move(starts)};
+  }
+
+  void collective_gather(std::span<const std::byte> mine, std::byte* all,
+                         const std::vector<int>& counts, const std::vector<int>& starts, int root) {
+    MPI_Request request;
+    check(MPI_Igatherv(mine.data(), static_cast<int>(mine.size()), MPI_BYTE, all, counts.data(),
+                       starts.data(), MPI_BYTE, root, comm_, &request),
+          "MPI_Igatherv");
+    wait(request, "MPI_Igatherv");
+  }
+
   MPI_Comm comm_;
   MpiTickets tickets_;
   std::size_t piece_bytes_;

@@ -116,23 +116,36 @@ void ReconstructionSums::add(const MetricRows& rows) {
   });
 }
 
-void ReconstructionSums::merge(const ReconstructionSums& other) {
-  REFRACT_ASSERT(d_in_ == other.d_in_ && d_sae_ == other.d_sae_, "d_in {} {} d_sae {} {}", d_in_,
-                 other.d_in_, d_sae_, other.d_sae_);
-  for (const auto& [document, theirs] : other.documents_) {
-    const auto [at, added] = documents_.try_emplace(document, theirs);
-    if (added) continue;
-    DocumentSums& ours = at->second;
-    ours.rows += theirs.rows;
-    ours.squared_error += theirs.squared_error;
-    ours.squared_norm += theirs.squared_norm;
-    ours.active += theirs.active;
-    for (std::size_t d = 0; d < d_in_; ++d) {
-      ours.sum_x[d] += theirs.sum_x[d];
-      ours.sum_e[d] += theirs.sum_e[d];
-    }
-    for (std::size_t word = 0; word < ours.fired.size(); ++word)
-      ours.fired[word] |= theirs.fired[word];
+// A document: id, rows, three sums, sum_x, sum_e, fired.
+std::vector<std::uint64_t> ReconstructionSums::packed() const {
+  std::vector<std::uint64_t> words;
+  const auto put = [&](double value) { words.push_back(std::bit_cast<std::uint64_t>(value)); };
+  for (const auto& [document, sums] : documents_) {
+    words.push_back(document);
+    words.push_back(sums.rows);
+    for (const double value : {sums.squared_error, sums.squared_norm, sums.active}) put(value);
+    for (const double value : sums.sum_x) put(value);
+    for (const double value : sums.sum_e) put(value);
+    words.insert(words.end(), sums.fired.begin(), sums.fired.end());
+  }
+  return words;
+}
+
+void ReconstructionSums::add_packed(std::span<const std::uint64_t> words) {
+  const std::size_t fired_words = (d_sae_ + 63) / 64, each = 5 + 2 * d_in_ + fired_words;
+  REFRACT_ASSERT(words.size() % each == 0, "{} words, {} each document", words.size(), each);
+  for (; !words.empty(); words = words.subspan(each)) {
+    std::size_t at = 0;
+    const auto take = [&](double& sum) { sum += std::bit_cast<double>(words[at++]); };
+    DocumentSums& sums = documents_[words[at++]];
+    sums.sum_x.resize(d_in_, 0.0);
+    sums.sum_e.resize(d_in_, 0.0);
+    sums.fired.resize(fired_words, 0);
+    sums.rows += words[at++];
+    for (double* sum : {&sums.squared_error, &sums.squared_norm, &sums.active}) take(*sum);
+    for (double& sum : sums.sum_x) take(sum);
+    for (double& sum : sums.sum_e) take(sum);
+    for (std::uint64_t& word : sums.fired) word |= words[at++];
   }
 }
 

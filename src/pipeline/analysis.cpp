@@ -140,15 +140,10 @@ TableWriter probed(const ProbeCorpus& corpus, Session& session, const TrainedSae
   return table;
 }
 
-}  // namespace
-
-std::string metrics_line(Session& session, const TrainedSae& sae, std::uint64_t visit) {
-  const ChunkLog& log = sae.log;
+std::string metrics_line(const TrainedSae& sae, const MetricReport& report, std::uint64_t visit) {
+  const VisitLog& log = sae.log;
   const auto steps = static_cast<double>(std::max<std::uint64_t>(1, log.steps));
-  const MetricReport report =
-      evaluate_rows(evaluated(sae), open_heldout(session), session.config().evaluate.seed,
-                    session.config().evaluate.curve_rows);
-  Json line{{"chunk", visit}, {"step", sae.state.step}, {"tokens", sae.state.trained_rows}};
+  Json line{{"visit", visit}, {"step", sae.state.step}, {"tokens", sae.state.trained_rows}};
   Json values = Json::parse(to_json(report));
   values.erase("rows");
   values.erase("documents");
@@ -156,13 +151,29 @@ std::string metrics_line(Session& session, const TrainedSae& sae, std::uint64_t 
   line["heldout_rows"] = report.rows;
   line["heldout_documents"] = report.documents;
   line["train"] = {{"loss", log.loss / steps},
-                   {"mse_scaled", log.mse / steps},
+                   {"squared_error", log.squared_error / steps},
                    {"aux_loss", log.aux_loss / steps},
                    {"l0", log.l0 / steps},
                    {"grad_norm", log.grad_norm / steps},
                    {"lr", log.lr},
                    {"dead", log.dead}};
   return line.dump();
+}
+
+}  // namespace
+
+std::vector<std::string> collective_metrics_lines(Session& session,
+                                                  const std::vector<TrainedSae>& saes,
+                                                  std::uint64_t visit, Communicator& ranks) {
+  const EvaluateConfig& config = session.config().evaluate;
+  const ChunkReader heldout = open_heldout(session);
+  std::vector<std::string> lines;
+  for (const TrainedSae& sae : saes) {
+    const MetricReport report =
+        collective_evaluate_rows(evaluated(sae), heldout, config.seed, config.curve_rows, ranks);
+    if (ranks.rank() == 0) lines.push_back(metrics_line(sae, report, visit));
+  }
+  return lines;
 }
 
 void evaluate_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes,

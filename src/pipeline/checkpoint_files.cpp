@@ -13,13 +13,19 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kMetricsLine = "metrics_line";
 constexpr const char* kMetricsBytes = "metrics_bytes";
 constexpr const char* kMetricsDigest = "metrics_digest";
-constexpr const char* kChunkLog = "chunk_log";
+// Of schema 2, which keeps these words: a visit's log, and in it the squared error summed over
+// d_in.
+constexpr const char *kVisitLog = "chunk_log", *kSquaredError = "mse";
 
-Json to_json(const ChunkLog& log) {
-  return {{"steps", log.steps}, {"loss", log.loss},
-          {"mse", log.mse},     {"aux_loss", log.aux_loss},
-          {"l0", log.l0},       {"grad_norm", log.grad_norm},
-          {"lr", log.lr},       {"dead", log.dead}};
+Json to_json(const VisitLog& log) {
+  return {{"steps", log.steps},
+          {"loss", log.loss},
+          {kSquaredError, log.squared_error},
+          {"aux_loss", log.aux_loss},
+          {"l0", log.l0},
+          {"grad_norm", log.grad_norm},
+          {"lr", log.lr},
+          {"dead", log.dead}};
 }
 
 // A value of state.json; Damaged when it is missing or of another kind.
@@ -31,10 +37,10 @@ auto value_of(const TrainerMetadata& metadata, const char* key, const fs::path& 
   throw Damaged("{}: {} is not what was written", (folder / "state.json").string(), key);
 }
 
-ChunkLog log_from(const Json& json) {
+VisitLog log_from(const Json& json) {
   return {.steps = json.at("steps"),
           .loss = json.at("loss"),
-          .mse = json.at("mse"),
+          .squared_error = json.at(kSquaredError),
           .aux_loss = json.at("aux_loss"),
           .l0 = json.at("l0"),
           .grad_norm = json.at("grad_norm"),
@@ -57,7 +63,7 @@ std::vector<WrittenFile> write_checkpoint_files(const fs::path& folder, TrainedS
                      {kMetricsLine, Json(facts.metrics_line).dump()},
                      {kMetricsBytes, std::to_string(facts.metrics.bytes)},
                      {kMetricsDigest, Json(facts.metrics.digest).dump()},
-                     {kChunkLog, to_json(within ? sae.log : ChunkLog{}).dump()}};
+                     {kVisitLog, to_json(within ? sae.log : VisitLog{}).dump()}};
   std::vector<WrittenFile> files = write_trainer_state(folder, sae.state, metadata);
   digests = {metadata.weights_digest, metadata.state_digest};
   sae.weights_digest = metadata.weights_digest;
@@ -71,7 +77,7 @@ void read_checkpoint_files(const fs::path& folder, const CheckpointRecord& recor
   (void)metadata_named(record, sae.config.name, folder);  // before its settings are believed
   StoredTrainerState stored =
       read_trainer_state(folder, sae.config, sae.state.parameters.d_in(), training_digest);
-  sae.log = value_of(stored.metadata, kChunkLog, folder, log_from);
+  sae.log = value_of(stored.metadata, kVisitLog, folder, log_from);
   sae.state = std::move(stored.state);
   sae.weights_digest = stored.metadata.weights_digest;
 }

@@ -82,7 +82,7 @@ void Checkpoints::collective_save(const TrainingPosition& position, Reason reaso
   REFRACT_ASSERT(!pending(), "a checkpoint is pending");
   for (TrainedSae& sae : saes) runner.collective_gather_moments(sae);
   if (ranks_.rank() == 0) {
-    const bool complete = reason == Reason::chunk_done;
+    const bool complete = reason == Reason::visit_done;
     saved_ = {.visit = complete ? position.visit - 1 : position.visit,
               .steps_in_visit = position.steps_in_visit,
               .complete = complete,

@@ -89,9 +89,11 @@ bool RunStore::collective_calibrate(Communicator& ranks) {
   }
   if (ranks.all_reduce_max(whole ? 0 : 1) == 0) return false;
   const RunConfig& config = run_.config();
+  const CalibrationPlan plan =
+      plan_calibration(config.calibration, corpus_.tokens(), config.tokens.window_shards,
+                       run_.row_rule(), config.store.seed);
   const CalibrationData data = refract::collective_calibrate(
-      config.calibration, run_.model(), run_.hooks(), corpus_.tokens(), config.tokens.window_shards,
-      run_.row_rule(), config.rows.sink_ratio, config.store.seed, ranks);
+      plan, run_.model(), run_.hooks(), corpus_.tokens(), config.rows.sink_ratio, ranks);
   if (ranks.rank() == 0) {
     run_.expect_own();
     write_calibration(run_.folder().calibration(), data, calibration_parents());

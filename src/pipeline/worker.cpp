@@ -244,7 +244,8 @@ Json Worker::collective_train(std::uint64_t visit_number) {
   const auto after_step = [&](std::uint64_t done) {
     progress.advance(train.batch_rows);
     progress.note(fmt::format(
-        "mse {:.3f}", saes_.front().log.mse / static_cast<double>(saes_.front().log.steps)));
+        "squared error {:.3f}",
+        saes_.front().log.squared_error / static_cast<double>(saes_.front().log.steps)));
     report_progress({Work::train, visit_number}, trainers_, done, steps);
     breathe();
     const bool due = monotonic_s() - saved_s > session_.config().checkpoint.every_s;
@@ -267,14 +268,11 @@ Json Worker::collective_train(std::uint64_t visit_number) {
   position_ = {.visit = visit_number + 1,
                .steps_in_visit = 0,
                .store_running = extend_digest(position_.store_running, chunk->content_digest())};
-  std::vector<std::string> metrics;
-  if (trainers_.rank() == 0) {
-    for (const TrainedSae& sae : saes_)
-      metrics.push_back(metrics_line(session_, sae, visit_number));
-    log_timing(visit_number, steps - from, monotonic_s() - started_s);
-  }
+  const std::vector<std::string> metrics =
+      collective_metrics_lines(session_, saes_, visit_number, trainers_);
+  if (trainers_.rank() == 0) log_timing(visit_number, steps - from, monotonic_s() - started_s);
   settle_checkpoint();
-  checkpoints_->collective_save(position_, Checkpoints::Reason::chunk_done, metrics, saes_,
+  checkpoints_->collective_save(position_, Checkpoints::Reason::visit_done, metrics, saes_,
                                 *runner_);
   return {{"made", true}};
 }
@@ -283,7 +281,7 @@ void Worker::log_timing(std::uint64_t visit, std::uint64_t steps, double seconds
   for (const TrainedSae& sae : saes_)
     AppendLog(session_.folder().timing(sae.config.name))
         .append(fmt::format(
-            R"({{"chunk":{},"steps":{},"seconds":{:.3f},"rows_per_s":{:.1f}}})", visit, steps,
+            R"({{"visit":{},"steps":{},"seconds":{:.3f},"rows_per_s":{:.1f}}})", visit, steps,
             seconds, static_cast<double>(steps * session_.config().train.batch_rows) / seconds));
 }
 

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "refract/ops/gemm.hpp"
+#include "refract/sae/select_top.hpp"
 #include "refract/sae/state.hpp"
 #include "sae/row_kernels.hpp"
-#include "sae/select_top.hpp"
 #include "sae/workers.hpp"
 
 namespace refract {

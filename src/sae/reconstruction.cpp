@@ -129,9 +129,9 @@ void Reconstruction::finish(SaeState& state, const Batch& batch, const GlobalSta
   }
   const Means means = means_of(stats);
   log.included_rows = included;
-  log.mse = means.squared_error;
+  log.squared_error = means.squared_error;
   log.aux_loss = means.aux_squared_error * aux_weight(means);
-  log.loss = log.mse + log.aux_loss;
+  log.loss = log.squared_error + log.aux_loss;
   log.l0 = means.active;
   log.dead = static_cast<std::uint64_t>(
       std::count_if(state.age.begin(), state.age.end(),

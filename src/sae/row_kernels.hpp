@@ -1,9 +1,10 @@
 #pragma once
-// The inner loops over one row. Elementwise loops round each element alone and dot products add
-// their lanes in a fixed tree, so every instruction set gives the same bytes; clones only make them
-// faster.
+// The inner loops over one row, beside its products (tensor/dot.hpp). Elementwise loops round each
+// element alone, so every instruction set gives the same bytes; clones only make them faster.
 #include <cstddef>
 #include <cstdint>
+
+#include "refract/tensor/dot.hpp"
 
 namespace refract {
 
@@ -13,8 +14,6 @@ void add_scaled_rows(const float* const* rows, const float* scales, std::size_t 
 // The same with the offset taken from each row first: y[d] += a (x[d] - offset[d]).
 void add_scaled_centred_rows(const float* const* rows, const float* scales, std::size_t count,
                              const float* offset, std::size_t d_in, float* y);
-[[nodiscard]] float dot(const float* a, const float* b, std::size_t n);
-[[nodiscard]] double squared_norm(const float* a, std::size_t n);
 // maxima[b, l] = max over j < depth of values[(b * depth + j) * kMaximaLanes + l]; NaN is passed
 // over.
 inline constexpr std::size_t kMaximaLanes = 16;

@@ -1,4 +1,4 @@
-#include "sae/select_top.hpp"
+#include "refract/sae/select_top.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -6,6 +6,8 @@
 #include "refract/base/error.hpp"
 #include "refract/base/finite.hpp"
 #include "refract/base/parallel.hpp"
+#include "refract/store/calibration.hpp"
+#include "refract/tensor/dot.hpp"
 
 namespace refract {
 
@@ -110,12 +112,6 @@ class Capture final : public Tap {
   std::vector<Tensor<float>>* kept_ = nullptr;
 };
 
-double norm_of(std::span<const float> row) {
-  double sum = 0;
-  for (const float value : row) sum += static_cast<double>(value) * value;
-  return std::sqrt(sum);
-}
-
 // "token 622 at position 3 of its context, in document "Anarchism" (page 12)"
 std::string place_of(const RowIdentity& identity, std::size_t row, TokenCorpus& corpus) {
   const auto shard = static_cast<std::uint32_t>(identity.document[row] >> 32);
@@ -191,7 +187,8 @@ BlockRows BlockComputer::compute(const BlockPlan& plan, Stream& stream) {
     std::vector<std::uint8_t> sinks(plan.rows.size(), 0);
     if (!sink_thresholds_.empty())
       parallel_for(plan.rows.size(), [&](std::size_t r) {
-        sinks[r] = norm_of(out.activations[h].row(r)) > sink_thresholds_[h] ? kExcludedSink : 0;
+        const bool sink = is_sink(norm_of(out.activations[h].row(r)), sink_thresholds_[h]);
+        sinks[r] = sink ? kExcludedSink : 0;
       });
     out.sinks.push_back(std::move(sinks));
   }

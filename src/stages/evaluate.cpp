@@ -15,6 +15,7 @@
 #include "refract/metrics/cross_entropy.hpp"
 #include "refract/metrics/pca.hpp"
 #include "refract/sae/initialise.hpp"
+#include "refract/tensor/dot.hpp"
 
 namespace refract {
 namespace {
@@ -27,6 +28,10 @@ struct HeldoutPiece {
   std::vector<std::uint8_t> included;
 };
 
+struct RowRange {
+  std::uint64_t first = 0, last = 0;
+};
+
 // Rows of the first whole documents, at most max_rows of them (0: all).
 std::uint64_t rows_to_use(const ChunkReader& heldout, std::uint64_t max_rows) {
   if (max_rows == 0 || max_rows >= heldout.rows()) return heldout.rows();
@@ -36,19 +41,38 @@ std::uint64_t rows_to_use(const ChunkReader& heldout, std::uint64_t max_rows) {
   return rows != 0 ? rows : max_rows;
 }
 
+// The first row from `row` on with which a document begins; `rows` where there is none before.
+std::uint64_t next_document(const ChunkReader& heldout, std::uint64_t row, std::uint64_t rows) {
+  if (row == 0) return 0;
+  for (std::uint64_t first = row; first < rows; first += kRowsAtATime) {
+    const std::uint64_t count = std::min<std::uint64_t>(kRowsAtATime, rows - first);
+    const std::vector<std::uint64_t> documents =
+        heldout.read_identity(first - 1, count + 1).document;
+    for (std::uint64_t i = 0; i < count; ++i)
+      if (documents[i] != documents[i + 1]) return first + i;
+  }
+  return rows;
+}
+
+// The whole documents of one rank: those that begin in its share of the rows.
+RowRange documents_of_rank(const ChunkReader& heldout, std::uint64_t rows, int rank, int size) {
+  const Share share = share_of(rows, rank, size);
+  return {next_document(heldout, share.first, rows),
+          next_document(heldout, share.first + share.count, rows)};
+}
+
 // doing: what the progress line and the watchdog name; empty: neither (a line of metrics.jsonl).
 template <typename Use>
-void for_each_piece(const ChunkReader& heldout, const std::string& hook, std::uint64_t max_rows,
+void for_each_piece(const ChunkReader& heldout, const std::string& hook, RowRange rows,
                     const std::string& doing, Use&& use) {
   const std::size_t column = heldout.hook_index(hook);
   const std::size_t d_in = heldout.spec().hooks[column].d_in;
-  const std::uint64_t rows = rows_to_use(heldout, max_rows);
   if (!doing.empty()) working(doing);
-  Progress progress(doing, rows, "rows", doing.empty());
+  Progress progress(doing, rows.last - rows.first, "rows", doing.empty());
   HeldoutPiece piece;
-  for (std::uint64_t first = 0; first < rows; first += kRowsAtATime) {
+  for (std::uint64_t first = rows.first; first < rows.last; first += kRowsAtATime) {
     stop_point();
-    const std::uint64_t count = std::min<std::uint64_t>(kRowsAtATime, rows - first);
+    const std::uint64_t count = std::min<std::uint64_t>(kRowsAtATime, rows.last - first);
     if (piece.x.size() != count * d_in) piece.x = Tensor<float>(Shape{count, d_in});
     heldout.read_rows(column, first, count, piece.x.span());
     piece.documents = heldout.read_identity(first, count).document;
@@ -80,17 +104,27 @@ void reconstruct(const EvaluatedSae& sae, TensorView<const float> x,
   });
 }
 
-MetricReport evaluate_mode(const EvaluatedSae& sae, const ChunkReader& heldout, std::uint64_t seed,
-                           std::uint64_t max_rows, Mode mode, const std::string& doing) {
+ReconstructionSums sums_of(const EvaluatedSae& sae, const ChunkReader& heldout, RowRange rows,
+                           Mode mode, const std::string& doing) {
   ReconstructionSums sums(sae.parameters->d_in(), sae.parameters->d_sae());
   SparseActs acts;
-  for_each_piece(heldout, sae.config->hook, max_rows, doing, [&](const HeldoutPiece& piece) {
+  for_each_piece(heldout, sae.config->hook, rows, doing, [&](const HeldoutPiece& piece) {
     Tensor<float> x_hat(piece.x.shape());
     reconstruct(sae, piece.x.cview(), piece.included, mode, acts, x_hat.view());
     sums.add({piece.x.cview(), x_hat.cview(), acts.row_starts, acts.features, piece.documents,
               piece.included});
   });
+  return sums;
+}
+
+MetricReport report_of(const EvaluatedSae& sae, const ReconstructionSums& sums,
+                       std::uint64_t seed) {
   return sums.report(fmt::format("SAE '{}'", sae.config->name), seed);
+}
+
+MetricReport evaluate_mode(const EvaluatedSae& sae, const ChunkReader& heldout, std::uint64_t seed,
+                           Mode mode, const std::string& doing) {
+  return report_of(sae, sums_of(sae, heldout, {0, heldout.rows()}, mode, doing), seed);
 }
 
 MetricReport evaluate_pca(const EvaluatedSae& sae, const ChunkReader& heldout,
@@ -101,11 +135,12 @@ MetricReport evaluate_pca(const EvaluatedSae& sae, const ChunkReader& heldout,
   const Tensor<float> components = principal_components(
       calibration.covariance, d_in, std::min(active_features(*sae.config, l0), d_in));
   ReconstructionSums sums(d_in, 0);
-  for_each_piece(heldout, sae.config->hook, 0, doing, [&](const HeldoutPiece& piece) {
-    Tensor<float> x_hat(piece.x.shape());
-    reconstruct_from_components(piece.x.cview(), calibration.mean, components, x_hat.view());
-    sums.add({piece.x.cview(), x_hat.cview(), {}, {}, piece.documents, piece.included});
-  });
+  for_each_piece(
+      heldout, sae.config->hook, {0, heldout.rows()}, doing, [&](const HeldoutPiece& piece) {
+        Tensor<float> x_hat(piece.x.shape());
+        reconstruct_from_components(piece.x.cview(), calibration.mean, components, x_hat.view());
+        sums.add({piece.x.cview(), x_hat.cview(), {}, {}, piece.documents, piece.included});
+      });
   return sums.report(fmt::format("PCA baseline of SAE '{}'", sae.config->name), seed);
 }
 
@@ -131,19 +166,13 @@ class SpliceTap final : public Tap {
       for (std::size_t row = 0; row < n; ++row)
         std::copy(calibration_.mean.begin(), calibration_.mean.end(), x_hat.row(row).begin());
     for (std::size_t row = 0; row < n; ++row) {
-      if (excluded_[row] != 0 || is_sink(values.row(row))) continue;
+      if (excluded_[row] != 0 || is_sink(norm_of(values.row(row)), calibration_.sink_threshold))
+        continue;
       std::copy_n(x_hat.row(row).begin(), d_in, values.row(row).begin());
     }
   }
 
  private:
-  [[nodiscard]] bool is_sink(std::span<const float> row) const {
-    double squared = 0;
-    for (const float value : row)
-      squared += static_cast<double>(value) * static_cast<double>(value);
-    return std::sqrt(squared) > calibration_.sink_threshold;
-  }
-
   HookPoint hook_;
   Splice splice_;
   const EvaluatedSae* sae_;
@@ -220,9 +249,18 @@ void check(const EvaluateConfig& config) {
         "evaluate.ce_tokens is 0. Give a number of tokens, e.g. 16384, or set evaluate.ce: false.");
 }
 
-MetricReport evaluate_rows(const EvaluatedSae& sae, const ChunkReader& heldout, std::uint64_t seed,
-                           std::uint64_t max_rows) {
-  return evaluate_mode(sae, heldout, seed, max_rows, Mode::inference, {});
+MetricReport collective_evaluate_rows(const EvaluatedSae& sae, const ChunkReader& heldout,
+                                      std::uint64_t seed, std::uint64_t max_rows,
+                                      Communicator& ranks) {
+  const RowRange mine =
+      documents_of_rank(heldout, rows_to_use(heldout, max_rows), ranks.rank(), ranks.size());
+  const std::vector<std::uint64_t> words =
+      sums_of(sae, heldout, mine, Mode::inference, {}).packed();
+  const std::vector<std::uint64_t> all = ranks.gather(std::span<const std::uint64_t>(words), 0);
+  if (ranks.rank() != 0) return {};
+  ReconstructionSums sums(sae.parameters->d_in(), sae.parameters->d_sae());
+  sums.add_packed(all);
+  return report_of(sae, sums, seed);
 }
 
 std::size_t active_features(const SaeConfig& config, double l0) {
@@ -340,13 +378,13 @@ SaeEvaluation Evaluator::evaluate(const EvaluatedSae& sae) {
   SaeEvaluation out{
       sae.config->name,
       sae.config->hook,
-      evaluate_mode(sae, heldout_, config_.seed, 0, Mode::inference, doing("held-out rows")),
+      evaluate_mode(sae, heldout_, config_.seed, Mode::inference, doing("held-out rows")),
       std::nullopt,
       {},
       std::nullopt};
   if (sae.variant->has_training_mode())
     out.training_mode =
-        evaluate_mode(sae, heldout_, config_.seed, 0, Mode::training, doing("in training mode"));
+        evaluate_mode(sae, heldout_, config_.seed, Mode::training, doing("in training mode"));
   const double l0 = out.inference.of("l0").value;
   for (const std::string& baseline : config_.baselines) {
     if (baseline == "pca") {
@@ -355,7 +393,7 @@ SaeEvaluation Evaluator::evaluate(const EvaluatedSae& sae) {
       const RandomControl control = random_control(sae, hook, l0);
       out.baselines[baseline] = evaluate_mode(
           {&control.config, control.variant.get(), &control.parameters, sae.input_scale}, heldout_,
-          config_.seed, 0, Mode::inference, doing("frozen random"));
+          config_.seed, Mode::inference, doing("frozen random"));
     }
   }
   if (!config_.ce) return out;

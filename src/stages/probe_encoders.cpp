@@ -1,6 +1,6 @@
-#include <algorithm>
 #include <utility>
 
+#include "refract/sae/select_top.hpp"
 #include "refract/stages/probe.hpp"
 
 namespace refract {
@@ -18,21 +18,16 @@ Encoder neuron_encoder(std::vector<float> centre, std::size_t k) {
     acts.row_starts.assign(1, 0);
     acts.features.clear();
     acts.values.clear();
-    std::vector<std::pair<float, std::uint32_t>>
-        active;  // (-value, feature): ascending = strongest first
+    SelectScratch scratch;
+    std::vector<float> centred(centre.size());
+    std::vector<std::uint32_t> strongest(k);
     for (std::size_t i = 0; i < x.axis(0); ++i) {
       const auto row = x.row(i);
-      active.clear();
-      for (std::uint32_t f = 0; f < row.size(); ++f)
-        if (const float value = row[f] - centre[f]; value > 0) active.emplace_back(-value, f);
-      const auto kept = static_cast<std::ptrdiff_t>(std::min(k, active.size()));
-      std::partial_sort(active.begin(), active.begin() + kept, active.end());
-      active.resize(static_cast<std::size_t>(kept));
-      std::sort(active.begin(), active.end(),
-                [](const auto& a, const auto& b) { return a.second < b.second; });
-      for (const auto& [negative_value, feature] : active) {
-        acts.features.push_back(feature);
-        acts.values.push_back(-negative_value);
+      for (std::size_t f = 0; f < row.size(); ++f) centred[f] = row[f] - centre[f];
+      const std::size_t count = select_top(centred, k, 0.0F, scratch, strongest.data());
+      for (std::size_t j = 0; j < count; ++j) {
+        acts.features.push_back(strongest[j]);
+        acts.values.push_back(centred[strongest[j]]);
       }
       acts.row_starts.push_back(acts.features.size());
     }

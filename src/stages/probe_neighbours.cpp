@@ -1,10 +1,10 @@
 #include "probe_neighbours.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <span>
 
 #include "refract/base/parallel.hpp"
+#include "refract/tensor/dot.hpp"
 
 namespace refract {
 namespace {
@@ -12,24 +12,11 @@ namespace {
 std::vector<float> unit_rows(TensorView<const float> W) {
   std::vector<float> unit(W.span().begin(), W.span().end());
   parallel_for(W.axis(0), [&](std::size_t f) {
-    double squares = 0;
-    for (const float w : W.row(f)) squares += static_cast<double>(w) * static_cast<double>(w);
-    const float scale = squares > 0 ? static_cast<float>(1 / std::sqrt(squares)) : 0.0F;
+    const double norm = norm_of(W.row(f));
+    const float scale = norm > 0 ? static_cast<float>(1 / norm) : 0.0F;
     for (std::size_t d = 0; d < W.axis(1); ++d) unit[f * W.axis(1) + d] *= scale;
   });
   return unit;
-}
-
-// Sixteen running sums in a fixed order: the compiler may use vectors without reordering anything.
-float dot(const float* a, const float* b, std::size_t size) {
-  float sums[16] = {};
-  std::size_t i = 0;
-  for (; i + 16 <= size; i += 16)
-    for (std::size_t j = 0; j < 16; ++j) sums[j] += a[i + j] * b[i + j];
-  for (; i < size; ++i) sums[0] += a[i] * b[i];
-  float sum = 0;
-  for (const float s : sums) sum += s;
-  return sum;
 }
 
 bool nearer(const FeatureNeighbour& a, const FeatureNeighbour& b) {

@@ -153,7 +153,7 @@ Json features_data(const FeatureAtlas& atlas, std::uint64_t budget_bytes, Docume
           {"table", table_data(atlas)},           {"examples", std::move(examples)}};
 }
 
-// One point per chunk; a chunk that was written twice counts once, as written last.
+// One point per visit; one that was written twice counts once, as written last.
 Json metrics_data(const std::filesystem::path& path) {
   if (path.empty() || !std::filesystem::exists(path)) return Json::array();
   std::map<std::int64_t, Json> points;
@@ -172,13 +172,14 @@ Json metrics_data(const std::filesystem::path& path) {
     Json point = Json::object();
     for (const auto& [key, value] : values.items())
       if (value.is_number()) point[key] = number(value.template get<double>());
-    const auto chunk = values.find("chunk");
-    const bool has_chunk = chunk != values.end() && chunk->is_number_integer();
-    points[has_chunk ? chunk->get<std::int64_t>() : static_cast<std::int64_t>(line_number)] =
+    auto visit = values.find("visit");
+    if (visit == values.end()) visit = values.find("chunk");  // its word until 0.2
+    const bool has_visit = visit != values.end() && visit->is_number_integer();
+    points[has_visit ? visit->get<std::int64_t>() : static_cast<std::int64_t>(line_number)] =
         std::move(point);
   }
   Json list = Json::array();
-  for (auto& [chunk, point] : points) list.push_back(std::move(point));
+  for (auto& [visit, point] : points) list.push_back(std::move(point));
   return list;
 }
 

@@ -416,7 +416,7 @@ function ticks(low, high) {
 const short = v => Math.abs(v) >= 1e6 ? +(v / 1e6).toPrecision(3) + ' M' : Math.abs(v) >= 1e4 ? +(v / 1e3).toPrecision(3) + ' k' : String(+v.toPrecision(3));
 function chart(key, name, sub) {
   const series = data.saes.map((sae, i) => ({name: sae.name, color: 'var(--s' + i % 6 + ')', points: sae.metrics.filter(p => typeof p[key] === 'number')
-    .map(p => ({x: p.tokens ?? p.chunk ?? 0, y: p[key], low: p[key + '_lo'] ?? p[key], high: p[key + '_hi'] ?? p[key]}))})).filter(s => s.points.length);
+    .map(p => ({x: p.tokens ?? p.visit ?? 0, y: p[key], low: p[key + '_lo'] ?? p[key], high: p[key + '_hi'] ?? p[key]}))})).filter(s => s.points.length);
   if (!series.length) return null;
   const all = series.flatMap(s => s.points), W = 340, H = 200, L = 46, R = 10, T = 10, B = 26;
   const x1 = (Math.max(...all.map(p => p.x)) || 1) * 1.02;
@@ -430,7 +430,7 @@ function chart(key, name, sub) {
   for (const y of ticks(y0, y1)) root.append(svg('line', {x1: L, x2: W - R, y1: Y(y), y2: Y(y), class: 'axis'}),
     svg('text', {x: L - 7, y: Y(y) + 4, 'text-anchor': 'end'}, short(y)));
   for (const x of ticks(0, x1)) if (X(x) < W - R - 52) root.append(svg('text', {x: X(x), y: H - 8, 'text-anchor': 'middle'}, short(x)));
-  root.append(svg('text', {x: W - R, y: H - 8, 'text-anchor': 'end'}, x1 > 1000 ? 'tokens' : 'chunk'));
+  root.append(svg('text', {x: W - R, y: H - 8, 'text-anchor': 'end'}, x1 > 1000 ? 'tokens' : 'visit'));
   for (const s of series) {
     const line = s.points.map(p => X(p.x).toFixed(1) + ',' + Y(p.y).toFixed(1));
     const band = [...s.points.map(p => X(p.x).toFixed(1) + ',' + Y(p.high).toFixed(1)), ...s.points.slice().reverse().map(p => X(p.x).toFixed(1) + ',' + Y(p.low).toFixed(1))];

@@ -103,10 +103,10 @@ float largest(TensorView<const float> values) {
 
 }  // namespace
 
-void ChunkLog::add(const StepLog& step) {
+void VisitLog::add(const StepLog& step) {
   ++steps;
   loss += step.loss;
-  mse += step.mse;
+  squared_error += step.squared_error;
   aux_loss += step.aux_loss;
   l0 += step.l0;
   grad_norm += step.grad_norm;

@@ -19,9 +19,6 @@
 namespace refract {
 namespace {
 
-constexpr std::uint64_t kTransferBytes =
-    512 << 20;  // HDF5 1.10 fails on independent transfers from 2 GiB on
-
 bool same_spec(const ChunkSpec& a, const ChunkSpec& b) {
   return a.chunk == b.chunk && a.permuted == b.permuted && a.rows == b.rows &&
          a.block_rows == b.block_rows && a.dtype == b.dtype && a.hooks == b.hooks &&
@@ -149,18 +146,12 @@ struct ChunkWriter::Open {
   // Rows [first, first + rows) of one dataset.
   void write_rows(std::size_t index, std::uint64_t first, std::uint64_t rows,
                   std::span<const std::byte> bytes) {
-    const ChunkDataset& dataset = layout.datasets[index];
-    const std::uint64_t piece_rows =
-        std::max<std::uint64_t>(1, kTransferBytes / dataset.row_bytes());
-    const H5Handle type = h5_type(dataset.dtype);
-    for (std::uint64_t done = 0; done < rows; done += piece_rows) {
-      const std::uint64_t count = std::min(piece_rows, rows - done);
-      const RowSelection selection = select_rows(datasets[index].id(), first + done, count);
-      const herr_t written =
-          H5Dwrite(datasets[index].id(), type.id(), selection.memory.id(), selection.file.id(),
-                   H5P_DEFAULT, bytes.data() + done * dataset.row_bytes());
-      if (written < 0) leave_open();
-      h5_check(written, "writing rows of", part_name(path));
+    try {
+      write_dataset_rows(datasets[index].id(), layout.datasets[index].dtype, first, rows, bytes,
+                         part_name(path));
+    } catch (...) {
+      leave_open();
+      throw;
     }
   }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "refract/base/activity.hpp"
+
 #include "store/hdf5_attributes.hpp"
 
 namespace refract {
@@ -11,6 +13,24 @@ herr_t collect_dataset_name(hid_t, const char* name, const H5O_info_t* info, voi
   if (info->type == H5O_TYPE_DATASET)
     static_cast<std::vector<std::string>*>(names)->emplace_back(name);
   return 0;
+}
+
+// HDF5 1.10 fails on independent transfers from 2 GiB on.
+constexpr std::uint64_t kTransferBytes = 512 << 20;
+
+struct Transfer {
+  std::uint64_t row, rows, byte;
+};
+// use(Transfer) for `rows` rows of `bytes` bytes together.
+template <typename Use>
+void for_each_transfer(std::uint64_t rows, std::uint64_t bytes, Use&& use) {
+  if (bytes == 0) return;
+  const std::uint64_t row_bytes = bytes / rows;
+  const std::uint64_t at_a_time = std::max<std::uint64_t>(1, kTransferBytes / row_bytes);
+  for (std::uint64_t row = 0; row < rows; row += at_a_time) {
+    use(Transfer{row, std::min(at_a_time, rows - row), row * row_bytes});
+    tick();
+  }
 }
 
 }  // namespace
@@ -57,6 +77,17 @@ RowSelection select_rows(hid_t dataset, std::uint64_t first, std::uint64_t count
   H5Sselect_hyperslab(rows.file.id(), H5S_SELECT_SET, start.data(), nullptr, extent.data(),
                       nullptr);
   return rows;
+}
+
+void write_dataset_rows(hid_t dataset, DType dtype, std::uint64_t first, std::uint64_t count,
+                        std::span<const std::byte> from, const fs::path& path) {
+  const H5Handle type = h5_type(dtype);
+  for_each_transfer(count, from.size(), [&](const Transfer& t) {
+    const RowSelection rows = select_rows(dataset, first + t.row, t.rows);
+    h5_check(H5Dwrite(dataset, type.id(), rows.memory.id(), rows.file.id(), H5P_DEFAULT,
+                      from.data() + t.byte),
+             "writing rows of", path);
+  });
 }
 
 }  // namespace refract

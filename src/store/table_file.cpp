@@ -185,10 +185,8 @@ std::string TableWriter::finish(const ClaimMark& claim) {
           h5_create_dataset(file.id(), column.info.name, column.info.dtype, shape.data(),
                             static_cast<int>(shape.size()), part);
       write_attribute(dataset.id(), "axes", column.info.axes, part);
-      if (column.bytes.empty()) continue;
-      h5_check(H5Dwrite(dataset.id(), h5_type(column.info.dtype).id(), H5S_ALL, H5S_ALL,
-                        H5P_DEFAULT, column.bytes.data()),
-               "writing dataset " + column.info.name + " of", part);
+      write_dataset_rows(dataset.id(), column.info.dtype, 0, column.info.shape[0], column.bytes,
+                         part);
     }
     h5_close_written(file, part);
     append_end_mark(part);

@@ -68,7 +68,7 @@ class CheckpointRun {
                  .steps_in_visit = 0,
                  .store_running = position_.store_running};
     std::vector<std::string> lines(saes_.size(), metrics_line(position_.visit - 1));
-    checkpoints_->collective_save(position_, Checkpoints::Reason::chunk_done, lines, saes_,
+    checkpoints_->collective_save(position_, Checkpoints::Reason::visit_done, lines, saes_,
                                   runner_);
   }
   void save_within(Checkpoints::Reason reason) {

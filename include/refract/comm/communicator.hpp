@@ -2,9 +2,9 @@
 // Host values between ranks, finished on return. Bodies: MPI, and Loopback (one process, one rank).
 // Move-only, passed by reference. Every method here but rank(), size() and the tickets is
 // collective.
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -14,6 +14,8 @@
 namespace refract {
 
 class CommunicatorBody;  // src/comm
+
+using GatherRoom = std::function<std::byte*(std::size_t bytes)>;
 
 struct Message {
   int from;
@@ -45,9 +47,15 @@ class Communicator {
   // Concatenates every rank's values in rank order; counts may differ.
   template <typename T>
   [[nodiscard]] std::vector<T> all_gather(std::span<const T> mine) {
-    const std::vector<std::byte> bytes = all_gather_bytes(std::as_bytes(mine));
-    std::vector<T> all(bytes.size() / sizeof(T));
-    std::copy(bytes.begin(), bytes.end(), reinterpret_cast<std::byte*>(all.data()));
+    std::vector<T> all;
+    all_gather_bytes(std::as_bytes(mine), room_in(all));
+    return all;
+  }
+  // The same on `root` alone; empty on the others, which need no room for it.
+  template <typename T>
+  [[nodiscard]] std::vector<T> gather(std::span<const T> mine, int root) {
+    std::vector<T> all;
+    gather_bytes(std::as_bytes(mine), root, room_in(all));
     return all;
   }
   // Tickets: small messages (at most 1 GiB, else SystemError) from one rank to one rank, itself
@@ -63,8 +71,17 @@ class Communicator {
   [[nodiscard]] void* native_mpi() const;
 
  private:
+  // Where a body puts what it gathers, once it knows how much that is: so there is no second copy.
+  template <typename T>
+  [[nodiscard]] static GatherRoom room_in(std::vector<T>& all) {
+    return [&all](std::size_t bytes) {
+      all.resize(bytes / sizeof(T));
+      return reinterpret_cast<std::byte*>(all.data());
+    };
+  }
   void broadcast_bytes(std::span<std::byte> bytes, int root);
-  [[nodiscard]] std::vector<std::byte> all_gather_bytes(std::span<const std::byte> mine);
+  void all_gather_bytes(std::span<const std::byte> mine, const GatherRoom& room);
+  void gather_bytes(std::span<const std::byte> mine, int root, const GatherRoom& room);
   std::unique_ptr<CommunicatorBody> body_;
 };
 

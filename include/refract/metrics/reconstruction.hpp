@@ -50,12 +50,15 @@ struct MetricReport {
 };
 
 // Memory: documents x (2 D x 8 B + F / 8 B). Sums of a document are added in the order its rows are
-// given, so bytes do not depend on threads; the same document on two ranks merges in rank order.
+// given, so bytes do not depend on threads.
 class ReconstructionSums {
  public:
   ReconstructionSums(std::size_t d_in, std::size_t d_sae);
   void add(const MetricRows& rows);
-  void merge(const ReconstructionSums& other);
+  // The sums as plain words, for another process; add_packed() takes those of several, one after
+  // the other. Where no document is divided between them the result is that of one.
+  [[nodiscard]] std::vector<std::uint64_t> packed() const;
+  void add_packed(std::span<const std::uint64_t> words);
   // Every metric of the table, with `replicates` bootstrap samples of the documents. d_sae 0: no
   // sparsity metrics. NumericalError naming `of` ("SAE 'small'") when no row took part, or a metric
   // is not finite.

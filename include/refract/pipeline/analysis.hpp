@@ -15,9 +15,12 @@
 
 namespace refract {
 
-// One line of metrics.jsonl: training means of the chunk and metrics on the held-out rows.
-[[nodiscard]] std::string metrics_line(Session& session, const TrainedSae& sae,
-                                       std::uint64_t visit);
+// A line of metrics.jsonl for each SAE, on rank 0 of those that train (empty elsewhere): means of
+// the visit's steps, and metrics on held-out rows, which the ranks measure together.
+[[nodiscard]] std::vector<std::string> collective_metrics_lines(Session& session,
+                                                                const std::vector<TrainedSae>& saes,
+                                                                std::uint64_t visit,
+                                                                Communicator& ranks);
 
 // saes/<name>/evaluation.json, from the SAE's weights, the store and the settings of evaluate.
 // `made` becomes true with the first SAE finished here, also where a stop ends the call.

@@ -78,8 +78,8 @@ class Checkpoints {
   // alone reads the ledger, which gets no line of a checkpoint meanwhile.
   [[nodiscard]] Restored collective_restore(std::vector<TrainedSae>& saes);
 
-  enum class Reason { chunk_done, interval, stop };
-  // position counts what is done. chunk_done: the visit's last step is included; metrics holds its
+  enum class Reason { visit_done, interval, stop };
+  // position counts what is done. visit_done: the visit's last step is included; metrics holds its
   // line of metrics.jsonl for each SAE (rank 0 of `ranks`), else nothing. `latest` is written at a
   // stop, at the end of training, and when the last one is older than checkpoint.every_s. Not while
   // another one is pending. The SAEs may be trained on as soon as it returns.

@@ -40,11 +40,12 @@ struct SaeState {
       scalars;  // a variant's own replicated values (threshold EMA ...), sorted by name
 };
 
-// What a step reports; deterministic values only. `mse` is the mean over included rows of the sum
-// over d_in of the squared error (scaled input); aux_loss is what the variant's loss adds to it
-// (AuxK, L1). grad_norm (before clipping) and lr are set by the stage, which alone knows them.
+// What a step reports; deterministic values only. squared_error is the mean over included rows of
+// the sum over d_in of the squared error (scaled input); aux_loss is what the variant's loss adds
+// to it (AuxK, L1). grad_norm (before clipping) and lr are set by the stage, which alone knows
+// them.
 struct StepLog {
-  double loss = 0, mse = 0, aux_loss = 0, l0 = 0, grad_norm = 0, lr = 0;
+  double loss = 0, squared_error = 0, aux_loss = 0, l0 = 0, grad_norm = 0, lr = 0;
   std::uint64_t dead = 0, included_rows = 0;
 };
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "refract/comm/communicator.hpp"
 #include "refract/lm/language_model.hpp"
 #include "refract/metrics/reconstruction.hpp"
 #include "refract/sae/config.hpp"
@@ -42,9 +43,11 @@ struct EvaluatedSae {
 
 // Reconstruction metrics with the exported inference function, in units of the raw activations. At
 // most max_rows rows (whole documents, the first ones; 0 = all): the same rows for every call with
-// the same number.
-[[nodiscard]] MetricReport evaluate_rows(const EvaluatedSae& sae, const ChunkReader& heldout,
-                                         std::uint64_t seed, std::uint64_t max_rows = 0);
+// the same number. Each rank measures some whole documents of them, so that the report, on rank 0
+// (empty elsewhere), has the same bytes for any number of ranks.
+[[nodiscard]] MetricReport collective_evaluate_rows(const EvaluatedSae& sae,
+                                                    const ChunkReader& heldout, std::uint64_t seed,
+                                                    std::uint64_t max_rows, Communicator& ranks);
 // The frozen-random control: as many features, initialisation rule and b_dec (the geometric median)
 // of the SAE, with directions of their own stream (Purpose::random_control), never trained. It
 // selects the k strongest of a row, k being the SAE's own or, where its variant has none, its

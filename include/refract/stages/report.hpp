@@ -21,8 +21,8 @@ struct ReportSae {
   std::vector<std::string> notes;  // what is not there yet: "not probed yet"
   std::filesystem::path features;  // features/<name>.h5; empty or absent = not probed
   std::filesystem::path
-      metrics;  // saes/<name>/metrics.jsonl: one object per chunk with any of
-                // chunk, tokens, mse, r2, l0, density, dead_rate, and <key>_lo, <key>_hi
+      metrics;  // saes/<name>/metrics.jsonl: one object per visit with any of
+                // visit, tokens, mse, r2, l0, density, dead_rate, and <key>_lo, <key>_hi
 };
 
 struct ReportTable {

@@ -38,10 +38,10 @@ struct TrainConfig {
   OptimizerConfig optimizer;
 };
 
-// Sums of a chunk's step values, carried through a mid-chunk checkpoint; means go to metrics.jsonl.
-struct ChunkLog {
+// Sums of a visit's step values, carried through a checkpoint within it; means go to metrics.jsonl.
+struct VisitLog {
   std::uint64_t steps = 0;
-  double loss = 0, mse = 0, aux_loss = 0, l0 = 0, grad_norm = 0;
+  double loss = 0, squared_error = 0, aux_loss = 0, l0 = 0, grad_norm = 0;
   double lr = 0;           // of the last step
   std::uint64_t dead = 0;  // after the last step
   void add(const StepLog& step);
@@ -54,7 +54,7 @@ struct TrainedSae {
   std::unique_ptr<StepScratch> scratch;
   SaeState state;
   double input_scale = 1;
-  ChunkLog log;
+  VisitLog log;
   std::string weights_digest;  // as saved or restored; empty since a step has changed the weights
 };
 // Of the weights as they are: the one that is kept, or computed.

@@ -25,6 +25,11 @@ struct HookCalibration {
   std::vector<float> int8_scales;       // [D] activation = int8 * scale
 };
 
+// The one rule of what a sink is.
+[[nodiscard]] inline bool is_sink(double norm, double sink_threshold) {
+  return norm > sink_threshold;
+}
+
 struct CalibrationData {
   std::vector<HookCalibration> hooks;
   [[nodiscard]] const HookCalibration& of(

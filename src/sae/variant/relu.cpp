@@ -72,7 +72,7 @@ class Relu final : public Variant {
     const std::uint64_t of_step =
         state.step > 0 ? state.step - 1 : 0;  // the update has been counted
     log.aux_loss = coefficient(of_step) * loss_.means_of(global.at(0)).activation;
-    log.loss = log.mse + log.aux_loss;
+    log.loss = log.squared_error + log.aux_loss;
   }
 
   void encode(const SaeParameters& parameters, TensorView<const float> x, std::size_t,

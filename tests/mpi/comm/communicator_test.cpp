@@ -26,6 +26,22 @@ TEST(Communicator, gathers_the_values_of_all_ranks_in_rank_order) {
   EXPECT_EQ(all, expected);
 }
 
+TEST(Communicator, gathers_on_any_root_alone) {
+  for (int root = 0; root < world().size(); ++root) {
+    const std::vector<std::uint32_t> mine(static_cast<std::size_t>(world().rank() + root),
+                                          static_cast<std::uint32_t>(world().rank() + 7));
+
+    const std::vector<std::uint32_t> all =
+        world().gather(std::span<const std::uint32_t>(mine), root);
+
+    std::vector<std::uint32_t> expected;
+    for (int r = 0; r < world().size() && root == world().rank(); ++r)
+      expected.insert(expected.end(), static_cast<std::size_t>(r + root),
+                      static_cast<std::uint32_t>(r + 7));
+    EXPECT_EQ(all, expected);
+  }
+}
+
 TEST(Communicator, sums_counts_over_all_ranks) {
   const auto rank = static_cast<std::uint64_t>(world().rank());
   std::array<std::uint64_t, 3> values{1, rank, 1ull << 40};

@@ -58,6 +58,10 @@ TEST(Pieces, of_what_is_gathered_keep_the_order_of_the_ranks) {
     for (std::size_t r = 0; r < ranks(); ++r)
       expected.insert(expected.end(), each + r, static_cast<std::uint32_t>(r));
     EXPECT_EQ(all, expected);
+    for (int root = 0; root < comm.size(); ++root)
+      EXPECT_EQ(comm.gather(std::span<const std::uint32_t>(mine), root),
+                comm.rank() == root ? expected : std::vector<std::uint32_t>())
+          << "on rank " << root;
   }
 }
 

@@ -70,7 +70,7 @@ TEST(Training, lowers_the_loss_and_recovers_planted_features) {
     }
     recovered += best > 0.9;
   }
-  EXPECT_LT(last.mse, 0.15 * first.mse);
+  EXPECT_LT(last.squared_error, 0.15 * first.squared_error);
   EXPECT_GE(recovered, kPlanted * 8 / 10);
   EXPECT_EQ(state.step, kSteps);
 }

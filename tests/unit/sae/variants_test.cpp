@@ -64,7 +64,7 @@ TEST_P(EveryVariant, changes_nothing_for_a_batch_without_an_included_row) {
   const StepLog log = one_rank_step(*empty.variant, empty.state, empty.batch(), {}, 10, 1.0);
 
   EXPECT_EQ(log.included_rows, 0u);
-  EXPECT_EQ(log.mse, 0);
+  EXPECT_EQ(log.squared_error, 0);
   EXPECT_EQ(empty.state.age, age);
   EXPECT_TRUE(std::ranges::equal(before.W_enc.span(), empty.state.parameters.W_enc.span()));
   EXPECT_TRUE(std::ranges::equal(before.threshold.span(), empty.state.parameters.threshold.span()));
@@ -215,7 +215,7 @@ TEST(BatchTopK, selects_nothing_and_keeps_its_threshold_when_nothing_is_positive
   EXPECT_EQ(selected_by(problem), 0u);
   const StepLog log = one_rank_step(*problem.variant, problem.state, problem.batch(), {}, 10, 1.0);
   EXPECT_EQ(log.l0, 0);
-  EXPECT_GT(log.mse, 0);
+  EXPECT_GT(log.squared_error, 0);
   EXPECT_EQ(problem.state.parameters.threshold.data()[0], 0.75F);
 }
 

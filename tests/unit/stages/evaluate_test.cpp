@@ -140,9 +140,15 @@ class Evaluate : public ::testing::Test {
   MovedStream model_;
 };
 
+MetricReport measure_rows(const EvaluatedSae& sae, const ChunkReader& heldout, std::uint64_t seed,
+                          std::uint64_t max_rows = 0) {
+  Communicator alone = Communicator::loopback();
+  return collective_evaluate_rows(sae, heldout, seed, max_rows, alone);
+}
+
 TEST_F(Evaluate, counts_included_rows_and_whole_documents) {
-  const MetricReport all = evaluate_rows(sae(), *heldout_, 1);
-  const MetricReport some = evaluate_rows(sae(), *heldout_, 1, 60);
+  const MetricReport all = measure_rows(sae(), *heldout_, 1);
+  const MetricReport some = measure_rows(sae(), *heldout_, 1, 60);
 
   EXPECT_EQ(all.rows, 110U);  // BOS rows take part in nothing
   EXPECT_EQ(all.documents, 4U);
@@ -153,10 +159,10 @@ TEST_F(Evaluate, counts_included_rows_and_whole_documents) {
 }
 
 TEST_F(Evaluate, measures_in_raw_units_whatever_the_input_scale) {
-  const MetricReport half = evaluate_rows(sae(), *heldout_, 1);
+  const MetricReport half = measure_rows(sae(), *heldout_, 1);
   SaeParameters rescaled = copy(parameters_);
   for (float& value : rescaled.b_dec.span()) value *= 2;
-  const MetricReport one = evaluate_rows({&config_, variant_.get(), &rescaled, 1.0}, *heldout_, 1);
+  const MetricReport one = measure_rows({&config_, variant_.get(), &rescaled, 1.0}, *heldout_, 1);
 
   EXPECT_NEAR(half.of("mse").value, one.of("mse").value, 1e-5);
   EXPECT_NEAR(half.of("r2").value, one.of("r2").value, 1e-5);
@@ -296,9 +302,8 @@ TEST_F(Evaluate, names_the_sae_and_the_metric_when_a_number_is_none) {
     return std::string();
   };
 
-  EXPECT_TRUE(said([&] {
-                return evaluate_rows(one, *heldout_, 1);
-              }).starts_with("SAE 'small': mse is nan"));
+  EXPECT_TRUE(
+      said([&] { return measure_rows(one, *heldout_, 1); }).starts_with("SAE 'small': mse is nan"));
   EXPECT_NE(
       said([&] {
         return CrossEntropy(model_, corpus_, *heldout_, calibration_.of(kHook), 100000, 1).of(one);

@@ -51,7 +51,7 @@ ReportInput input_of(const FeatureAtlas& atlas) {
   write_features(features_table(folder() / "small.h5", atlas, {{"weights", "parent"}}));
   write_file(folder() / "metrics.jsonl",
              "{\"chunk\":0,\"tokens\":1000,\"mse\":0.5,\"mse_lo\":0.4,\"mse_hi\":0.6,\"r2\":0.8}\n"
-             "{\"chunk\":1,\"tokens\":2000,\"mse\":0.25,\"r2\":0.9,\"new_key\":\"text\"}\n");
+             "{\"visit\":1,\"tokens\":2000,\"mse\":0.25,\"r2\":0.9,\"new_key\":\"text\"}\n");
   ReportInput input;
   input.title = kHostile;
   input.header = {{"model", kHostile}};
@@ -137,7 +137,7 @@ TEST(Report, stays_small_by_leaving_out_examples_of_lesser_features) {
 
 TEST(Report, says_which_line_of_the_metrics_is_broken) {
   ReportInput input = input_of(small_atlas());
-  write_file(folder() / "metrics.jsonl", "{\"chunk\":0}\nnot json\n");
+  write_file(folder() / "metrics.jsonl", "{\"visit\":0}\nnot json\n");
 
   try {
     (void)make_report(input);
@@ -146,7 +146,7 @@ TEST(Report, says_which_line_of_the_metrics_is_broken) {
     EXPECT_NE(std::string(error.what()).find("metrics.jsonl:2"), std::string::npos) << error.what();
     EXPECT_NE(std::string(error.what()).find("remove line 2"), std::string::npos) << error.what();
   }
-  write_file(folder() / "metrics.jsonl", "{\"chunk\":0}\n");
+  write_file(folder() / "metrics.jsonl", "{\"visit\":0}\n");
   EXPECT_NO_THROW((void)make_report(input));
 }
 

@@ -1,0 +1,105 @@
+// Held-out rows measured by several ranks give the report of one, to the last digit.
+#include "refract/stages/evaluate.hpp"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "refract/base/file.hpp"
+#include "refract/base/random.hpp"
+#include "refract/sae/initialise.hpp"
+#include "support/world.hpp"
+
+namespace refract {
+namespace {
+
+using test::world;
+
+constexpr std::size_t kDim = 10;
+constexpr const char* kHook = "blocks.0.hook_resid_post";
+
+// Rows of documents of these lengths. Excluded: the first row of each, and the whole third one.
+class EvaluateTogether : public testing::Test {
+ protected:
+  EvaluateTogether() {
+    std::string folder = (fs::path(testing::TempDir()) / fmt::format("evaluate_{}", ::getpid()));
+    world().broadcast_string(folder, 0);
+    folder_ = folder;
+    if (world().rank() == 0) make_folder(folder_);
+  }
+  ~EvaluateTogether() override {
+    world().barrier();
+    if (world().rank() == 0) fs::remove_all(folder_);
+  }
+
+  ChunkReader collective_heldout(const std::vector<std::size_t>& lengths) {
+    const fs::path path = folder_ / fmt::format("heldout-{}.h5", files_++);
+    if (world().rank() == 0) write(path, lengths);
+    world().barrier();
+    return ChunkReader(path);
+  }
+
+  static void write(const fs::path& path, const std::vector<std::size_t>& lengths) {
+    const CounterRng rng(Purpose::test, {9});
+    RowIdentity identity;
+    std::vector<float> activations;
+    for (std::size_t d = 0; d < lengths.size(); ++d)
+      for (std::size_t i = 0; i < lengths[d]; ++i) {
+        identity.context.push_back(d);
+        identity.position.push_back(static_cast<std::uint32_t>(i));
+        identity.token.push_back(1);
+        identity.document.push_back(100 - d);  // not in the order of their numbers
+        identity.document_position.push_back(static_cast<std::uint32_t>(i));
+        identity.excluded.push_back(i == 0 || d == 2 ? kExcludedBos : 0);
+        for (std::size_t j = 0; j < kDim; ++j)
+          activations.push_back(static_cast<float>(rng.normal(activations.size())) + 0.5F);
+      }
+    ChunkSpec spec;
+    spec.permuted = false;
+    spec.rows = spec.block_rows = identity.size();
+    spec.hooks = {{kHook, kDim}};
+    const std::vector<std::uint8_t> sinks(identity.size(), 0);
+    const HookRows rows{activations, sinks};
+    Communicator alone = Communicator::loopback();
+    ChunkWriter writer = ChunkWriter::collective_open(path, spec, alone);
+    writer.write_block(0, identity, {&rows, 1});
+    (void)writer.collective_seal();
+  }
+
+  fs::path folder_;
+  int files_ = 0;
+};
+
+TEST_F(EvaluateTogether, gives_the_report_of_one_rank) {
+  std::size_t compared = 0;
+  for (const std::vector<std::size_t>& lengths :
+       {std::vector<std::size_t>{70}, {40, 3, 5, 60}, {4, 5000, 7, 90, 2, 4100, 31, 31, 31}}) {
+    const ChunkReader heldout = collective_heldout(lengths);
+    for (const std::string_view variant_name : variant_names()) {
+      SaeConfig config{.name = "one", .hook = kHook, .d_sae = 70};
+      config.variant = variant_name;
+      if (variant_name != "relu") config.k = 3;
+      const std::unique_ptr<Variant> variant = make_variant(config, kDim, 100);
+      const SaeParameters parameters =
+          initial_parameters(config, *variant, std::vector<float>(kDim, 0.1F));
+      const EvaluatedSae sae{&config, variant.get(), &parameters, 0.5};
+      for (const std::uint64_t max_rows : {std::uint64_t{0}, std::uint64_t{100}}) {
+        Communicator alone = Communicator::loopback();
+
+        const MetricReport together = collective_evaluate_rows(sae, heldout, 1, max_rows, world());
+
+        if (world().rank() != 0) {
+          EXPECT_TRUE(together.values.empty());
+          continue;
+        }
+        const MetricReport one = collective_evaluate_rows(sae, heldout, 1, max_rows, alone);
+        EXPECT_EQ(to_json(together), to_json(one)) << variant_name << " of " << max_rows;
+        EXPECT_GT(one.rows, 0u);
+        ++compared;
+      }
+    }
+  }
+  EXPECT_EQ(compared, world().rank() == 0 ? 6 * variant_names().size() : 0);
+}
+
+}  // namespace
+}  // namespace refract
