@@ -1,9 +1,9 @@
 #include "refract/order/contexts.hpp"
 
 #include <algorithm>
-#include <unordered_map>
 
 #include "refract/base/error.hpp"
+#include "refract/base/newest.hpp"
 
 namespace refract {
 
@@ -24,20 +24,10 @@ BosRule bos_rule_from(const std::string& text) {
 std::vector<std::uint8_t> keep_documents(std::span<const std::uint64_t> keys,
                                          std::span<const std::uint64_t> revisions,
                                          std::unordered_set<std::uint64_t>& seen) {
-  std::vector<std::uint8_t> keep(keys.size(), 1);
-  std::unordered_map<std::uint64_t, std::size_t> best;
-  for (std::size_t d = 0; d < keys.size(); ++d) {
-    if (seen.contains(keys[d])) {
-      keep[d] = 0;
-      continue;
-    }
-    const auto [entry, fresh] = best.try_emplace(keys[d], d);
-    if (fresh) continue;
-    const bool newer = revisions[d] > revisions[entry->second];
-    keep[newer ? entry->second : d] = 0;
-    if (newer) entry->second = d;
-  }
-  for (const auto& [key, document] : best) seen.insert(key);
+  std::vector<std::uint8_t> keep = keep_newest(keys, revisions);
+  for (std::size_t d = 0; d < keys.size(); ++d)
+    if (seen.contains(keys[d])) keep[d] = 0;
+  seen.insert(keys.begin(), keys.end());
   return keep;
 }
 
