@@ -83,7 +83,6 @@ class TableWriter {
     attribute(name, std::string_view(text));
   }
   void attribute(const std::string& name, std::uint64_t value);
-  void attribute(const std::string& name, double value);
 
   // Writes under the temporary name, syncs, renames while the claim is still the caller's. Returns
   // the content digest (16 hex characters), which covers schema, version, parents, attributes and
@@ -123,7 +122,6 @@ class TableFile {
   [[nodiscard]] std::string content_digest() const;  // as recorded when written
   // Re-reads everything, a few MiB at a time with a tick() each; Damaged when the digest differs.
   void verify_content(const std::function<void()>& tick = {}) const;
-  [[nodiscard]] std::vector<ColumnInfo> columns() const;  // in name order
   [[nodiscard]] bool has(const std::string& name) const;
   [[nodiscard]] ColumnInfo column(const std::string& name) const;  // DataError lists what there is
 
@@ -144,7 +142,6 @@ class TableFile {
   [[nodiscard]] std::vector<std::string> read_strings(const std::string& name) const;
   [[nodiscard]] std::string text_attribute(const std::string& name) const;
   [[nodiscard]] std::uint64_t count_attribute(const std::string& name) const;
-  [[nodiscard]] double number_attribute(const std::string& name) const;
 
  private:
   void read_bytes(const ColumnInfo& column, DType wanted, std::uint64_t first, std::uint64_t count,
