@@ -195,7 +195,8 @@ ExitCode doctor_command(const CommandLine& line) {
   fmt::print("GEMM           {}\n", gemm_backend_description());
   fmt::print("GEMM self-test {}\n",
              gemm.passed ? "passed: a row's bytes do not depend on the rows beside it"
-                         : "FAILED: " + gemm.difference + ". Set another BLAS.");
+                         : "FAILED: " + gemm.difference +
+                               ". Build again on this machine; if it fails again, use another.");
   fmt::print("CUDA           {}\n",
              !has_cuda ? "not in this build (configure with nvcc on PATH, -DREFRACT_CUDA=ON)"
              : cuda_device_count() > 0

@@ -131,7 +131,7 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 
 AppendLog::AppendLog(fs::path path) : file_(std::move(path), O_RDWR | O_CREAT | O_APPEND) {
   const std::uint64_t whole = end_of_lines(file_);
-  if (whole != size()) truncate(whole);
+  if (whole != size()) file_.truncate(whole);
 }
 
 void AppendLog::append(std::string_view line) {
@@ -140,8 +140,6 @@ void AppendLog::append(std::string_view line) {
   file_.write_next(bytes);
   file_.sync();
 }
-
-void AppendLog::truncate(std::uint64_t bytes) { file_.truncate(bytes); }
 
 std::uint64_t AppendLog::size() const { return file_.size(); }
 

@@ -9,29 +9,18 @@
 #include <condition_variable>
 #include <csignal>
 #include <cstdio>
-#include <fstream>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
+#include "refract/base/machine.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/comm/environment.hpp"
 #include "refract/comm/heartbeat.hpp"
 
 namespace refract {
-namespace {
-
-std::string boot_id() {
-  std::ifstream file("/proc/sys/kernel/random/boot_id");
-  std::string id = "unknown";
-  file >> id;
-  return id;
-}
-
-}  // namespace
-
 class Watchdog::Body {
  public:
   Body(int rank, int ranks, fs::path folder, double limit_s)

@@ -1,10 +1,10 @@
 #include "refract/corpus/read_shard.hpp"
 
 #include <algorithm>
-#include <unordered_map>
 
 #include "corpus/record.hpp"
 #include "refract/base/error.hpp"
+#include "refract/base/newest.hpp"
 #include "refract/base/parallel.hpp"
 
 namespace refract {
@@ -80,8 +80,7 @@ class Batch {
   std::size_t bytes_ = 0;
 };
 
-}  // namespace
-
+// In file order, each as soon as it is cleaned.
 CorpusCounts for_each_document(const fs::path& file, const CleaningRules& rules,
                                const std::function<void(Document&&)>& document,
                                const std::function<void()>& tick) {
@@ -93,25 +92,27 @@ CorpusCounts for_each_document(const fs::path& file, const CleaningRules& rules,
   return counts;
 }
 
+}  // namespace
+
 CorpusCounts read_documents(const fs::path& file, const CleaningRules& rules,
                             std::vector<Document>& documents, const std::function<void()>& tick) {
   std::vector<Document> all;
   CorpusCounts counts = for_each_document(
       file, rules, [&](Document&& document) { all.push_back(std::move(document)); }, tick);
-  std::unordered_map<std::string, std::size_t> newest;  // "<project>\n<page id>" -> index
-  std::vector<bool> outdated(all.size(), false);
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    if (all[i].page_id == 0) continue;
-    const auto [found, fresh] =
-        newest.try_emplace(all[i].project + '\n' + std::to_string(all[i].page_id), i);
-    if (fresh) continue;
-    const bool newer = all[i].revision > all[found->second].revision;
-    outdated[newer ? found->second : i] = true;
-    if (newer) found->second = i;
-    ++counts.duplicates;
+  std::vector<std::string> keys;  // "<project>\n<page id>"; without a page, one of its own
+  std::vector<std::uint64_t> revisions;
+  for (const Document& each : all) {
+    keys.push_back(each.page_id != 0 ? each.project + '\n' + std::to_string(each.page_id)
+                                     : std::to_string(keys.size()) + '\n');
+    revisions.push_back(each.revision);
   }
-  for (std::size_t i = 0; i < all.size(); ++i)
-    if (!outdated[i]) documents.push_back(std::move(all[i]));
+  const std::vector<std::uint8_t> keep = keep_newest<std::string>(keys, revisions);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (keep[i])
+      documents.push_back(std::move(all[i]));
+    else
+      ++counts.duplicates;
+  }
   return counts;
 }
 

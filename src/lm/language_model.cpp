@@ -15,9 +15,7 @@ const Architecture& architecture_of(const ModelConfig& config) {
     known += row.model_type;
   }
   config.refuse("model_type",
-                fmt::format("expected one of: {}. Choose a model of such an architecture, or add "
-                            "it (docs/howto/add-architecture.md).",
-                            known));
+                fmt::format("expected one of: {}. Choose a model of such an architecture.", known));
 }
 
 }  // namespace

@@ -35,8 +35,8 @@ std::set<std::string> weight_files(const fs::path& folder) {
   if (fs::exists(folder / kSingle)) return {std::string(kSingle)};
   if (fs::exists(folder / kIndex)) return shards_of_index(folder / kIndex);
   throw DataError(
-      "{}: neither {} nor {} is there. Fetch the model with `refract download`, or convert its "
-      "weights to safetensors.",
+      "{}: neither {} nor {} is there. Copy the model's weights there, or give the folder that has "
+      "them; weights of another format must be saved as safetensors first.",
       folder.string(), kSingle, kIndex);
 }
 

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "refract/base/error.hpp"
-#include "refract/base/parallel.hpp"
 #include "refract/base/random.hpp"
 
 namespace refract {
@@ -29,16 +28,6 @@ Interval percentile_interval(std::vector<double> values) {
     return values[below] + part * (values[std::min(below + 1, values.size() - 1)] - values[below]);
   };
   return {at(0.025), at(0.975)};
-}
-
-Interval bootstrap_interval(
-    std::size_t documents, std::uint64_t seed, std::size_t replicates,
-    const std::function<double(std::span<const std::uint32_t>)>& statistic) {
-  std::vector<double> values(replicates);
-  parallel_for(replicates, [&](std::size_t replicate) {
-    values[replicate] = statistic(bootstrap_counts(documents, seed, replicate));
-  });
-  return percentile_interval(std::move(values));
 }
 
 }  // namespace refract

@@ -9,7 +9,7 @@ namespace refract {
 
 inline void expect_cpu(const Stream& stream, std::string_view op) {
   if (stream.device().kind == DeviceKind::cpu) return;
-  throw NotBuilt("{} has no CUDA body in this build. Run on the CPU: set device: cpu.", op);
+  throw NotBuilt("{} has no CUDA body: set device to cpu.", op);
 }
 
 // Rows a thread takes at a time in row-wise ops.

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <iterator>
-#include <unordered_map>
 
 #include "refract/base/error.hpp"
+#include "refract/base/newest.hpp"
 
 namespace refract {
 
@@ -48,19 +48,9 @@ std::uint64_t SeenDocuments::size() const {
 std::vector<std::uint8_t> keep_documents(std::span<const std::uint64_t> keys,
                                          std::span<const std::uint64_t> revisions,
                                          const SeenDocuments& seen) {
-  std::vector<std::uint8_t> keep(keys.size(), 1);
-  std::unordered_map<std::uint64_t, std::size_t> best;
-  for (std::size_t d = 0; d < keys.size(); ++d) {
-    if (seen.contains(keys[d])) {
-      keep[d] = 0;
-      continue;
-    }
-    const auto [entry, fresh] = best.try_emplace(keys[d], d);
-    if (fresh) continue;
-    const bool newer = revisions[d] > revisions[entry->second];
-    keep[newer ? entry->second : d] = 0;
-    if (newer) entry->second = d;
-  }
+  std::vector<std::uint8_t> keep = keep_newest(keys, revisions);
+  for (std::size_t d = 0; d < keys.size(); ++d)
+    if (seen.contains(keys[d])) keep[d] = 0;
   return keep;
 }
 

@@ -283,7 +283,8 @@ void Attempt::require_gemm_self_test() {
   if (!self_test.passed)
     throw NumericalError(
         "the GEMM backend ({}) gives a row other bytes depending on the rows beside it: {}. "
-        "Results would depend on the rank count; use another BLAS or OPENBLAS_CORETYPE.",
+        "Results would depend on the rank count. The processor or the compiler is at fault: build "
+        "again on this machine and ask `refract doctor`; if it says the same, use another machine.",
         gemm_backend_description(), self_test.difference);
 }
 

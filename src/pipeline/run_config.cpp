@@ -375,7 +375,7 @@ void check(const RunConfig& c, Asks asks) {
 
 void describe(Fields& f, RunConfig& c) {
   f.field("run", c.run, {.help = "folder of this run"});
-  f.field("data_root", c.data_root, {.help = "shards, tokens and models shared by runs"});
+  f.field("data_root", c.data_root, {.help = "shards and tokens shared by runs"});
   f.field("device", c.device,
           {.help = "what computes; frozen with the numerics",
            .allowed = {"auto", "cpu"},

@@ -91,23 +91,4 @@ std::string describe_feature(const FeatureAtlas& atlas, std::size_t feature, boo
   return page;
 }
 
-std::string describe_best(const FeatureAtlas& atlas, std::size_t limit) {
-  std::vector<std::size_t> order;
-  for (std::size_t f = 0; f < atlas.features.size(); ++f)
-    if (atlas.features[f].readable) order.push_back(f);
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return atlas.features[a].auroc > atlas.features[b].auroc;
-  });
-  std::string page = fmt::format("{}: {} of {} features can be read", atlas.name,
-                                 atlas.count.readable, atlas.count.features);
-  for (const ReadableCount& control : atlas.controls)
-    page += fmt::format("; {}: {} of {}", control.name, control.readable, control.features);
-  page += "\n";
-  for (std::size_t i = 0; i < std::min(limit, order.size()); ++i)
-    page += fmt::format("  {:>6}  AUROC {:.2f}  {}\n", order[i],
-                        static_cast<double>(atlas.features[order[i]].auroc),
-                        joined_keywords(atlas.features[order[i]], 8));
-  return page;
-}
-
 }  // namespace refract

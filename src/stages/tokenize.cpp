@@ -115,15 +115,6 @@ TokenizePlan plan_tokenize(const SourceConfig& source, const DownloadPlan& raw,
   return plan;
 }
 
-TokenizePlan plan_tokenize(const SourceConfig& source, const DownloadResult& fetched,
-                           const Tokenizer& tokenizer, const std::filesystem::path& data_root,
-                           bool keep_text) {
-  DownloadPlan raw{fetched.digest, fetched.folder, data_root, {}};
-  for (const FetchedShard& shard : fetched.shards)
-    raw.shards.push_back({shard.name, shard.url, shard.bytes, shard.sha256, "sha256", {}});
-  return plan_tokenize(source, raw, tokenizer, data_root, keep_text);
-}
-
 std::filesystem::path token_shard_path(const TokenizePlan& plan, std::size_t shard) {
   return plan.folder / (shard_stem(plan.shards.at(shard).name) + ".h5");
 }
@@ -166,21 +157,6 @@ TokenizedShard tokenize_shard(const TokenizePlan& plan, std::size_t i, const Tok
   seen.remember_whole(result.path);
   say_what_was_lost(raw.name, result.counts);
   return result;
-}
-
-std::vector<TokenizedShard> tokenize(const TokenizePlan& plan, const Tokenizer& tokenizer,
-                                     bool quiet) {
-  std::vector<TokenizedShard> shards;
-  Progress progress("tokenize", plan.shards.size(), "shards", quiet);
-  std::uint64_t tokens = 0;
-  for (std::size_t i = 0; i < plan.shards.size(); ++i) {
-    shards.push_back(tokenize_shard(plan, i, tokenizer));
-    tokens += shards.back().tokens;
-    progress.note(fmt::format("{} tokens", human_count(static_cast<double>(tokens))));
-    progress.advance(1);
-  }
-  progress.finish();
-  return shards;
 }
 
 }  // namespace refract

@@ -25,6 +25,7 @@
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
+#include "refract/base/machine.hpp"
 #include "refract/base/numbers.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/comm/environment.hpp"
@@ -78,9 +79,6 @@ std::string first_line(const char* path) {
     return "";
   }
 }
-
-// Of this machine since it was started; empty where the system does not tell.
-std::string boot_id() { return first_line("/proc/sys/kernel/random/boot_id"); }
 
 // "pid:[4026531836]" -> 4026531836; 0 where the system does not tell.
 std::uint64_t pid_namespace() {
@@ -164,7 +162,7 @@ std::string describe(const Record& record) {
 Record own_record(std::string_view job) {
   Record record;
   record.host = word(host_name());
-  record.boot = word(boot_id());
+  record.boot = boot_id();
   record.job = word(job);
   record.pid = static_cast<std::uint64_t>(::getpid());
   record.pid_namespace = pid_namespace();

@@ -157,10 +157,6 @@ void TableWriter::attribute(const std::string& name, std::string_view text) {
 void TableWriter::attribute(const std::string& name, std::uint64_t value) {
   content_->attributes.insert_or_assign(name, value);
 }
-void TableWriter::attribute(const std::string& name, double value) {
-  content_->attributes.insert_or_assign(name, value);
-}
-
 std::string TableWriter::finish(const ClaimMark& claim) {
   std::vector<Column>& columns = content_->columns;
   std::sort(columns.begin(), columns.end(),
@@ -234,12 +230,6 @@ const fs::path& TableFile::path() const { return open_->path; }
 const ArtifactHeader& TableFile::header() const { return open_->header; }
 std::string TableFile::content_digest() const { return text_attribute(kContentDigest); }
 bool TableFile::has(const std::string& name) const { return open_->columns.contains(name); }
-
-std::vector<ColumnInfo> TableFile::columns() const {
-  std::vector<ColumnInfo> all;
-  for (const auto& [name, column] : open_->columns) all.push_back(column.info);
-  return all;
-}
 
 ColumnInfo TableFile::column(const std::string& name) const {
   const auto found = open_->columns.find(name);
@@ -326,12 +316,6 @@ std::string TableFile::text_attribute(const std::string& name) const {
 }
 std::uint64_t TableFile::count_attribute(const std::string& name) const {
   return count_of(open_->attributes, name, open_->path);
-}
-double TableFile::number_attribute(const std::string& name) const {
-  const auto found = open_->attributes.find(name);
-  if (found == open_->attributes.end() || !std::holds_alternative<double>(found->second))
-    throw_damaged(open_->path, fmt::format("number attribute \"{}\" is missing", name));
-  return std::get<double>(found->second);
 }
 
 }  // namespace refract

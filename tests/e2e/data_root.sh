@@ -19,6 +19,34 @@ for turn in 1 2 3; do
 done
 passed "two runs on one fresh data_root both end well, with the same bytes each time"
 
+# Whole runs: at the same time on one data_root, and one after the other.
+shrink shared
+inodes() { find "$data/shards" "$data/tokens" -type f ! -name '*.claim*' ! -name '*.part' -printf '%P %i\n' 2>/dev/null | sort; }
+learned() { (cd "$1" && find . -path './saes/*/checkpoints/*' -type f | sort | xargs sha256sum); }
+"$refract" run "$config" "${settings[@]}" >"$work/first.log" 2>&1 &
+first=$!
+"$refract" run "$config" "${settings[@]}" --set run="$work/shared/second" >"$work/second.log" 2>&1 &
+second=$!
+seen=
+until [ -n "$seen" ]; do  # the token shard as it first came, whoever made it
+  seen=$(inodes | grep 'tokens\|[.]h5' | grep -v contexts)
+  kill -0 $first 2>/dev/null || kill -0 $second 2>/dev/null || break
+  sleep 0.01
+done
+wait $first || { tail -5 "$work/first.log"; fail "the first of two runs at the same time"; }
+wait $second || { tail -5 "$work/second.log"; fail "the second of two runs at the same time"; }
+[ -n "$seen" ] || fail "no token shard was seen"
+inodes | grep -qxF "$seen" || fail "a token shard was made twice: first $seen, now $(inodes)"
+after=$(inodes)
+"$refract" run "$config" "${settings[@]}" --set run="$work/shared/third" >"$log" 2>&1 || { tail -5 "$log"; fail "a third run, later"; }
+[ "$after" = "$(inodes)" ] || fail "a later run made shards or tokens again"
+learned "$work/shared/run" >"$work/first.sums"
+[ "$(wc -l <"$work/first.sums")" -ge 12 ] || fail "only $(wc -l <"$work/first.sums") files of checkpoints"
+for other in second third; do
+  learned "$work/shared/$other" | diff "$work/first.sums" - || fail "the $other run on one data_root learned something else"
+done
+passed "runs on one data_root, at the same time and later, make tokens once and learn the same"
+
 shrink alone
 cp configs/demo/shards/enwiki_namespace_0_0.jsonl.zst "$work/mine.jsonl.zst"
 settings+=(--set source.from="file:$work/mine.jsonl.zst")

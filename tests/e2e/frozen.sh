@@ -53,6 +53,14 @@ flip "$work/second/model.safetensors" 2000
 expect_error 2 'model: the content' "other weights of the same shape are refused" \
   "$refract" run "$config" "${settings[@]}"
 
+store_of() { grep -oE '"store":"[0-9a-f]+"' "$1/ledger.jsonl" | head -1; }
+shrink fresh model="file:$work/second" train.tokens=8192
+call_must_succeed extract
+[ -n "$(store_of "$run")" ] && [ "$(store_of "$run")" != "$(store_of "$work/model/run")" ] ||
+  fail "other weights under the same path got the same store"
+passed "a fresh run of other weights under the same path has another store"
+shrink model model="file:$work/second" train.tokens=8192
+
 expect_error 3 'second is not the model of the run' "describe --verify compares the model" \
   "$refract" describe --verify "$run"
 
@@ -106,3 +114,19 @@ call_must_succeed report
 "$refract" describe --verify "$run" >"$log" 2>&1 || { cat "$log"; fail "describe --verify of a stopped run"; }
 call_must_succeed run
 passed "report on a stopped run reports; the run then goes on"
+
+# What computes is frozen too: another number of ranks changes sums under fast. It is refused, and allowed by name.
+shrink numerics
+stop_when USR1 checkpointed_0
+trained() { grep -c '"checkpointed".*"complete":true' "$run/ledger.jsonl"; }
+before=$(trained)
+expect_error 2 'training ranks: were 1, are now 2.*--allow-numerics-change' "a resume on other ranks" \
+  "$refract" run "$config" "${settings[@]}" --ranks 2
+[ "$(trained)" -eq "$before" ] || fail "a refused start trained"
+call_must_succeed run --ranks 2 --allow-numerics-change
+status_is 'done .*'
+[ "$(trained)" -gt "$before" ] || fail "nothing was trained after the change"
+grep -qE 'ranks: 2' "$run/run.yaml" || fail "run.yaml does not say what it goes on with: $(grep -A9 numerics "$run/run.yaml")"
+expect_error 2 'training ranks: were 2, are now 1' "and from then on, the ranks before" \
+  "$refract" run "$config" "${settings[@]}" --set report.file=other.html
+passed "with --allow-numerics-change the run goes on, and its new numerics are frozen"

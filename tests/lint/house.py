@@ -105,7 +105,101 @@ def check_line(path, number, line):
         yield f"{path}:{number}: sources are listed, not globbed"
 
 
+def text_of(source, path):
+    try:
+        with open(os.path.join(source, path), encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+class Vocabulary:
+    """What a message may name: settings, commands, options and documents that exist."""
+
+    def __init__(self, source):
+        self.source = source
+        config = text_of(source, "src/pipeline/run_config.cpp")
+        self.fields = {}  # section -> its settings; "" for the top level
+        for struct, body in re.findall(r"^void describe\(Fields& \w+, (\w+)Config& \w+\) \{\n(.*?)^\}", config,
+                                       re.MULTILINE | re.DOTALL):
+            section = {"Run": "", "Sae": "saes"}.get(struct, struct.lower())
+            self.fields[section] = set(re.findall(r'\bf\.(?:field|nested|list|not_built)\(\s*"(\w+)"', body))
+        self.commands = set(re.findall(r'^    \{"(\w+)", "', text_of(source, "src/app/command_table.cpp"),
+                                       re.MULTILINE))
+        self.options = set(re.findall(r'"([a-z-]+)",\s*(?:po::|count\()', text_of(source, "src/app/command_line.cpp")))
+
+    def is_setting(self, key):
+        parts = key.split(".")
+        while len(parts) > 1:
+            section = parts.pop(0)
+            if section == "saes" and (parts[0].isdigit() or parts[0] in ("*", "{}")):
+                parts.pop(0)
+                if not parts:
+                    return True
+            if parts[0] not in self.fields.get(section, ()):
+                return False
+        return True
+
+    def settings_missing(self, text):
+        for key in re.findall(r"(?<![\w./<*-])([a-z_]\w*(?:\.(?:\w+|\*|\{\}))+)(?![\w/])", text):
+            if key.split(".")[0] in self.fields and not key.endswith(FILE_ENDINGS) and not self.is_setting(key):
+                yield f"the setting {key}"
+
+    def commands_missing(self, text):
+        for command in re.findall(r"`refract ([a-z]+)", text):
+            if command not in self.commands:
+                yield f"the command refract {command}"
+
+    def missing(self, text):
+        """What the text names and does not exist, in words."""
+        yield from self.settings_missing(text)
+        yield from self.commands_missing(text)
+        for option in re.findall(r"(?<![\w-])--([a-z][a-z-]+)", text):
+            if option not in self.options and option not in FOREIGN_OPTIONS:
+                yield f"the option --{option}"
+        for document in re.findall(r"(?<![\w/.{-])([\w/-]+\.md)\b", text):
+            if not os.path.isfile(os.path.join(self.source, document)):
+                yield f"the document {document}"
+
+
+FILE_ENDINGS = (".h5", ".html", ".json", ".jsonl", ".yaml", ".txt", ".md")
+FOREIGN_OPTIONS = {"revision"}  # huggingface-cli download
+LAUNCHERS = "src/app/launch"    # speaks the options of mpirun and srun
+TOKEN = re.compile(r"""//[^\n]*|/\*.*?\*/|R"(?P<mark>[^()\s"]*)\(.*?\)(?P=mark)"|"(?:\\.|[^"\\\n])*"|"""
+                   r"""(?<![0-9])'(?:\\.|[^'\\\n])+'""", re.DOTALL)
+
+
+def literals(text):
+    """(line, text) of each string literal of C++; neighbours are one. Raw ones are pages, not messages."""
+    number, joined, end = 0, None, 0
+    for token in TOKEN.finditer(text):
+        if not token.group().startswith('"'):
+            continue
+        if joined is not None and not text[end:token.start()].strip():
+            joined += token.group()[1:-1]
+        else:
+            if joined is not None:
+                yield number, joined
+            number, joined = text.count("\n", 0, token.start()) + 1, token.group()[1:-1]
+        end = token.end()
+    if joined is not None:
+        yield number, joined
+
+
+def check_messages(path, text, vocabulary):
+    if path.startswith(("docs/", "configs/")) or path == "README.md":
+        for number, line in enumerate(text.split("\n"), 1):
+            for name in [*vocabulary.settings_missing(line), *vocabulary.commands_missing(line)]:
+                yield f"{path}:{number}: names {name}, which does not exist"
+    if not path.startswith(("src/", "include/")) or path.startswith(LAUNCHERS) or not path.endswith(CODE):
+        return
+    for number, literal in literals(text):
+        for name in vocabulary.missing(literal):
+            yield f"{path}:{number}: a message names {name}, which does not exist"
+
+
 def check_files(source):
+    vocabulary = Vocabulary(source)
     floors = floors_of(source)
     rooms = {room_of(path) for path in files_of(source)} - {None}
     for room in sorted(rooms - set(floors)):
@@ -118,6 +212,7 @@ def check_files(source):
             continue
         with open(os.path.join(source, path), encoding="utf-8") as file:
             lines = file.read().split("\n")
+        yield from check_messages(path, "\n".join(lines), vocabulary)
         if path.endswith(".hpp") and "#pragma once" not in lines:
             yield f"{path}:1: a header without #pragma once"
         if lines[-1] and not path.startswith(QUOTED):

@@ -17,9 +17,39 @@ endforeach()
 """
 
 
+SETTINGS = """void describe(Fields& f, StoreConfig& c) {
+  f.field("mode", c.mode, {.help = "ring"});
+  f.field(
+      "seed", c.seed, {});
+}
+void describe(Fields& f, SaeConfig& c) {
+  f.field("k", c.k, {});
+  f.nested("optimizer", "x", c.optimizer);
+}
+void describe(Fields& f, OptimizerConfig& c) {
+  f.field("lr", c.lr, {});
+}
+void describe(Fields& f, RunConfig& c) {
+  f.nested("store", "the store", c.store);
+  f.list(
+      "saes", "the SAEs", c.saes.size(),
+}
+"""
+COMMANDS = """constexpr std::array<Command, 1> kCommands{{
+    {"run", "config.yaml", "all", kConfigured, "configs/demo.yaml", true, run_command},
+}};
+"""
+OPTIONS = """  all.add_options()("set", po::value(&line.overrides), "")(
+      "ranks", count("ranks", line.ranks, 1, kMostRanks, "n"), "");
+"""
+
+
 def breaches(path, text):
     with tempfile.TemporaryDirectory() as source:
-        for name, content in {"cmake/Room.cmake": ROOMS, path: text}.items():
+        tree = {"cmake/Room.cmake": ROOMS + "set(REFRACT_FLOOR_pipeline 6)\nset(REFRACT_FLOOR_app 7)\n",
+                "src/pipeline/run_config.cpp": SETTINGS, "src/app/command_table.cpp": COMMANDS,
+                "src/app/command_line.cpp": OPTIONS, "docs/there.md": "a\n", path: text}
+        for name, content in tree.items():
             os.makedirs(os.path.dirname(os.path.join(source, name)) or source, exist_ok=True)
             with open(os.path.join(source, name), "w", encoding="utf-8") as file:
                 file.write(content)
@@ -60,6 +90,28 @@ class House(unittest.TestCase):
     def test_rejects_traces_of_one_machine(self):
         self.rejects("docs/a.md", "see /" + "home/me/refract\n", "a path of one machine")
         self.rejects("docs/a.md", "from pypi" + ".org\n", "package registry")
+
+    def test_rejects_a_message_that_names_what_does_not_exist(self):
+        for text, what in [('"set store.mood to keep"', "the setting store.mood"),
+                           ('"set store."\n    "mood to keep"', "the setting store.mood"),
+                           ('"saes.{}.optimizer.rate"', "the setting saes.{}.optimizer.rate"),
+                           ('"saes.optimizer"', None), ('"saes.k.lr"', "the setting saes.k.lr"),
+                           ('"ask `refract oracle`"', "the command refract oracle"),
+                           ('"start it with --rank 2"', "the option --rank"),
+                           ('"read docs/nowhere.md"', "the document docs/nowhere.md")]:
+            source = f"throw ConfigError({text});\n"
+            if what:
+                self.rejects("src/sae/a.cpp", source, f"names {what}, which does not exist")
+            else:
+                self.accepts("src/sae/a.cpp", source)
+        self.rejects("docs/a.md", "`store.mood`\n", "names the setting store.mood")
+        self.rejects("docs/a.md", "`refract oracle`\n", "names the command refract oracle")
+
+    def test_accepts_a_message_that_names_what_exists(self):
+        self.accepts("src/sae/a.cpp", 'throw ConfigError("{}: store.mode is not {}; `refract run` it with --ranks 2 or "\n'
+                     '  "--set saes.*.optimizer.lr=1, or saes.{}.k, store.seed: docs/there.md", store.mood);\n')
+        self.accepts("src/sae/a.cpp", '// store.mood\nauto page = R"(store.mood --and)";  // "store.mood"\n')
+        self.accepts("src/sae/a.cpp", 'auto file = "store.h5";\n')
 
     def test_rejects_untidy_text(self):
         self.rejects("docs/a.md", "a \n", "trailing white space")

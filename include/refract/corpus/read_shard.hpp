@@ -16,16 +16,10 @@ namespace refract {
 void for_each_line(const std::filesystem::path& file,
                    const std::function<void(std::string_view line, std::uint64_t number)>& line);
 
-// Calls `document` for each document that survives the rules, in file order. One bad record is
-// counted and left out; a line that is not JSON is a DataError that names file and line. tick() is
-// called every few MiB.
-CorpusCounts for_each_document(const std::filesystem::path& file, const CleaningRules& rules,
-                               const std::function<void(Document&&)>& document,
-                               const std::function<void()>& tick = {});
-
-// The same, several documents cleaned at once by threads; order and result are those of
-// for_each_document. Where several records of the shard have one page id only the highest revision
-// is kept (the first, when equal).
+// The documents that survive the rules, in file order; several are cleaned at once by threads. One
+// bad record is counted and left out; a line that is not JSON is a DataError that names file and
+// line. Where several records of the shard have one page id only the highest revision is kept (the
+// first, when equal). tick() is called every few MiB.
 CorpusCounts read_documents(const std::filesystem::path& file, const CleaningRules& rules,
                             std::vector<Document>& documents,
                             const std::function<void()>& tick = {});

@@ -1,8 +1,6 @@
 #pragma once
 // Bootstrap over documents.
 #include <cstdint>
-#include <functional>
-#include <span>
 #include <vector>
 
 namespace refract {
@@ -17,9 +15,4 @@ struct Interval {
                                                           std::size_t replicate);
 // The 2.5 % and 97.5 % points of the replicates' values: at least one, all finite.
 [[nodiscard]] Interval percentile_interval(std::vector<double> values);
-// statistic(counts) over `replicates` samples of the documents.
-[[nodiscard]] Interval bootstrap_interval(
-    std::size_t documents, std::uint64_t seed, std::size_t replicates,
-    const std::function<double(std::span<const std::uint32_t>)>& statistic);
-
 }  // namespace refract

@@ -121,7 +121,5 @@ struct ProbeTarget {
 // ANSI colours, otherwise by brackets. Throws ConfigError when the feature does not exist.
 [[nodiscard]] std::string describe_feature(const FeatureAtlas& atlas, std::size_t feature,
                                            bool color);
-// The features explained best, one line each.
-[[nodiscard]] std::string describe_best(const FeatureAtlas& atlas, std::size_t limit);
 
 }  // namespace refract

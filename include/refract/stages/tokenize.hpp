@@ -29,11 +29,6 @@ struct TokenizePlan {
                                          const Tokenizer& tokenizer,
                                          const std::filesystem::path& data_root,
                                          bool keep_text = true);
-// The same plan, made after the download.
-[[nodiscard]] TokenizePlan plan_tokenize(const SourceConfig& source, const DownloadResult& fetched,
-                                         const Tokenizer& tokenizer,
-                                         const std::filesystem::path& data_root,
-                                         bool keep_text = true);
 
 // <folder>/<shard name without .jsonl, .zst and the like>.h5
 [[nodiscard]] std::filesystem::path token_shard_path(const TokenizePlan& plan, std::size_t shard);
@@ -56,9 +51,5 @@ struct TokenizedShard {
 // job tokenizes it.
 TokenizedShard tokenize_shard(const TokenizePlan& plan, std::size_t i, const Tokenizer& tokenizer,
                               const std::function<void()>& tick = {});
-
-// All shards in order, with progress.
-std::vector<TokenizedShard> tokenize(const TokenizePlan& plan, const Tokenizer& tokenizer,
-                                     bool quiet = false);
 
 }  // namespace refract

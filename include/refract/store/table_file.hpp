@@ -86,7 +86,6 @@ class TableWriter {
     attribute(name, std::string_view(text));
   }
   void attribute(const std::string& name, std::uint64_t value);
-  void attribute(const std::string& name, double value);
 
   // Writes under the temporary name, syncs, renames while the claim is still the caller's. Returns
   // the content digest (16 hex characters), which covers schema, version, parents, attributes and
@@ -130,7 +129,6 @@ class TableFile {
   [[nodiscard]] std::string content_digest() const;  // as recorded when written
   // Re-reads everything, a few MiB at a time with a tick() each; Damaged when the digest differs.
   void verify_content(const std::function<void()>& tick = {}) const;
-  [[nodiscard]] std::vector<ColumnInfo> columns() const;  // in name order
   [[nodiscard]] bool has(const std::string& name) const;
   [[nodiscard]] ColumnInfo column(const std::string& name) const;  // DataError lists what there is
 
@@ -157,7 +155,6 @@ class TableFile {
   [[nodiscard]] std::string read_string(const std::string& name, std::uint64_t row) const;
   [[nodiscard]] std::string text_attribute(const std::string& name) const;
   [[nodiscard]] std::uint64_t count_attribute(const std::string& name) const;
-  [[nodiscard]] double number_attribute(const std::string& name) const;
 
  private:
   [[nodiscard]] std::uint64_t row_values(const std::string& name) const;

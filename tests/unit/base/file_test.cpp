@@ -119,19 +119,6 @@ TEST(AppendLog, refuses_a_directory) {
   EXPECT_THROW(AppendLog{folder}, SystemError);
 }
 
-TEST(AppendLog, goes_back_to_a_recorded_length) {
-  const fs::path file = scratch("append_back") / "log";
-  AppendLog log(file);
-  log.append("one");
-  const std::uint64_t length = log.size();
-  log.append("two");
-
-  log.truncate(length);
-  log.append("three");
-
-  EXPECT_EQ(read_file(file), "one\nthree\n");
-}
-
 TEST(MappedFile, refuses_an_absent_or_empty_file) {
   const fs::path folder = scratch("mapped");
   std::ofstream(folder / "empty").close();

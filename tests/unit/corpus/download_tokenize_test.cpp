@@ -44,6 +44,18 @@ class Stages : public CorpusTest {
         all[fs::relative(entry.path(), data_root_)] = read_file(entry.path());
     return all;
   }
+  // After a download.
+  TokenizePlan fetched_plan(const Tokenizer& tokenizer) const {
+    (void)download(source_, data_root_);
+    return plan_tokenize(source_, plan_download(source_, data_root_), tokenizer, data_root_);
+  }
+  static std::vector<TokenizedShard> tokenize_all(const TokenizePlan& plan,
+                                                  const Tokenizer& tokenizer) {
+    std::vector<TokenizedShard> shards;
+    for (std::size_t i = 0; i < plan.shards.size(); ++i)
+      shards.push_back(tokenize_shard(plan, i, tokenizer));
+    return shards;
+  }
   // As an editor would: the times tell it, and nothing else does.
   void change_in_place(const fs::path& file, std::size_t byte) {
     std::fstream(file, std::ios::in | std::ios::out | std::ios::binary)
@@ -150,8 +162,7 @@ TEST_F(Stages, two_jobs_on_one_fresh_data_root_both_end_well) {
       int code = 0;
       try {
         set_thread_count(1);
-        tokenize(plan_tokenize(source_, download(source_, data_root_), *tokenizer, data_root_),
-                 *tokenizer, true);
+        tokenize_all(fetched_plan(*tokenizer), *tokenizer);
       } catch (const std::exception& error) {
         fmt::print(stderr, "{}\n", error.what());
         code = 1;
@@ -170,17 +181,15 @@ TEST_F(Stages, two_jobs_on_one_fresh_data_root_both_end_well) {
     EXPECT_TRUE(name.find(".part") == std::string::npos && name.find(".claim") == std::string::npos)
         << name;
   fs::remove_all(data_root_);
-  tokenize(plan_tokenize(source_, download(source_, data_root_), *tokenizer, data_root_),
-           *tokenizer, true);
+  tokenize_all(fetched_plan(*tokenizer), *tokenizer);
   EXPECT_EQ(files(), made);
 }
 
 TEST_F(Stages, tokenize_makes_a_damaged_token_shard_again) {
   const auto tokenizer = load_tokenizer(kDemo / "model");
   source_.max_shards = 1;
-  const TokenizePlan plan =
-      plan_tokenize(source_, download(source_, data_root_), *tokenizer, data_root_);
-  tokenize(plan, *tokenizer, true);
+  const TokenizePlan plan = fetched_plan(*tokenizer);
+  tokenize_all(plan, *tokenizer);
   const fs::path path = token_shard_path(plan, 0);
   const auto before = files();
   const std::string whole = read_file(path);
@@ -202,7 +211,7 @@ TEST_F(Stages, tokenize_makes_a_damaged_token_shard_again) {
 TEST_F(Stages, tokenize_refuses_a_raw_shard_changed_since_it_was_fetched) {
   const auto tokenizer = load_tokenizer(kDemo / "model");
   const DownloadResult fetched = download(source_, data_root_);
-  const TokenizePlan plan = plan_tokenize(source_, fetched, *tokenizer, data_root_);
+  const TokenizePlan plan = fetched_plan(*tokenizer);
   const fs::path raw = fetched.folder / fetched.shards[0].name;
   change_in_place(raw, 1000);
 
@@ -217,8 +226,7 @@ TEST_F(Stages, tokenize_refuses_a_raw_shard_changed_since_it_was_fetched) {
 
 TEST_F(Stages, tokenize_ticks_from_the_first_byte_on) {
   const auto tokenizer = load_tokenizer(kDemo / "model");
-  const TokenizePlan plan =
-      plan_tokenize(source_, download(source_, data_root_), *tokenizer, data_root_);
+  const TokenizePlan plan = fetched_plan(*tokenizer);
   const auto stop = [] { throw StopRequested("stop"); };
 
   EXPECT_THROW((void)tokenize_shard(plan, 0, *tokenizer, stop), StopRequested);
@@ -238,8 +246,8 @@ TEST_F(Stages, download_adopts_a_shard_whose_record_was_not_written) {
 TEST_F(Stages, tokenize_gives_tokens_that_tile_the_cleaned_text) {
   const auto tokenizer = load_tokenizer(kDemo / "model");
   const DownloadResult fetched = download(source_, data_root_);
-  const TokenizePlan plan = plan_tokenize(source_, fetched, *tokenizer, data_root_);
-  const auto shards = tokenize(plan, *tokenizer, true);
+  const TokenizePlan plan = fetched_plan(*tokenizer);
+  const auto shards = tokenize_all(plan, *tokenizer);
   ASSERT_EQ(shards.size(), 2u);
   EXPECT_FALSE(shards[0].existed);
   EXPECT_EQ(shards[0].path, plan.folder / "enwiki_namespace_0_0.h5");
@@ -264,15 +272,14 @@ TEST_F(Stages, tokenize_gives_tokens_that_tile_the_cleaned_text) {
 
 TEST_F(Stages, tokenize_gives_the_same_bytes_again_and_with_other_threads) {
   const auto tokenizer = load_tokenizer(kDemo / "model");
-  const TokenizePlan plan =
-      plan_tokenize(source_, download(source_, data_root_), *tokenizer, data_root_);
-  tokenize(plan, *tokenizer, true);
+  const TokenizePlan plan = fetched_plan(*tokenizer);
+  tokenize_all(plan, *tokenizer);
   const auto before = files();
-  for (const TokenizedShard& shard : tokenize(plan, *tokenizer, true)) EXPECT_TRUE(shard.existed);
+  for (const TokenizedShard& shard : tokenize_all(plan, *tokenizer)) EXPECT_TRUE(shard.existed);
   fs::remove_all(plan.folder);
   const int threads = thread_count();
   set_thread_count(threads == 1 ? 3 : 1);
-  for (const TokenizedShard& shard : tokenize(plan, *tokenizer, true)) EXPECT_FALSE(shard.existed);
+  for (const TokenizedShard& shard : tokenize_all(plan, *tokenizer)) EXPECT_FALSE(shard.existed);
   set_thread_count(threads);
   EXPECT_EQ(files(), before);
 }
@@ -300,8 +307,7 @@ TEST_F(Stages, a_damaged_shard_leaves_no_token_shard) {
   source_.from =
       "file:" + write("bad.jsonl", "{\"name\":\"A\",\"text\":\"x\"}\n{\"name\":").string();
   const auto tokenizer = load_tokenizer(kDemo / "model");
-  const TokenizePlan plan =
-      plan_tokenize(source_, download(source_, data_root_), *tokenizer, data_root_);
+  const TokenizePlan plan = fetched_plan(*tokenizer);
   try {
     (void)tokenize_shard(plan, 0, *tokenizer);
     FAIL() << "a damaged shard was tokenized";

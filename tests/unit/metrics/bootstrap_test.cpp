@@ -34,12 +34,12 @@ TEST(Bootstrap, the_interval_of_a_mean_has_the_width_of_its_standard_error) {
   std::vector<double> values(400);
   for (std::size_t i = 0; i < 400; ++i) values[i] = rng.normal(i);
 
-  const Interval interval =
-      bootstrap_interval(400, 7, 2000, [&](std::span<const std::uint32_t> counts) {
-        double sum = 0;
-        for (std::size_t i = 0; i < 400; ++i) sum += counts[i] * values[i];
-        return sum / 400;
-      });
+  std::vector<double> means(2000);
+  for (std::size_t replicate = 0; replicate < means.size(); ++replicate) {
+    const std::vector<std::uint32_t> counts = bootstrap_counts(400, 7, replicate);
+    for (std::size_t i = 0; i < 400; ++i) means[replicate] += counts[i] * values[i] / 400;
+  }
+  const Interval interval = percentile_interval(std::move(means));
 
   EXPECT_NEAR(interval.high - interval.low, 2 * 1.96 / 20, 0.03);
 }
