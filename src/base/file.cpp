@@ -141,6 +141,8 @@ void AppendLog::append(std::string_view line) {
   file_.sync();
 }
 
+void AppendLog::truncate(std::uint64_t bytes) { file_.truncate(bytes); }
+
 std::uint64_t AppendLog::size() const { return file_.size(); }
 
 }  // namespace refract

@@ -54,6 +54,7 @@ class AppendLog {
  public:
   explicit AppendLog(fs::path path);
   void append(std::string_view line);  // without the newline
+  void truncate(std::uint64_t bytes);  // back to a recorded length
   [[nodiscard]] std::uint64_t size() const;
   [[nodiscard]] const fs::path& path() const { return file_.path(); }
 
