@@ -44,7 +44,7 @@ class MpiCommunicator final : public CommunicatorBody {
     for_each_piece(0, bytes.size(), piece_bytes_, [&](std::size_t at, int count) {
       MPI_Request request;
       check(MPI_Ibcast(bytes.data() + at, count, MPI_BYTE, root, comm_, &request), "MPI_Ibcast");
-      wait(request, "MPI_Ibcast");
+      wait(request, "MPI_Ibcast", static_cast<std::size_t>(count));
     });
   }
 
@@ -55,7 +55,7 @@ class MpiCommunicator final : public CommunicatorBody {
       check(MPI_Iallreduce(MPI_IN_PLACE, values.data() + at, count, MPI_UINT64_T, MPI_SUM, comm_,
                            &request),
             "MPI_Iallreduce");
-      wait(request, "MPI_Iallreduce");
+      wait(request, "MPI_Iallreduce", static_cast<std::size_t>(count) * sizeof(std::uint64_t));
     });
   }
 
@@ -91,7 +91,7 @@ class MpiCommunicator final : public CommunicatorBody {
       check(MPI_Iallgatherv(mine.data(), static_cast<int>(mine.size()), MPI_BYTE, all,
                             counts.data(), starts.data(), MPI_BYTE, comm_, &request),
             "MPI_Iallgatherv");
-      wait(request, "MPI_Iallgatherv");
+      wait(request, "MPI_Iallgatherv", bytes);
       return;
     }
     for (std::size_t r = 0; r < sizes.size(); ++r) {
@@ -171,11 +171,12 @@ class MpiCommunicator final : public CommunicatorBody {
 
   void collective_gather(std::span<const std::byte> mine, std::byte* all,
                          const std::vector<int>& counts, const std::vector<int>& starts, int root) {
+    const std::size_t bytes = std::accumulate(counts.begin(), counts.end(), std::size_t{0});
     MPI_Request request;
     check(MPI_Igatherv(mine.data(), static_cast<int>(mine.size()), MPI_BYTE, all, counts.data(),
                        starts.data(), MPI_BYTE, root, comm_, &request),
           "MPI_Igatherv");
-    wait(request, "MPI_Igatherv");
+    wait(request, "MPI_Igatherv", bytes);
   }
 
   MPI_Comm comm_;

@@ -17,6 +17,8 @@ std::vector<int> to_ints(std::span<const std::size_t> counts) {
   return {counts.begin(), counts.end()};
 }
 
+std::size_t bytes_of(int count) { return static_cast<std::size_t>(count) * sizeof(float); }
+
 class MpiExchange final : public Exchange {
  public:
   MpiExchange(MPI_Comm comm, std::size_t piece_bytes)
@@ -31,7 +33,7 @@ class MpiExchange final : public Exchange {
       check(MPI_Iallreduce(MPI_IN_PLACE, values.data() + at, count, MPI_FLOAT, MPI_SUM, comm_,
                            &request),
             "MPI_Iallreduce");
-      wait(request, "MPI_Iallreduce");
+      wait(request, "MPI_Iallreduce", bytes_of(count));
     });
   }
 
@@ -43,7 +45,7 @@ class MpiExchange final : public Exchange {
         check(MPI_Ireduce(values.data() + at, owner == rank_ ? mine.data() + (at - start) : nullptr,
                           count, MPI_FLOAT, MPI_SUM, owner, comm_, &request),
               "MPI_Ireduce");
-        wait(request, "MPI_Ireduce");
+        wait(request, "MPI_Ireduce", bytes_of(count));
       });
       return;
     }
@@ -52,7 +54,7 @@ class MpiExchange final : public Exchange {
     check(MPI_Ireduce_scatter(values.data(), mine.data(), parts.data(), MPI_FLOAT, MPI_SUM, comm_,
                               &request),
           "MPI_Ireduce_scatter");
-    wait(request, "MPI_Ireduce_scatter");
+    wait(request, "MPI_Ireduce_scatter", values.size_bytes());
   }
 
   void all_gather(std::span<float> all, std::span<const std::size_t> counts, Stream&) override {
@@ -60,7 +62,7 @@ class MpiExchange final : public Exchange {
       for_each_part(counts, [&](std::size_t at, int count, int owner, std::size_t) {
         MPI_Request request;
         check(MPI_Ibcast(all.data() + at, count, MPI_FLOAT, owner, comm_, &request), "MPI_Ibcast");
-        wait(request, "MPI_Ibcast");
+        wait(request, "MPI_Ibcast", bytes_of(count));
       });
       return;
     }
@@ -71,7 +73,7 @@ class MpiExchange final : public Exchange {
     check(MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, all.data(), parts.data(),
                           starts.data(), MPI_FLOAT, comm_, &request),
           "MPI_Iallgatherv");
-    wait(request, "MPI_Iallgatherv");
+    wait(request, "MPI_Iallgatherv", all.size_bytes());
   }
 
  private:
