@@ -15,7 +15,7 @@ usage: bash tests/run.sh [--no-install] [--preset NAME] [--help] [ctest options.
   --preset NAME   build with another preset of CMakePresets.json
   --help          this text
 Everything else goes to ctest, for example -L unit, or -R tokenizer. Labels: unit, mpi, gpu, e2e, kill, scale,
-lint, interop (docs/testing.md). Interop tests skip where their Python oracle is absent; tests/interop/setup.sh
+lint, interop, and long, which runs only where options are given (docs/testing.md). Interop tests skip where their Python oracle is absent; tests/interop/setup.sh
 installs the oracles.
 TEXT
 }
@@ -41,6 +41,7 @@ if $install; then
   bash jobs/setup.sh
 fi
 bash jobs/build.sh "$preset"
+[ ${#options[@]} -gt 0 ] || options=(-LE '^long$')
 test=(ctest --test-dir build/"$preset" --output-on-failure --parallel "$(nproc)" "${options[@]}")
 echo "tests: ${test[*]}"
 exec "${test[@]}"
