@@ -1,5 +1,7 @@
 #include "refract/base/machine.hpp"
 
+#include <sys/resource.h>
+
 #include <fstream>
 
 namespace refract {
@@ -8,6 +10,13 @@ std::string boot_id() {
   std::ifstream file("/proc/sys/kernel/random/boot_id");
   std::string id;
   return file >> id ? id : "-";
+}
+
+std::uint64_t peak_memory_bytes() {
+  rusage usage{};
+  constexpr std::uint64_t kKiB = 1024;  // Linux counts in these
+  return ::getrusage(RUSAGE_SELF, &usage) == 0 ? static_cast<std::uint64_t>(usage.ru_maxrss) * kKiB
+                                               : 0;
 }
 
 }  // namespace refract

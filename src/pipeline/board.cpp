@@ -57,8 +57,8 @@ std::string Board::line(const PipelineState& s, double now_s) const {
                    : fmt::format(" ({:.0f} %)", 100 * running.share);
     return text;
   };
-  std::uint64_t extracted = s.visits_done;
-  for (const std::uint64_t chunk : s.sealed) extracted = std::max(extracted, chunk + 1);
+  const std::uint64_t extracted =
+      s.sealed.empty() ? s.visits_done : std::max(s.visits_done, s.sealed.back() + 1);
   return fmt::format(
       "download {} of {} · tokenize {} of {} · extract {} of {}{} · train {} of {}{} | busy {:.0f} "
       "{:.0f} {:.0f} {:.0f} % | bottleneck {}",

@@ -246,12 +246,12 @@ void Coordinator::remove_chunk(std::uint64_t chunk, void (Ledger::*record)(std::
 void Coordinator::settle_sealed_chunks(std::uint64_t from) {
   const RunState& state = ledger_.state();
   std::vector<std::uint64_t> other, kept;
-  for (auto chunk = state_.sealed.lower_bound(from); chunk != state_.sealed.end(); ++chunk) {
-    const bool beyond = session_.corpus().complete() && *chunk >= state_.chunks;
-    if (!beyond && !session_.corpus().order().has_chunk(*chunk)) continue;
-    const bool fits = !beyond && session_.corpus().order().chunk_shape(*chunk).rows ==
-                                     state.sealed.at(*chunk).rows;
-    (fits ? kept : other).push_back(*chunk);
+  for (const std::uint64_t chunk : state_.sealed.from(from)) {
+    const bool beyond = session_.corpus().complete() && chunk >= state_.chunks;
+    if (!beyond && !session_.corpus().order().has_chunk(chunk)) continue;
+    const bool fits =
+        !beyond && session_.corpus().order().chunk_shape(chunk).rows == state.sealed.at(chunk).rows;
+    (fits ? kept : other).push_back(chunk);
   }
   for (const std::uint64_t chunk : other) {
     say(fmt::format("chunk {} {}", chunk,

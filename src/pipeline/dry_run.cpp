@@ -10,6 +10,7 @@
 #include "refract/pipeline/disk_plan.hpp"
 #include "refract/pipeline/pipeline.hpp"
 #include "refract/pipeline/preflight.hpp"
+#include "refract/pipeline/rank_plan.hpp"
 #include "refract/pipeline/run_folder.hpp"
 #include "refract/pipeline/schedule.hpp"
 #include "refract/pipeline/training_plan.hpp"
@@ -20,6 +21,7 @@ namespace {
 // Before anything is tokenized: compressed shards hold about this much text per byte, and a
 // byte-level BPE takes about so many bytes per token (measured on the demo's shards).
 constexpr double kTextPerCompressedByte = 3.2, kBytesPerToken = 4.4;
+constexpr std::uint64_t kTokensPerDocument = 700;  // of English Wikipedia, about
 // Assumed where the plan says how long training waits for checkpoints; printed with it. Nothing is
 // computed from them.
 constexpr double kWriteBytesPerS = 200e6, kFlopPerS = 50e9;
@@ -39,15 +41,6 @@ CorpusEstimate estimate_corpus(const DownloadPlan& corpus) {
         static_cast<double>(shard.bytes) * (plain ? 0.9 : kTextPerCompressedByte) / kBytesPerToken);
   }
   return estimate;
-}
-
-std::uint64_t memory_per_rank(const RunConfig& config, const ModelInfo& model, int ranks) {
-  std::uint64_t bytes = model.parameter_bytes;
-  const std::uint64_t chunk = config.store.chunk_rows * model.d_model * 4 * config.hooks.size();
-  bytes += std::min(config.train.cache_bytes, chunk / static_cast<std::uint64_t>(ranks));
-  for (const SaeConfig& sae : config.saes) bytes += (3 + 2) * 4 * 2 * sae.d_sae * model.d_model;
-  bytes += config.train.batch_rows * model.d_model * 4 * 4;
-  return bytes;
 }
 
 // Of one row through one step: reference/performance.md; topk does all but the encoder sparsely.
@@ -120,13 +113,14 @@ std::string chunk_proposal(const RunConfig& config, const TrainingPlan& plan, do
                            double steps_s) {
   constexpr std::uint64_t kFewestChunks = 3;
   std::uint64_t factor = 1;
-  while (wait_s > 0.1 * steps_s * static_cast<double>(factor) &&
+  while (wait_s > steps_s * static_cast<double>(factor) &&
          config.store.chunk_rows * factor * 2 * kFewestChunks <= plan.rows)
     factor *= 2;
   if (factor == 1)
-    return "           more than a tenth of them; larger chunks would be fewer than three\n";
+    return "           less than that: training waits; larger chunks would be fewer than three\n";
   return fmt::format(
-      "           more than a tenth of them: store.chunk_rows {} with store.block_rows {} would "
+      "           less than that: training waits. store.chunk_rows {} with store.block_rows {} "
+      "would "
       "wait less\n",
       config.store.chunk_rows * factor, config.store.block_rows * factor);
 }
@@ -144,11 +138,12 @@ std::string checkpoint_lines(const RunConfig& config, const TrainingPlan& plan,
   const double wait_s = static_cast<double>(bytes) / kWriteBytesPerS,
                steps_s = flop * rows / (kFlopPerS * trainers);
   std::string text = fmt::format(
-      "Waiting    {:.2g} s after each chunk for a checkpoint of {} (assuming {} a second); a "
+      "Checkpoint {} after each chunk, on disk after {:.2g} s (assuming {} a second) while the "
+      "next "
       "chunk's steps take {:.2g} s (assuming {:.0f} GFLOP/s a rank)\n",
-      wait_s, human_bytes(bytes), human_bytes(static_cast<std::uint64_t>(kWriteBytesPerS)), steps_s,
+      human_bytes(bytes), wait_s, human_bytes(static_cast<std::uint64_t>(kWriteBytesPerS)), steps_s,
       kFlopPerS / 1e9);
-  if (wait_s > 0.1 * steps_s) text += chunk_proposal(config, plan, wait_s, steps_s);
+  if (wait_s > steps_s) text += chunk_proposal(config, plan, wait_s, steps_s);
   return text;
 }
 
@@ -163,6 +158,20 @@ std::string disk_lines(const RunConfig& config, const DiskPlan& disk) {
                       human_bytes(disk.fixed_bytes() + kept * disk.chunk_bytes),
                       human_bytes(config.disk.max_bytes.value));
   return text;
+}
+
+std::string rank_lines(const RankPlan& plan, int trainers) {
+  std::string text = "\nMemory, of the rank that holds most\n";
+  for (const auto& [what, bytes] : plan.memory)
+    text += fmt::format("  {:<58} {:>12}\n", what, human_bytes(bytes));
+  text += fmt::format("  {:<58} {:>12}  (rank 0: {} more for windows and duplicates)\n", "at most",
+                      human_bytes(plan.memory_bytes()), human_bytes(plan.root_bytes));
+  if (trainers > 1)
+    text += fmt::format("Wire       {} sent by each training rank for a chunk\n",
+                        human_bytes(plan.sent_bytes));
+  return text +
+         fmt::format("Files      {} for a chunk and its checkpoints, before checkpoint.keep\n",
+                     plan.files);
 }
 
 }  // namespace
@@ -183,8 +192,10 @@ std::string dry_run(const RunConfig& config, int ranks, Asks asks) {
                                   plan.chunks, plan.visits);
   text += training_lines(config, plan, is_exact(config, known), roles) + dead_line(config, plan);
   text += checkpoint_lines(config, plan, known.model, trainers) + disk_lines(config, disk);
-  text += fmt::format("\nMemory     about {} per rank\n",
-                      human_bytes(memory_per_rank(config, known.model, trainers)));
+  text += rank_lines(
+      plan_rank(config, known.model,
+                {corpus.shards, corpus.tokens, corpus.tokens / kTokensPerDocument}, roles),
+      trainers);
   check_disk(disk, config);
   return text;
 }

@@ -6,7 +6,7 @@
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/progress.hpp"
-#include "refract/pipeline/analysis.hpp"
+#include "refract/pipeline/results.hpp"
 #include "refract/stages/features.hpp"
 
 namespace refract {

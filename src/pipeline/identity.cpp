@@ -53,7 +53,7 @@ Settings evaluate_settings(const RunConfig& c) {
 Settings probe_settings(const RunConfig& c) { return selected(c, {"probe."}, {}); }
 Settings report_settings(const RunConfig& c) { return selected(c, {"report."}, {}); }
 
-Settings analysis_settings(const RunConfig& c) {
+Settings results_settings(const RunConfig& c) {
   return selected(c, {"evaluate.", "probe.", "report."}, {});
 }
 

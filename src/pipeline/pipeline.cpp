@@ -12,18 +12,19 @@
 #include "pipeline/worker.hpp"
 #include "refract/base/activity.hpp"
 #include "refract/base/file.hpp"
+#include "refract/base/machine.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
 #include "refract/comm/environment.hpp"
 #include "refract/comm/watchdog.hpp"
 #include "refract/ops/gemm.hpp"
-#include "refract/pipeline/analysis.hpp"
 #include "refract/pipeline/checkpoints.hpp"
 #include "refract/pipeline/evidence.hpp"
 #include "refract/pipeline/identity.hpp"
 #include "refract/pipeline/numerics.hpp"
 #include "refract/pipeline/preflight.hpp"
+#include "refract/pipeline/results.hpp"
 #include "refract/pipeline/schedule.hpp"
 #include "refract/stages/verify.hpp"
 #include "refract/store/calibration.hpp"
@@ -128,6 +129,7 @@ class Attempt {
   ExitCode collective_work();
   void collective_analyse(std::vector<TrainedSae>& trained);
   void require_gemm_self_test();
+  void collective_say_memory();
 
   Session session_;
   Communicator& world_;
@@ -151,7 +153,7 @@ bool Attempt::already_done(const RunState& state) const {
          std::ranges::all_of(
              config().saes,
              [&](const SaeConfig& sae) { return sae_is_whole(folder(), state, sae.name); }) &&
-         analysis_settings(frozen_->config) == analysis_settings(config()) &&
+         results_settings(frozen_->config) == results_settings(config()) &&
          unfinished_part(config(), folder(), state).empty();
 }
 
@@ -288,6 +290,19 @@ void Attempt::require_gemm_self_test() {
         gemm_backend_description(), self_test.difference);
 }
 
+// For the next job script.
+void Attempt::collective_say_memory() {
+  const std::uint64_t mine = peak_memory_bytes();
+  const std::vector<std::uint64_t> all = world_.all_gather(std::span(&mine, 1));
+  const auto [least, most] = std::ranges::minmax(all);
+  if (!root()) return;
+  if (world_.size() == 1)
+    say(fmt::format("memory: {} at its peak", human_bytes(most)));
+  else
+    say(fmt::format("memory: {} to {} on a rank at its peak", human_bytes(least),
+                    human_bytes(most)));
+}
+
 ExitCode Attempt::collective_work() {
   const Watchdog watchdog =
       Watchdog::collective_start(world_, folder().root / "alive", config().pipeline.watchdog_s);
@@ -303,6 +318,7 @@ ExitCode Attempt::collective_work() {
   });
   if (worker.collective_work()) throw_stopped();
   if (root() && world_.size() > 1) say(coordinator->board().summary(monotonic_s()));
+  collective_say_memory();
   if (options_.until >= Until::evaluate) collective_analyse(worker.saes());
   world_.barrier();
   if (options_.until <= Until::extract) return ExitCode::ok;

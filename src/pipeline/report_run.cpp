@@ -10,8 +10,8 @@
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/stop.hpp"
-#include "refract/pipeline/analysis.hpp"
 #include "refract/pipeline/identity.hpp"
+#include "refract/pipeline/results.hpp"
 #include "refract/stages/report.hpp"
 
 namespace refract {

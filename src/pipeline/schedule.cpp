@@ -144,15 +144,15 @@ bool wants_more_rows(const PipelineConfig& config, const PipelineState& s) {
   if (s.corpus_complete) return false;
   if (!s.streams || !s.first_window) return true;
   const std::uint64_t extracted =
-      s.sealed.empty() ? s.visits_trained : std::max(s.visits_trained, *s.sealed.rbegin() + 1);
+      s.sealed.empty() ? s.visits_trained : std::max(s.visits_trained, s.sealed.back() + 1);
   return s.rows < (extracted + config.queue_chunks + 1) * s.chunk_rows;
 }
 
-// The lowest shard from `candidates` that is not in `done` and not being worked on.
-std::optional<std::uint64_t> next_shard(std::uint64_t end, const std::set<std::uint64_t>& done,
-                                        Work work, const std::vector<Assignment>& running) {
-  for (std::uint64_t shard = 0; shard < end; ++shard) {
-    if (done.contains(shard)) continue;
+// The lowest shard below `end` that is not in `done` and not being worked on.
+std::optional<std::uint64_t> next_shard(std::uint64_t end, const NumberSet& done, Work work,
+                                        const std::vector<Assignment>& running) {
+  for (std::uint64_t shard = done.first_missing(0); shard < end;
+       shard = done.first_missing(shard + 1)) {
     const bool taken = std::ranges::any_of(running, [&](const Assignment& a) {
       return a.ticket == Ticket{work, shard};
     });
@@ -194,14 +194,20 @@ std::optional<Ticket> train_ticket(const PipelineState& s) {
 
 // ring: one corpus pass, so visit = chunk.
 std::optional<std::uint64_t> evictable(const PipelineState& s) {
-  if (!s.may_evict || s.sealed.empty() || *s.sealed.begin() >= s.visits_done) return std::nullopt;
-  return *s.sealed.begin();
+  if (!s.may_evict || s.sealed.empty() || s.sealed.front() >= s.visits_done) return std::nullopt;
+  return s.sealed.front();
 }
 
 // The chunk that a visit needs and that is not there, `ahead` visits from the next at most.
 std::optional<std::uint64_t> missing_chunk(const PipelineState& s, std::uint64_t ahead) {
-  for (std::uint64_t v = s.visits_trained; v < std::min(s.visits, s.visits_trained + ahead); ++v)
-    if (!s.sealed.contains(v % s.chunks)) return v % s.chunks;
+  const std::uint64_t end = std::min(s.visits, s.visits_trained + ahead);
+  for (std::uint64_t visit = s.visits_trained; visit < end;) {
+    const std::uint64_t chunk = visit % s.chunks, missing = s.sealed.first_missing(chunk);
+    if (missing < s.chunks)
+      return visit + (missing - chunk) < end ? std::optional(missing) : std::nullopt;
+    if (s.sealed.first_missing(0) >= s.chunks) return std::nullopt;  // all are there
+    visit += s.chunks - chunk;
+  }
   return std::nullopt;
 }
 

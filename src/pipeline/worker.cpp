@@ -11,7 +11,7 @@
 #include "refract/base/file.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
-#include "refract/pipeline/analysis.hpp"
+#include "refract/pipeline/results.hpp"
 #include "refract/store/manifest.hpp"
 
 namespace refract {

@@ -39,18 +39,21 @@ std::vector<std::uint32_t> tokens_of(const TokenShard& shard, std::span<const Se
 
 }  // namespace
 
-TokenCorpus::TokenCorpus(std::vector<std::uint8_t> special_ids, std::size_t open_shards)
-    : special_(std::move(special_ids)), open_limit_(std::max<std::size_t>(1, open_shards)) {}
+TokenCorpus::TokenCorpus(std::vector<std::uint8_t> special_ids, std::size_t open_files)
+    : special_(std::move(special_ids)), open_limit_(std::max<std::size_t>(1, open_files)) {}
 
-TokenCorpus::Open& TokenCorpus::open(std::uint32_t shard) {
-  return recent(recent_, shard, open_limit_, [&] {
-    const CorpusShard& files = shards_.at(shard);
-    return Open{TokenShard(files.tokens), ContextTable(files.contexts)};
-  });
+const ContextTable& TokenCorpus::contexts(std::uint32_t shard) {
+  return recent(open_contexts_, shard, open_limit_,
+                [&] { return ContextTable(shards_.at(shard).contexts); });
+}
+
+const TokenShard& TokenCorpus::tokens(std::uint32_t shard) {
+  return recent(open_tokens_, shard, open_limit_,
+                [&] { return TokenShard(shards_.at(shard).tokens); });
 }
 
 std::vector<ContextPart> TokenCorpus::parts(const WindowRange& rows) {
-  return recent(recent_windows_, rows.window, open_limit_,
+  return recent(open_windows_, rows.window, open_limit_,
                 [&] { return Window(windows_.at(rows.window)); })
       .parts(rows.first, rows.count);
 }
@@ -65,10 +68,10 @@ std::vector<std::uint32_t> TokenCorpus::slots(std::uint64_t key, const RowRule& 
 }
 
 ContextInput TokenCorpus::input(std::uint64_t key) {
-  const Open& shard = open(static_cast<std::uint32_t>(key >> 32));
-  const std::vector<Segment> segments = shard.contexts.segments_of(key & 0xFFFFFFFFu);
-  return context_input(shard.contexts.format(), segments, key, tokens_of(shard.tokens, segments),
-                       special_);
+  const auto shard = static_cast<std::uint32_t>(key >> 32);
+  const ContextTable& table = contexts(shard);
+  const std::vector<Segment> segments = table.segments_of(key & 0xFFFFFFFFu);
+  return context_input(table.format(), segments, key, tokens_of(tokens(shard), segments), special_);
 }
 
 }  // namespace refract

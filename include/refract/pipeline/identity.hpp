@@ -23,7 +23,7 @@ using Settings = std::vector<std::pair<std::string, std::string>>;
 [[nodiscard]] Settings evaluate_settings(const RunConfig& config);
 [[nodiscard]] Settings probe_settings(const RunConfig& config);
 [[nodiscard]] Settings report_settings(const RunConfig& config);
-[[nodiscard]] Settings analysis_settings(const RunConfig& config);
+[[nodiscard]] Settings results_settings(const RunConfig& config);
 [[nodiscard]] std::string as_text(const Settings& settings);
 // What exists already, and so which settings can change no more: nothing is frozen before something
 // that depends on it is there.

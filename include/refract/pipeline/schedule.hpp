@@ -19,6 +19,8 @@
 #include <string_view>
 #include <vector>
 
+#include "refract/base/number_set.hpp"
+
 namespace refract {
 
 enum class Role { download, tokenize, extract, train };
@@ -72,7 +74,7 @@ struct PipelineState {
   // The corpus. A shard is admitted when it and all before it are tokenized: its rows have their
   // place.
   std::uint64_t shards = 0;
-  std::set<std::uint64_t> downloaded, tokenized;
+  NumberSet downloaded, tokenized;
   bool corpus_complete = false;  // no further shard is needed
   bool streams =
       false;  // train.tokens is a number: extraction starts before the corpus is complete
@@ -83,7 +85,7 @@ struct PipelineState {
   bool prepared = false;           // calibration and held-out rows exist
   std::uint64_t chunks = 0;        // in all; planned, when the corpus streams
   std::uint64_t chunks_known = 0;  // whose rows are known
-  std::set<std::uint64_t> sealed;
+  NumberSet sealed;
   bool may_evict = false;            // store.mode ring
   std::uint64_t chunks_allowed = 0;  // by the quota
   // Training.

@@ -37,16 +37,16 @@ struct CorpusShard {
 
 class TokenCorpus {
  public:
-  // open_shards: shards (a token file and a context table) kept open, and as many windows.
-  TokenCorpus(std::vector<std::uint8_t> special_ids, std::size_t open_shards);
+  // open_files: of each kind, kept open.
+  TokenCorpus(std::vector<std::uint8_t> special_ids, std::size_t open_files);
 
   void add_shard(CorpusShard shard) { shards_.push_back(std::move(shard)); }
   void add_window(std::filesystem::path file) { windows_.push_back(std::move(file)); }
   [[nodiscard]] std::size_t shards() const { return shards_.size(); }
   [[nodiscard]] const std::vector<CorpusShard>& files() const { return shards_; }
   // Until another is asked for.
-  [[nodiscard]] const ContextTable& contexts(std::uint32_t shard) { return open(shard).contexts; }
-  [[nodiscard]] const TokenShard& tokens(std::uint32_t shard) { return open(shard).tokens; }
+  [[nodiscard]] const ContextTable& contexts(std::uint32_t shard);
+  [[nodiscard]] const TokenShard& tokens(std::uint32_t shard);
 
   [[nodiscard]] std::vector<ContextPart> parts(const WindowRange& rows);
   // The selected slots of a context, by the row rule.
@@ -55,18 +55,16 @@ class TokenCorpus {
   [[nodiscard]] ContextInput input(std::uint64_t key);
 
  private:
-  struct Open {
-    TokenShard tokens;
-    ContextTable contexts;
-  };
-  Open& open(std::uint32_t shard);
+  template <typename File>
+  using Recent = std::list<std::pair<std::uint64_t, File>>;  // most recently used first
 
   std::vector<std::uint8_t> special_;
   std::size_t open_limit_;
   std::vector<CorpusShard> shards_;
   std::vector<std::filesystem::path> windows_;
-  std::list<std::pair<std::uint64_t, Open>> recent_;  // most recently used first
-  std::list<std::pair<std::uint64_t, Window>> recent_windows_;
+  Recent<TokenShard> open_tokens_;
+  Recent<ContextTable> open_contexts_;
+  Recent<Window> open_windows_;
 };
 
 }  // namespace refract

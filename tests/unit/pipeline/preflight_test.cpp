@@ -151,12 +151,12 @@ TEST_F(BeforeStart, a_dry_run_proposes_a_chunk_that_waits_less_for_checkpoints) 
                                       "train.passes_per_chunk=1", "disk.max_bytes=1TiB"};
   const auto waits = [](const std::string& plan) {
     std::smatch found;
-    EXPECT_TRUE(std::regex_search(plan, found,
-                                  std::regex("Waiting +([0-9.e+]+) s .* steps take ([0-9.e+]+) s")))
+    EXPECT_TRUE(std::regex_search(
+        plan, found, std::regex("on disk after ([0-9.e+]+) s .* steps take ([0-9.e+]+) s")))
         << plan;
     return std::stod(found[1]) / std::stod(found[2]);
   };
-  const std::string plan = dry_run(config(wide), 16);
+  const std::string plan = dry_run(config(wide), 128);
   std::smatch proposed;
   ASSERT_TRUE(std::regex_search(
       plan, proposed,
@@ -166,7 +166,7 @@ TEST_F(BeforeStart, a_dry_run_proposes_a_chunk_that_waits_less_for_checkpoints) 
   std::vector<std::string> taken = wide;
   taken.push_back("store.chunk_rows=" + proposed[1].str());
   taken.push_back("store.block_rows=" + proposed[2].str());
-  const std::string better = dry_run(config(taken), 16);
+  const std::string better = dry_run(config(taken), 128);
 
   EXPECT_LT(waits(better), 0.6 * waits(plan));
   EXPECT_EQ(config().store.chunk_rows, 131072u) << "the default is no measurement";

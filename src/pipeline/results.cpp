@@ -1,4 +1,4 @@
-#include "refract/pipeline/analysis.hpp"
+#include "refract/pipeline/results.hpp"
 
 #include <fmt/format.h>
 
