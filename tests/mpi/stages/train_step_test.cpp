@@ -85,8 +85,9 @@ TEST_P(TrainStep, gives_what_one_rank_gives) {
     EXPECT_EQ(alone_log.grad_norm, together_log.grad_norm);
     return;
   }
+  const Problem start = problem();
   const auto ours = named_tensors(together.parameters), theirs = named_tensors(alone.parameters),
-             from = named_tensors(problem().state.parameters);
+             from = named_tensors(start.state.parameters);
   for (std::size_t i = 0; i < ours.size(); ++i) {
     double apart = 0, moved = 0;
     for (std::size_t j = 0; j < ours[i].second.size(); ++j) {
