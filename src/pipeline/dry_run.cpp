@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "refract/base/file.hpp"
+#include "refract/base/machine.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/order/sample_order.hpp"
@@ -177,6 +178,7 @@ std::string rank_lines(const RankPlan& plan, int trainers) {
 }  // namespace
 
 std::string dry_run(const RunConfig& config, int ranks, Asks asks) {
+  const std::uint64_t program_bytes = peak_memory_bytes();  // before anything was computed
   const DownloadPlan listed = plan_download(config.source, config.data_root, Digests::known);
   const KnownBefore known = check_before_start(config, listed, asks);
   const CorpusEstimate corpus = estimate_corpus(listed);
@@ -192,10 +194,10 @@ std::string dry_run(const RunConfig& config, int ranks, Asks asks) {
                                   plan.chunks, plan.visits);
   text += training_lines(config, plan, is_exact(config, known), roles) + dead_line(config, plan);
   text += checkpoint_lines(config, plan, known.model, trainers) + disk_lines(config, disk);
-  text += rank_lines(
-      plan_rank(config, known.model,
-                {corpus.shards, corpus.tokens, corpus.tokens / kTokensPerDocument}, roles),
-      trainers);
+  text += rank_lines(plan_rank(config, known.model,
+                               {corpus.shards, corpus.tokens, corpus.tokens / kTokensPerDocument},
+                               roles, program_bytes),
+                     trainers);
   check_disk(disk, config);
   return text;
 }

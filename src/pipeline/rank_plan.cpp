@@ -11,11 +11,14 @@ namespace {
 constexpr std::uint64_t kOpenFileBytes = 64 << 10;  // of a table: its header and a descriptor
 constexpr std::uint64_t kForwardValues = 16;        // of a token in a layer, in units of d_model
 
-// Of the largest window: the last may be smaller.
-std::uint64_t window_contexts(const RunConfig& config, const CorpusSize& corpus) {
+// The part of something in the corpus that the largest window has.
+std::uint64_t in_window(const RunConfig& config, const CorpusSize& corpus, std::uint64_t all) {
   const std::uint64_t shards = std::max<std::uint64_t>(1, corpus.shards);
-  const std::uint64_t of_window = std::min<std::uint64_t>(shards, config.tokens.window_shards);
-  return corpus.tokens / config.tokens.context * of_window / shards;
+  return all * std::min<std::uint64_t>(shards, config.tokens.window_shards) / shards;
+}
+
+std::uint64_t window_contexts(const RunConfig& config, const CorpusSize& corpus) {
+  return in_window(config, corpus, corpus.tokens / config.tokens.context);
 }
 
 std::uint64_t rows_times_d(const RunConfig& config, const ModelInfo& model, std::uint64_t rows) {
@@ -25,8 +28,8 @@ std::uint64_t rows_times_d(const RunConfig& config, const ModelInfo& model, std:
 void add_extraction(const RunConfig& config, const ModelInfo& model, const CorpusSize& corpus,
                     std::uint64_t ranks, RankPlan& plan) {
   const std::uint64_t d = model.d_model, contexts = window_contexts(config, corpus);
-  const std::uint64_t held_out =
-      static_cast<std::uint64_t>(config.heldout.share * static_cast<double>(corpus.documents));
+  const std::uint64_t held_out = static_cast<std::uint64_t>(
+      config.heldout.share * static_cast<double>(in_window(config, corpus, corpus.documents)));
   plan.memory.emplace_back("model", model.parameter_bytes);
   plan.memory.emplace_back("a block of rows, and a call of the model",
                            2 * rows_times_d(config, model, config.store.block_rows) +
@@ -48,8 +51,10 @@ void add_training(const RunConfig& config, const ModelInfo& model, std::uint64_t
       3 + 2;  // weights, two moments; gradients, of the rank and of all
   for (const SaeConfig& sae : config.saes) saes += kCopies * 4 * sae_parameters(sae, model);
   plan.memory.emplace_back("SAEs: weights, moments, gradients", saes);
-  plan.memory.emplace_back("a batch, and what a step makes of it",
-                           4 * rows_times_d(config, model, config.train.batch_rows));
+  const bool ordered = config.train.reduction == "ordered";  // then a rank sees the whole batch
+  plan.memory.emplace_back(
+      "a batch, and what a step makes of it",
+      4 * rows_times_d(config, model, config.train.batch_rows / (ordered ? 1 : ranks)));
   const std::uint64_t steps =
       config.store.chunk_rows / config.train.batch_rows * config.train.passes_per_chunk;
   for (const SaeConfig& sae : config.saes) {
@@ -59,7 +64,7 @@ void add_training(const RunConfig& config, const ModelInfo& model, std::uint64_t
     const std::uint64_t active = sae.k > 0 ? sae.k : sae.d_sae;
     const std::uint64_t rows =
         config.train.batch_rows * (2 * model.d_model * sizeof(float) + active * 12);
-    const std::uint64_t step = config.train.reduction == "ordered" ? rows + weights : 2 * weights;
+    const std::uint64_t step = ordered ? rows + weights : 2 * weights;
     plan.sent_bytes += steps * step / ranks * (ranks - 1);
   }
 }
@@ -73,10 +78,11 @@ std::uint64_t RankPlan::memory_bytes() const {
 }
 
 RankPlan plan_rank(const RunConfig& config, const ModelInfo& model, const CorpusSize& corpus,
-                   const RolePlan& roles) {
+                   const RolePlan& roles, std::uint64_t program_bytes) {
   RankPlan plan;
   const std::uint64_t files =
       std::min<std::uint64_t>(corpus.shards, 2 * config.tokens.window_shards);
+  plan.memory.emplace_back("program and libraries", program_bytes);
   plan.memory.emplace_back("headers of the corpus' files", 3 * files * kOpenFileBytes);
   if (const std::size_t ranks = roles.ranks_with(Role::extract).size(); ranks > 0)
     add_extraction(config, model, corpus, ranks, plan);

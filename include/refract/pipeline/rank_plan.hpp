@@ -29,7 +29,9 @@ struct RankPlan {
   [[nodiscard]] std::uint64_t memory_bytes() const;
 };
 
+// program_bytes: of a process that does nothing yet, as measured.
 [[nodiscard]] RankPlan plan_rank(const RunConfig& config, const ModelInfo& model,
-                                 const CorpusSize& corpus, const RolePlan& roles);
+                                 const CorpusSize& corpus, const RolePlan& roles,
+                                 std::uint64_t program_bytes);
 
 }  // namespace refract
