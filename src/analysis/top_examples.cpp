@@ -39,10 +39,6 @@ void TopExamples::add(const Example& example) {
   if (kept_.size() >= limit_) find_weakest();
 }
 
-void TopExamples::merge(const TopExamples& other) {
-  for (const Example& example : other.kept_) add(example);
-}
-
 std::vector<Example> TopExamples::sorted() const {
   std::vector<Example> examples = kept_;
   std::sort(examples.begin(), examples.end(), stronger);

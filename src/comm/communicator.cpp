@@ -16,7 +16,6 @@ void Communicator::barrier() { body_->barrier(); }
 void Communicator::all_reduce_sum(std::span<std::uint64_t> values) {
   body_->all_reduce_sum(values);
 }
-void Communicator::all_reduce_sum(std::span<double> values) { body_->all_reduce_sum(values); }
 std::uint64_t Communicator::all_reduce_max(std::uint64_t value) {
   return body_->all_reduce_max(value);
 }

@@ -20,7 +20,6 @@ class CommunicatorBody {
   virtual void barrier() = 0;
   virtual void broadcast(std::span<std::byte> bytes, int root) = 0;
   virtual void all_reduce_sum(std::span<std::uint64_t> values) = 0;
-  virtual void all_reduce_sum(std::span<double> values) = 0;
   [[nodiscard]] virtual std::uint64_t all_reduce_max(std::uint64_t value) = 0;
   virtual void all_gather(std::span<const std::byte> mine, const GatherRoom& room) = 0;
   virtual void gather(std::span<const std::byte> mine, int root, const GatherRoom& room) = 0;

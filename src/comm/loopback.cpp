@@ -16,7 +16,6 @@ class Loopback final : public CommunicatorBody {
   void barrier() override {}
   void broadcast(std::span<std::byte>, int) override {}
   void all_reduce_sum(std::span<std::uint64_t>) override {}
-  void all_reduce_sum(std::span<double>) override {}
   [[nodiscard]] std::uint64_t all_reduce_max(std::uint64_t value) override { return value; }
   void all_gather(std::span<const std::byte> mine, const GatherRoom& room) override {
     std::ranges::copy(mine, room(mine.size()));

@@ -1,5 +1,4 @@
-// The MPI body. Sums are made from gathered values in rank order: MPI_Allreduce may add in another
-// order on another machine, and these are small.
+// The MPI body. MPI sums whole numbers alone: reals it may add in another order on another machine.
 #include <mpi.h>
 
 #include <algorithm>
@@ -57,20 +56,6 @@ class MpiCommunicator final : public CommunicatorBody {
             "MPI_Iallreduce");
       wait(request, "MPI_Iallreduce", static_cast<std::size_t>(count) * sizeof(std::uint64_t));
     });
-  }
-
-  void all_reduce_sum(std::span<double> values) override {
-    std::vector<double> all;
-    all_gather(std::as_bytes(values), [&](std::size_t bytes) {
-      all.resize(bytes / sizeof(double));
-      return reinterpret_cast<std::byte*>(all.data());
-    });
-    const std::size_t n = values.size();
-    for (std::size_t i = 0; i < n; ++i) {
-      double sum = 0;
-      for (int r = 0; r < size_; ++r) sum += all[static_cast<std::size_t>(r) * n + i];
-      values[i] = sum;
-    }
   }
 
   [[nodiscard]] std::uint64_t all_reduce_max(std::uint64_t value) override {

@@ -70,19 +70,23 @@ template <std::size_t Width>
   add_chain<Width>(x + k, ld_x, w + k * kTile, depth - k, base, y, ld_y);
 }
 
+struct Edge {
+  std::size_t rows, columns;  // that are there
+};
 // A tile at the lower or right edge: through copies of full size, so that the sums are the same.
 template <std::size_t Width>
-[[gnu::always_inline]] inline void multiply_edge(const float* x, std::size_t ld_x, std::size_t rows,
-                                                 const float* w, std::size_t depth, Base base,
-                                                 float* y, std::size_t ld_y, std::size_t columns) {
+[[gnu::always_inline]] inline void multiply_edge(const float* x, std::size_t ld_x, const float* w,
+                                                 std::size_t depth, Base base, float* y,
+                                                 std::size_t ld_y, Edge edge) {
   constexpr std::size_t kTile = Width * kVectors;
   float x_copy[kRows * kDepth] = {}, y_copy[kRows * kTile] = {};
-  for (std::size_t r = 0; r < rows; ++r) {
+  for (std::size_t r = 0; r < edge.rows; ++r) {
     std::copy_n(x + r * ld_x, depth, x_copy + r * kDepth);
-    std::copy_n(base.values + r * base.ld, columns, y_copy + r * kTile);
+    std::copy_n(base.values + r * base.ld, edge.columns, y_copy + r * kTile);
   }
   multiply_tile<Width>(x_copy, kDepth, w, depth, {y_copy, kTile}, y_copy, kTile);
-  for (std::size_t r = 0; r < rows; ++r) std::copy_n(y_copy + r * kTile, columns, y + r * ld_y);
+  for (std::size_t r = 0; r < edge.rows; ++r)
+    std::copy_n(y_copy + r * kTile, edge.columns, y + r * ld_y);
 }
 
 template <std::size_t Width>
@@ -103,7 +107,7 @@ template <std::size_t Width>
         if (rows == kRows && columns == kTile)
           multiply_tile<Width>(x, p.ld_x, slab, depth, base, y, p.ld_y);
         else
-          multiply_edge<Width>(x, p.ld_x, rows, slab, depth, base, y, p.ld_y, columns);
+          multiply_edge<Width>(x, p.ld_x, slab, depth, base, y, p.ld_y, {rows, columns});
       }
     }
   }

@@ -48,7 +48,7 @@ std::optional<std::uint64_t> known_rows(const RunConfig& config, const TokenizeP
     for (std::uint64_t first = 0; first < shards; first += window_shards) {
       const fs::path order = contexts / window_name(config, first / window_shards);
       if (fs::exists(order, ignored)) {
-        rows += Window(order).rows();
+        rows += Window(order, {}, TableFile::Checks::whole_file).rows();
         continue;
       }
       for (std::uint64_t s = first; s < std::min(shards, first + window_shards); ++s) {

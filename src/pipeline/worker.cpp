@@ -231,10 +231,11 @@ std::optional<ChunkReader> Worker::collective_open_whole(const ChunkVisit& visit
 
 Json Worker::collective_train(std::uint64_t visit_number) {
   const TrainConfig& train = session_.config().train;
-  const ChunkVisit visit = session_.visit(visit_number);
+  ChunkVisit visit = session_.visit(visit_number);
+  visit.steps_done = position_.steps_in_visit;
   const std::optional<ChunkReader> chunk = collective_open_whole(visit);
   if (!chunk) return {{"damaged", true}};
-  const std::uint64_t steps = visit.steps(train), from = position_.steps_in_visit;
+  const std::uint64_t steps = visit.steps(train), from = visit.steps_done;
   if (from == 0)
     for (TrainedSae& sae : saes_) sae.log = {};
   Progress progress(fmt::format("train {} of {}", visit_number + 1, session_.plan().visits),
@@ -261,7 +262,7 @@ Json Worker::collective_train(std::uint64_t visit_number) {
     return wish < 2;
   };
   const std::uint64_t done = collective_train_chunk(saes_, *chunk, visit, session_.corpus().order(),
-                                                    train, from, *runner_, trainers_, after_step);
+                                                    train, *runner_, trainers_, after_step);
   progress.finish();
   if (done < steps) return {{"made", true}, {"stopped", true}};
 

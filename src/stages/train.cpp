@@ -94,8 +94,8 @@ void collective_expect_included(const HookRowsOfRank& mine, const std::string& h
 
 std::uint64_t collective_train_chunk(std::vector<TrainedSae>& saes, const ChunkReader& chunk,
                                      const ChunkVisit& visit, const SampleOrder& order,
-                                     const TrainConfig& config, std::uint64_t from,
-                                     StepRunner& runner, Communicator& ranks,
+                                     const TrainConfig& config, StepRunner& runner,
+                                     Communicator& ranks,
                                      const std::function<bool(std::uint64_t)>& after_step) {
   const std::uint64_t slice_rows = order.rule().slice_rows();
   const Share blocks = share_of(order.rule().blocks(), ranks.rank(), ranks.size());
@@ -114,9 +114,9 @@ std::uint64_t collective_train_chunk(std::vector<TrainedSae>& saes, const ChunkR
     x.emplace(hook, Tensor<float>(Shape{blocks.count * slice_rows, part.d_in()}));
   std::map<Input, std::vector<std::uint8_t>> included;
 
-  std::uint64_t done = from;
+  std::uint64_t done = visit.steps_done;
   std::vector<std::vector<std::uint32_t>> slices(blocks.count);
-  for (std::uint64_t pass = from / visit.shape.batches; pass < config.passes_per_chunk; ++pass) {
+  for (std::uint64_t pass = done / visit.shape.batches; pass < config.passes_per_chunk; ++pass) {
     const std::uint64_t pass_of_corpus = visit.corpus_pass * config.passes_per_chunk + pass;
     for (std::uint64_t b = 0; b < blocks.count; ++b)
       slices[b] = order.slice_order(visit.shape, blocks.first + b, pass_of_corpus);

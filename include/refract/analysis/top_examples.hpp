@@ -24,14 +24,12 @@ struct Example {
 [[nodiscard]] bool stronger(const Example& a, const Example& b);
 
 // Keeps the `limit` strongest examples with at most `per_document` of one document: exactly those a
-// sort of everything seen would select, whatever the order of arrival, so collectors of parts of a
-// corpus merge.
+// sort of everything seen would select, whatever the order of arrival.
 class TopExamples {
  public:
   TopExamples(std::size_t limit, std::size_t per_document)
       : limit_(limit), per_document_(per_document) {}
   void add(const Example& example);
-  void merge(const TopExamples& other);
   [[nodiscard]] std::vector<Example> sorted() const;  // strongest first
   [[nodiscard]] std::size_t size() const { return kept_.size(); }
 

@@ -39,10 +39,9 @@ class Communicator {
     broadcast_bytes(std::as_writable_bytes(values), root);
   }
   void broadcast_string(std::string& text, int root);
-  // Element-wise sums, the same on every rank; ranks are added in rank order (ordered fp sums are
-  // built on all_gather instead).
+  // Element-wise sums. (Sums of reals are made from what all_gather or gather brings, in an order
+  // that does not depend on the ranks.)
   void all_reduce_sum(std::span<std::uint64_t> values);
-  void all_reduce_sum(std::span<double> values);
   [[nodiscard]] std::uint64_t all_reduce_max(std::uint64_t value);
   // Concatenates every rank's values in rank order; counts may differ.
   template <typename T>

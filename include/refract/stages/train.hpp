@@ -98,18 +98,19 @@ class StepRunner {
 struct ChunkVisit {
   ChunkShape shape;
   std::uint64_t corpus_pass = 0;
+  std::uint64_t steps_done = 0;  // before a checkpoint within the visit; the next is this one
   [[nodiscard]] std::uint64_t steps(const TrainConfig& config) const {
     return shape.batches * config.passes_per_chunk;
   }
 };
 
-// Collective. Trains all SAEs on the chunk from step `from` (0 = the beginning) of the visit.
+// Collective. Trains all SAEs on the chunk from step visit.steps_done on.
 // after_step(done) is called after each step with the number of steps done in this visit; false
 // ends the visit early. Returns the steps done in this visit.
 std::uint64_t collective_train_chunk(std::vector<TrainedSae>& saes, const ChunkReader& chunk,
                                      const ChunkVisit& visit, const SampleOrder& order,
-                                     const TrainConfig& config, std::uint64_t from,
-                                     StepRunner& runner, Communicator& ranks,
+                                     const TrainConfig& config, StepRunner& runner,
+                                     Communicator& ranks,
                                      const std::function<bool(std::uint64_t)>& after_step);
 
 }  // namespace refract

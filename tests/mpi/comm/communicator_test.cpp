@@ -54,18 +54,6 @@ TEST(Communicator, sums_counts_over_all_ranks) {
   EXPECT_EQ(values[2], size << 40);
 }
 
-TEST(Communicator, sums_reals_to_the_same_bytes_on_every_rank) {
-  std::array<double, 2> values{0.1 * (world().rank() + 1),
-                               1e16 * (world().rank() % 2 == 0 ? 1 : -1)};
-
-  world().all_reduce_sum(std::span<double>(values));
-
-  const std::vector<double> all = world().all_gather(std::span<const double>(values));
-  ASSERT_EQ(all.size(), 2u * static_cast<std::size_t>(world().size()));
-  for (std::size_t i = 0; i < all.size(); ++i)
-    EXPECT_EQ(all[i], values[i % 2]) << "of rank " << i / 2;
-}
-
 TEST(Communicator, finds_the_largest_value) {
   EXPECT_EQ(world().all_reduce_max(static_cast<std::uint64_t>(10 * world().rank() + 3)),
             static_cast<std::uint64_t>(10 * (world().size() - 1) + 3));

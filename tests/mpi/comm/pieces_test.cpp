@@ -70,15 +70,12 @@ TEST(Pieces, of_sums_are_each_summed) {
   for (const std::size_t size : {1u, 2u, 3u, 50u}) {
     std::vector<std::uint64_t> counts(size);
     std::iota(counts.begin(), counts.end(), me());
-    std::vector<double> reals(counts.begin(), counts.end());
 
     part.all_reduce_sum(std::span<std::uint64_t>(counts));
-    part.all_reduce_sum(std::span<double>(reals));
 
     for (std::size_t i = 0; i < size; ++i) {
       const std::size_t sum = ranks() * i + ranks() * (ranks() - 1) / 2;
       EXPECT_EQ(counts[i], sum) << i << " of " << size;
-      EXPECT_EQ(reals[i], static_cast<double>(sum)) << i << " of " << size;
     }
   }
 }

@@ -70,16 +70,6 @@ TEST(TopExamples, keeps_at_most_three_of_one_document) {
   EXPECT_EQ(kept[3].row.document, 6u);
 }
 
-TEST(TopExamples, merges_parts_into_the_whole) {
-  const auto examples = random_examples(99, 300);
-  TopExamples left(20, 3), right(20, 3);
-  for (std::size_t i = 0; i < examples.size(); ++i) (i % 3 ? left : right).add(examples[i]);
-
-  left.merge(right);
-
-  expect_same(left.sorted(), by_sorting(examples, 20, 3));
-}
-
 TEST(TopExamples, of_limit_zero_stay_empty) {
   TopExamples none(0, 3);
 

@@ -66,7 +66,7 @@ class TrainChunk : public ::testing::Test {
     StepRunner runner(config_, 8, one_);
     (void)collective_train_chunk(made, chunk,
                                  {.shape = {.rows = kRows, .block_rows = 16, .batches = 4}}, order,
-                                 config_, 0, runner, one_, [](std::uint64_t) { return true; });
+                                 config_, runner, one_, [](std::uint64_t) { return true; });
     return made;
   }
   std::string refusal() {
