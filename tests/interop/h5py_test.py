@@ -25,7 +25,8 @@ def main():
         "activation-chunk": run.chunks() + [run.one("run/*_activations/" + name) for name in ("heldout.h5", "evidence.h5")],
         "calibration": [run.one("run/*_activations/calibration.h5")],
         "token-shard": [run.one("data/tokens/*/*.h5")],
-        "context-table": [run.one("data/tokens/*/contexts-*/*.h5")],
+        "context-table": [run.one("data/tokens/*/contexts-*/enwiki*.h5")],
+        "window-order": [run.one("data/tokens/*/contexts-*/window-*.h5")],
         "features": sorted(glob.glob(os.path.join(run.run, "features", "*.h5"))),
     }
     for schema, paths in files.items():
@@ -57,6 +58,15 @@ def main():
                                                   owner[columns["position"][mine]])
                     rows += int(mine.sum())
         assert rows > 1000
+        # The window has every training context once, and chunk 0 is its first rows, each block permuted.
+        with h5py.File(files["window-order"][0]) as window, h5py.File(run.chunks()[0]) as chunk:
+            order, ends = window["contexts"][:], window["row_ends"][:]
+            np.testing.assert_array_equal(np.sort(order), np.flatnonzero(contexts["heldout"][:] == 0))
+            np.testing.assert_array_equal(np.diff(ends, prepend=0), width)  # rows.take: all
+            n = int(chunk.attrs["block_rows"])
+            for block in range(int(chunk.attrs["rows"]) // n):
+                of_rows = np.searchsorted(ends, np.arange(block * n, (block + 1) * n), side="right")
+                np.testing.assert_array_equal(np.sort(order[of_rows]), np.sort(chunk["context"][block * n:(block + 1) * n]))
     print(f"{sum(map(len, files.values()))} files follow their schemas; {rows} rows lead back to their tokens")
 
 
