@@ -338,7 +338,12 @@ void Coordinator::seal(std::uint64_t chunk, const Json& result) {
 void Coordinator::evict(std::uint64_t chunk) {
   remove_chunk(chunk, &Ledger::evicted);
   display_.clear();
-  say(fmt::format("evicted chunk {} (trained, sealed in a checkpoint; disk.max_bytes)", chunk));
+  say(chunk < state_.visits_done
+          ? fmt::format("evicted chunk {} (trained, sealed in a checkpoint; disk.max_bytes)", chunk)
+          : fmt::format(
+                "evicted chunk {} to make room for one that comes first (disk.max_bytes); it "
+                "is made again",
+                chunk));
 }
 
 // For foreign readers, after the ledger's line.

@@ -28,15 +28,14 @@ OrderRule rule_of(const RunConfig& config, bool trains) {
   return rule;
 }
 
-// What is there and may be used as open() opens it; nothing when it has to be made (again).
+// What is there and may be used as open() opens it; nothing when it has to be made (again): it is
+// derived, so also where it was made from a token shard or tables that have been made anew since.
 template <typename Open>
 auto usable(const fs::path& file, Open&& open) -> std::optional<decltype(open())> {
   if (!fs::exists(file)) return std::nullopt;
   try {
     return open();
-  } catch (const Damaged& error) {
-    warn(fmt::format("{}; it is made again", error.what()));
-  } catch (const OtherSchema& error) {
+  } catch (const DataError& error) {
     warn(fmt::format("{}; it is made again", error.what()));
   }
   return std::nullopt;
@@ -177,7 +176,9 @@ void RunCorpus::add_window(std::uint64_t window, std::uint64_t rows) {
   tokens_.add_window(window_file(window));
   order_.add_window(rows);
   window_rows_.push_back(rows);
-  if (admitted() == shards()) order_.end_of_corpus();
+  // By its number: a rank that is told of several windows at once has admitted their shards
+  // already.
+  if ((window + 1) * run_.config().tokens.window_shards >= shards()) order_.end_of_corpus();
   if (trains_ && order_.complete() && order_.chunks() == 0)
     throw DataError(
         "the corpus gives {} rows to train on, fewer than one batch of {}. Add shards to "

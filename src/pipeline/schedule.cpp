@@ -222,6 +222,8 @@ std::optional<Ticket> extract_ticket(const PipelineConfig& config, const RolePla
   if (!chunk || *chunk >= s.chunks_known) return std::nullopt;
   if (s.sealed.size() < s.chunks_allowed) return Ticket{Work::extract, *chunk};
   if (const std::optional<std::uint64_t> old = evictable(s)) return Ticket{Work::evict, *old};
+  // A checkpoint was withdrawn: chunks ahead hold the room of one that is needed first.
+  if (s.may_evict && *chunk < s.sealed.back()) return Ticket{Work::evict, s.sealed.back()};
   if (trains && !can_train(s) && s.visits_done == s.visits_trained &&
       s.visits_done % s.chunks < s.chunks_known)
     throw ConfigError(

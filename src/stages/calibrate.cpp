@@ -225,6 +225,11 @@ CalibrationPlan plan_calibration(const CalibrationConfig& config, TokenCorpus& c
   std::vector<std::uint64_t> ends;  // running end of each shard's contexts in the window
   for (std::uint32_t s = 0; s < std::min<std::size_t>(window_shards, corpus.shards()); ++s)
     ends.push_back((s == 0 ? 0 : ends.back()) + corpus.contexts(s).training_contexts());
+  if (ends.back() == 0)
+    throw DataError(
+        "the first window of the corpus ({} shards) has no training context to calibrate on. Raise "
+        "tokens.window_shards, or lower heldout.share.",
+        ends.size());
   CalibrationPlan plan;
   for (const std::uint32_t i : permutation(static_cast<std::uint32_t>(ends.back()),
                                            CounterRng(Purpose::calibration, {store_seed}))) {

@@ -56,6 +56,16 @@ fingerprint | grep -v ' ./tokens' | diff "$work/stream.sums" - || fail "a stream
 [ "$(find "$data/tokens" -name '*.h5' -path '*contexts*' | wc -l)" -lt 8 ] || fail "all shards were tokenized for a fraction of them"
 passed "a streamed corpus, on 1 rank and split over 3"
 
+# Windows of less than a batch each: who is told of several at once waits for the last before it counts.
+small=(source.from="file:configs/demo/shards/enwiki_namespace_0_[01].jsonl.zst" tokens.window_shards=1 rows.take=last
+  tokens.context=128 train.tokens=all train.batch_rows=1024 store.chunk_rows=2048 train.passes_per_chunk=1 evaluate.ce=false)
+on 1 2 small1 train.reduction=ordered "${small[@]}"
+fingerprint >"$work/small.sums"
+windows=$(ls "$data"/tokens/*/contexts-*/window-*.h5 | wc -l)
+[ "$windows" -eq 2 ] || fail "$windows windows, expected 2"
+on 2 1 small2 train.reduction=ordered pipeline.layout=split "${small[@]}"
+expect_same_bytes "$work/small.sums" "windows of less than a batch, split over 2 ranks"
+
 # fast: the same samples, other sums; the same bytes when run twice the same way.
 on 2 1 fast_a train.reduction=fast
 fingerprint >"$work/fast.sums"

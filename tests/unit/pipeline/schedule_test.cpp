@@ -197,12 +197,13 @@ TEST(Schedule, goes_on_while_a_checkpoint_is_on_its_way_and_evicts_when_it_is_th
   EXPECT_EQ(next(), std::nullopt) << "the quota is full, and nothing is in the ledger yet";
 }
 
-TEST(Schedule, refuses_a_quota_held_by_a_chunk_that_is_not_next) {
+TEST(Schedule, refuses_a_quota_held_by_chunks_of_which_none_may_go) {
   Job three = job("fused", 1, 3, 1);
   three.state.prepared = three.state.restored = true;
   three.state.tokenized = three.state.downloaded = {0, 1, 2};
   admit(three);
   three.state.sealed = {1};
+  three.state.may_evict = false;
 
   EXPECT_THROW((void)next_assignments(three.config, three.plan, three.state, {}), ConfigError);
 }
@@ -285,6 +286,35 @@ TEST(Schedule, trains_a_resumed_chunk_only_once_the_rows_of_its_shards_have_thei
   ASSERT_NE(train, tickets.end());
   EXPECT_NE(std::find(tickets.begin(), train, Ticket{Work::tokenize, 0}), train);
   EXPECT_EQ(indices(tickets, Work::extract), std::vector<std::uint64_t>{1});
+}
+
+TEST(Schedule, gives_up_a_chunk_ahead_for_one_that_a_withdrawn_checkpoint_needs_again) {
+  Job withdrawn = job("split", 2, 10, 3);
+  for (std::uint64_t shard = 0; shard < 10; ++shard) {
+    withdrawn.state.downloaded.insert(shard);
+    withdrawn.state.tokenized.insert(shard);
+  }
+  withdrawn.state.prepared = withdrawn.state.restored = true;
+  withdrawn.state.sealed = {4, 5, 6};
+  withdrawn.state.visits_done = withdrawn.state.visits_trained = 3;
+  admit(withdrawn);
+  const auto next = [&] {
+    std::vector<Ticket> tickets;
+    for (const Assignment& a :
+         next_assignments(withdrawn.config, withdrawn.plan, withdrawn.state, {}))
+      tickets.push_back(a.ticket);
+    return tickets;
+  };
+
+  EXPECT_EQ(next(), (std::vector<Ticket>{{Work::evict, 6}}));
+  apply(withdrawn, {Work::evict, 6});
+  EXPECT_EQ(next(), (std::vector<Ticket>{{Work::extract, 3}}));
+
+  const std::vector<Ticket> tickets = play(withdrawn, 1);
+
+  std::vector<std::uint64_t> again(withdrawn.state.visits - 3);
+  std::iota(again.begin(), again.end(), 3);
+  EXPECT_EQ(indices(tickets, Work::train), again);
 }
 
 TEST(Schedule, visits_every_chunk_again_in_each_corpus_pass) {
