@@ -12,7 +12,7 @@ CONTEXTS = 12
 def worst_row(run, model):
     """Largest relative L2 difference of a row over some contexts, and the number of rows."""
     worst, rows = 0.0, 0
-    with h5py.File(run.one("data/tokens/*/contexts-*/*.h5")) as contexts, \
+    with h5py.File(run.one("data/tokens/*/contexts-*/enwiki*.h5")) as contexts, \
             h5py.File(run.one("data/tokens/*/*.h5")) as shard, h5py.File(run.chunks()[0]) as chunk:
         packing = contexts.attrs["packing"]
         packing = packing.decode() if isinstance(packing, bytes) else packing
