@@ -27,19 +27,6 @@ bool fits_together(const ContextTableData& data) {
   return ascending && std::ranges::is_sorted(data.heldout);
 }
 
-// Held-out contexts are the last ones.
-std::uint64_t count_training(const TableFile& file, std::uint64_t contexts) {
-  std::uint64_t first = 0, end = contexts;  // the first held-out context is in [first, end]
-  while (first < end) {
-    const std::uint64_t middle = first + (end - first) / 2;
-    if (file.read_row<std::uint8_t>("heldout", middle) != 0)
-      end = middle;
-    else
-      first = middle + 1;
-  }
-  return first;
-}
-
 }  // namespace
 
 std::string write_contexts(const std::filesystem::path& path, const ContextTableData& data,
@@ -71,7 +58,8 @@ ContextTable::ContextTable(TableFile file) : file_(std::move(file)) {
   if (starts != contexts_ + 1)
     throw Damaged("{}: {} segment_starts do not fit {} contexts", file_.path().string(), starts,
                   contexts_);
-  training_contexts_ = count_training(file_, contexts_);
+  training_contexts_ =
+      file_.first_row<std::uint8_t>("heldout", [](std::uint8_t heldout) { return heldout != 0; });
 }
 
 ContextTable::ContextTable(const std::filesystem::path& path, const Parents& expected,

@@ -202,6 +202,15 @@ struct TableFile::Open {
   Attributes attributes;
   ArtifactHeader header;
   std::map<std::string, StoredColumn> columns;
+
+  [[nodiscard]] const StoredColumn& stored(const std::string& name) const {
+    const auto found = columns.find(name);
+    if (found != columns.end()) return found->second;
+    std::vector<std::string> names;
+    for (const auto& [known, column] : columns) names.push_back(known);
+    throw DataError("{} has no dataset {}; it has: {}", path.string(), name,
+                    fmt::join(names, ", "));
+  }
 };
 
 TableFile::TableFile(fs::path path, const ArtifactExpectation& expected, Checks checks) {
@@ -231,13 +240,8 @@ const ArtifactHeader& TableFile::header() const { return open_->header; }
 std::string TableFile::content_digest() const { return text_attribute(kContentDigest); }
 bool TableFile::has(const std::string& name) const { return open_->columns.contains(name); }
 
-ColumnInfo TableFile::column(const std::string& name) const {
-  const auto found = open_->columns.find(name);
-  if (found != open_->columns.end()) return found->second.info;
-  std::vector<std::string> names;
-  for (const auto& [known, column] : open_->columns) names.push_back(known);
-  throw DataError("{} has no dataset {}; it has: {}", open_->path.string(), name,
-                  fmt::join(names, ", "));
+const ColumnInfo& TableFile::column(const std::string& name) const {
+  return open_->stored(name).info;
 }
 
 void TableFile::verify_content(const std::function<void()>& tick) const {
@@ -270,17 +274,15 @@ void TableFile::verify_content(const std::function<void()>& tick) const {
 }
 
 std::uint64_t TableFile::row_values(const std::string& name) const {
-  const ColumnInfo info = column(name);
+  const std::vector<std::uint64_t>& shape = column(name).shape;
   std::uint64_t values = 1;
-  for (std::size_t axis = 1; axis < info.shape.size(); ++axis) values *= info.shape[axis];
+  for (std::size_t axis = 1; axis < shape.size(); ++axis) values *= shape[axis];
   return values;
 }
 
 void TableFile::read_bytes(const std::string& name, DType wanted, std::uint64_t first,
                            std::uint64_t count, std::span<std::byte> to) const {
-  const auto found = open_->columns.find(name);
-  if (found == open_->columns.end()) (void)column(name);  // says which there are
-  const auto& [info, offset] = found->second;
+  const auto& [info, offset] = open_->stored(name);
   if (info.dtype != wanted)
     throw DataError("{}: dataset {} holds {}, expected {}", open_->path.string(), info.name,
                     refract::name(info.dtype), refract::name(wanted));

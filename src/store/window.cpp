@@ -8,20 +8,6 @@ namespace refract {
 namespace {
 
 constexpr const char* kSchema = "window-order";
-
-// The first context whose rows end behind `row`; at most `contexts`.
-std::uint64_t context_of_row(const TableFile& file, std::uint64_t contexts, std::uint64_t row) {
-  std::uint64_t first = 0, end = contexts;
-  while (first < end) {
-    const std::uint64_t middle = first + (end - first) / 2;
-    if (file.read_row<std::uint64_t>("row_ends", middle) > row)
-      end = middle;
-    else
-      first = middle + 1;
-  }
-  return first;
-}
-
 }  // namespace
 
 std::string write_window(const std::filesystem::path& path, const WindowData& data,
@@ -60,8 +46,11 @@ std::vector<ContextPart> Window::parts(std::uint64_t first, std::uint64_t count)
                  count, rows_);
   std::vector<ContextPart> parts;
   if (count == 0) return parts;
-  const std::uint64_t begin = context_of_row(file_, contexts_, first),
-                      end = context_of_row(file_, contexts_, first + count - 1) + 1;
+  const auto context_of = [&](std::uint64_t row) {
+    return file_.first_row<std::uint64_t>("row_ends",
+                                          [row](std::uint64_t end) { return end > row; });
+  };
+  const std::uint64_t begin = context_of(first), end = context_of(first + count - 1) + 1;
   const auto damaged = [&] {
     throw Damaged("{}: row_ends do not ascend at rows {}+{}", file_.path().string(), first, count);
   };

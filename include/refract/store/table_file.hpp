@@ -130,7 +130,8 @@ class TableFile {
   // Re-reads everything, a few MiB at a time with a tick() each; Damaged when the digest differs.
   void verify_content(const std::function<void()>& tick = {}) const;
   [[nodiscard]] bool has(const std::string& name) const;
-  [[nodiscard]] ColumnInfo column(const std::string& name) const;  // DataError lists what there is
+  // DataError lists what there is.
+  [[nodiscard]] const ColumnInfo& column(const std::string& name) const;
 
   // Row-major values; the stored dtype must be T.
   template <TableValue T>
@@ -150,6 +151,20 @@ class TableFile {
     T value{};
     read_bytes(name, dtype_of<T>(), row, 1, std::as_writable_bytes(std::span(&value, 1)));
     return value;
+  }
+  // The first row for which holds(value) is true, of a column where it is false and then true; the
+  // number of rows when it never is. Reads one value for each halving.
+  template <TableValue T, typename Holds>
+  [[nodiscard]] std::uint64_t first_row(const std::string& name, Holds&& holds) const {
+    std::uint64_t first = 0, end = column(name).shape.at(0);
+    while (first < end) {
+      const std::uint64_t middle = first + (end - first) / 2;
+      if (holds(read_row<T>(name, middle)))
+        end = middle;
+      else
+        first = middle + 1;
+    }
+    return first;
   }
   [[nodiscard]] std::vector<std::string> read_strings(const std::string& name) const;
   [[nodiscard]] std::string read_string(const std::string& name, std::uint64_t row) const;
