@@ -41,6 +41,20 @@ auto usable(const fs::path& file, Open&& open) -> std::optional<decltype(open())
   return std::nullopt;
 }
 
+// The file as open() opens it, made by make(claim) where it is not usable: by one job at a time,
+// and by this one only if no other did meanwhile. A stop asked for while another makes it, which is
+// soon done, is the coordinator's to see.
+template <typename Open, typename Make>
+auto open_or_make(const fs::path& file, FileDigests& seen, bool& made, Open&& open, Make&& make) {
+  if (auto found = usable(file, open)) return *std::move(found);
+  const Claim claim = Claim::wait_for(claim_name(file), job_name(), tick);
+  if (auto found = usable(file, open)) return *std::move(found);
+  make(claim.mark());
+  seen.remember_whole(file);
+  made = true;
+  return open();
+}
+
 }  // namespace
 
 RunCorpus::RunCorpus(Run& run, bool trains)
@@ -86,41 +100,28 @@ fs::path RunCorpus::window_file(std::uint64_t window) const {
   return contexts_folder_ / window_name(run_.config(), window);
 }
 
-// The content digest of the table, empty when it has to be made.
-std::string RunCorpus::whole_contexts(const CorpusShard& files, const std::string& tokens) {
-  const auto table = usable(files.contexts, [&] {
-    return ContextTable(files.contexts, {{"tokens", tokens}}, seen_files_);
-  });
-  return table ? table->content_digest() : "";
-}
-
 // The documents of the shards before are looked up only where a table has to be made.
 bool RunCorpus::make_contexts(std::uint64_t shard, const CorpusShard& files,
                               const TokenShard& tokens) {
-  const std::string parent = tokens.content_digest();
-  std::string digest = whole_contexts(files, parent);
+  const Parents parents{{"tokens", tokens.content_digest()}};
   bool made = false;
-  if (digest.empty()) {
-    // Its maker is done soon; a stop asked for meanwhile is the coordinator's to see.
-    const Claim claim = Claim::wait_for(claim_name(files.contexts), job_name(), tick);
-    digest = whole_contexts(files, parent);
-    if (digest.empty()) {
-      for (; seen_shards_ < shard; ++seen_shards_)
-        seen_documents_.add(TokenShard(files_of(seen_shards_).tokens).document_keys());
-      const std::vector<std::uint64_t> keys = tokens.document_keys();
-      std::vector<std::uint8_t> heldout;
-      for (const std::uint64_t key : keys)
-        heldout.push_back(is_heldout(key, run_.config().heldout.share) ? 1 : 0);
-      digest = write_contexts(
-          files.contexts,
-          build_contexts(context_rule_, tokens.document_token_starts(),
-                         keep_documents(keys, tokens.revisions(), seen_documents_), heldout),
-          {{"tokens", parent}}, claim.mark());
-      seen_files_.remember_whole(files.contexts);
-      made = true;
-    }
-  }
-  table_digests_.push_back(digest);
+  const ContextTable table = open_or_make(
+      files.contexts, seen_files_, made,
+      [&] { return ContextTable(files.contexts, parents, seen_files_); },
+      [&](const ClaimMark& claim) {
+        for (; seen_shards_ < shard; ++seen_shards_)
+          seen_documents_.add(TokenShard(files_of(seen_shards_).tokens).document_keys());
+        const std::vector<std::uint64_t> keys = tokens.document_keys();
+        std::vector<std::uint8_t> heldout;
+        for (const std::uint64_t key : keys)
+          heldout.push_back(is_heldout(key, run_.config().heldout.share) ? 1 : 0);
+        write_contexts(
+            files.contexts,
+            build_contexts(context_rule_, tokens.document_token_starts(),
+                           keep_documents(keys, tokens.revisions(), seen_documents_), heldout),
+            parents, claim);
+      });
+  table_digests_.push_back(table.content_digest());
   return made;
 }
 
@@ -145,30 +146,20 @@ bool RunCorpus::admit_window(std::uint64_t window) {
   for (const std::string& digest : table_digests_) tables += digest + "\n";
   const Parents parents{{"contexts", short_digest(tables)}};
   table_digests_.clear();
-  const auto whole = [&] {
-    return usable(file, [&] { return Window(file, parents, seen_files_); });
-  };
-  std::optional<Window> order = whole();
   bool made = false;
-  if (!order) {
-    const Claim claim = Claim::wait_for(claim_name(file), job_name(), tick);
-    order = whole();
-    if (!order) {
-      const RunConfig& config = run_.config();
-      std::vector<ShardRows> rows;
-      for (std::uint64_t s = window * config.tokens.window_shards; s < admitted(); ++s) {
-        const auto shard = static_cast<std::uint32_t>(s);
-        rows.push_back(
-            rows_of_shard(shard, tokens_.contexts(shard), run_.row_rule(), config.store.seed));
-      }
-      write_window(file, order_window(rows, config.store.seed, window), window, parents,
-                   claim.mark());
-      seen_files_.remember_whole(file);
-      order.emplace(file, parents);
-      made = true;
-    }
-  }
-  add_window(window, order->rows());
+  const Window order = open_or_make(
+      file, seen_files_, made, [&] { return Window(file, parents, seen_files_); },
+      [&](const ClaimMark& claim) {
+        const RunConfig& config = run_.config();
+        std::vector<ShardRows> rows;
+        for (std::uint64_t s = window * config.tokens.window_shards; s < admitted(); ++s) {
+          const auto shard = static_cast<std::uint32_t>(s);
+          rows.push_back(
+              rows_of_shard(shard, tokens_.contexts(shard), run_.row_rule(), config.store.seed));
+        }
+        write_window(file, order_window(rows, config.store.seed, window), window, parents, claim);
+      });
+  add_window(window, order.rows());
   return made;
 }
 

@@ -73,7 +73,6 @@ class RunCorpus {
   RunCorpus(Run& run, bool trains);
   [[nodiscard]] CorpusShard files_of(std::uint64_t shard) const;
   [[nodiscard]] std::filesystem::path window_file(std::uint64_t window) const;
-  [[nodiscard]] std::string whole_contexts(const CorpusShard& files, const std::string& tokens);
   bool make_contexts(std::uint64_t shard, const CorpusShard& files, const TokenShard& tokens);
   bool admit_window(std::uint64_t window);
   void add_window(std::uint64_t window, std::uint64_t rows);
