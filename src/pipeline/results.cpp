@@ -43,6 +43,21 @@ struct Due {
   std::string inputs;
 };
 
+// Those whose part is not finished with `shared` (settings and rows, a fact a line) and what the
+// SAE is.
+std::vector<Due> due_of(const Session& session, const Ledger& ledger,
+                        const std::vector<TrainedSae>& saes,
+                        Part (*part_of)(const RunFolder&, const std::string&),
+                        const std::string& shared) {
+  std::vector<Due> due;
+  for (const TrainedSae& sae : saes) {
+    const std::string inputs = inputs_digest(shared + inputs_of(session, sae));
+    if (!is_finished(ledger.state(), part_of(session.folder(), sae.config.name), inputs))
+      due.push_back({&sae, inputs});
+  }
+  return due;
+}
+
 EvaluatedSae evaluated(const TrainedSae& sae) {
   return {.config = &sae.config,
           .variant = sae.variant.get(),
@@ -179,13 +194,8 @@ std::vector<std::string> collective_metrics_lines(Session& session,
 void evaluate_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes,
                   bool& made) {
   const RunFolder& folder = session.folder();
-  const std::string settings = as_text(evaluate_settings(session.config()));
-  std::vector<Due> due;
-  for (const TrainedSae& sae : saes) {
-    const std::string inputs = inputs_digest(settings + inputs_of(session, sae));
-    if (!is_finished(ledger.state(), evaluated_part(folder, sae.config.name), inputs))
-      due.push_back({&sae, inputs});
-  }
+  const std::vector<Due> due =
+      due_of(session, ledger, saes, evaluated_part, as_text(evaluate_settings(session.config())));
   if (due.empty()) return;
   const ChunkReader heldout = open_heldout(session);
   Evaluator evaluator(session.config().evaluate, heldout, session.store().calibration(),
@@ -209,13 +219,9 @@ void evaluate_run(Session& session, Ledger& ledger, const std::vector<TrainedSae
 void probe_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes, bool& made) {
   const RunFolder& folder = session.folder();
   const ProbeSources sources = probe_sources(session);
-  const std::string shared = as_text(probe_settings(session.config())) + rows_probed(sources);
-  std::vector<Due> due;
-  for (const TrainedSae& sae : saes) {
-    const std::string inputs = inputs_digest(shared + inputs_of(session, sae));
-    if (!is_finished(ledger.state(), probed_part(folder, sae.config.name), inputs))
-      due.push_back({&sae, inputs});
-  }
+  const std::vector<Due> due =
+      due_of(session, ledger, saes, probed_part,
+             as_text(probe_settings(session.config())) + rows_probed(sources));
   if (due.empty()) return;
   make_folder(folder.root / "features");
   std::optional<ProbeCorpus> corpus;
