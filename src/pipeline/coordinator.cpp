@@ -203,12 +203,14 @@ void Coordinator::open_store(const std::string& calibration, const std::string& 
 // By one look into the folder: what is in a chunk is looked at when it is read.
 void Coordinator::drop_missing_chunks() {
   const RunState& ledger = ledger_.state();
-  std::map<fs::path, std::uint64_t> bytes;  // of the files there
+  std::map<std::uint64_t, std::uint64_t> bytes;  // of the chunks there
   for (const auto& entry : fs::directory_iterator(session_.folder().store))
-    if (entry.is_regular_file()) bytes[entry.path()] = entry.file_size();
+    if (const auto chunk = chunk_of_file(entry.path().filename().string());
+        chunk && entry.is_regular_file())
+      bytes[*chunk] = entry.file_size();
   std::vector<std::uint64_t> missing;
   for (const auto& [chunk, record] : ledger.sealed) {
-    const auto file = bytes.find(session_.folder().chunk(chunk));
+    const auto file = bytes.find(chunk);
     if (file != bytes.end() && file->second == record.bytes) continue;
     const bool needed =
         state_.visits == 0 ||
@@ -222,10 +224,8 @@ void Coordinator::drop_missing_chunks() {
     missing.push_back(chunk);
   }
   for (const std::uint64_t chunk : missing) lose(chunk);
-  for (const auto& [file, size] : bytes)
-    if (const auto chunk = chunk_of_file(file.filename().string());
-        chunk && ledger.evicted.contains(*chunk))
-      remove_all_quietly(file);
+  for (const auto& [chunk, size] : bytes)
+    if (ledger.evicted.contains(chunk)) remove_all_quietly(session_.folder().chunk(chunk));
 }
 
 void Coordinator::lose(std::uint64_t chunk) { remove_chunk(chunk, &Ledger::lost); }
@@ -263,12 +263,16 @@ void Coordinator::settle_sealed_chunks(std::uint64_t from) {
   for (const std::uint64_t chunk : kept) keep_evidence(chunk);
 }
 
+EvidenceKeeper& Coordinator::evidence() {
+  if (!evidence_) evidence_ = std::make_unique<EvidenceKeeper>(session_);
+  return *evidence_;
+}
+
 // Looked at again when it is needed: a damaged chunk is made again when it is trained on, and its
 // evidence is computed at the end if it is not.
 void Coordinator::keep_evidence(std::uint64_t chunk) {
-  if (!evidence_) evidence_ = std::make_unique<EvidenceKeeper>(session_);
   try {
-    evidence_->keep(chunk, ledger_.state().sealed.at(chunk).digest);
+    evidence().keep(chunk, ledger_.state().sealed.at(chunk).digest);
   } catch (const Damaged& error) {
     warn(fmt::format("{}; its evidence is not taken yet", error.what()));
   }
@@ -277,8 +281,9 @@ void Coordinator::keep_evidence(std::uint64_t chunk) {
 // What follows from corpus and ledger.
 void Coordinator::refresh() {
   if (!state_.streams && !state_.corpus_complete) return;
-  state_.chunks = session_.plan().chunks;
-  state_.visits = session_.plan().visits;
+  const TrainingPlan plan = session_.plan();
+  state_.chunks = plan.chunks;
+  state_.visits = plan.visits;
   const std::uint64_t known =
       state_.corpus_complete ? state_.chunks : state_.rows / state_.chunk_rows;
   if (known != state_.chunks_known || (state_.prepared && !shapes_checked_)) {
@@ -327,8 +332,7 @@ void Coordinator::hand_out() {
 void Coordinator::seal(std::uint64_t chunk, const Json& result) {
   const ChunkRecord record{result.at("digest"), result.at("rows"),
                            fs::file_size(session_.folder().chunk(chunk))};
-  if (!evidence_) evidence_ = std::make_unique<EvidenceKeeper>(session_);
-  evidence_->keep(chunk, record.digest);
+  evidence().keep(chunk, record.digest);
   ledger_.sealed(chunk, record);
   state_.sealed.insert(chunk);
   list_chunk(chunk, record, false);

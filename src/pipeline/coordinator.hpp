@@ -45,6 +45,7 @@ class Coordinator {
   void expect_enough_rows();
   void drop_missing_chunks();
   void settle_sealed_chunks(std::uint64_t from);
+  [[nodiscard]] EvidenceKeeper& evidence();
   void keep_evidence(std::uint64_t chunk);
   void lose(std::uint64_t chunk);
   void remove_chunk(std::uint64_t chunk, void (Ledger::*record)(std::uint64_t));
