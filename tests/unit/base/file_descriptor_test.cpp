@@ -10,16 +10,12 @@
 
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
+#include "unit/base/scratch.hpp"
 
 namespace refract {
 namespace {
 
-fs::path scratch(const char* name) {
-  const fs::path folder = fs::path(testing::TempDir()) / name;
-  fs::remove_all(folder);
-  fs::create_directories(folder);
-  return folder;
-}
+using test::scratch;
 
 std::span<std::byte> bytes_of(std::string& text) { return std::as_writable_bytes(std::span(text)); }
 

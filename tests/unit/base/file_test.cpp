@@ -7,16 +7,12 @@
 
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
+#include "unit/base/scratch.hpp"
 
 namespace refract {
 namespace {
 
-fs::path scratch(const char* name) {
-  const fs::path folder = fs::path(testing::TempDir()) / name;
-  fs::remove_all(folder);
-  fs::create_directories(folder);
-  return folder;
-}
+using test::scratch;
 
 TEST(WriteFile, replaces_a_file_and_leaves_no_temporary_name) {
   const fs::path folder = scratch("write_file");
