@@ -9,6 +9,11 @@
 
 namespace refract {
 
+WindowContexts::Place WindowContexts::place(std::uint64_t i) const {
+  const auto shard = static_cast<std::size_t>(std::ranges::upper_bound(ends_, i) - ends_.begin());
+  return {shard, i - (shard == 0 ? 0 : ends_[shard - 1])};
+}
+
 ShardRows rows_of_shard(std::uint32_t shard, const ContextTable& table, const RowRule& rule,
                         std::uint64_t store_seed) {
   constexpr std::uint64_t kContextsAtATime = 4096;
@@ -33,24 +38,19 @@ ShardRows rows_of_shard(std::uint32_t shard, const ContextTable& table, const Ro
 
 WindowData order_window(std::span<const ShardRows> shards, std::uint64_t store_seed,
                         std::uint64_t window) {
-  std::vector<std::uint64_t> first;  // of each shard's contexts, in the window
-  std::uint64_t contexts = 0;
-  for (const ShardRows& shard : shards) {
-    first.push_back(contexts);
-    contexts += shard.rows.size();
-  }
-  if (contexts > std::numeric_limits<std::uint32_t>::max())
+  WindowContexts contexts;
+  for (const ShardRows& shard : shards) contexts.add_shard(shard.rows.size());
+  if (contexts.size() > std::numeric_limits<std::uint32_t>::max())
     throw ConfigError(
         "window {} has {} contexts, more than can be permuted together. Lower tokens.window_shards "
         "(now {} shards in this window).",
-        window, contexts, shards.size());
+        window, contexts.size(), shards.size());
   WindowData data;
   std::uint64_t rows = 0;
   for (const std::uint32_t i :
-       permutation(static_cast<std::uint32_t>(contexts),
+       permutation(static_cast<std::uint32_t>(contexts.size()),
                    CounterRng(Purpose::window_order, {store_seed, window}))) {
-    const auto s = static_cast<std::size_t>(std::ranges::upper_bound(first, i) - first.begin()) - 1;
-    const std::uint64_t context = i - first[s];
+    const auto [s, context] = contexts.place(i);
     if (shards[s].rows[context] == 0) continue;
     rows += shards[s].rows[context];
     data.contexts.push_back(context_key(shards[s].shard, context));

@@ -10,6 +10,7 @@
 #include "refract/base/random.hpp"
 #include "refract/base/stop.hpp"
 #include "refract/metrics/moments.hpp"
+#include "refract/order/window_order.hpp"
 #include "refract/tensor/dot.hpp"
 
 namespace refract {
@@ -222,19 +223,20 @@ bool collective_is_constant(const HookCalibration& hook, Communicator& ranks) {
 CalibrationPlan plan_calibration(const CalibrationConfig& config, TokenCorpus& corpus,
                                  std::uint32_t window_shards, const RowRule& rule,
                                  std::uint64_t store_seed) {
-  std::vector<std::uint64_t> ends;  // running end of each shard's contexts in the window
-  for (std::uint32_t s = 0; s < std::min<std::size_t>(window_shards, corpus.shards()); ++s)
-    ends.push_back((s == 0 ? 0 : ends.back()) + corpus.contexts(s).training_contexts());
-  if (ends.back() == 0)
+  WindowContexts contexts;
+  const std::size_t shards = std::min<std::size_t>(window_shards, corpus.shards());
+  for (std::uint32_t s = 0; s < shards; ++s)
+    contexts.add_shard(corpus.contexts(s).training_contexts());
+  if (contexts.size() == 0)
     throw DataError(
         "the first window of the corpus ({} shards) has no training context to calibrate on. Raise "
         "tokens.window_shards, or lower heldout.share.",
-        ends.size());
+        shards);
   CalibrationPlan plan;
-  for (const std::uint32_t i : permutation(static_cast<std::uint32_t>(ends.back()),
+  for (const std::uint32_t i : permutation(static_cast<std::uint32_t>(contexts.size()),
                                            CounterRng(Purpose::calibration, {store_seed}))) {
-    const auto shard = static_cast<std::size_t>(std::ranges::upper_bound(ends, i) - ends.begin());
-    const std::uint64_t key = context_key(shard, i - (shard == 0 ? 0 : ends[shard - 1]));
+    const auto [shard, context] = contexts.place(i);
+    const std::uint64_t key = context_key(shard, context);
     const std::uint64_t length = corpus.contexts(static_cast<std::uint32_t>(shard)).format().length;
     const std::vector<std::uint32_t> slots = corpus.slots(key, rule, store_seed);
     if (plan.rows + slots.size() > config.rows || plan.tokens + length > config.max_tokens) break;

@@ -10,6 +10,21 @@
 
 namespace refract {
 
+// The training contexts of a window's shards as one list, shard after shard.
+class WindowContexts {
+ public:
+  void add_shard(std::uint64_t contexts) { ends_.push_back(size() + contexts); }
+  [[nodiscard]] std::uint64_t size() const { return ends_.empty() ? 0 : ends_.back(); }
+  struct Place {
+    std::size_t shard = 0;  // in the order they were added
+    std::uint64_t context = 0;
+  };
+  [[nodiscard]] Place place(std::uint64_t i) const;  // i < size()
+
+ private:
+  std::vector<std::uint64_t> ends_;
+};
+
 // Of one shard: how many rows each training context gives.
 struct ShardRows {
   std::uint32_t shard = 0;
