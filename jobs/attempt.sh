@@ -5,6 +5,7 @@
 #   attempt_launch                      fills `launch`: the words that start the ranks of this allocation
 #   attempt_wait                        starts them, hands on the wish to stop, sets `code`
 #   attempt_end                         looks at <run>/status; asks Slurm to start this job again, or says why not
+#                                       (attempt_end_unless_again: leaves the starting again to the script)
 #
 # What it reads: REFRACT_SITE (a file as site/example.env; without it site.env beside this file; without that the
 # defaults), REFRACT_MAX_ATTEMPTS (50). What it decides on is <run>/status, `WORD JOB ATTEMPT [CODE TEXT]`
@@ -176,8 +177,23 @@ attempt_judge() {
   esac
 }
 
-# The end of a script that lets Slurm start the same job again.
-attempt_end() {
+# Whether this script is to ask for another start. Slurm says of its own job: RUNNING ahead of the walltime, after a
+# crash and after a signal alone; more restarts than this start's where it has requeued the job itself (preemption, a
+# lost node); the reason TimeLimit when the walltime is over. What else ends it is a scancel, which must stay one.
+attempt_may_ask() {
+  local said
+  said=$(scontrol show job -o "$me" 2>/dev/null | head -n 1)
+  case $said in
+    '') [ "$stop_signal" != TERM ] || because="Slurm does not say whether the job was cancelled" ;;
+    *" JobState=RUNNING "* | *" Reason=TimeLimit "*) return 0 ;;
+    *" Restarts=${SLURM_RESTART_COUNT:-0} "*) because='the job was cancelled' ;;
+    *) because='Slurm itself starts the job again' ;;
+  esac
+  [ "$stop_signal" != TERM ] && [ -z "$said" ]
+}
+
+# Ends the script where nothing is to be started again.
+attempt_end_unless_again() {
   attempt_judge
   attempt_say "attempt $number: $because"
   case $verdict in
@@ -185,6 +201,14 @@ attempt_end() {
     no) exit "$((code == 0 ? 4 : code))" ;;
   esac
   [ "$code" -ne 0 ] || code=85
+  attempt_may_ask && return
+  attempt_say "this script asks for no other start: $because. After a cancel, submit the same again to go on."
+  exit "$code"
+}
+
+# The end of a script that lets Slurm start the same job again.
+attempt_end() {
+  attempt_end_unless_again
   local starts=$((${SLURM_RESTART_COUNT:-0} + 1)) answer
   if [ "$starts" -ge "$max_attempts" ]; then
     attempt_say "not requeued: this was start $starts of REFRACT_MAX_ATTEMPTS=$max_attempts; submit the same again to go on"
