@@ -110,6 +110,34 @@ attempt_begin() {
   number_before=$number work_before=$work
 }
 
+# member: the words of line SLURM_ARRAY_TASK_ID of the file.
+attempt_member() {
+  [ -n "${SLURM_ARRAY_TASK_ID:-}" ] || attempt_refuse "this is no job array: sbatch --array=0-7%2 jobs/array.sbatch members.txt"
+  [ $# -eq 1 ] && [ -r "$1" ] || attempt_refuse "expected one argument, a file that lists the members and can be read; got '$*' in $PWD"
+  local lines
+  mapfile -t lines < <(grep -vE '^[[:space:]]*(#|$)' "$1")
+  [ "$SLURM_ARRAY_TASK_ID" -lt ${#lines[@]} ] ||
+    attempt_refuse "$1 has ${#lines[@]} members, 0 to $((${#lines[@]} - 1)); this is member $SLURM_ARRAY_TASK_ID"
+  mapfile -t member < <(xargs -n 1 printf '%s\n' <<<"${lines[$SLURM_ARRAY_TASK_ID]}")
+}
+
+# same: the options of sbatch that ask for what this job has.
+attempt_same_resources() {
+  local limit
+  limit=$(scontrol show job -o "$SLURM_JOB_ID" 2>/dev/null | grep -oE 'TimeLimit=\S+' | cut -d= -f2)
+  same=(--job-name="${SLURM_JOB_NAME:-refract-chain}" --nodes="${SLURM_JOB_NUM_NODES:-1}")
+  add() { [ -z "$2" ] || same+=("$1=$2"); }
+  add --time "$limit"
+  add --ntasks-per-node "${SLURM_NTASKS_PER_NODE:-}"
+  add --cpus-per-task "${SLURM_CPUS_PER_TASK:-}"
+  add --gpus-per-node "${SLURM_GPUS_PER_NODE:-}"
+  add --mem "${SLURM_MEM_PER_NODE:-}"
+  add --mem-per-cpu "${SLURM_MEM_PER_CPU:-}"
+  add --partition "${SLURM_JOB_PARTITION:-}"
+  add --account "${SLURM_JOB_ACCOUNT:-}"
+  add --qos "${SLURM_JOB_QOS:-}"
+}
+
 # ---- the attempt ---------------------------------------------------------------------------------------------------
 
 # srun starts the ranks itself; `refract run --ranks` calls mpirun, which starts them in this allocation, and hands
@@ -121,6 +149,25 @@ attempt_launch() {
   else
     launch=("$refract" run --ranks "${SLURM_NTASKS:-1}" "$config" "${options[@]}")
   fi
+}
+
+# Both components of a heterogeneous job as one world; the ranks of component 0 fetch and tokenize.
+attempt_launch_het() {
+  [ "${SLURM_HET_SIZE:-1}" -eq 2 ] || attempt_refuse "this job has ${SLURM_HET_SIZE:-1} component(s), 2 are needed: keep the line '#SBATCH hetjob'"
+  [ "$SITE_LAUNCHER" = srun ] || attempt_refuse "SITE_LAUNCHER is $SITE_LAUNCHER, which sees the first component of a heterogeneous job alone; it needs srun with PMIx (srun --mpi=list)"
+  local cpu_ranks=${SLURM_NTASKS_HET_GROUP_0:-1} roles=(--set pipeline.layout=split)
+  [ "$cpu_ranks" -eq 1 ] ||
+    roles+=(--set pipeline.download_ranks=1 --set pipeline.tokenize_ranks=$((cpu_ranks - 1)))
+  launch=(srun --mpi="$SITE_MPI" --kill-on-bad-exit=1)
+  # shellcheck disable=SC2206
+  launch+=($SITE_LAUNCHER_OPTIONS)
+  local group cpus
+  for group in 0 1; do
+    cpus=SLURM_CPUS_PER_TASK_HET_GROUP_$group cpus=${!cpus:-}
+    [ $group -eq 0 ] || launch+=(:)
+    launch+=(--het-group=$group ${cpus:+--cpus-per-task="$cpus"}
+      "$refract" run "$config" "${options[@]}" "${roles[@]}" ${cpus:+--threads "$cpus"})
+  done
 }
 
 # bash runs a trap only between commands, so what is waited for is in the background; a trapped signal ends `wait`
