@@ -110,7 +110,7 @@ attempt_begin() {
   number_before=$number work_before=$work
 }
 
-# member: the words of line SLURM_ARRAY_TASK_ID of the file.
+# Fills `member` with the words of line SLURM_ARRAY_TASK_ID of the file.
 attempt_member() {
   [ -n "${SLURM_ARRAY_TASK_ID:-}" ] || attempt_refuse "this is no job array: sbatch --array=0-7%2 jobs/array.sbatch members.txt"
   [ $# -eq 1 ] && [ -r "$1" ] || attempt_refuse "expected one argument, a file that lists the members and can be read; got '$*' in $PWD"
@@ -118,6 +118,7 @@ attempt_member() {
   mapfile -t lines < <(grep -vE '^[[:space:]]*(#|$)' "$1")
   [ "$SLURM_ARRAY_TASK_ID" -lt ${#lines[@]} ] ||
     attempt_refuse "$1 has ${#lines[@]} members, 0 to $((${#lines[@]} - 1)); this is member $SLURM_ARRAY_TASK_ID"
+  # shellcheck disable=SC2034
   mapfile -t member < <(xargs -n 1 printf '%s\n' <<<"${lines[$SLURM_ARRAY_TASK_ID]}")
 }
 
@@ -165,7 +166,7 @@ attempt_launch_het() {
   for group in 0 1; do
     cpus=SLURM_CPUS_PER_TASK_HET_GROUP_$group cpus=${!cpus:-}
     [ $group -eq 0 ] || launch+=(:)
-    launch+=(--het-group=$group ${cpus:+--cpus-per-task="$cpus"}
+    launch+=(--het-group="$group" ${cpus:+--cpus-per-task="$cpus"}
       "$refract" run "$config" "${options[@]}" "${roles[@]}" ${cpus:+--threads "$cpus"})
   done
 }
