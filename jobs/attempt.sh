@@ -156,9 +156,12 @@ attempt_launch() {
 attempt_launch_het() {
   [ "${SLURM_HET_SIZE:-1}" -eq 2 ] || attempt_refuse "this job has ${SLURM_HET_SIZE:-1} component(s), 2 are needed: keep the line '#SBATCH hetjob'"
   [ "$SITE_LAUNCHER" = srun ] || attempt_refuse "SITE_LAUNCHER is $SITE_LAUNCHER, which sees the first component of a heterogeneous job alone; it needs srun with PMIx (srun --mpi=list)"
-  local cpu_ranks=${SLURM_NTASKS_HET_GROUP_0:-1} roles=(--set pipeline.layout=split)
+  local cpu_ranks=${SLURM_NTASKS_HET_GROUP_0:-1} gpu_ranks=${SLURM_NTASKS_HET_GROUP_1:-1} roles=(--set pipeline.layout=split)
+  [ "$gpu_ranks" -ge 2 ] || attempt_refuse "component 1 has one rank; extraction and training need one each: more of --ntasks-per-node"
+  # With one CPU rank refract chooses just these roles by itself.
   [ "$cpu_ranks" -eq 1 ] ||
-    roles+=(--set pipeline.download_ranks=1 --set pipeline.tokenize_ranks=$((cpu_ranks - 1)))
+    roles+=(--set pipeline.download_ranks=1 --set pipeline.tokenize_ranks=$((cpu_ranks - 1))
+      --set pipeline.extract_ranks=$((gpu_ranks / 2)) --set pipeline.train_ranks=$((gpu_ranks - gpu_ranks / 2)))
   launch=(srun --mpi="$SITE_MPI" --kill-on-bad-exit=1)
   # shellcheck disable=SC2206
   launch+=($SITE_LAUNCHER_OPTIONS)

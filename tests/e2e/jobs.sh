@@ -133,8 +133,9 @@ printf 'SITE_LAUNCHER=srun\nSITE_MPI=pmix_v4\nSITE_LAUNCHER_OPTIONS="--cpu-bind=
 export REFRACT_SITE=$work/site.env
 after='done slurm-99 1 0 run' expect "srun as the site has it" 0 "^srun --mpi=pmix_v4 --kill-on-bad-exit=1 --cpu-bind=cores -v $bin/refract run .*study.yaml" 'done'
 script=(jobs/hetjob.sbatch "$work/study.yaml")
-SLURM_HET_SIZE=2 SLURM_NTASKS_HET_GROUP_0=3 SLURM_CPUS_PER_TASK_HET_GROUP_1=8 after='done slurm-99 1 0 run' \
-  expect "two kinds of nodes" 0 '--het-group=0 .*download_ranks=1 --set pipeline.tokenize_ranks=2 : --het-group=1 --cpus-per-task=8 .*--threads 8$' 'done'
+SLURM_HET_SIZE=2 SLURM_NTASKS_HET_GROUP_0=3 SLURM_NTASKS_HET_GROUP_1=3 SLURM_CPUS_PER_TASK_HET_GROUP_1=8 after='done slurm-99 1 0 run' \
+  expect "two kinds of nodes" 0 '--het-group=0 .*download_ranks=1 --set pipeline.tokenize_ranks=2 --set pipeline.extract_ranks=1 --set pipeline.train_ranks=2 : --het-group=1 --cpus-per-task=8 .*--threads 8$' 'done'
+SLURM_HET_SIZE=2 expect "one GPU rank" 2 none 'component 1 has one rank'
 expect "one kind of nodes" 2 none '1 component'
 echo 'SITE_LAUNCHER=mpirun' >"$work/site.env"
 SLURM_HET_SIZE=2 expect "mpirun sees one component" 2 none 'SITE_LAUNCHER is mpirun'

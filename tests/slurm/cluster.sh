@@ -29,10 +29,9 @@ ours() {
     up=$(awk '/^PPid:/ {print $2}' "/proc/$up/status" 2>/dev/null || echo 0)
     chain+="$up "
   done
-  for environ in /proc/[0-9]*/environ; do
+  for environ in $(grep -lzxF "SLURM_CONF=$SLURM_CONF" /proc/[0-9]*/environ 2>/dev/null); do
     pid=${environ#/proc/} pid=${pid%/environ}
-    [[ $chain != *" $pid "* ]] || continue
-    if tr '\0' '\n' <"$environ" 2>/dev/null | grep -qxF "SLURM_CONF=$SLURM_CONF"; then echo "$pid"; fi
+    [[ $chain == *" $pid "* ]] || echo "$pid"
   done
 }
 
@@ -40,7 +39,7 @@ stop() {
   [ -e "$folder/cluster" ] || return 0
   timeout 20 scancel --full --signal=KILL --state=RUNNING 2>/dev/null || true
   timeout 20 scancel --user=root 2>/dev/null || true
-  local pid round
+  local left round
   for round in TERM KILL KILL KILL; do
     # shellcheck disable=SC2046
     kill -s $round $(ours) 2>/dev/null || true
@@ -50,8 +49,8 @@ stop() {
     done
   done
   rm -f "$folder/cluster"
-  pid=$(ours)
-  [ -z "$pid" ] || { echo "cluster: these processes did not end: $pid"; exit 1; }
+  left=$(ours)
+  [ -z "$left" ] || { echo "cluster: these processes did not end: $left"; exit 1; }
 }
 
 write_configuration() {
@@ -109,7 +108,7 @@ MinJobAge=3600
 GresTypes=gpu
 CONF
   for ((node = 1; node <= nodes; node++)); do
-    echo "NodeName=vn$node NodeHostname=$host NodeAddr=127.0.0.1 Port=${ports[$node]} CPUs=4 RealMemory=4000 Gres=gpu:2 State=UNKNOWN"
+    echo "NodeName=vn$node NodeHostname=$host NodeAddr=127.0.0.1 Port=${ports[$node]} CPUs=4 RealMemory=64000 Gres=gpu:2 State=UNKNOWN"
   done >>"$SLURM_CONF"
   cat >>"$SLURM_CONF" <<CONF
 PartitionName=main Nodes=ALL Default=YES PriorityTier=1 PreemptMode=OFF MaxTime=INFINITE State=UP
@@ -130,7 +129,7 @@ start() {
   rm -rf "${folder:?}"/{state,spool.*,tmp.*,gpu*,*.log,*.pid}
   write_configuration
   mkdir -p "$folder/state"
-  mknod "$folder/gpu0" c 1 3 && mknod "$folder/gpu1" c 1 3 || skip "no device node can be made in $folder"
+  for node in 0 1; do mknod "$folder/gpu$node" c 1 3 || skip "no device node can be made in $folder"; done
   touch "$folder/cluster"
   setsid slurmctld -D -c >"$folder/slurmctld.out" 2>&1 </dev/null &
   for ((node = 1; node <= nodes; node++)); do start_node "$node"; done

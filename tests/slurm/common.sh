@@ -96,6 +96,13 @@ wait_job_until() {
   done
 }
 
+# The signal that Slurm sends ahead of the walltime, on an observed state.
+signal_as_walltime() { scancel --batch --signal=USR1 "$1" || fail "scancel --batch --signal=USR1 $1"; }
+# Process ids of the run's ranks, which are all on this machine.
+pids_of_ranks() { grep -h '^pid ' "$run"/alive/* | cut -d' ' -f2; }
+log_says() { grep -qE "$1" "$log"; }
+expect_reference() { expect_same_bytes "$cluster/reference.sums" "$1"; }
+
 expect_log() { grep -qE "$1" "$log" || fail "$2: the log does not say '$1'"; }
 expect_status() { grep -qE "$1" "$run/status" || fail "$2: the status is '$(cat "$run/status")', expected '$1'"; }
 expect_end() {  # JOB STATE RESTARTS WHAT
