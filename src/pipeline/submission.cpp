@@ -84,27 +84,6 @@ void check_memory(const RunConfig& config, const RunPlan& plan) {
       human_bytes(plan.node_bytes()), plan.ranks);
 }
 
-// What lies elsewhere cannot be fetched by a job without internet.
-void expect_fetched(const RunPlan& plan, const ClusterSite& site, const std::string& config_file) {
-  if (site.internet) return;
-  std::size_t missing = 0;
-  std::error_code ignored;
-  for (const ShardRef& shard : plan.listed.shards)
-    if (shard.local.empty() &&
-        (plan.listed.folder.empty() || !fs::exists(plan.listed.folder / shard.name, ignored)))
-      ++missing;
-  if (missing == 0) return;
-  const std::string partition =
-      site.download_partition.empty() ? "" : " --partition=" + site.download_partition;
-  throw ConfigError(
-      "{} of {} shards are not here yet, and compute nodes have no internet (SITE_INTERNET=no). "
-      "First, on a node that has: refract download {}{}",
-      missing, plan.listed.shards.size(), config_file,
-      partition.empty()
-          ? ""
-          : fmt::format(" (or: sbatch{} jobs/download.sbatch {})", partition, config_file));
-}
-
 void warn_of_time(const RunConfig& config, const RunPlan& plan, Submission& submission) {
   constexpr double kMostOfIt = 1.0 / 3;
   const double walltime = walltime_s(config.submit);
@@ -290,6 +269,26 @@ Submission check_submission(const RunConfig& config, const ClusterSite& site,
     submission.warnings.push_back(
         fmt::format("the run in {} is done; the job makes only what is missing", config.run));
   return submission;
+}
+
+void expect_fetched(const RunPlan& plan, const ClusterSite& site, const std::string& config_file) {
+  if (site.internet) return;
+  std::size_t missing = 0;
+  std::error_code ignored;
+  for (const ShardRef& shard : plan.listed.shards)
+    if (shard.local.empty() &&
+        (plan.listed.folder.empty() || !fs::exists(plan.listed.folder / shard.name, ignored)))
+      ++missing;
+  if (missing == 0) return;
+  const std::string partition =
+      site.download_partition.empty() ? "" : " --partition=" + site.download_partition;
+  throw ConfigError(
+      "{} of {} shards are not here yet, and compute nodes have no internet (SITE_INTERNET=no). "
+      "First, on a node that has: refract download {}{}",
+      missing, plan.listed.shards.size(), config_file,
+      partition.empty()
+          ? ""
+          : fmt::format(" (or: sbatch{} jobs/download.sbatch {})", partition, config_file));
 }
 
 std::string job_script(const std::string& from, const RunConfig& config, const ClusterSite& site,

@@ -22,10 +22,14 @@ struct Submission {
 // Looks at everything that can be known on a login node. Throws what would stop the job: what
 // plan_run, expect_same_run and check_disk throw; SystemError for a file system or quota without
 // room, or a run that a job has already (running or in the queue); ConfigError for memory below
-// what a node needs, and for shards that lie nowhere here while compute nodes have no internet,
-// with the command that fetches them. config_file: as it is to be named in such a command.
+// what a node needs, and what expect_fetched throws. config_file: as it is to be named in such a
+// command.
 [[nodiscard]] Submission check_submission(const RunConfig& config, const ClusterSite& site,
                                           const std::string& config_file);
+
+// ConfigError where shards of the plan lie nowhere on this machine and compute nodes have no
+// internet.
+void expect_fetched(const RunPlan& plan, const ClusterSite& site, const std::string& config_file);
 
 // <run>/submit: the script, what it sources, the site, the configuration as resolved now, the log
 // of every start, and `job`, the name of the job last submitted.

@@ -186,5 +186,33 @@ TEST(Room, without_space_is_refused_with_what_is_needed) {
   EXPECT_NO_THROW(check_rooms(plan));
 }
 
+TEST(Submission, without_internet_asks_for_the_shards_first_and_says_how) {
+  const fs::path folder = test::scratch("refract_fetched");
+  write_file(folder / "a.jsonl", "x");
+  write_file(folder / "c.jsonl", "x");
+  RunPlan plan;
+  plan.listed.folder = folder;
+  for (const char* name : {"a.jsonl", "b.jsonl", "c.jsonl"})
+    plan.listed.shards.emplace_back().name = name;
+  plan.listed.shards[2].local = folder / "c.jsonl";
+  ClusterSite site;
+  EXPECT_NO_THROW(expect_fetched(plan, site, "x.yaml")) << "the job fetches what is missing";
+  site.internet = false;
+  site.download_partition = "transfer";
+  try {
+    expect_fetched(plan, site, "x.yaml");
+    FAIL() << "a shard that is nowhere was let through";
+  } catch (const ConfigError& error) {
+    const std::string text = error.what();
+    EXPECT_NE(text.find("1 of 3 shards"), std::string::npos) << text;
+    EXPECT_NE(text.find("refract download x.yaml"), std::string::npos) << text;
+    EXPECT_NE(text.find("sbatch --partition=transfer jobs/download.sbatch x.yaml"),
+              std::string::npos)
+        << text;
+  }
+  write_file(folder / "b.jsonl", "x");
+  EXPECT_NO_THROW(expect_fetched(plan, site, "x.yaml"));
+}
+
 }  // namespace
 }  // namespace refract
