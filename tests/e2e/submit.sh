@@ -89,7 +89,8 @@ passed "a chunk of more than a third of the walltime is warned of; $proposal is 
 # A finished run, and sites that forbid requeue.
 call_must_succeed run
 echo 'SITE_REQUEUE=no' >>"$work/site.env"
-call_must_succeed submit "${with_site[@]}"
+refused 2 'training ranks: were 1, are now 2' "a run that was trained on another number of ranks" submit_with
+call_must_succeed submit "${with_site[@]}" --set submit.ranks_per_node=1
 grep -q 'is done; the job makes only what is missing' "$log" || fail "a finished run is not said to be"
 grep -q 'job: chain.sbatch' "$log" && grep -qx '#SBATCH --no-requeue' "$run/submit/job.sbatch" || fail "no chain where requeue is forbidden"
 passed "a site without requeue gets a chain"
