@@ -36,6 +36,7 @@ trap 'echo "refract got USR1" >>"$calls"; stopped=1' USR1
 if [ -n "${waits:-}" ]; then
   touch "$run/waits"
   until [ -n "${stopped:-}" ]; do sleep 0.02; done
+  for _ in {1..20}; do sleep 0.02; done  # the checkpoint; a second signal would be noted
 fi
 [ -z "${after:-}" ] || echo "$after" >"$run/status"
 [ -z "${line:-}" ] || echo "$line" >>"$run/ledger.jsonl"
@@ -58,7 +59,10 @@ expect() {
     waits=1 bash "${script[@]}" >"$work/out" 2>&1 &
     pid=$!
     until [ -e "$run/waits" ]; do kill -0 $pid 2>/dev/null || { cat "$work/out"; fail "$1: ended early"; }; sleep 0.02; done
-    for signal in $SIGNAL; do kill -s "$signal" $pid 2>/dev/null; done
+    for signal in $SIGNAL; do
+      kill -s "$signal" $pid
+      until grep -q 'refract got USR1' "$calls"; do sleep 0.02; done
+    done
     wait $pid
     code=$?
   else

@@ -162,7 +162,7 @@ class Vocabulary:
                 yield f"the document {document}"
 
 
-FILE_ENDINGS = (".h5", ".html", ".json", ".jsonl", ".yaml", ".txt", ".md")
+FILE_ENDINGS = (".h5", ".html", ".json", ".jsonl", ".yaml", ".txt", ".md", ".sbatch")
 FOREIGN_OPTIONS = {
     "revision",  # huggingface-cli download
     # Slurm's
