@@ -13,7 +13,7 @@ namespace {
 constexpr std::string_view kConfigured =
     "set dry-run print-config ranks threads allow-numerics-change";
 
-constexpr std::array<Command, 13> kCommands{{
+constexpr std::array<Command, 14> kCommands{{
     {"run", "config.yaml",
      "the whole pipeline: download, tokenize, extract, train, evaluate, probe, report", kConfigured,
      "configs/demo.yaml --ranks 2 --set run=runs/mine", true, run_command},
@@ -32,6 +32,9 @@ constexpr std::array<Command, 13> kCommands{{
      "configs/demo.yaml --sae small --feature 28", true, probe_command},
     {"report", "config.yaml", "one self-contained HTML file", kConfigured, "configs/demo.yaml",
      true, report_command},
+    {"status", "run...",
+     "how runs stand: state, stage, rate, time left, disk, cause; reads files only", "watch json",
+     "runs/demo --watch", false, status_command},
     {"describe", "path", "what is this artifact, file or folder; --verify checks every digest",
      "verify", "runs/demo --verify", false, describe_command},
     {"clean", "config.yaml", "what no run under data_root names; --yes removes it",

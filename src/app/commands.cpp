@@ -82,6 +82,8 @@ ExitCode run_until(const CommandLine& line, Until until) {
   const ExitCode code = collective_run(config, world,
                                        {.until = until,
                                         .command = line.command,
+                                        .hosts = placement.hosts,
+                                        .allocation_end = {},
                                         .allow_numerics_change = line.allow_numerics_change});
   // A run that was finished already has said where its report is.
   if (world.rank() == 0 && code == ExitCode::ok && until == Until::report &&

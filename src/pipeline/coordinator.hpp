@@ -6,6 +6,7 @@
 
 #include "pipeline/board.hpp"
 #include "pipeline/messages.hpp"
+#include "pipeline/progress_keeper.hpp"
 #include "refract/pipeline/disk_plan.hpp"
 #include "refract/pipeline/evidence.hpp"
 #include "refract/pipeline/ledger.hpp"
@@ -19,7 +20,7 @@ class Coordinator {
   // The corpus of `session` is open. trains: false when the command ends before training;
   // only_corpus: when it ends with tokens.
   Coordinator(Session& session, Communicator& world, RolePlan plan, Ledger& ledger,
-              bool only_corpus);
+              bool only_corpus, ProgressKeeper& progress);
   // Takes messages, writes what they say, hands out what can start. Sends `end` to every rank when
   // nothing is left.
   void poll();
@@ -32,6 +33,7 @@ class Coordinator {
     Assignment assignment;
     std::size_t reports = 0;
     Json result;
+    std::uint64_t rows = 0;
   };
   void take(const Message& message);
   void done(int from, const Json& message);
@@ -50,6 +52,7 @@ class Coordinator {
   void lose(std::uint64_t chunk);
   void remove_chunk(std::uint64_t chunk, void (Ledger::*record)(std::uint64_t));
   void refresh();
+  void tell(double now_s);
   void seal(std::uint64_t chunk, const Json& result);
   void evict(std::uint64_t chunk);
   void list_chunk(std::uint64_t chunk, const ChunkRecord& record, bool gone);
@@ -68,6 +71,8 @@ class Coordinator {
   std::vector<std::string> saes_;
   std::vector<std::uint64_t> windows_told_;   // [ranks]
   std::unique_ptr<EvidenceKeeper> evidence_;  // while chunks are sealed
+  ProgressKeeper& progress_;
+  double told_s_ = 0;
   bool shapes_checked_ = false;
   bool news_ = true;  // something may be handed out that could not be before
   bool only_corpus_, disk_planned_ = false, stopping_ = false, ended_ = false, progressed_ = false;

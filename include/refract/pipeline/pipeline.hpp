@@ -2,6 +2,7 @@
 // What joins the stages in one MPI job: the scheduler's loop, the ledger, resume, the analysis at
 // the end.
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "refract/base/error.hpp"
@@ -16,6 +17,8 @@ enum class Until { tokenize, extract, train, evaluate, probe, report };
 struct RunOptions {
   Until until = Until::report;
   std::string command = "run";  // as it stands in `status` when it is done
+  int hosts = 1;                // that the ranks run on; for progress.json alone, as is the next
+  std::optional<std::int64_t> allocation_end = {};  // seconds since 1970
   bool allow_numerics_change =
       false;  // go on although library, instruction set or rank count changed
 };
