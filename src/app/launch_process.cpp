@@ -83,13 +83,13 @@ class Job {
       ::poll(waiting.data(), waiting.size(), -1);
       if (!read_lines()) waiting[1].fd = -1;
       while (const int signal = signals_.next())
-        if (signal != SIGCHLD) forward();
+        if (signal != SIGCHLD) forward(signal);
       int status = 0;
       if (::waitpid(launcher_, &status, WNOHANG) != launcher_) continue;
       read_lines();
       if (!partial_.empty()) take_line(std::exchange(partial_, {}));
       const LauncherOutput::End end =
-          output_.end(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), stops_ > 0);
+          output_.end(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), stopping_);
       show(end.text);
       return end.exit_code;
     }
@@ -120,11 +120,15 @@ class Job {
   }
 
   // mpirun takes TERM and INT as its own end and kills the ranks a second later; USR1 it hands on.
-  void forward() {
-    ++stops_;
-    if (stops_ == 1)
-      show("refract: stopping: the ranks write a checkpoint first; once more ends them at once");
-    ::kill(launcher_, stops_ == 1 ? SIGUSR1 : SIGTERM);
+  // A batch system repeats its signals and means the same; ^C once more is a person who will not
+  // wait.
+  void forward(int signal) {
+    if (std::exchange(stopping_, true)) {
+      if (signal == SIGINT) ::kill(launcher_, SIGTERM);
+      return;
+    }
+    show("refract: stopping: the ranks write a checkpoint first; ^C once more ends them at once");
+    ::kill(launcher_, SIGUSR1);
   }
 
   void take_line(const std::string& line) {
@@ -152,7 +156,7 @@ class Job {
   std::string partial_;
   pid_t launcher_ = -1;
   FileDescriptor from_launcher_;
-  int stops_ = 0;
+  bool stopping_ = false;
 };
 
 }  // namespace

@@ -21,11 +21,12 @@ constexpr double kTellInterval_s = 1;
 }
 
 Coordinator::Coordinator(Session& session, Communicator& world, RolePlan plan, Ledger& ledger,
-                         bool only_corpus, ProgressKeeper& progress)
+                         Deadline& deadline, ProgressKeeper& progress, bool only_corpus)
     : session_(session),
       world_(world),
       plan_(std::move(plan)),
       ledger_(ledger),
+      deadline_(deadline),
       board_(plan_, monotonic_s()),
       display_(!plan_.split),
       windows_told_(static_cast<std::size_t>(world.size())),
@@ -144,6 +145,7 @@ void Coordinator::take(const Message& message) {
     board_.progressed(ticket_from(json.at("ticket")), json.at("share"), json.at("rows"));
   } else if (kind == "checkpoint") {
     ledger_.checkpointed(checkpoint_record_from(json.at("record").dump()));
+    deadline_.checkpoint_took(json.at("took_s"));
     state_.visits_done = ledger_.state().visits_done(saes_);
     state_.visits_trained = std::max(state_.visits_trained, state_.visits_done);
     progressed_ = true;
@@ -165,6 +167,7 @@ void Coordinator::done(int from, const Json& message) {
   }
   if (++running->reports < running->assignment.ranks.size()) return;
   const Json result = running->result;
+  took_s_[ticket.work] = monotonic_s() - running->started_s;
   board_.finished(running->assignment, running->rows, monotonic_s());
   running_.erase(running);
   apply(ticket, result);
@@ -362,6 +365,16 @@ void Coordinator::refresh() {
   disk_planned_ = true;
 }
 
+// What is begun of a chunk is kept (blocks, a checkpoint within it), so one is begun even if it
+// cannot end in time; not where its reading would be most of what is done.
+bool Coordinator::fits(Work work) const {
+  constexpr double kWorthwhile = 0.1;
+  const auto took = took_s_.find(work);
+  if ((work == Work::extract || work == Work::train) && took != took_s_.end())
+    stop_unless_left(kWorthwhile * took->second, "a tenth of the next chunk");
+  return !stop_requested();
+}
+
 void Coordinator::hand_out() {
   if (stopping_) return;
   while (true) {
@@ -377,9 +390,13 @@ void Coordinator::hand_out() {
         evicted = true;
         continue;
       }
+      if (!fits(a.ticket.work)) {
+        stop();
+        return;
+      }
       if (a.ticket.work == Work::extract && !fs::exists(session_.folder().chunk(a.ticket.index)))
         ledger_.planned(a.ticket.index, session_.corpus().order().chunk_shape(a.ticket.index).rows);
-      running_.push_back({a, 0, {}, 0});
+      running_.push_back({.assignment = a, .started_s = monotonic_s()});
       board_.started(a, monotonic_s());
       Json message{{"kind", "ticket"}, {"ticket", to_json(a.ticket)}};
       if (a.ticket.work == Work::train)  // what it must find in the chunk's file

@@ -1,12 +1,14 @@
 #pragma once
 // World rank 0's desk: knows what has happened, writes the ledger, hands out tickets. It does no
 // long work, so it is polled between the blocks and steps of the rank's own tickets.
+#include <map>
 #include <memory>
 #include <vector>
 
 #include "pipeline/board.hpp"
 #include "pipeline/messages.hpp"
 #include "pipeline/progress_keeper.hpp"
+#include "refract/pipeline/deadline.hpp"
 #include "refract/pipeline/disk_plan.hpp"
 #include "refract/pipeline/evidence.hpp"
 #include "refract/pipeline/ledger.hpp"
@@ -17,10 +19,9 @@ namespace refract {
 
 class Coordinator {
  public:
-  // The corpus of `session` is open. trains: false when the command ends before training;
-  // only_corpus: when it ends with tokens.
+  // The corpus of `session` is open. only_corpus: the command ends with tokens.
   Coordinator(Session& session, Communicator& world, RolePlan plan, Ledger& ledger,
-              bool only_corpus, ProgressKeeper& progress);
+              Deadline& deadline, ProgressKeeper& progress, bool only_corpus);
   // Takes messages, writes what they say, hands out what can start. Sends `end` to every rank when
   // nothing is left.
   void poll();
@@ -31,6 +32,7 @@ class Coordinator {
  private:
   struct Running {
     Assignment assignment;
+    double started_s = 0;
     std::size_t reports = 0;
     Json result;
     std::uint64_t rows = 0;
@@ -39,6 +41,7 @@ class Coordinator {
   void done(int from, const Json& message);
   void apply(const Ticket& ticket, const Json& result);
   void hand_out();
+  [[nodiscard]] bool fits(Ticket::Work work) const;
   void send(int rank, const Json& message);
   void send_with_corpus(int rank, Json message);
   void stop();
@@ -63,8 +66,10 @@ class Coordinator {
   Communicator& world_;
   RolePlan plan_;
   Ledger& ledger_;
+  Deadline& deadline_;
   PipelineState state_;
   std::vector<Running> running_;
+  std::map<Ticket::Work, double> took_s_;  // the last ticket of this work
   Board board_;
   BoardDisplay display_;
   std::unique_ptr<Progress> corpus_bar_;  // fused

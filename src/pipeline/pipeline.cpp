@@ -108,6 +108,7 @@ class Attempt {
         training_ranks_(static_cast<int>(roles_.ranks_with(Role::train).size())) {
     if (options.until == Until::tokenize) drop_role(Role::extract);
     if (options.until <= Until::extract) drop_role(Role::train);
+    if (root()) deadline_.emplace(options.time);
   }
 
   ExitCode collective_run();
@@ -119,6 +120,7 @@ class Attempt {
   void drop_role(Role role) {
     for (std::set<Role>& roles : roles_.roles) roles.erase(role);
   }
+  void say_if_crashed() const;
   std::string take_over();
   [[nodiscard]] bool already_done(const RunState& state) const;
   void expect_same_settings(const RunState& state) const;
@@ -127,6 +129,7 @@ class Attempt {
   [[nodiscard]] Numerics numerics() const;
   void begin();
   [[nodiscard]] ProgressRecord first_progress() const;
+  [[nodiscard]] std::string stuck(const std::string& stopped) const;
   void say_how_it_ended(const std::string& word, ExitCode code, const std::string& text);
   ExitCode collective_work();
   void collective_analyse(std::vector<TrainedSae>& trained);
@@ -141,8 +144,10 @@ class Attempt {
   std::optional<Claim> claim_;                // world rank 0
   std::unique_ptr<Ledger> ledger_;            // world rank 0
   std::unique_ptr<ProgressKeeper> progress_;  // world rank 0, from begin() on
+  std::optional<Deadline> deadline_;          // world rank 0
   std::optional<FrozenRun> frozen_;           // as the last accepted start left it
   RunInputs found_;
+  double began_s_ = monotonic_s();
   std::uint64_t attempt_ = 0;
   bool progressed_ = false;  // world rank 0
 };
@@ -180,10 +185,21 @@ void Attempt::expect_same_inputs(const RunState& state) const {
   refuse_difference(folder(), corpus_difference(folder().corpus(), found_.corpus));
 }
 
+// The run is claimed, so whoever wrote `running` has ended.
+void Attempt::say_if_crashed() const {
+  const std::optional<RunStatus> status = read_status(folder().status());
+  if (!status || status->word != "running") return;
+  warn(fmt::format(
+      "attempt {} of {} ended without a word (killed, or its node failed); what the ledger of {} "
+      "names is kept, and the run goes on from there",
+      status->attempt, status->job, folder().root.string()));
+}
+
 // World rank 0. Says what is finished, or nothing when there is work. Until here nothing is
 // written.
 std::string Attempt::take_over() {
   claim_.emplace(claim_run(folder()));
+  say_if_crashed();
   const RunState state = read_ledger(folder().ledger());
   if (fs::exists(folder().run_yaml())) frozen_ = read_frozen(folder().run_yaml());
   expect_same_settings(state);
@@ -258,7 +274,7 @@ ProgressRecord Attempt::first_progress() const {
       .now = {{.stage = "start", .what = "starting", .share = {}, .rate = {}, .unit = {}}},
       .stages = {},
       .overlaps = roles_.split,
-      .allocation_end = options_.allocation_end,
+      .allocation_end = options_.time.allocation_end,
       .rates = {},
       .disk_max_bytes = config().disk.max_bytes.value,
       .disk = {}};
@@ -285,6 +301,14 @@ void Attempt::say_how_it_ended(const std::string& word, ExitCode code, const std
   }
 }
 
+// An attempt that made nothing would be repeated for ever.
+std::string Attempt::stuck(const std::string& stopped) const {
+  return fmt::format(
+      "{}, but nothing was finished in the {} of this attempt: give it more time, or smaller "
+      "pieces (store.block_rows, train.batch_rows, checkpoint.every_s)",
+      stopped, human_seconds(monotonic_s() - began_s_));
+}
+
 ExitCode Attempt::collective_run() {
   std::string finished;
   if (root()) finished = take_over();
@@ -304,8 +328,9 @@ ExitCode Attempt::collective_run() {
     return code;
   } catch (const StopRequested& stopped) {
     if (root()) {
-      say_how_it_ended(progressed_ ? "resume" : "stuck", ExitCode::resume, stopped.what());
-      say(stopped.what());
+      const std::string text = progressed_ ? stopped.what() : stuck(stopped.what());
+      say_how_it_ended(progressed_ ? "resume" : "stuck", ExitCode::resume, text);
+      say(text);
     }
     return ExitCode::resume;
   } catch (const Error& error) {
@@ -346,8 +371,8 @@ ExitCode Attempt::collective_work() {
   require_gemm_self_test();
   std::unique_ptr<Coordinator> coordinator;
   if (root())
-    coordinator = std::make_unique<Coordinator>(session_, world_, roles_, *ledger_,
-                                                options_.until == Until::tokenize, *progress_);
+    coordinator = std::make_unique<Coordinator>(session_, world_, roles_, *ledger_, *deadline_,
+                                                *progress_, options_.until == Until::tokenize);
   Worker worker(session_, world_, roles_, [&] {
     if (!coordinator) return;
     coordinator->poll();

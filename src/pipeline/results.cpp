@@ -14,6 +14,7 @@
 #include "refract/base/file.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
+#include "refract/pipeline/deadline.hpp"
 #include "refract/pipeline/identity.hpp"
 #include "refract/stages/evaluate.hpp"
 #include "refract/stages/probe.hpp"
@@ -202,9 +203,13 @@ void evaluate_run(Session& session, Ledger& ledger, const std::vector<TrainedSae
   const ChunkReader heldout = open_heldout(session);
   Evaluator evaluator(session.config().evaluate, heldout, session.store().calibration(),
                       session.run().model(), session.corpus().tokens());
+  std::optional<double> took_s;  // the one before
   for (const auto& [sae, inputs] : due) {
+    if (took_s) stop_unless_left(*took_s, "evaluating " + sae->config.name);
+    const double began_s = monotonic_s();
     const SaeEvaluation evaluation = [&] {
       const Droppable droppable;
+      stop_point();
       return evaluator.evaluate(evaluated(*sae));
     }();
     const std::string text = to_json(evaluation, parents_of(session, *sae)) + "\n";
@@ -213,6 +218,7 @@ void evaluate_run(Session& session, Ledger& ledger, const std::vector<TrainedSae
     finish(ledger, evaluated_part(folder, evaluation.name), inputs, short_digest(text));
     made = true;
     if (parts_done) parts_done(++done);
+    took_s = monotonic_s() - began_s;
     say(fmt::format("{}: held-out R2 {:.3f}, L0 {:.1f}, dead {:.1f} %", evaluation.name,
                     evaluation.inference.of("r2").value, evaluation.inference.of("l0").value,
                     100 * evaluation.inference.of("dead_rate").value));
@@ -232,9 +238,13 @@ void probe_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& 
   make_folder(folder.root / "features");
   std::optional<ProbeCorpus> corpus;
   NeuronCounts neurons;
+  std::optional<double> took_s;  // the one before
   for (const auto& [sae, inputs] : due) {
+    if (took_s) stop_unless_left(*took_s, "probing " + sae->config.name);
+    const double began_s = monotonic_s();
     TableWriter table = [&] {
       const Droppable droppable;
+      stop_point();
       if (!corpus) corpus.emplace(sources, session.config().probe);
       return probed(*corpus, session, *sae, neurons);
     }();
@@ -243,6 +253,7 @@ void probe_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& 
     finish(ledger, probed_part(folder, sae->config.name), inputs, content);
     made = true;
     if (parts_done) parts_done(++done);
+    took_s = monotonic_s() - began_s;
   }
 }
 

@@ -76,6 +76,14 @@ void Worker::settle_checkpoint() {
   }
 }
 
+// The one before it first.
+void Worker::collective_save(Checkpoints::Reason reason, const std::vector<std::string>& metrics) {
+  const double since_s = monotonic_s();
+  settle_checkpoint();
+  saving_since_s_ = since_s;
+  checkpoints_->collective_save(position_, reason, metrics, saes_, *runner_);
+}
+
 void Worker::take_messages() {
   while (const std::optional<Message> message = world_.try_receive(kToRank)) {
     const Json json = Json::parse(message->text);
@@ -203,7 +211,8 @@ Json Worker::collective_restore() {
   runner_ = std::make_unique<StepRunner>(config.train, session_.plan().steps, trainers_);
   checkpoints_ = std::make_unique<Checkpoints>(
       checkpointed_run(session_), trainers_, [&](const CheckpointRecord& record) {
-        report("checkpoint", {{"record", Json::parse(to_text(record))}});
+        report("checkpoint", {{"record", Json::parse(to_text(record))},
+                              {"took_s", monotonic_s() - saving_since_s_}});
       });
   const Checkpoints::Restored restored = checkpoints_->collective_restore(saes_);
   position_ = restored.position;
@@ -255,10 +264,7 @@ Json Worker::collective_train(std::uint64_t visit_number) {
     const std::uint64_t wish = trainers_.all_reduce_max(stop_requested() ? 2 : due ? 1 : 0);
     if (wish == 0 || done == steps) return true;
     position_.steps_in_visit = done;
-    settle_checkpoint();
-    checkpoints_->collective_save(
-        position_, wish == 2 ? Checkpoints::Reason::stop : Checkpoints::Reason::interval, {}, saes_,
-        *runner_);
+    collective_save(wish == 2 ? Checkpoints::Reason::stop : Checkpoints::Reason::interval, {});
     if (wish == 2) settle_checkpoint();
     saved_s = monotonic_s();
     return wish < 2;
@@ -274,9 +280,7 @@ Json Worker::collective_train(std::uint64_t visit_number) {
   const std::vector<std::string> metrics =
       collective_metrics_lines(session_, saes_, visit_number, trainers_);
   if (trainers_.rank() == 0) log_timing(visit_number, steps - from, monotonic_s() - started_s);
-  settle_checkpoint();
-  checkpoints_->collective_save(position_, Checkpoints::Reason::visit_done, metrics, saes_,
-                                *runner_);
+  collective_save(Checkpoints::Reason::visit_done, metrics);
   return {{"made", true}};
 }
 

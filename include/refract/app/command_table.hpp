@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "refract/base/error.hpp"
+#include "refract/pipeline/deadline.hpp"
 
 namespace refract {
 
@@ -19,15 +20,20 @@ struct CommandLine {
   bool quiet = false;
   int ranks = 0;      // --ranks; 0 = not given: one, or what a launcher started
   int threads = 0;    // --threads; 0 = OMP_NUM_THREADS, or a fair share of the cores
+  JobTime time;       // --stop-after, and when the allocation ends
   long feature = -1;  // --feature; -1 = not given
   std::string sae;    // --sae
 };
+
+// Whether a command runs on ranks: never; always (a world of one where nobody launched it); or only
+// where there is a launcher or --ranks.
+enum class Mpi { never, always, if_launched };
 
 struct Command {
   std::string_view word, arguments, help;
   std::string_view options;  // the words of those it has, besides --help
   std::string_view example;  // what follows `refract <word>`
-  bool needs_mpi;
+  Mpi mpi;
   ExitCode (*run)(const CommandLine& line);
 };
 

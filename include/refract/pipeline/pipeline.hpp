@@ -2,11 +2,11 @@
 // What joins the stages in one MPI job: the scheduler's loop, the ledger, resume, the analysis at
 // the end.
 #include <cstdint>
-#include <optional>
 #include <string>
 
 #include "refract/base/error.hpp"
 #include "refract/comm/communicator.hpp"
+#include "refract/pipeline/deadline.hpp"
 #include "refract/pipeline/run_config.hpp"
 
 namespace refract {
@@ -17,10 +17,10 @@ enum class Until { tokenize, extract, train, evaluate, probe, report };
 struct RunOptions {
   Until until = Until::report;
   std::string command = "run";  // as it stands in `status` when it is done
-  int hosts = 1;                // that the ranks run on; for progress.json alone, as is the next
-  std::optional<std::int64_t> allocation_end = {};  // seconds since 1970
+  int hosts = 1;                // that the ranks run on; for progress.json alone
   bool allow_numerics_change =
-      false;  // go on although library, instruction set or rank count changed
+      false;     // go on although library, instruction set or rank count changed
+  JobTime time;  // world rank 0
 };
 
 // Collective. Returns ok, or resume (85) when a signal asked for a stop and what was done is

@@ -70,7 +70,7 @@ void write_status(const std::filesystem::path& file, const RunStatus& status);
 // Nothing when absent or not such a line.
 [[nodiscard]] std::optional<RunStatus> read_status(const std::filesystem::path& file);
 
-[[nodiscard]] std::string job_name();  // SLURM_JOB_ID, or pid-<n>
+[[nodiscard]] std::string job_name();  // slurm-<job>, slurm-<array>_<task>, or pid-<n>
 [[nodiscard]] std::uint64_t bytes_below(const std::filesystem::path& folder);
 
 }  // namespace refract
