@@ -34,6 +34,8 @@ ProgressKeeper::ProgressKeeper(fs::path file, ProgressRecord begin,
 ProgressKeeper::~ProgressKeeper() {
   thread_.request_stop();
   thread_.join();
+  constexpr double kQuick_s = 0.5;
+  if (disk_took_s_ < kQuick_s) disk_ = disk_use_of_run(file_.parent_path());
   record_.ended = true;
   write();
 }
@@ -130,7 +132,8 @@ bool ProgressKeeper::look_at_disk() {
   if (began_s < look_again_s_) return false;
   disk_ = disk_use_of_run(file_.parent_path());
   const double ended_s = monotonic_s();
-  look_again_s_ = ended_s + std::max(times_.disk_interval_s, kShareOfTime * (ended_s - began_s));
+  disk_took_s_ = ended_s - began_s;
+  look_again_s_ = ended_s + std::max(times_.disk_interval_s, kShareOfTime * disk_took_s_);
   return true;
 }
 

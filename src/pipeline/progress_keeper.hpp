@@ -59,7 +59,7 @@ class ProgressKeeper {
   double parts_since_s_ = 0;
   bool news_ = false;
   DiskUse disk_;  // the thread's own, as are these
-  double look_again_s_ = 0, last_s_ = 0;
+  double look_again_s_ = 0, disk_took_s_ = 0, last_s_ = 0;
   std::jthread thread_;
 };
 

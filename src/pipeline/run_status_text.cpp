@@ -39,6 +39,10 @@ std::string who(const RunStanding& s) {
   return text;
 }
 
+std::string with_code(const RunStanding& s) {
+  return s.word == RunWord::failed && s.code != 0 ? fmt::format(" (exit code {})", s.code) : "";
+}
+
 std::string piece_text(const WorkPiece& piece) {
   return piece.what + (piece.share ? fmt::format(" ({})", percent(*piece.share)) : "");
 }
@@ -85,8 +89,8 @@ std::string rate_line(const RunStanding& s) {
     return text;
   }
   for (const auto& [stage, rate] : s.rates)
-    add(fmt::format("{} {}", stage, per_second(rate, "rows")));
-  return text.empty() ? "" : text + " at the last attempt";
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", stage, per_second(rate, "rows"));
+  return text.empty() ? "" : text + ", in its last attempt";
 }
 
 std::uint64_t disk_bytes(const RunStanding& s) {
@@ -206,9 +210,9 @@ Json to_json(const RunStanding& s) {
 }  // namespace
 
 std::string describe_standing(const RunStanding& s) {
-  std::string text =
-      without_space_behind(fmt::format("{}   {}   {}", s.run.string(), name(s.word), who(s))) +
-      "\n";
+  std::string text = without_space_behind(fmt::format("{}   {}{}   {}", s.run.string(),
+                                                      name(s.word), with_code(s), who(s))) +
+                     "\n";
   const auto line = [&text](const char* what, const std::string& value) {
     if (!value.empty()) text += fmt::format("  {:<9} {}\n", what, value);
   };
