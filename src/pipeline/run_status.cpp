@@ -89,6 +89,7 @@ std::vector<fs::path> runs_in(const fs::path& folder) {
 
 // What a RunLooker remembers of a run.
 struct Memory {
+  std::string owner;   // of its claim
   std::string claim;   // its record
   double since_s = 0;  // it has been so since
   bool beats = false;  // it has changed
@@ -260,7 +261,8 @@ class RunLooker::Body {
 
   static void remember(Memory& seen, const ClaimSight& claim) {
     if (claim.record == seen.claim) return;
-    seen.beats = !seen.claim.empty();
+    seen.beats = claim.owner == seen.owner;
+    seen.owner = claim.owner;
     seen.claim = claim.record;
     seen.since_s = monotonic_s();
   }

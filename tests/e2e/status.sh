@@ -37,15 +37,15 @@ expect_field() {
 hold_when() {
   "$refract" run "$config" "${settings[@]}" >"$log" 2>&1 &
   held=$!
-  until grep -qsE "$1" "$run/progress.json"; do
+  until cat "$run/progress.json" 2>/dev/null | tr -d '\n' | grep -qsE "$1"; do
     kill -0 $held 2>/dev/null || { tail -20 "$log"; fail "the run ended before progress.json said '$1'"; }
     sleep 0.005
   done
   kill -STOP $held
 }
 
-# More work than in the other tests, so that the run is met while it goes on.
-long=(train.tokens=49152 store.chunk_rows=16384 train.passes_per_chunk=4)
+# Minutes of training on each chunk, so that the run is met while it goes on.
+long=(train.passes_per_chunk=4000)
 
 expect_error 2 'does not exist' "a folder that is not there" "$refract" status "$work/absent"
 mkdir "$work/empty"
@@ -53,11 +53,10 @@ expect_error 2 'holds no run' "a folder without a run" "$refract" status "$work/
 expect_error 2 'none given' "no argument" "$refract" status
 
 shrink held "${long[@]}"
-hold_when '"what": "extract [0-9]+ of 3",[^}]*"share"' 2>/dev/null || true
-[ -n "$held" ] || fail "nothing was started"
+hold_when '"what": "train 1 of 3",[^}]*"share"'
 says "^$run +running +attempt 1 of job pid-$held on [^ ]+, 1 rank\$" "a run held still by SIGSTOP" "$run"
-says '^  stage +extract [1-3] of 3.*whole run [0-9]+ %' "its stage" "$run"
-says '^  rate +[0-9.]+( k| M)? rows/s' "its rate" "$run"
+says '^  stage +train 1 of 3 \([0-9]+ %\), whole run [0-9]+ %$' "its stage" "$run"
+says '^  rate +[0-9.]+( k| M)? rows/s; about .* until trained$' "its rate" "$run"
 says '^  disk +.* of 2\.0 GiB \(disk\.max_bytes\); file system: ' "its disk" "$run"
 says "^  log +$log\$" "its log" "$run"
 expect_field "$run" 'run["state"], run["goes_on"], run["attempt"]' "('running', True, 1)" "as JSON"
@@ -106,10 +105,39 @@ if [ "$(id -u)" -eq 0 ] && setpriv --help >/dev/null 2>&1; then
   fi
 fi
 
+kill -TERM $held
+kill -CONT $held
+wait $held
+code=$?
+held=
+[ $code -eq 85 ] || { tail -5 "$log"; fail "SIGTERM ended the run with $code, expected 85"; }
+says "^$run +stopped " "a run that was stopped" "$run"
+says '^  cause +stopped by SIGTERM' "why" "$run"
+says '^  stage +train 1 of 3 \([0-9]+ %\), whole run ' "where" "$run"
+hold_when '"attempt": 2,'
+kill -9 $held
+wait $held 2>/dev/null
+held=
+says "^$run +crashed +attempt 2 " "a run that was killed" "$run"
+says '^  cause +attempt 2 ended without saying how: .*start the same command again' "what to do" "$run"
+expect_field "$run" 'run["state"], run["goes_on"]' "('crashed', False)" "as JSON"
+
+# An older run has no progress.json: the ledger tells how far it is.
+mv "$run/progress.json" "$work/progress.json"
+says '^  stage +extract 1 of 3, train 0 of 3, evaluate 0 of 2, probe 0 of 2, whole run ' "without progress.json" "$run"
+says '^  disk +.* in chunks of 2\.0 GiB' "its disk" "$run"
+mv "$work/progress.json" "$run/progress.json"
+stopped=$run
+
 # --watch without a terminal: a line when something changes, and it ends when the run does.
+shrink done
+hold_when '"attempt": 1,'
 status "$run" --watch >"$work/watched" 2>&1 &
 watcher=$!
-until grep -q running "$work/watched"; do sleep 0.02; done
+until grep -q running "$work/watched"; do
+  kill -0 $watcher 2>/dev/null || { cat "$work/watched"; fail "--watch ended before the run"; }
+  sleep 0.02
+done
 kill -CONT $held
 wait $held || { tail -5 "$log"; fail "the run ended with $?"; }
 held=
@@ -121,33 +149,7 @@ says '^  stage +run is done$' "what is done" "$run"
 says '^  rate +.*train [0-9.]+( k| M)? rows/s, in its last attempt' "the last rate" "$run"
 expect_field "$run" 'run["state"], run["goes_on"], run["share"]' "('done', False, 1.0)" "as JSON"
 grep -q '"ended": true' "$run/progress.json" || fail "progress.json is not marked ended"
-
-# Stopped on request, then killed.
-shrink stopped "${long[@]}"
-hold_when '"what": "train 1 of 3",[^}]*"share"'
-kill -TERM $held
-kill -CONT $held
-wait $held
-code=$?
-held=
-[ $code -eq 85 ] || { tail -5 "$log"; fail "SIGTERM ended the run with $code, expected 85"; }
-says "^$run +stopped " "a run that was stopped" "$run"
-says '^  cause +stopped by SIGTERM' "why" "$run"
-says '^  stage +train 1 of 3.*whole run ' "where" "$run"
-hold_when '"attempt": 2,'
-kill -9 $held
-wait $held 2>/dev/null
-held=
-says "^$run +crashed +attempt 2 " "a run that was killed" "$run"
-says '^  cause +attempt 2 ended without saying how: .*start the same command again' "what to do" "$run"
-expect_field "$run" 'run["state"], run["goes_on"]' "('crashed', False)" "as JSON"
-
-# An older run has no progress.json: the ledger tells how far it is.
-mv "$run/progress.json" "$work/progress.json"
-says '^  stage +extract [1-3] of 3, train [0-2] of 3, evaluate 0 of 2, probe 0 of 2, whole run ' "without progress.json" "$run"
-says '^  disk +.* in chunks of 2\.0 GiB' "its disk" "$run"
-mv "$work/progress.json" "$run/progress.json"
-stopped=$run
+expect_field "$run" 'run["disk"]["classes"]["chunks"] > 0 and run["stages"]["probe"]' "{'done': 2, 'of': 2}" "as JSON"
 
 # Failed, and stuck.
 shrink failed train.tokens=1e9
