@@ -115,7 +115,8 @@ void Coordinator::tell(double now_s) {
       if (const auto rate = board_.rows_per_s(role, now_s))
         record.rates.emplace_back(name(role), *rate);
   });
-  if (state_.first_window) progress_.corpus_bytes(session_.corpus().bytes());
+  if (state_.first_window)
+    progress_.disk_known(session_.corpus().bytes(), ledger_.state().sealed_bytes);
 }
 
 void Coordinator::send(int rank, const Json& message) {

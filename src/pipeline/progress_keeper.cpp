@@ -77,9 +77,10 @@ void ProgressKeeper::parts_done(const std::string& stage, std::uint64_t done) {
   });
 }
 
-void ProgressKeeper::corpus_bytes(std::uint64_t bytes) {
+void ProgressKeeper::disk_known(std::uint64_t corpus_bytes, std::uint64_t chunk_bytes) {
   const std::lock_guard lock(mutex_);
-  corpus_bytes_ = bytes;
+  corpus_bytes_ = corpus_bytes;
+  chunk_bytes_ = chunk_bytes;
 }
 
 namespace {
@@ -105,7 +106,11 @@ ProgressRecord ProgressKeeper::present() {
   ProgressRecord record = record_;
   record.time = utc_now();
   record.disk = disk_;
-  if (corpus_bytes_ > 0) record.disk.emplace_back("shards and tokens", corpus_bytes_);
+  if (corpus_bytes_ > 0) {
+    std::erase_if(record.disk, [](const auto& use) { return use.first == "chunks"; });
+    record.disk.emplace_back("chunks", chunk_bytes_);
+    record.disk.emplace_back("shards and tokens", corpus_bytes_);
+  }
   if (record.ended || !bar || record.now.size() != 1 || !has_bars(record.now.front()))
     return record;
   WorkPiece& piece = record.now.front();

@@ -39,8 +39,9 @@ class ProgressKeeper {
   // So many of a stage's SAEs are done; seconds for one follow from those done since the first
   // call.
   void parts_done(const std::string& stage, std::uint64_t done);
-  void corpus_bytes(
-      std::uint64_t bytes);  // of shards and tokens, which lie outside the run's folder
+  // What is known without looking: shards and tokens, which lie outside the run's folder, and the
+  // sealed chunks.
+  void disk_known(std::uint64_t corpus_bytes, std::uint64_t chunk_bytes);
 
  private:
   void keep(const std::stop_token& stop);
@@ -55,7 +56,7 @@ class ProgressKeeper {
   std::condition_variable_any changed_;
   ProgressRecord record_;
   std::string parts_of_;  // the stage that is counted in parts
-  std::uint64_t parts_before_ = 0, corpus_bytes_ = 0;
+  std::uint64_t parts_before_ = 0, corpus_bytes_ = 0, chunk_bytes_ = 0;
   double parts_since_s_ = 0;
   bool news_ = false;
   DiskUse disk_;  // the thread's own, as are these

@@ -216,11 +216,13 @@ class RunLooker::Body {
     looking.found.code = status.code;
   }
 
-  void crashed(Looking& looking, const std::string& how) const {
+  static void crashed(Looking& looking, const std::string& how,
+                      const std::string& what_next = kAgain) {
     RunStanding& found = looking.found;
     found.word = RunWord::crashed;
-    found.cause = fmt::format("attempt {} ended without saying how: {}; {}", found.attempt, how,
-                              found.goes_on ? "the queue starts it again" : kAgain);
+    found.goes_on = what_next != kAgain;
+    found.cause =
+        fmt::format("attempt {} ended without saying how: {}; {}", found.attempt, how, what_next);
   }
 
   // false: what was read does not fit together; to be read again.
@@ -232,16 +234,18 @@ class RunLooker::Body {
     if (claim.sign == ClaimSight::Sign::absent) return judge_unclaimed(looking);
     remember(looking.seen, claim);
     if (!claim.job.empty() && claim.job != found.job) {
-      found.note = fmt::format("since then {} is at it", claim.owner);
-      crashed(looking, "another job has its claim");
-      found.goes_on = true;
+      crashed(looking, "another job has its claim since",
+              claim.sign == ClaimSight::Sign::gone
+                  ? kAgain
+                  : fmt::format("{} goes on with it, or looks at it", claim.owner));
       return true;
     }
     if (claim.sign == ClaimSight::Sign::living) return true;
     if (claim.sign == ClaimSight::Sign::gone) {
-      found.goes_on = false;
-      crashed(looking, fmt::format("its process ({}) is gone: killed, out of memory, or by hand",
-                                   claim.owner));
+      crashed(
+          looking,
+          fmt::format("its process ({}) is gone: killed by hand, by a limit, or for want of memory",
+                      claim.owner));
       return true;
     }
     if (judge_by_queue(looking)) return true;
@@ -254,7 +258,6 @@ class RunLooker::Body {
     if (!found.problems.empty()) return true;  // the claim could not be read: it counts as running
     const auto again = looking.try_to([&] { return read_status(looking.folder.status()); });
     if (!again || again->word != "running" || again->attempt != found.attempt) return false;
-    found.goes_on = false;
     crashed(looking, "nobody has its claim (run.lock)");
     return true;
   }
@@ -273,12 +276,12 @@ class RunLooker::Body {
     const std::optional<std::string> state = queue_state(found.job);
     if (!state) return false;
     if (has_left(*state)) {
-      found.goes_on = false;
       crashed(looking, fmt::format("job {} has left the queue{}", found.job,
                                    state->empty() ? "" : fmt::format(" ({})", *state)));
     } else if (is_to_start(*state)) {
       found.note = fmt::format("job {} is {} in the queue", found.job, *state);
-      crashed(looking, "its job waits in the queue again, after a failed node or a preemption");
+      crashed(looking, "a failed node, a preemption, or a requeue by hand",
+              "its job waits in the queue and goes on with it");
     } else {
       found.note = fmt::format("job {} is {} in the queue", found.job, *state);
     }
@@ -290,7 +293,6 @@ class RunLooker::Body {
     RunStanding& found = looking.found;
     const double still_s = monotonic_s() - looking.seen.since_s;
     if (still_s >= times_.stale_s) {
-      found.goes_on = false;
       crashed(looking, fmt::format("run.lock has not changed for the {} that it was watched",
                                    human_seconds(still_s)));
       return;
@@ -420,9 +422,8 @@ class RunLooker::Body {
     if (record && found.attempt > 0 && record->attempt == found.attempt &&
         record->job == found.job) {
       take_record(found, *record);
-    } else {
-      take_what_is_done(looking);
     }
+    if (!found.share) take_what_is_done(looking);  // also of an attempt that only begins
     if (found.word == RunWord::done) found.share = 1;
   }
 
@@ -455,9 +456,7 @@ class RunLooker::Body {
     const RunState& state = looking.seen.state;
     found.disk_max_bytes = config->disk.max_bytes.value;
     if (looking.seen.ledger_bytes == 0 || !looking.seen.ledger_problem.empty()) return;
-    std::uint64_t chunk_bytes = 0;
-    for (const auto& [chunk, record] : state.sealed) chunk_bytes += record.bytes;
-    found.disk = {{"chunks", chunk_bytes}};
+    if (!found.live) found.disk = {{"chunks", state.sealed_bytes}};
     found.stages = stages_of(*config, state);
     found.share = share_of_whole(found.stages);
   }

@@ -152,7 +152,7 @@ grep -q '"ended": true' "$run/progress.json" || fail "progress.json is not marke
 expect_field "$run" 'run["disk"]["classes"]["chunks"] > 0 and run["stages"]["probe"]' "{'done': 2, 'of': 2}" "as JSON"
 
 # Failed, and stuck.
-shrink failed train.tokens=1e9
+shrink failed train.tokens=10_000_000 disk.max_bytes=1TiB
 call run && fail "a corpus that is too short was trained on"
 says "^$run +failed \(exit code 3\)" "a run that failed" "$run"
 says '^  cause .*train\.tokens' "why" "$run"
@@ -186,5 +186,5 @@ status "$work/sweep" --watch >"$work/watched" || fail "--watch of runs that have
 passed "--watch of runs that have ended ends at once"
 
 # A configuration means its run.
-"$refract" run "$config" "${settings[@]}" --set run="$failed" --set train.tokens=1e9 --print-config >"$work/config.yaml"
+"$refract" run "$config" "${settings[@]}" --set run="$failed" --print-config >"$work/config.yaml"
 says "^$failed +failed" "a configuration" "$work/config.yaml"

@@ -42,6 +42,7 @@ class RunStatusTest : public testing::Test {
   }
   // The record of a process of this machine that has ended.
   void claim_of_the_dead(const std::string& job) {
+    fs::remove(run_ / "run.lock");
     const pid_t child = ::fork();
     if (child == 0) {
       std::string owner;
@@ -192,7 +193,10 @@ TEST_F(RunStatusTest, another_jobs_claim_ends_the_attempt) {
   const RunStanding found = look();
   EXPECT_EQ(found.word, RunWord::crashed);
   EXPECT_TRUE(found.goes_on);
-  EXPECT_NE(found.note.find("slurm-4712"), std::string::npos);
+  EXPECT_NE(found.cause.find("slurm-4712"), std::string::npos);
+  claim_of_the_dead("slurm-4713");
+  EXPECT_FALSE(look().goes_on);
+  EXPECT_NE(look().cause.find("start the same command again"), std::string::npos);
 }
 
 TEST_F(RunStatusTest, a_submitted_run_waits_until_its_job_has_left_the_queue) {
