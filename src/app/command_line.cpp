@@ -71,6 +71,9 @@ void add_options(po::options_description& all, CommandLine& line) {
       "feature", count("feature", line.feature, 0, kMostFeatures, "f"),
       "print this feature in the terminal")("yes", po::bool_switch(&line.yes),
                                             "remove what is listed, without asking")(
+      "watch", po::bool_switch(&line.watch),
+      "look again every two seconds, until ^C or until all have ended")(
+      "json", po::bool_switch(&line.json), "for programs: docs/formats/run.md")(
       "quiet", po::bool_switch(&line.quiet), "no progress")(
       "help", po::bool_switch(&line.help), "this text")("version", po::bool_switch(&line.version),
                                                         "the version, and nothing else");

@@ -13,7 +13,7 @@ namespace {
 constexpr std::string_view kConfigured =
     "set dry-run print-config ranks threads stop-after allow-numerics-change";
 
-constexpr std::array<Command, 14> kCommands{{
+constexpr std::array<Command, 15> kCommands{{
     {"run", "config.yaml",
      "the whole pipeline: download, tokenize, extract, train, evaluate, probe, report", kConfigured,
      "configs/demo.yaml --ranks 2 --set run=runs/mine", Mpi::always, run_command},
@@ -34,6 +34,9 @@ constexpr std::array<Command, 14> kCommands{{
      Mpi::always, report_command},
     {"submit", "config.yaml", "check, write the job script, hand it to sbatch", "set site print",
      "configs/demo.yaml --site jobs/site/example.env --print", Mpi::never, submit_command},
+    {"status", "run...",
+     "how runs stand: state, stage, rate, time left, disk, cause; reads files only", "watch json",
+     "runs/demo --watch", Mpi::never, status_command},
     {"describe", "path", "what is this artifact, file or folder; --verify checks every digest",
      "verify", "runs/demo --verify", Mpi::never, describe_command},
     {"clean", "config.yaml", "what no run under data_root names; --yes removes it",

@@ -83,6 +83,7 @@ ExitCode run_until(const CommandLine& line, Until until) {
   const ExitCode code = collective_run(config, world,
                                        {.until = until,
                                         .command = line.command,
+                                        .hosts = placement.hosts,
                                         .allow_numerics_change = line.allow_numerics_change,
                                         .time = line.time});
   // A run that was finished already has said where its report is.

@@ -21,6 +21,7 @@ ExitCode evaluate_command(const CommandLine& line);
 ExitCode probe_command(const CommandLine& line);
 ExitCode report_command(const CommandLine& line);
 ExitCode submit_command(const CommandLine& line);
+ExitCode status_command(const CommandLine& line);
 ExitCode describe_command(const CommandLine& line);
 ExitCode clean_command(const CommandLine& line);
 ExitCode settings_command(const CommandLine& line);

@@ -19,6 +19,7 @@
 #include "app/launch_output.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file_descriptor.hpp"
+#include "refract/base/progress.hpp"
 
 namespace refract {
 namespace {
@@ -112,6 +113,9 @@ class Job {
     ::dup2(nothing, STDIN_FILENO);
     ::dup2(write_end, STDERR_FILENO);
     ::setenv("REFRACT_LAUNCHED", "1", 1);
+    // Where the ranks' output ends up, which they write to the launcher's pipe.
+    if (const std::string log = stdout_file(); !log.empty())
+      ::setenv("REFRACT_LOG", log.c_str(), 0);
     ::setenv("REFRACT_TERMINAL", on_terminal ? "1" : "0", 1);
     std::vector<char*> words;
     for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));

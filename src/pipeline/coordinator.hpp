@@ -7,6 +7,7 @@
 
 #include "pipeline/board.hpp"
 #include "pipeline/messages.hpp"
+#include "pipeline/progress_keeper.hpp"
 #include "refract/pipeline/deadline.hpp"
 #include "refract/pipeline/disk_plan.hpp"
 #include "refract/pipeline/evidence.hpp"
@@ -20,7 +21,7 @@ class Coordinator {
  public:
   // The corpus of `session` is open. only_corpus: the command ends with tokens.
   Coordinator(Session& session, Communicator& world, RolePlan plan, Ledger& ledger,
-              Deadline& deadline, bool only_corpus);
+              Deadline& deadline, ProgressKeeper& progress, bool only_corpus);
   // Takes messages, writes what they say, hands out what can start. Sends `end` to every rank when
   // nothing is left.
   void poll();
@@ -34,6 +35,7 @@ class Coordinator {
     double started_s = 0;
     std::size_t reports = 0;
     Json result;
+    std::uint64_t rows = 0;
   };
   void take(const Message& message);
   void done(int from, const Json& message);
@@ -53,6 +55,7 @@ class Coordinator {
   void lose(std::uint64_t chunk);
   void remove_chunk(std::uint64_t chunk, void (Ledger::*record)(std::uint64_t));
   void refresh();
+  void tell(double now_s);
   void seal(std::uint64_t chunk, const Json& result);
   void evict(std::uint64_t chunk);
   void list_chunk(std::uint64_t chunk, const ChunkRecord& record, bool gone);
@@ -73,6 +76,8 @@ class Coordinator {
   std::vector<std::string> saes_;
   std::vector<std::uint64_t> windows_told_;   // [ranks]
   std::unique_ptr<EvidenceKeeper> evidence_;  // while chunks are sealed
+  ProgressKeeper& progress_;
+  double told_s_ = 0;
   bool shapes_checked_ = false;
   bool news_ = true;  // something may be handed out that could not be before
   bool only_corpus_, disk_planned_ = false, stopping_ = false, ended_ = false, progressed_ = false;

@@ -192,11 +192,13 @@ std::vector<std::string> collective_metrics_lines(Session& session,
   return lines;
 }
 
-void evaluate_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes,
-                  bool& made) {
+void evaluate_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes, bool& made,
+                  const PartsDone& parts_done) {
   const RunFolder& folder = session.folder();
   const std::vector<Due> due =
       due_of(session, ledger, saes, evaluated_part, as_text(evaluate_settings(session.config())));
+  std::uint64_t done = saes.size() - due.size();
+  if (parts_done) parts_done(done);
   if (due.empty()) return;
   const ChunkReader heldout = open_heldout(session);
   Evaluator evaluator(session.config().evaluate, heldout, session.store().calibration(),
@@ -215,6 +217,7 @@ void evaluate_run(Session& session, Ledger& ledger, const std::vector<TrainedSae
     write_file(folder.evaluation(evaluation.name), text);
     finish(ledger, evaluated_part(folder, evaluation.name), inputs, short_digest(text));
     made = true;
+    if (parts_done) parts_done(++done);
     took_s = monotonic_s() - began_s;
     say(fmt::format("{}: held-out R2 {:.3f}, L0 {:.1f}, dead {:.1f} %", evaluation.name,
                     evaluation.inference.of("r2").value, evaluation.inference.of("l0").value,
@@ -222,12 +225,15 @@ void evaluate_run(Session& session, Ledger& ledger, const std::vector<TrainedSae
   }
 }
 
-void probe_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes, bool& made) {
+void probe_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes, bool& made,
+               const PartsDone& parts_done) {
   const RunFolder& folder = session.folder();
   const ProbeSources sources = probe_sources(session);
   const std::vector<Due> due =
       due_of(session, ledger, saes, probed_part,
              as_text(probe_settings(session.config())) + rows_probed(sources));
+  std::uint64_t done = saes.size() - due.size();
+  if (parts_done) parts_done(done);
   if (due.empty()) return;
   make_folder(folder.root / "features");
   std::optional<ProbeCorpus> corpus;
@@ -246,6 +252,7 @@ void probe_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& 
     const std::string content = write_features(std::move(table));
     finish(ledger, probed_part(folder, sae->config.name), inputs, content);
     made = true;
+    if (parts_done) parts_done(++done);
     took_s = monotonic_s() - began_s;
   }
 }

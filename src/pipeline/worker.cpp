@@ -112,6 +112,7 @@ void Worker::report(const char* kind, Json more) {
 
 void Worker::work(const Ticket& ticket) {
   working(fmt::format("{} {}", name(ticket.work), ticket.index));
+  rows_ = 0;
   Json result;
   try {
     result = result_of(ticket);
@@ -121,7 +122,7 @@ void Worker::work(const Ticket& ticket) {
     // What a start finds damaged it makes again; this was damaged since.
     throw Damaged("{}; start the same command again: what can be made again is", error.what());
   }
-  report("done", {{"ticket", to_json(ticket)}, {"result", result}});
+  report("done", {{"ticket", to_json(ticket)}, {"rows", rows_}, {"result", result}});
 }
 
 Json Worker::result_of(const Ticket& ticket) {
@@ -185,10 +186,10 @@ Extraction Worker::collective_write_chunk(const ChunkSpec& spec, const ChunkShap
                          session_.store().sink_thresholds(), spec.dtype);
   Progress progress(fmt::format("extract {} of {}", shape.chunk + 1, session_.plan().chunks),
                     shape.rows, "rows", !draws_);
-  std::uint64_t rows = 0;
   const auto after_block = [&](std::uint64_t more) {
     progress.advance(more);
-    report_progress({Work::extract, shape.chunk}, extractors_, rows += more, shape.rows);
+    rows_ = std::min(rows_ + more, shape.rows);
+    report_progress({Work::extract, shape.chunk}, extractors_, rows_, shape.rows, rows_);
     breathe();
   };
   const Extraction extraction = refract::collective_extract(
@@ -256,7 +257,8 @@ Json Worker::collective_train(std::uint64_t visit_number) {
     progress.note(fmt::format(
         "squared error {:.3f}",
         saes_.front().log.squared_error / static_cast<double>(saes_.front().log.steps)));
-    report_progress({Work::train, visit_number}, trainers_, done, steps);
+    rows_ = (done - from) * train.batch_rows;
+    report_progress({Work::train, visit_number}, trainers_, done, steps, rows_);
     breathe();
     const bool due = monotonic_s() - saved_s > session_.config().checkpoint.every_s;
     const std::uint64_t wish = trainers_.all_reduce_max(stop_requested() ? 2 : due ? 1 : 0);
@@ -290,15 +292,16 @@ void Worker::log_timing(std::uint64_t visit, std::uint64_t steps, double seconds
             seconds, static_cast<double>(steps * session_.config().train.batch_rows) / seconds));
 }
 
-// A few times a second, from the first rank of a group, where no bar of its own tells it.
+// A few times a second, from the first rank of a group.
 void Worker::report_progress(const Ticket& ticket, const Communicator& group, std::uint64_t done,
-                             std::uint64_t total) {
+                             std::uint64_t total, std::uint64_t rows) {
   constexpr double kInterval_s = 0.5;
   const double now = monotonic_s();
-  if (draws_ || group.rank() != 0 || now - reported_s_ < kInterval_s) return;
+  if (group.rank() != 0 || now - reported_s_ < kInterval_s) return;
   reported_s_ = now;
   report("progress", {{"ticket", to_json(ticket)},
-                      {"share", static_cast<double>(done) / static_cast<double>(total)}});
+                      {"share", static_cast<double>(done) / static_cast<double>(total)},
+                      {"rows", rows}});
 }
 
 }  // namespace refract

@@ -32,7 +32,7 @@ class Worker {
   void collective_save(Checkpoints::Reason reason, const std::vector<std::string>& metrics);
   void report(const char* kind, Json more);
   void report_progress(const Ticket& ticket, const Communicator& group, std::uint64_t done,
-                       std::uint64_t total);
+                       std::uint64_t total, std::uint64_t rows);
   void work(const Ticket& ticket);
   Json result_of(const Ticket& ticket);
   Json collective_prepare();
@@ -46,13 +46,14 @@ class Worker {
 
   Session& session_;
   Communicator& world_;
-  bool draws_;  // fused: rank 0's own bars tell how far all are
+  bool draws_;  // fused: rank 0's own bars tell how far all are, besides
   Communicator extractors_, trainers_;
   std::function<void()> desk_;
   std::optional<Ticket> ticket_;
   std::string chunk_digest_;  // of the chunk that the ticket trains on
   bool ended_ = false, stopped_ = false, told_stop_ = false;
   double reported_s_ = 0, saving_since_s_ = 0;
+  std::uint64_t rows_ = 0;  // worked through for the ticket, by all of its ranks
   std::vector<TrainedSae> saes_;
   std::unique_ptr<StepRunner> runner_;
   std::unique_ptr<Checkpoints> checkpoints_;

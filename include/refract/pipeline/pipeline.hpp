@@ -17,6 +17,7 @@ enum class Until { tokenize, extract, train, evaluate, probe, report };
 struct RunOptions {
   Until until = Until::report;
   std::string command = "run";  // as it stands in `status` when it is done
+  int hosts = 1;                // that the ranks run on; for progress.json alone
   bool allow_numerics_change =
       false;     // go on although library, instruction set or rank count changed
   JobTime time;  // world rank 0

@@ -17,6 +17,7 @@ struct RunFolder {
   [[nodiscard]] std::filesystem::path run_yaml() const { return root / "run.yaml"; }
   [[nodiscard]] std::filesystem::path lock() const { return root / "run.lock"; }
   [[nodiscard]] std::filesystem::path status() const { return root / "status"; }
+  [[nodiscard]] std::filesystem::path progress() const { return root / "progress.json"; }
   [[nodiscard]] std::filesystem::path ledger() const { return root / "ledger.jsonl"; }
   [[nodiscard]] std::filesystem::path calibration() const { return store / "calibration.h5"; }
   [[nodiscard]] std::filesystem::path heldout() const { return store / "heldout.h5"; }
