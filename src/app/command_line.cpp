@@ -64,6 +64,9 @@ void add_options(po::options_description& all, CommandLine& line) {
       "resume although what computes has changed")(
       "verify", po::bool_switch(&line.verify),
       "read and recompute all that can be checked, and name the first difference")(
+      "site", po::value(&line.site)->value_name("file"),
+      "the cluster's settings, as jobs/site/example.env [$REFRACT_SITE]")(
+      "print", po::bool_switch(&line.print), "check, print the script, write and submit nothing")(
       "sae", po::value(&line.sae)->value_name("name"), "of this SAE [the first]")(
       "feature", count("feature", line.feature, 0, kMostFeatures, "f"),
       "print this feature in the terminal")("yes", po::bool_switch(&line.yes),

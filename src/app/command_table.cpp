@@ -13,7 +13,7 @@ namespace {
 constexpr std::string_view kConfigured =
     "set dry-run print-config ranks threads stop-after allow-numerics-change";
 
-constexpr std::array<Command, 14> kCommands{{
+constexpr std::array<Command, 15> kCommands{{
     {"run", "config.yaml",
      "the whole pipeline: download, tokenize, extract, train, evaluate, probe, report", kConfigured,
      "configs/demo.yaml --ranks 2 --set run=runs/mine", Mpi::always, run_command},
@@ -32,6 +32,8 @@ constexpr std::array<Command, 14> kCommands{{
      "configs/demo.yaml --sae small --feature 28", Mpi::always, probe_command},
     {"report", "config.yaml", "one self-contained HTML file", kConfigured, "configs/demo.yaml",
      Mpi::always, report_command},
+    {"submit", "config.yaml", "check, write the job script, hand it to sbatch", "set site print",
+     "configs/demo.yaml --site jobs/site/example.env --print", Mpi::never, submit_command},
     {"status", "run...",
      "how runs stand: state, stage, rate, time left, disk, cause; reads files only", "watch json",
      "runs/demo --watch", Mpi::never, status_command},

@@ -28,7 +28,6 @@
 #include "refract/store/artifact.hpp"
 
 namespace refract {
-namespace {
 
 RunConfig config_of(const CommandLine& line) {
   if (line.arguments.size() != 1)
@@ -37,6 +36,8 @@ RunConfig config_of(const CommandLine& line) {
         line.command, line.arguments.size(), line.command);
   return load_run_config(line.arguments.front(), line.overrides, asks_of(line.command));
 }
+
+namespace {
 
 // --print-config and --dry-run, which every configured command has.
 bool only_printed(const CommandLine& line, const RunConfig& config) {

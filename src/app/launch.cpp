@@ -147,16 +147,31 @@ void expect_ranks(const CommandLine& line, int ranks) {
                : "");
 }
 
+namespace {
+
+[[noreturn]] void refuse_singletons(int tasks) {
+  if (slurm_step_rank() != 0) std::_Exit(static_cast<int>(ExitCode::system));
+  throw SystemError(
+      "srun started {} tasks (SLURM_STEP_NUM_TASKS) that do not know of each other: each would run "
+      "alone. Start them with `srun --mpi=pmix` (`srun --mpi=list` shows what this Slurm has; MPI "
+      "must be built with the same PMIx), or leave srun out: `refract run --ranks {}`.",
+      tasks, tasks);
+}
+
+}  // namespace
+
+void prepare_for_srun() {
+  for (const char* pmi : {"PMIX_RANK", "PMI_RANK", "OMPI_COMM_WORLD_SIZE"})
+    if (std::getenv(pmi)) return;
+  const int tasks = slurm_step_tasks();
+  if (tasks > 1) refuse_singletons(tasks);
+  if (tasks == 1) ::unsetenv("SLURM_STEP_ID");
+}
+
 void expect_one_world(int ranks) {
   const int tasks = slurm_step_tasks();
   // mpirun within a step makes a world of its own.
-  if (ranks >= tasks || std::getenv("OMPI_COMM_WORLD_SIZE")) return;
-  if (slurm_step_rank() != 0) std::_Exit(static_cast<int>(ExitCode::system));
-  throw SystemError(
-      "srun started {} tasks (SLURM_STEP_NUM_TASKS), but MPI sees a world of {}: each task would "
-      "run alone. Start them with `srun --mpi=pmix` (`srun --mpi=list` shows what this Slurm has; "
-      "MPI must be built with the same PMIx), or leave srun out: `refract run --ranks {}`.",
-      tasks, ranks, tasks);
+  if (ranks < tasks && !std::getenv("OMPI_COMM_WORLD_SIZE")) refuse_singletons(tasks);
 }
 
 std::vector<std::string> launch_command(const LaunchSite& site, int ranks,

@@ -15,6 +15,10 @@ namespace refract {
 // are for any number.
 void expect_ranks(const CommandLine& line, int ranks);
 
+// Before MPI is initialised. In a step of srun without PMI (SystemError where it has several tasks,
+// as below) Open MPI 4 ends the process within MPI_Init; a task alone, as in `srun --pty bash`, is
+// a world of one where Open MPI does not see the step.
+void prepare_for_srun();
 // SystemError when srun started more tasks than MPI sees: each would run alone, on the same files.
 // One task says it.
 void expect_one_world(int ranks);

@@ -62,7 +62,8 @@ void show(const std::string& text) {
 
 class Job {
  public:
-  Job(const std::vector<std::string>& command, bool on_terminal) {
+  Job(const std::vector<std::string>& command, bool on_terminal)
+      : end_launcher_(command.front().ends_with("srun") ? SIGTERM : SIGINT) {
     std::array<int, 2> ends{};
     if (::pipe2(ends.data(), O_CLOEXEC) != 0)
       throw SystemError("making a pipe: {}", std::strerror(errno));
@@ -97,13 +98,17 @@ class Job {
 
  private:
   // In a group of its own, so that ^C reaches the ranks only as the wish to stop, never as the
-  // launcher's own end.
+  // launcher's own end. A batch system that cancels or preempts a job sends TERM to every process
+  // of it: mpirun, which would kill the ranks a second later, does not get it (they do), and is
+  // ended by INT.
   [[noreturn]] void become_launcher(const std::vector<std::string>& command, bool on_terminal,
                                     int write_end, pid_t parent) const {
     ::setpgid(0, 0);
-    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    ::prctl(PR_SET_PDEATHSIG, end_launcher_);
     if (::getppid() != parent) ::_exit(static_cast<int>(ExitCode::system));
-    ::sigprocmask(SIG_SETMASK, &signals_.old_mask(), nullptr);
+    sigset_t mask = signals_.old_mask();
+    if (end_launcher_ != SIGTERM) sigaddset(&mask, SIGTERM);
+    ::sigprocmask(SIG_SETMASK, &mask, nullptr);
     const int nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
     ::dup2(nothing, STDIN_FILENO);
     ::dup2(write_end, STDERR_FILENO);
@@ -124,7 +129,7 @@ class Job {
   // wait.
   void forward(int signal) {
     if (std::exchange(stopping_, true)) {
-      if (signal == SIGINT) ::kill(launcher_, SIGTERM);
+      if (signal == SIGINT) ::kill(launcher_, end_launcher_);
       return;
     }
     show("refract: stopping: the ranks write a checkpoint first; ^C once more ends them at once");
@@ -151,6 +156,7 @@ class Job {
     }
   }
 
+  int end_launcher_;  // the signal that does
   Signals signals_;
   LauncherOutput output_;
   std::string partial_;

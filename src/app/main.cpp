@@ -88,6 +88,7 @@ int main(int argc, char** argv) {
     if (distributed && line.ranks > 1 && !refract::in_launched_world())  // 3. ranks
       return refract::launch(line, argc, argv);
     if (distributed) {  // 4. MPI
+      refract::prepare_for_srun();
       if (refract::in_launched_world())
         refract::install_stop_handlers();  // a signal may come during MPI_Init
       if (refract::Environment::known_rank() == 0)

@@ -397,7 +397,7 @@ void Coordinator::hand_out() {
       }
       if (a.ticket.work == Work::extract && !fs::exists(session_.folder().chunk(a.ticket.index)))
         ledger_.planned(a.ticket.index, session_.corpus().order().chunk_shape(a.ticket.index).rows);
-      running_.push_back({.assignment = a, .started_s = monotonic_s()});
+      running_.push_back({a, monotonic_s(), 0, {}});
       board_.started(a, monotonic_s());
       Json message{{"kind", "ticket"}, {"ticket", to_json(a.ticket)}};
       if (a.ticket.work == Work::train)  // what it must find in the chunk's file
