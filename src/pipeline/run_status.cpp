@@ -423,6 +423,8 @@ class RunLooker::Body {
         record->job == found.job) {
       take_record(found, *record);
     }
+    const fs::path log = found.run / "submit" / (found.job + ".log");  // where submit has it
+    if (found.log.empty() && !found.job.empty() && is_there(log)) found.log = log.string();
     if (!found.share) take_what_is_done(looking);  // also of an attempt that only begins
     if (found.word == RunWord::done) found.share = 1;
   }

@@ -211,6 +211,9 @@ TEST_F(RunStatusTest, a_submitted_run_waits_until_its_job_has_left_the_queue) {
   queue_["4711"] = "";
   EXPECT_EQ(look().word, RunWord::failed);
   EXPECT_FALSE(look().goes_on);
+  EXPECT_EQ(look().log, "");
+  write_file(run_ / "submit" / "slurm-4711.log", "");
+  EXPECT_EQ(look().log, (run_ / "submit" / "slurm-4711.log").string());
 }
 
 TEST_F(RunStatusTest, a_stopped_run_whose_job_is_queued_goes_on) {
