@@ -137,13 +137,16 @@ constexpr std::string_view kBare = "-";  // the value of an option that takes no
 
 using Options = std::vector<std::pair<std::string, std::string>>;  // --name, value; "": leave out
 
-Options job_options(const RunConfig& config, const ClusterSite& site, const fs::path& folder) {
+// A job of a chain has its successor already: started again by Slurm it would get a second one.
+Options job_options(const RunConfig& config, const ClusterSite& site, const fs::path& folder,
+                    const std::string& script) {
   const SubmitConfig& submit = config.submit;
+  const bool requeue = site.requeue && script != "chain";
   return {{"--job-name", "refract-" + fs::path(config.run).filename().string()},
           {"--time", slurm_time(walltime_s(submit))},
           {"--signal", fmt::format("B:USR1@{}", submit.signal_s)},
           {"--output", (folder / "slurm-%j.log").string()},
-          {site.requeue ? "--requeue" : "--no-requeue", std::string(kBare)}};
+          {requeue ? "--requeue" : "--no-requeue", std::string(kBare)}};
 }
 
 // Of each component of a heterogeneous job.
@@ -295,7 +298,7 @@ std::string job_script(const std::string& from, const RunConfig& config, const C
                        const fs::path& folder, const std::string& script) {
   const SubmitConfig& submit = config.submit;
   const Options gpu_nodes = node_options(submit, site);
-  Directives directives(job_options(config, site, folder) + queue_options(site) +
+  Directives directives(job_options(config, site, folder, script) + queue_options(site) +
                             (script == "hetjob" ? cpu_node_options(submit) : gpu_nodes),
                         site);
   enum { before, among, behind } at = before;  // the directives

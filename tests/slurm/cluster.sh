@@ -22,16 +22,13 @@ skip() {
   exit 77
 }
 
-# Slurm's processes and those of its jobs have this SLURM_CONF in their environment; this script and its callers may.
+# Slurm's processes and those of its jobs have this SLURM_CONF in their environment; so may a user's shell.
 ours() {
-  local environ pid chain=" $$ " up=$$
-  while [ "$up" -gt 1 ]; do
-    up=$(awk '/^PPid:/ {print $2}' "/proc/$up/status" 2>/dev/null || echo 0)
-    chain+="$up "
-  done
+  local environ pid
   for environ in $(grep -lzxF "SLURM_CONF=$SLURM_CONF" /proc/[0-9]*/environ 2>/dev/null); do
     pid=${environ#/proc/} pid=${pid%/environ}
-    [[ $chain == *" $pid "* ]] || echo "$pid"
+    [[ $(cat "/proc/$pid/comm" 2>/dev/null) == slurm* ]] || grep -qz '^SLURM_JOB_ID=' "$environ" 2>/dev/null || continue
+    echo "$pid"
   done
 }
 

@@ -15,6 +15,7 @@ trap 'end_slurm $?' EXIT
 # Whatever happens: no job is left, and every node serves again.
 end_slurm() {
   local node
+  [ -e "$cluster/cluster" ] || finish 1
   [ ${#jobs_submitted[@]} -eq 0 ] || timeout 60 scancel "${jobs_submitted[@]}" 2>/dev/null
   for node in $(sinfo -h -N -p main -t down,drain,drained -o %N); do
     scontrol update nodename="$node" state=resume 2>/dev/null
@@ -74,11 +75,13 @@ submit() {
 field() { scontrol show job -o "$1" 2>/dev/null | head -n 1 | grep -oP "(?<= |^)$2=\K\S*"; }
 ended() { [[ $(field "$1" JobState) =~ ^(COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE_FAIL|PREEMPTED|OUT_OF_MEMORY|BOOT_FAIL|DEADLINE)$ ]]; }
 
+expect_cluster() { [ -e "$cluster/cluster" ] || fail "the cluster was stopped"; }
 # Limits of failure only, and wide.
 patiently() {
   local what=$1 until=$((SECONDS + 300))
   shift
   until "$@"; do
+    expect_cluster
     [ $SECONDS -lt $until ] || fail "waited five minutes for: $what"
     sleep 0.1
   done
@@ -90,6 +93,7 @@ started_times() { [ "$(field "$1" Restarts)" = "$2" ] && [ "$(field "$1" JobStat
 wait_job_until() {
   local until=$((SECONDS + 300))
   until reached "$2"; do
+    expect_cluster
     ! ended "$1" || fail "job $1 ended before its run was $2"
     [ $SECONDS -lt $until ] || fail "waited five minutes for job $1 to be $2"
     sleep 0.05

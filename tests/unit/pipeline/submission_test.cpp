@@ -69,6 +69,13 @@ TEST(JobScript, asks_for_gpus_as_the_site_has_it_and_for_no_requeue_where_it_for
   EXPECT_FALSE(holds(script, "#SBATCH --requeue"));
 }
 
+TEST(JobScript, asks_for_no_requeue_in_a_chain_whose_next_job_waits_already) {
+  const std::string script = job_script(kTemplate, config_with({}), ClusterSite{}, "/r", "chain");
+
+  EXPECT_TRUE(holds(script, "#SBATCH --no-requeue")) << script;
+  EXPECT_FALSE(holds(script, "#SBATCH --requeue"));
+}
+
 TEST(JobScript, gives_each_component_of_a_hetjob_its_own) {
   SubmitConfig submit;
   submit.nodes = 2;
