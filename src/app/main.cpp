@@ -19,6 +19,7 @@
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
 #include "refract/comm/environment.hpp"
+#include "refract/store/begin.hpp"
 
 namespace {
 
@@ -83,6 +84,7 @@ int main(int argc, char** argv) {
     if (distributed) {  // 4. MPI
       if (refract::in_launched_world())
         refract::install_stop_handlers();  // a signal may come during MPI_Init
+      refract::begin_hdf5();
       environment = std::make_unique<refract::Environment>(argc, argv);
     }
     refract::expect_ranks(line, environment ? environment->world_size() : 1);
