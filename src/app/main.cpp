@@ -20,6 +20,7 @@
 #include "refract/base/slurm.hpp"
 #include "refract/base/stop.hpp"
 #include "refract/comm/environment.hpp"
+#include "refract/store/begin.hpp"
 
 namespace {
 
@@ -93,6 +94,7 @@ int main(int argc, char** argv) {
         refract::install_stop_handlers();  // a signal may come during MPI_Init
       if (refract::Environment::known_rank() == 0)
         line.time.allocation_end = refract::slurm_job_end();
+      refract::begin_hdf5();
       environment = std::make_unique<refract::Environment>(argc, argv);
     }
     const int ranks = environment ? environment->world_size() : 1;

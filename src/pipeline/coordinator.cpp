@@ -260,6 +260,7 @@ void Coordinator::open_store(const std::string& calibration, const std::string& 
   if (known.store != session_.store().digest())
     ledger_.prepared(session_.store().digest(), calibration, heldout);
   state_.prepared = true;
+  remove_leftovers_of_kills(session_.folder().store);
   drop_missing_chunks();
   for (const auto& [chunk, record] : ledger_.state().sealed) state_.sealed.insert(chunk);
   list_chunks();

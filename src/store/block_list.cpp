@@ -6,6 +6,7 @@
 
 #include "refract/base/digest.hpp"
 #include "refract/base/file.hpp"
+#include "refract/store/chunk.hpp"
 
 namespace refract {
 namespace {
@@ -53,6 +54,21 @@ std::multimap<std::uint64_t, std::uint64_t> read_block_lists(const fs::path& chu
 
 void remove_block_lists(const fs::path& chunk) {
   for (const fs::path& path : list_files(chunk)) remove_all_quietly(path);
+}
+
+// A chunk with its final name and without its part file is sealed; its lists only had not gone yet.
+void remove_leftovers_of_kills(const fs::path& store) {
+  std::vector<fs::path> left;
+  for (const auto& entry : fs::directory_iterator(store)) {
+    const std::string name = entry.path().filename();
+    const std::size_t list = name.find(".blocks.");
+    const fs::path chunk = store / (name.substr(0, list) + ".h5");
+    const bool sealed = list != std::string::npos && fs::exists(chunk);
+    if (name.find(".part.locktest.") != std::string::npos ||
+        (sealed && !fs::exists(part_name(chunk))))
+      left.push_back(entry.path());
+  }
+  for (const fs::path& path : left) remove_all_quietly(path);
 }
 
 }  // namespace refract

@@ -4,6 +4,7 @@
 // then one line in the rank's own list, so a listed block is on disk. Seal: all close and sync;
 // rank 0 adds checksums and renames.
 #include <algorithm>
+#include <exception>
 #include <map>
 #include <optional>
 
@@ -113,10 +114,12 @@ struct ChunkWriter::Open {
   std::vector<BFloat16> narrow;  // a block's activations as bf16
 
   // Not collective, so that a rank may fail alone: with several ranks the handles are given up
-  // instead of closed, since closing would wait for ranks that never come.
+  // instead of closed, since closing would wait for ranks that never come. An error on its way is
+  // the line to say; without one, somebody forgot to close.
   ~Open() {
     if (communicator == nullptr || communicator->size() == 1 || !file.valid()) return;
     leave_open();
+    if (std::uncaught_exceptions() > 0) return;
     fmt::print(stderr, "refract[{}]: {} was left without collective_close\n", communicator->rank(),
                path.string());
   }

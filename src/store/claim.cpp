@@ -257,6 +257,15 @@ bool is_own_name(std::string_view name, std::string_view claim) {
          name.find_first_not_of("0123456789abcdef", claim.size() + 1) == std::string_view::npos;
 }
 
+// Killed before its record was whole: nobody's, once it is older than the claim, by the file
+// system's own clock, by more than a process takes from making a file to filling it.
+bool never_finished(const fs::path& own, const Record& owner, const fs::path& claim) {
+  constexpr std::chrono::seconds kUnfinished{30};
+  std::error_code failed;
+  const auto made = fs::last_write_time(own, failed), now = fs::last_write_time(claim, failed);
+  return owner.token.empty() && !failed && now - made > kUnfinished;
+}
+
 // What killed processes left beside the claim, by its owner: while another has the claim, a name
 // of its own may hold the stale file that it is about to judge again.
 void remove_leftovers(const fs::path& file) {
@@ -270,7 +279,8 @@ void remove_leftovers(const fs::path& file) {
     const FileDescriptor open = FileDescriptor::try_open(entry->path(), O_RDONLY);
     if (!open.is_open()) continue;
     const Record owner = record_from(read_open(open));
-    if (same_machine(owner, self) && is_gone(owner)) ::unlink(entry->path().c_str());
+    const bool dead = same_machine(owner, self) && is_gone(owner);
+    if (dead || never_finished(entry->path(), owner, file)) ::unlink(entry->path().c_str());
   }
 }
 

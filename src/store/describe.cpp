@@ -3,6 +3,7 @@
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/store/artifact.hpp"
+#include "refract/store/begin.hpp"
 #include "refract/store/chunk.hpp"
 #include "refract/store/safetensors.hpp"
 #include "refract/store/table_file.hpp"
@@ -53,7 +54,7 @@ std::string describe_safetensors(const fs::path& path) {
 void verify_artifact(const fs::path& path) {
   ArtifactHeader header;
   {
-    h5_begin();
+    begin_hdf5();
     const H5Handle file = h5_open_for_reading(path);
     header = header_of(read_attributes(file.id(), path), path);
   }
@@ -66,7 +67,7 @@ void verify_artifact(const fs::path& path) {
 
 std::string describe_artifact(const fs::path& path) {
   if (path.extension() == ".safetensors") return describe_safetensors(path);
-  h5_begin();
+  begin_hdf5();
   if (fs::is_regular_file(path) && H5Fis_hdf5(path.c_str()) > 0) return describe_hdf5(path);
   if (!fs::exists(path))
     throw DataError("{} does not exist: give the path of an artifact", path.string());

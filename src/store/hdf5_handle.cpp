@@ -6,6 +6,7 @@
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/numbers.hpp"
+#include "refract/store/begin.hpp"
 
 namespace refract {
 namespace {
@@ -47,12 +48,12 @@ H5Handle creation_properties(hid_t kind) {
 
 }  // namespace
 
-void h5_begin() {
+void begin_hdf5() {
   static const bool begun = [] {
     ::setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);
     // After a close that failed (disk full) the library's exit handler closes the file a second
     // time and crashes; every handle of ours is closed by its owner, so nothing is left for that
-    // handler.
+    // handler. The one in MPI_Finalize is not made where this comes before MPI (begin.hpp).
     H5dont_atexit();
     H5open();
     H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
@@ -116,7 +117,7 @@ DType h5_dtype(hid_t type, const fs::path& path) {
 }
 
 H5Handle h5_file_access(std::size_t alignment_bytes) {
-  h5_begin();
+  begin_hdf5();
   H5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   H5Pset_libver_bounds(access.id(), H5F_LIBVER_V18, H5F_LIBVER_V110);
   H5Pset_sieve_buf_size(access.id(), 0);

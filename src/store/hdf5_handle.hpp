@@ -37,9 +37,6 @@ class H5Handle {
   Close close_ = nullptr;
 };
 
-// Before the first HDF5 call: no file locks (renames exclude writers, and network file systems
-// refuse locks), no printing of error stacks.
-void h5_begin();
 // The HDF5 error stack as one line; empties it.
 [[nodiscard]] std::string h5_error_text();
 // SystemError (of the file system's own error, where that was the cause) unless the result is good.

@@ -57,6 +57,15 @@ shrink() {
   done
 }
 
+# The same, smaller still, for tests of hundreds of starts: a start costs what it does before its work.
+tiny() {
+  local name=$1
+  shift
+  shrink "$name" train.reduction=ordered store.chunk_rows=2048 heldout.rows=1024 calibration.rows=1024 \
+    calibration.max_tokens=1024 train.tokens=8192 train.batch_rows=256 train.passes_per_chunk=1 saes.0.d_sae=64 \
+    saes.0.k=4 saes.1.d_sae=96 saes.1.k=4 probe.tokens=2048 probe.examples=3 evaluate.ce_tokens=512 "$@"
+}
+
 # refract COMMAND on the shrunk configuration, in the foreground. What it prints goes to $log.
 call() {
   local command=$1

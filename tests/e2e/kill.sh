@@ -2,6 +2,7 @@
 # kill.sh REFRACT SOURCE [KILLS]: kill -9 of a random rank, or of the parent, in random states, and start again until
 # the run is done: it ends with the bytes of a run that was never killed.
 source "$(dirname "$0")/common.sh"
+source "$(dirname "$0")/victims.sh"
 begin "$@"
 wanted=${3:-20}
 seed=${REFRACT_TEST_SEED:-1}
@@ -19,23 +20,6 @@ start() {
   pid=$!
 }
 
-# The processes of this run: a rank has its folder's name on its command line, and so has the parent.
-random_victim() {
-  local all
-  mapfile -t all < <(pgrep -f -- "--set run=$run( |\$)")
-  [ ${#all[@]} -gt 0 ] && echo "${all[$((RANDOM % ${#all[@]}))]}"
-}
-
-# The ranks of a killed parent or rank end within seconds; on a slow machine, within more of them.
-expect_nothing_left() {
-  local tries
-  for tries in $(seq 600); do
-    [ -n "$(random_victim)" ] || return
-    sleep 0.1
-  done
-  fail "processes are left after $tries tries: $(pgrep -fa -- "--set run=$run( |\$)")"
-}
-
 kills=0
 round=0
 while [ $kills -lt "$wanted" ]; do
@@ -45,8 +29,7 @@ while [ $kills -lt "$wanted" ]; do
   while [ $kills -lt "$wanted" ] && next_state; do
     start
     wait_until $pid "$state"
-    victim=$(random_victim)
-    [ -n "$victim" ] && kill -9 "$victim" || { tail -5 "$log"; fail "no process was left when it was $state"; }
+    random_victim && kill -9 "$victim" || { tail -5 "$log"; fail "no process was left when it was $state"; }
     kills=$((kills + 1))
     echo "kill $kills: process $victim of $ranks rank(s), when it was $state"
     wait $pid 2>/dev/null

@@ -67,6 +67,10 @@ struct ChunkSpec {
 // Bytes of the sealed file, for the plan (within 2 MiB per dataset).
 [[nodiscard]] std::uint64_t estimated_chunk_bytes(const ChunkSpec& spec);
 
+// Block lists of sealed chunks, and what MPI-IO puts beside a file to try locks: left where a kill
+// came between. While nobody writes into that folder.
+void remove_leftovers_of_kills(const std::filesystem::path& store);
+
 // The rows of one hook in one block.
 struct HookRows {
   std::span<const float> activations;      // [n, d_in] f32

@@ -147,7 +147,10 @@ TEST(Claim, whoever_takes_it_removes_what_killed_processes_left_beside_it_and_no
       folder / "a.claim.1111111111111111", folder / "a.claim.2222222222222222",
       folder / "a.claim.3333333333333333", folder / ("b.claim." + digits),
       folder / "a.claim.of_another_kind",  folder / ("a.claim." + digits + ".h5")};
+  const fs::path unfinished = folder / ("a.claim." + std::string(digits.rbegin(), digits.rend()));
   const auto leave = [&] {
+    write_file(unfinished, dead.substr(0, dead.size() / 2));
+    fs::last_write_time(unfinished, fs::file_time_type::clock::now() - std::chrono::minutes(1));
     write_file(kept[0], living);
     write_file(kept[1], kElsewhere + "1\n");
     write_file(kept[2], "");
@@ -163,6 +166,7 @@ TEST(Claim, whoever_takes_it_removes_what_killed_processes_left_beside_it_and_no
     EXPECT_TRUE(try_take(file, owner)) << owner;
 
     EXPECT_FALSE(fs::exists(folder / ("a.claim." + digits)));
+    EXPECT_FALSE(fs::exists(unfinished)) << "a record of which a kill left half";
     for (const fs::path& path : kept) EXPECT_TRUE(fs::exists(path)) << path;
   }
 }
