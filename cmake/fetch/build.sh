@@ -72,8 +72,11 @@ openssl() {
 
 # HTTP, HTTPS and file URLs.
 curl() {
-  local off=(LDAP LDAPS FTP TELNET DICT TFTP RTSP POP3 IMAP SMTP SMB GOPHER MQTT)
-  with_cmake "${off[@]/#/-DCURL_DISABLE_}" "-DBUILD_CURL_EXE=OFF" -DCURL_USE_OPENSSL=ON -DCURL_ZLIB=ON \
+  local protocol off=()
+  for protocol in LDAP LDAPS FTP TELNET DICT TFTP RTSP POP3 IMAP SMTP SMB GOPHER MQTT; do
+    off+=("-DCURL_DISABLE_$protocol=ON")
+  done
+  with_cmake "${off[@]}" -DBUILD_CURL_EXE=OFF -DCURL_USE_OPENSSL=ON -DCURL_ZLIB=ON \
     -DCURL_USE_LIBSSH2=OFF -DCURL_USE_LIBSSH=OFF -DUSE_LIBIDN2=OFF -DUSE_NGHTTP2=OFF -DCURL_BROTLI=OFF \
     -DCURL_ZSTD=OFF -DENABLE_MANUAL=OFF
 }
@@ -84,10 +87,11 @@ icu() {
   cd source
   ./configure --prefix="$prefix" --libdir="$prefix/lib" --enable-static --disable-shared --disable-tests \
     --disable-samples --disable-extras --disable-icuio --disable-layoutex
+  mkdir -p bin lib
   make_ -C stubdata
   make_ -C common
   make -C common install-headers install-library
-  make -C stubdata install-library || into lib stubdata/libicudata.a
+  make -C stubdata install-library
   cd ..
 }
 
