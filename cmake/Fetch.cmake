@@ -27,13 +27,11 @@ set(REFRACT_FETCH_SCRIPT "${CMAKE_CURRENT_LIST_DIR}/fetch/build.sh")
 set(REFRACT_FETCH_STAMPS "${REFRACT_DEPS_PREFIX}/share/refract-deps")
 
 # A library's stamp, as it must read.
-function(refract_fetch_stamp name stamp)
+function(refract_fetch_stamp name out)
   file(SHA256 "${REFRACT_FETCH_SCRIPT}" recipe)
   list(GET REFRACT_LIBRARY_${name}_ARCHIVES 1 digest)
-  set(${stamp} "${name} ${REFRACT_LIBRARY_${name}_VERSION} ${digest} ${recipe} ${CMAKE_C_COMPILER_ID} "
-      "${CMAKE_C_COMPILER_VERSION} ${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}\n")
-  string(REPLACE ";" "" ${stamp} "${${stamp}}")
-  set(${stamp} "${${stamp}}" PARENT_SCOPE)
+  set(${out} "${name} ${REFRACT_LIBRARY_${name}_VERSION}\narchive ${digest}\nbuild.sh ${recipe}\n\
+C ${CMAKE_C_COMPILER_ID} ${CMAKE_C_COMPILER_VERSION}\nC++ ${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}\n" PARENT_SCOPE)
 endfunction()
 
 # Those that are in our prefix and as they should be, except what only tests and benchmarks link.

@@ -60,9 +60,23 @@ grep -qE "unheard-of 1 could not be built \(exit code 127\); the last lines of $
   { cat "$work/out"; fail "a failed build: the message does not name its log"; }
 grep -q 'unheard-of: command not found' "$log" || fail "the log does not say why"
 passed "a failed build names its log"
-"$cmake" -D SOURCE="$PWD" -D PROJECT_BINARY_DIR="$work/build" -D SAMPLE="$work/mirror/sample.tar.gz" -D CALL=state \
-  -P tests/cluster/fetch.cmake | grep -q "built: '' outdated: 'unheard-of'" || fail "what was begun counts as built"
+state() {
+  "$cmake" -D SOURCE="$PWD" -D PROJECT_BINARY_DIR="$work/build" -D SAMPLE="$work/mirror/sample.tar.gz" -D CALL=state "$@" \
+    -P tests/cluster/fetch.cmake
+}
+state | grep -q "built: '' outdated: 'unheard-of'" || fail "what was begun counts as built"
 passed "what was begun counts as missing"
+
+# The same with a recipe for it.
+echo 'echo a library' >"$work/recipe.sh"
+fetch -D NAMES=unheard-of -D SAMPLE="$work/mirror/sample.tar.gz" -D SCRIPT="$work/recipe.sh" -D REFRACT_DEPS_MIRROR="$work/mirror"
+[ $code -eq 0 ] && grep -q 'refract: built unheard-of' <<<"$said" || { cat "$work/out"; fail "a library that can be built was not"; }
+state -D SCRIPT="$work/recipe.sh" | grep -q "built: 'unheard-of' outdated: ''" || fail "what was built counts as missing"
+state -D SCRIPT="$work/recipe.sh" -D CMAKE_CXX_COMPILER_VERSION=99 | grep -q "outdated: 'unheard-of'" ||
+  fail "what another compiler built counts as built"
+echo 'echo another' >"$work/recipe.sh"
+state -D SCRIPT="$work/recipe.sh" | grep -q "outdated: 'unheard-of'" || fail "what another recipe built counts as built"
+passed "what was built counts until compiler or recipe change"
 
 # Which MPI an HDF5 was built with.
 kind() {
