@@ -141,7 +141,7 @@ cd "$work"
 # Boost unpacks to 60,000 files, which takes long on a parallel file system; a third of them are not read.
 only=()
 if [ "$name" = boost ]; then
-  only=(--no-wildcards-match-slash --exclude='*/doc' --exclude='*/tools' --exclude='*/libs/*/doc' --exclude='*/libs/*/test'
+  only=(--anchored --no-wildcards-match-slash --exclude='*/doc' --exclude='*/tools' --exclude='*/libs/*/doc' --exclude='*/libs/*/test'
     --exclude='*/libs/*/example')
 fi
 tar -x --strip-components=1 "${only[@]}" -f "$archive"
