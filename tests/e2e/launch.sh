@@ -128,3 +128,18 @@ for victim in parent launcher; do
   expect_nothing_left "kill -9 of the $victim"
   resumes_to_the_same_bytes "kill -9 of the $victim"
 done
+
+# Inside an allocation of eight cores a rank: no rank may be left with one core of those that this machine has.
+cores=$(python3 -c 'import os; print(len(os.sched_getaffinity(0)))')
+SLURM_NTASKS=2 SLURM_CPUS_PER_TASK=8 "$refract" doctor --ranks 2 >"$work/places" 2>&1 || { cat "$work/places"; fail "doctor --ranks 2"; }
+grep -E '^rank [01] ' "$work/places"
+[ "$(grep -cE '^rank [01] .*  8 threads$' "$work/places")" -eq 2 ] || fail "the ranks do not have eight threads each"
+python3 - "$work/places" "$cores" <<'PY' || fail "a rank of eight threads was bound to fewer cores than there are"
+import re, sys
+lines = [line for line in open(sys.argv[1]) if re.match(r"rank \d", line)]
+assert len(lines) == 2, lines
+for line in lines:
+    parts = [part.split("-") for part in re.search(r"cores ([\d,-]+)", line).group(1).split(",")]
+    assert sum(int(part[-1]) - int(part[0]) + 1 for part in parts) == int(sys.argv[2]), line
+PY
+passed "inside an allocation each rank may use all $cores cores"
