@@ -119,10 +119,7 @@ ExitCode submit_command(const CommandLine& line) {
   say(fmt::format("submitted: job {}, script {}", job, (folder / "job.sbatch").string()));
   say(fmt::format("watch it:  refract status {} --watch", config.run));
   say(fmt::format("its log:   {}", (folder / fmt::format("slurm-{}.log", job)).string()));
-  say(fmt::format(
-      "stop it:   scancel --batch --signal=USR1 {}   (checkpoint first; submit again to "
-      "go on)",
-      job));
+  say(fmt::format("stop it:   scancel {}   (with a checkpoint; submit again to go on)", job));
   return ExitCode::ok;
 }
 

@@ -43,7 +43,7 @@ done
 bash -n "$submit/job.sbatch" && cmp -s "$submit/attempt.sh" jobs/attempt.sh || fail "the script or what it sources"
 grep -q "^SITE_REFRACT=\"$(realpath "$refract")\"" "$submit/site.env" || fail "site.env does not name the program"
 [ "$(cat "$submit/job")" = slurm-4711 ] || fail "the job's name is not kept: $(cat "$submit/job")"
-for words in "refract status $run" "$submit/slurm-4711.log" 'scancel --batch --signal=USR1 4711' 'memory: ' 'time: '; do
+for words in "refract status $run" "$submit/slurm-4711.log" 'scancel 4711 ' 'memory: ' 'time: '; do
   grep -qF "$words" "$log" || { cat "$log"; fail "it does not say '$words'"; }
 done
 "$refract" run "$submit/config.yaml" --dry-run >"$work/dry" || fail "the configuration that was written is none"

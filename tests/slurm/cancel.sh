@@ -16,6 +16,18 @@ expect_end "$job" COMPLETED 0 "submitted again"
 expect_status "^done slurm-$job 2 0 run" "submitted again"
 expect_reference "cancelled and submitted again"
 
+# With mpirun on several nodes its daemons may end the ranks first; the guide's way gives them the time.
+site mpirun
+shrink_slurm asked
+submit multi-node.sbatch --nodes=2 --ntasks-per-node=2
+wait_job_until "$job" checkpointed_0
+scontrol update jobid="$job" requeue=0
+signal_as_walltime "$job"
+expect_end "$job" FAILED 0 "asked to stop, with the requeue forbidden"
+expect_log "not requeued: 'scontrol requeue $job' said" "asked to stop"
+expect_status "^resume slurm-$job 1 85 " "asked to stop"
+
+site srun
 shrink_slurm preempted
 submit multi-node.sbatch --partition=low --nodes=2 --ntasks-per-node=2
 wait_job_until "$job" checkpointed_0
