@@ -60,13 +60,6 @@ std::vector<Room> plan_rooms(const RunConfig& config, const RunPlan& plan) {
   return {run};
 }
 
-int threads_of_a_rank(const RunConfig& config, const RunPlan& plan) {
-  if (config.submit.cpus_per_rank > 0)
-    return static_cast<int>(std::min<std::uint32_t>(
-        config.submit.cpus_per_rank, static_cast<std::uint32_t>(std::max(1, usable_cores()))));
-  return std::max(1, usable_cores() / plan.ranks_per_node);
-}
-
 }  // namespace
 
 std::uint64_t RunPlan::node_bytes() const {
@@ -90,7 +83,7 @@ RunPlan plan_run(const RunConfig& config, int ranks, Asks asks) {
       plan_disk(config, plan.known.model, plan.shard_bytes + plan.corpus.tokens * kStoredPerToken,
                 plan.training.chunks, plan.training.visits);
   plan.rank = plan_rank(config, plan.known.model, plan.corpus, plan.roles, program_bytes);
-  plan.rates = rates_of(config, threads_of_a_rank(config, plan));
+  plan.rates = rates_of(config, plan.ranks_per_node);
   plan.time = plan_time({.config = config,
                          .model = plan.known.model,
                          .plan = plan.training,

@@ -120,9 +120,9 @@ void warn_of_time(const RunConfig& config, const RunPlan& plan, Submission& subm
 void warn_of_places(const RunConfig& config, const RunPlan& plan, Submission& submission) {
   constexpr std::array kOfOneMachine{"tmpfs", "ramfs", "ext4", "xfs", "btrfs", "overlay"};
   for (const Room& room : plan.rooms) {
-    submission.findings.push_back(fmt::format("room: {} of {} for {}",
-                                              human_bytes(room.there.writable_bytes()),
-                                              human_bytes(room.needed_bytes), room.what));
+    submission.findings.push_back(fmt::format(
+        "room: {} takes {} more ({}); {} are still to be written", room.what,
+        human_bytes(room.there.writable_bytes()), room.there.kind, human_bytes(room.needed_bytes)));
     if (std::ranges::find(kOfOneMachine, room.there.kind) != kOfOneMachine.end())
       submission.warnings.push_back(
           fmt::format("{} lies on {}, mostly a file system of one machine: compute nodes must see "

@@ -140,18 +140,22 @@ StageTime probe_time(const TimedRun& run, const Rates& rates, int threads) {
 
 }  // namespace
 
-Rates rates_of(const RunConfig& config, int threads) {
+Rates rates_of(const RunConfig& config, int ranks_per_node) {
+  const double cores = usable_cores(), ranks = ranks_per_node;
+  const double wanted =
+      config.submit.cpus_per_rank > 0 ? config.submit.cpus_per_rank : cores / ranks;
+  const int threads = std::clamp(static_cast<int>(wanted), 1, usable_cores());
   const double given = config.submit.gflops * kGiga;
   Rates rates;
-  rates.flop_per_s = given > 0 ? given : measured_flop_per_s(threads);
+  rates.flop_per_s = given > 0 ? given : measured_flop_per_s(threads) * wanted / threads;
   rates.write_bytes_per_s = static_cast<double>(config.submit.write_bytes_per_s.value);
-  rates.text_bytes_per_s = kTextBytesPerS * (given > 0 ? 1 : threads);
+  rates.text_bytes_per_s = kTextBytesPerS * wanted;
   rates.origin = fmt::format(
-      "{:.0f} GFLOP/s of a rank in fp32 products ({}), {} a second to the disk "
+      "{:.3g} GFLOP/s of a rank in fp32 products ({}), {} a second to the disk "
       "(submit.write_bytes_per_s)",
       rates.flop_per_s / kGiga,
       given > 0 ? std::string("submit.gflops")
-                : fmt::format("measured here, {} thread(s)", threads),
+                : fmt::format("measured here, {:.2g} core(s) a rank", wanted),
       human_bytes(config.submit.write_bytes_per_s.value));
   return rates;
 }

@@ -20,8 +20,10 @@ struct Rates {
   std::string origin;           // in words
 };
 // submit.gflops and submit.write_bytes_per_s where they are given; else products are timed for a
-// fraction of a second with so many threads. The rest is what docs/performance.md states.
-[[nodiscard]] Rates rates_of(const RunConfig& config, int threads);
+// fraction of a second, with the threads that a rank has: submit.cpus_per_rank (scaled, where this
+// machine has fewer cores), or its part of this machine's cores when so many ranks share them. The
+// rest is what docs/performance.md states.
+[[nodiscard]] Rates rates_of(const RunConfig& config, int ranks_per_node);
 
 struct StageTime {
   std::string stage, work;
