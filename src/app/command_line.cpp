@@ -35,6 +35,19 @@ auto count(std::string_view option, Number& to, std::uint64_t least, std::uint64
   });
 }
 
+auto duration(std::string_view option, double& seconds) {
+  return po::value<std::string>()->value_name("time")->notifier(
+      [=, &seconds](const std::string& text) {
+        const auto value = parse_duration_s(text);
+        if (!value || *value == 0)
+          throw ConfigError(
+              "--{} is '{}'; expected a time with its unit: 90s, 45min, 3h, 2d, 1h30min, or "
+              "04:00:00",
+              option, text);
+        seconds = static_cast<double>(*value);
+      });
+}
+
 void add_options(po::options_description& all, CommandLine& line) {
   all.add_options()("set", po::value(&line.overrides)->composing()->value_name("key=value"),
                     "override a setting: --set saes.0.k=64, --set saes.*.k=64")(
@@ -43,16 +56,24 @@ void add_options(po::options_description& all, CommandLine& line) {
       "print-config", po::bool_switch(&line.print_config), "print the resolved configuration")(
       "ranks", count("ranks", line.ranks, 1, kMostRanks, "n"),
       "start so many ranks on this machine or allocation; with --dry-run: plan for them")(
+      "stop-after", duration("stop-after", line.time.stop_after_s),
+      "write a checkpoint and end after so long: 3h, 90min, 1-12:00:00; ends with 85")(
       "threads", count("threads", line.threads, 1, kMostThreads, "n"),
       "OpenMP threads of a rank [its share of the cores]")(
       "allow-numerics-change", po::bool_switch(&line.allow_numerics_change),
       "resume although what computes has changed")(
       "verify", po::bool_switch(&line.verify),
       "read and recompute all that can be checked, and name the first difference")(
+      "site", po::value(&line.site)->value_name("file"),
+      "the cluster's settings, as jobs/site/example.env [$REFRACT_SITE]")(
+      "print", po::bool_switch(&line.print), "check, print the script, write and submit nothing")(
       "sae", po::value(&line.sae)->value_name("name"), "of this SAE [the first]")(
       "feature", count("feature", line.feature, 0, kMostFeatures, "f"),
       "print this feature in the terminal")("yes", po::bool_switch(&line.yes),
                                             "remove what is listed, without asking")(
+      "watch", po::bool_switch(&line.watch),
+      "look again every two seconds, until ^C or until all have ended")(
+      "json", po::bool_switch(&line.json), "for programs: docs/formats/run.md")(
       "quiet", po::bool_switch(&line.quiet), "no progress")(
       "help", po::bool_switch(&line.help), "this text")("version", po::bool_switch(&line.version),
                                                         "the version, and nothing else");

@@ -11,36 +11,42 @@ namespace refract {
 namespace {
 
 constexpr std::string_view kConfigured =
-    "set dry-run print-config ranks threads allow-numerics-change";
+    "set dry-run print-config ranks threads stop-after allow-numerics-change";
 
-constexpr std::array<Command, 13> kCommands{{
+constexpr std::array<Command, 15> kCommands{{
     {"run", "config.yaml",
      "the whole pipeline: download, tokenize, extract, train, evaluate, probe, report", kConfigured,
-     "configs/demo.yaml --ranks 2 --set run=runs/mine", true, run_command},
+     "configs/demo.yaml --ranks 2 --set run=runs/mine", Mpi::always, run_command},
     {"download", "config.yaml", "fetch the shards; resumable, verified; needs no MPI",
-     "set dry-run print-config", "configs/demo.yaml", false, download_command},
+     "set dry-run print-config", "configs/demo.yaml", Mpi::never, download_command},
     {"tokenize", "config.yaml", "shards to token shards and contexts", kConfigured,
-     "configs/demo.yaml", true, tokenize_command},
+     "configs/demo.yaml", Mpi::always, tokenize_command},
     {"extract", "config.yaml", "token shards to activation chunks, as far as the quota allows",
-     kConfigured, "configs/demo.yaml", true, extract_command},
+     kConfigured, "configs/demo.yaml", Mpi::always, extract_command},
     {"train", "config.yaml", "activation chunks to SAEs (makes the chunks it lacks)", kConfigured,
-     "configs/demo.yaml --set saes.*.k=32", true, train_command},
+     "configs/demo.yaml --set saes.*.k=32", Mpi::always, train_command},
     {"evaluate", "config.yaml", "metrics on held-out rows, baselines, CE loss", kConfigured,
-     "configs/demo.yaml", true, evaluate_command},
+     "configs/demo.yaml", Mpi::always, evaluate_command},
     {"probe", "config.yaml", "what the features mean; --feature f, --verify",
-     "set dry-run print-config ranks threads allow-numerics-change verify sae feature",
-     "configs/demo.yaml --sae small --feature 28", true, probe_command},
+     "set dry-run print-config ranks threads stop-after allow-numerics-change verify sae feature",
+     "configs/demo.yaml --sae small --feature 28", Mpi::always, probe_command},
     {"report", "config.yaml", "one self-contained HTML file", kConfigured, "configs/demo.yaml",
-     true, report_command},
+     Mpi::always, report_command},
+    {"submit", "config.yaml", "check, write the job script, hand it to sbatch", "set site print",
+     "configs/demo.yaml --site jobs/site/example.env --print", Mpi::never, submit_command},
+    {"status", "run...",
+     "how runs stand: state, stage, rate, time left, disk, cause; reads files only", "watch json",
+     "runs/demo --watch", Mpi::never, status_command},
     {"describe", "path", "what is this artifact, file or folder; --verify checks every digest",
-     "verify", "runs/demo --verify", false, describe_command},
+     "verify", "runs/demo --verify", Mpi::never, describe_command},
     {"clean", "config.yaml", "what no run under data_root names; --yes removes it",
-     "set dry-run yes", "configs/demo.yaml", false, clean_command},
-    {"settings", "[section]", "the settings, with defaults, units and ranges", "", "train", false,
-     settings_command},
-    {"doctor", "", "what works on this machine, and what to do if not", "", "", false,
-     doctor_command},
-    {"help", "[command]", "this list, or what a command takes", "", "run", false, help_command},
+     "set dry-run yes", "configs/demo.yaml", Mpi::never, clean_command},
+    {"settings", "[section]", "the settings, with defaults, units and ranges", "", "train",
+     Mpi::never, settings_command},
+    {"doctor", "", "what works here, and which cores each rank has (--ranks)", "ranks threads",
+     "--ranks 4", Mpi::if_launched, doctor_command},
+    {"help", "[command]", "this list, or what a command takes", "", "run", Mpi::never,
+     help_command},
 }};
 
 }  // namespace

@@ -28,7 +28,6 @@
 #include "refract/store/artifact.hpp"
 
 namespace refract {
-namespace {
 
 RunConfig config_of(const CommandLine& line) {
   if (line.arguments.size() != 1)
@@ -37,6 +36,8 @@ RunConfig config_of(const CommandLine& line) {
         line.command, line.arguments.size(), line.command);
   return load_run_config(line.arguments.front(), line.overrides, asks_of(line.command));
 }
+
+namespace {
 
 // --print-config and --dry-run, which every configured command has.
 bool only_printed(const CommandLine& line, const RunConfig& config) {
@@ -82,7 +83,9 @@ ExitCode run_until(const CommandLine& line, Until until) {
   const ExitCode code = collective_run(config, world,
                                        {.until = until,
                                         .command = line.command,
-                                        .allow_numerics_change = line.allow_numerics_change});
+                                        .hosts = placement.hosts,
+                                        .allow_numerics_change = line.allow_numerics_change,
+                                        .time = line.time});
   // A run that was finished already has said where its report is.
   if (world.rank() == 0 && code == ExitCode::ok && until == Until::report &&
       attempt_of(config) != before)
@@ -189,6 +192,14 @@ ExitCode settings_command(const CommandLine& line) {
 ExitCode doctor_command(const CommandLine& line) {
   expect_arguments(line, 0);
   const GemmSelfTest gemm = gemm_self_test();
+  // Ranks that were started together are compared; one machine is described, rank 0's.
+  if (line.ranks > 1 || in_launched_world()) {
+    Communicator world = Communicator::world();
+    const std::string places = collective_places(
+        world, line.threads == 0 && !std::getenv("OMP_NUM_THREADS") ? 0 : thread_count());
+    if (world.rank() != 0) return ExitCode::ok;
+    fmt::print("{}", places);
+  }
   fmt::print("refract {}\n", kVersion);
   fmt::print("host           {}, {} thread(s)\n", host_name(), thread_count());
   fmt::print("MPI            {}\n", mpi_description());

@@ -6,6 +6,9 @@
 
 namespace refract {
 
+// Of its one argument; ConfigError where there is none.
+[[nodiscard]] RunConfig config_of(const CommandLine& line);
+
 // What the command wants of the configuration.
 [[nodiscard]] Asks asks_of(std::string_view command);
 
@@ -17,6 +20,8 @@ ExitCode train_command(const CommandLine& line);
 ExitCode evaluate_command(const CommandLine& line);
 ExitCode probe_command(const CommandLine& line);
 ExitCode report_command(const CommandLine& line);
+ExitCode submit_command(const CommandLine& line);
+ExitCode status_command(const CommandLine& line);
 ExitCode describe_command(const CommandLine& line);
 ExitCode clean_command(const CommandLine& line);
 ExitCode settings_command(const CommandLine& line);

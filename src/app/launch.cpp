@@ -5,19 +5,18 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <memory>
+#include <optional>
 
 #include "app/commands.hpp"
 #include "app/launch_process.hpp"
+#include "refract/base/command.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/numbers.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/base/progress.hpp"
+#include "refract/base/slurm.hpp"
 #include "refract/comm/environment.hpp"
 #include "refract/pipeline/run_config.hpp"
 
@@ -38,25 +37,10 @@ int number_in_env(const char* name) {
   return static_cast<int>(*number);
 }
 
-std::string in_path(const std::string& program) {
-  const char* path = std::getenv("PATH");
-  std::string folders = path ? path : "";
-  for (std::size_t at = 0; at <= folders.size();) {
-    const std::size_t end = std::min(folders.find(':', at), folders.size());
-    const fs::path candidate = fs::path(folders.substr(at, end - at)) / program;
-    if (end > at && ::access(candidate.c_str(), X_OK) == 0) return candidate.string();
-    at = end + 1;
-  }
-  return "";
-}
-
-std::string output_of(const std::string& command) {
-  std::string text;
-  const std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen((command + " 2>&1").c_str(), "r"),
-                                                   ::pclose);
-  std::array<char, 512> buffer{};
-  while (pipe && std::fgets(buffer.data(), buffer.size(), pipe.get())) text += buffer.data();
-  return text;
+std::string output_of(const std::vector<std::string>& words) {
+  constexpr double kPatience_s = 30;
+  const std::optional<Answer> answer = ask(words, kPatience_s);
+  return answer ? answer->text : "";
 }
 
 // Container runtimes often forbid process_vm_readv; Open MPI then fails in the first large message.
@@ -73,7 +57,7 @@ LaunchSite find_launcher() {
   for (const char* name : {"mpirun", "mpiexec"}) {
     const std::string path = in_path(name);
     if (path.empty()) continue;
-    const std::string version = output_of(as_shell_line({path, "--version"}));
+    const std::string version = output_of({path, "--version"});
     if (version.find("Open MPI") == std::string::npos &&
         version.find("OpenRTE") == std::string::npos)
       continue;
@@ -87,7 +71,7 @@ LaunchSite find_launcher() {
   if (const std::string srun = in_path("srun"); !srun.empty() && std::getenv("SLURM_JOB_ID")) {
     site.launcher_path = srun;
     site.launcher = Launcher::srun;
-    site.pmix = output_of(as_shell_line({srun, "--mpi=list"})).find("pmix") != std::string::npos;
+    site.pmix = output_of({srun, "--mpi=list"}).find("pmix") != std::string::npos;
     return site;
   }
   throw SystemError(
@@ -100,9 +84,9 @@ LaunchSite this_site(const CommandLine& line) {
   site.binary = fs::read_symlink("/proc/self/exe").string();
   site.cores = usable_cores();
   site.slots = number_in_env("SLURM_NTASKS");
+  site.cores_of_slot = number_in_env("SLURM_CPUS_PER_TASK");
   if (site.slots > 0)
-    site.cores =
-        std::max(site.cores, site.slots * std::max(1, number_in_env("SLURM_CPUS_PER_TASK")));
+    site.cores = std::max(site.cores, site.slots * std::max(1, site.cores_of_slot));
   site.threads = line.threads;
   site.threads_in_env = std::getenv("OMP_NUM_THREADS") != nullptr;
   site.root = ::geteuid() == 0;
@@ -114,12 +98,17 @@ void add(std::vector<std::string>& words, std::initializer_list<const char*> mor
   words.insert(words.end(), more.begin(), more.end());
 }
 
-// Ranks are not bound: two jobs on one machine would be bound to the same first cores. A batch
-// system's allocation binds by itself.
+// Ranks are not bound. Outside an allocation two jobs on one machine would be bound to the same
+// first cores. Inside one, Open MPI binds a rank to a single core whatever --cpus-per-task says;
+// the batch system has confined the job to its cores, and the ranks of a host share those evenly
+// (comm/placement.hpp). srun, told the cores of a task, binds each to its own.
 void add_placement(std::vector<std::string>& words, const LaunchSite& site, int ranks) {
   const bool oversubscribed = ranks > (site.slots > 0 ? site.slots : site.cores);
   if (site.launcher == Launcher::srun) {
-    if (oversubscribed) add(words, {"--overcommit"});
+    if (oversubscribed)
+      add(words, {"--overcommit"});
+    else if (site.cores_of_slot > 0)
+      words.push_back(fmt::format("--cpus-per-task={}", site.cores_of_slot));
     return;
   }
   if (site.root) add(words, {"--allow-run-as-root"});
@@ -129,7 +118,7 @@ void add_placement(std::vector<std::string>& words, const LaunchSite& site, int 
     add(words, {"--use-hwthread-cpus"});
   else if (site.slots == 0)
     add(words, {"--map-by", ":HWTCPUS"});
-  if (oversubscribed || site.slots == 0) add(words, {"--bind-to", "none"});
+  add(words, {"--bind-to", "none"});
   if (ranks > site.cores) add(words, {"--mca", "mpi_yield_when_idle", "1"});
   if (!site.single_copy)
     add(words, {"--mca",
@@ -158,6 +147,33 @@ void expect_ranks(const CommandLine& line, int ranks) {
                : "");
 }
 
+namespace {
+
+[[noreturn]] void refuse_singletons(int tasks) {
+  if (slurm_step_rank() != 0) std::_Exit(static_cast<int>(ExitCode::system));
+  throw SystemError(
+      "srun started {} tasks (SLURM_STEP_NUM_TASKS) that do not know of each other: each would run "
+      "alone. Start them with `srun --mpi=pmix` (`srun --mpi=list` shows what this Slurm has; MPI "
+      "must be built with the same PMIx), or leave srun out: `refract run --ranks {}`.",
+      tasks, tasks);
+}
+
+}  // namespace
+
+void prepare_for_srun() {
+  for (const char* pmi : {"PMIX_RANK", "PMI_RANK", "OMPI_COMM_WORLD_SIZE"})
+    if (std::getenv(pmi)) return;
+  const int tasks = slurm_step_tasks();
+  if (tasks > 1) refuse_singletons(tasks);
+  if (tasks == 1) ::unsetenv("SLURM_STEP_ID");
+}
+
+void expect_one_world(int ranks) {
+  const int tasks = slurm_step_tasks();
+  // mpirun within a step makes a world of its own.
+  if (ranks < tasks && !std::getenv("OMPI_COMM_WORLD_SIZE")) refuse_singletons(tasks);
+}
+
 std::vector<std::string> launch_command(const LaunchSite& site, int ranks,
                                         const std::vector<std::string>& arguments) {
   std::vector<std::string> words{site.launcher_path};
@@ -184,25 +200,6 @@ std::vector<std::string> launch_command(const LaunchSite& site, int ranks,
   words.insert(words.end(), {"-n", std::to_string(ranks), site.binary});
   words.insert(words.end(), arguments.begin(), arguments.end());
   return words;
-}
-
-std::string as_shell_line(const std::vector<std::string>& words) {
-  const auto plain = [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) ||
-           std::string_view("-_./=:,@+%^").find(c) != std::string_view::npos;
-  };
-  std::string line;
-  for (const std::string& word : words) {
-    line += line.empty() ? "" : " ";
-    if (!word.empty() && std::ranges::all_of(word, plain)) {
-      line += word;
-      continue;
-    }
-    line += "'";
-    for (const char c : word) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    line += "'";
-  }
-  return line;
 }
 
 int launch(const CommandLine& line, int argc, char** argv) {

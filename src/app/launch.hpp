@@ -15,6 +15,14 @@ namespace refract {
 // are for any number.
 void expect_ranks(const CommandLine& line, int ranks);
 
+// Before MPI is initialised. In a step of srun without PMI (SystemError where it has several tasks,
+// as below) Open MPI 4 ends the process within MPI_Init; a task alone, as in `srun --pty bash`, is
+// a world of one where Open MPI does not see the step.
+void prepare_for_srun();
+// SystemError when srun started more tasks than MPI sees: each would run alone, on the same files.
+// One task says it.
+void expect_one_world(int ranks);
+
 enum class Launcher { open_mpi_4, open_mpi_5, srun };
 
 struct LaunchSite {
@@ -23,6 +31,7 @@ struct LaunchSite {
   std::string binary;           // this program
   int cores = 1;                // that the ranks may use together
   int slots = 0;                // tasks of the allocation we are in; 0 = none
+  int cores_of_slot = 0;        // SLURM_CPUS_PER_TASK; 0 = not said
   int threads = 0;              // --threads; 0 = not given
   bool threads_in_env = false;  // OMP_NUM_THREADS is set
   bool root = false;
@@ -33,8 +42,6 @@ struct LaunchSite {
 // The words of the command. arguments: this program's own, without its name.
 [[nodiscard]] std::vector<std::string> launch_command(const LaunchSite& site, int ranks,
                                                       const std::vector<std::string>& arguments);
-// One line that a shell reads as these words.
-[[nodiscard]] std::string as_shell_line(const std::vector<std::string>& words);
 
 // Starts the ranks, waits for them, returns the job's exit code. SystemError when no launcher is
 // found.

@@ -19,6 +19,7 @@
 #include "app/launch_output.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file_descriptor.hpp"
+#include "refract/base/progress.hpp"
 
 namespace refract {
 namespace {
@@ -61,7 +62,8 @@ void show(const std::string& text) {
 
 class Job {
  public:
-  Job(const std::vector<std::string>& command, bool on_terminal) {
+  Job(const std::vector<std::string>& command, bool on_terminal)
+      : end_launcher_(command.front().ends_with("srun") ? SIGTERM : SIGINT) {
     std::array<int, 2> ends{};
     if (::pipe2(ends.data(), O_CLOEXEC) != 0)
       throw SystemError("making a pipe: {}", std::strerror(errno));
@@ -82,13 +84,13 @@ class Job {
       ::poll(waiting.data(), waiting.size(), -1);
       if (!read_lines()) waiting[1].fd = -1;
       while (const int signal = signals_.next())
-        if (signal != SIGCHLD) forward();
+        if (signal != SIGCHLD) forward(signal);
       int status = 0;
       if (::waitpid(launcher_, &status, WNOHANG) != launcher_) continue;
       read_lines();
       if (!partial_.empty()) take_line(std::exchange(partial_, {}));
       const LauncherOutput::End end =
-          output_.end(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), stops_ > 0);
+          output_.end(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), stopping_);
       show(end.text);
       return end.exit_code;
     }
@@ -96,17 +98,24 @@ class Job {
 
  private:
   // In a group of its own, so that ^C reaches the ranks only as the wish to stop, never as the
-  // launcher's own end.
+  // launcher's own end. A batch system that cancels or preempts a job sends TERM to every process
+  // of it: mpirun, which would kill the ranks a second later, does not get it (they do), and is
+  // ended by INT.
   [[noreturn]] void become_launcher(const std::vector<std::string>& command, bool on_terminal,
                                     int write_end, pid_t parent) const {
     ::setpgid(0, 0);
-    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    ::prctl(PR_SET_PDEATHSIG, end_launcher_);
     if (::getppid() != parent) ::_exit(static_cast<int>(ExitCode::system));
-    ::sigprocmask(SIG_SETMASK, &signals_.old_mask(), nullptr);
+    sigset_t mask = signals_.old_mask();
+    if (end_launcher_ != SIGTERM) sigaddset(&mask, SIGTERM);
+    ::sigprocmask(SIG_SETMASK, &mask, nullptr);
     const int nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
     ::dup2(nothing, STDIN_FILENO);
     ::dup2(write_end, STDERR_FILENO);
     ::setenv("REFRACT_LAUNCHED", "1", 1);
+    // Where the ranks' output ends up, which they write to the launcher's pipe.
+    if (const std::string log = stdout_file(); !log.empty())
+      ::setenv("REFRACT_LOG", log.c_str(), 0);
     ::setenv("REFRACT_TERMINAL", on_terminal ? "1" : "0", 1);
     std::vector<char*> words;
     for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
@@ -116,11 +125,15 @@ class Job {
   }
 
   // mpirun takes TERM and INT as its own end and kills the ranks a second later; USR1 it hands on.
-  void forward() {
-    ++stops_;
-    if (stops_ == 1)
-      show("refract: stopping: the ranks write a checkpoint first; once more ends them at once");
-    ::kill(launcher_, stops_ == 1 ? SIGUSR1 : SIGTERM);
+  // A batch system repeats its signals and means the same; ^C once more is a person who will not
+  // wait.
+  void forward(int signal) {
+    if (std::exchange(stopping_, true)) {
+      if (signal == SIGINT) ::kill(launcher_, end_launcher_);
+      return;
+    }
+    show("refract: stopping: the ranks write a checkpoint first; ^C once more ends them at once");
+    ::kill(launcher_, SIGUSR1);
   }
 
   void take_line(const std::string& line) {
@@ -143,12 +156,13 @@ class Job {
     }
   }
 
+  int end_launcher_;  // the signal that does
   Signals signals_;
   LauncherOutput output_;
   std::string partial_;
   pid_t launcher_ = -1;
   FileDescriptor from_launcher_;
-  int stops_ = 0;
+  bool stopping_ = false;
 };
 
 }  // namespace

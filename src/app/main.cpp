@@ -17,6 +17,7 @@
 #include "refract/base/build_info.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/base/progress.hpp"
+#include "refract/base/slurm.hpp"
 #include "refract/base/stop.hpp"
 #include "refract/comm/environment.hpp"
 #include "refract/store/begin.hpp"
@@ -52,6 +53,12 @@ void let_waiting_threads_yield(char** argv) {
   if (!none) ::execv(self.c_str(), argv);  // where it fails, all goes on as it was
 }
 
+bool runs_on_ranks(const refract::Command& command, const refract::CommandLine& line) {
+  if (line.print_config || line.dry_run) return false;
+  return command.mpi == refract::Mpi::always || (command.mpi == refract::Mpi::if_launched &&
+                                                 (line.ranks > 1 || refract::in_launched_world()));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -60,7 +67,7 @@ int main(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);
   std::unique_ptr<refract::Environment> environment;
   try {
-    const refract::CommandLine line = refract::parse_command_line(argc, argv);  // 1. arguments
+    refract::CommandLine line = refract::parse_command_line(argc, argv);  // 1. arguments
     const refract::Command* command = refract::find_command(line.command);
     if (line.version) {
       fmt::print("refract {}\n", refract::kVersion);
@@ -78,16 +85,21 @@ int main(int argc, char** argv) {
     }
     refract::set_quiet(line.quiet);
     if (line.threads > 0) refract::set_thread_count(line.threads);  // 2. threads
-    const bool distributed = command->needs_mpi && !line.print_config && !line.dry_run;
+    const bool distributed = runs_on_ranks(*command, line);
     if (distributed && line.ranks > 1 && !refract::in_launched_world())  // 3. ranks
       return refract::launch(line, argc, argv);
     if (distributed) {  // 4. MPI
+      refract::prepare_for_srun();
       if (refract::in_launched_world())
         refract::install_stop_handlers();  // a signal may come during MPI_Init
+      if (refract::Environment::known_rank() == 0)
+        line.time.allocation_end = refract::slurm_job_end();
       refract::begin_hdf5();
       environment = std::make_unique<refract::Environment>(argc, argv);
     }
-    refract::expect_ranks(line, environment ? environment->world_size() : 1);
+    const int ranks = environment ? environment->world_size() : 1;
+    refract::expect_one_world(ranks);
+    refract::expect_ranks(line, ranks);
     return static_cast<int>(command->run(line));  // 5. the command
   } catch (const refract::Error& error) {         // 6. one line
     return fail(environment.get(), static_cast<int>(error.code()), error.what());

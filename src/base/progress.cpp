@@ -1,15 +1,18 @@
 #include "refract/base/progress.hpp"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "refract/base/activity.hpp"
 
@@ -18,6 +21,7 @@ namespace {
 
 std::atomic<bool> g_quiet{false};
 std::mutex g_terminal;
+std::vector<const Progress*> g_bars;  // those that live, the innermost last
 constexpr double kTerminalInterval_s = 0.2, kLogInterval_s = 15.0;
 
 }  // namespace
@@ -29,6 +33,15 @@ bool on_terminal() {
   for (const char* launcher : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"})
     if (std::getenv(launcher)) return false;
   return ::isatty(STDOUT_FILENO) == 1;
+}
+
+std::string stdout_file() {
+  struct stat status {};
+  if (::fstat(STDOUT_FILENO, &status) != 0 || !S_ISREG(status.st_mode)) return "";
+  std::array<char, 4096> name{};
+  const ssize_t size = ::readlink("/proc/self/fd/1", name.data(), name.size());
+  const std::string file(name.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
+  return file.ends_with(" (deleted)") ? "" : file;
 }
 
 double monotonic_s() {
@@ -81,7 +94,10 @@ Progress::Progress(std::string label, std::uint64_t total, std::string unit, boo
       start_s_(monotonic_s()),
       drawn_s_(start_s_),
       quiet_(quiet || g_quiet),
-      terminal_(on_terminal()) {}
+      terminal_(on_terminal()) {
+  const std::lock_guard lock(g_terminal);
+  g_bars.push_back(this);
+}
 
 Progress::~Progress() { finish(); }
 
@@ -106,7 +122,19 @@ void Progress::finish() {
   const std::lock_guard lock(g_terminal);
   if (finished_) return;
   finished_ = true;
+  std::erase(g_bars, this);
   draw(true);
+}
+
+std::optional<BarState> current_bar() {
+  const std::lock_guard lock(g_terminal);
+  for (auto bar = g_bars.rbegin(); bar != g_bars.rend(); ++bar) {
+    const Progress& b = **bar;
+    if (b.label_.empty()) continue;
+    const double elapsed_s = std::max(monotonic_s() - b.start_s_, 1e-9);
+    return BarState{b.label_, b.unit_, b.done_, b.total_, static_cast<double>(b.done_) / elapsed_s};
+  }
+  return std::nullopt;
 }
 
 void Progress::draw(bool last) {

@@ -7,6 +7,8 @@
 #include <map>
 #include <thread>
 
+#include "refract/comm/environment.hpp"
+
 namespace refract {
 namespace {
 
@@ -51,6 +53,27 @@ std::string Placement::text(int threads) const {
   return fmt::format(
       "{} ({}{})", who, plural(local_cores, "core") + (hosts > 1 ? " each" : ""),
       wanted > local_cores ? fmt::format(", oversubscribed: {} > {}", wanted, local_cores) : "");
+}
+
+std::string as_ranges(std::span<const int> sorted) {
+  std::string text;
+  for (std::size_t i = 0; i < sorted.size();) {
+    std::size_t last = i;
+    while (last + 1 < sorted.size() && sorted[last + 1] == sorted[last] + 1) ++last;
+    text += fmt::format("{}{}", text.empty() ? "" : ",", sorted[i]);
+    if (last > i) text += fmt::format("-{}", sorted[last]);
+    i = last + 1;
+  }
+  return text;
+}
+
+std::string collective_places(Communicator& world, int threads) {
+  const Placement placement = collective_placement(world);
+  const std::string mine =
+      fmt::format("rank {:<5} {}  cores {}  {}\n", world.rank(), host_name(), as_ranges(my_cores()),
+                  plural(threads > 0 ? threads : placement.fair_threads, "thread"));
+  const std::vector<char> all = world.all_gather(std::span<const char>(mine));
+  return {all.begin(), all.end()};
 }
 
 Placement collective_placement(Communicator& world) {

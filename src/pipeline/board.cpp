@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 
 namespace refract {
 namespace {
@@ -12,25 +13,83 @@ constexpr Role kInOrder[] = {Role::download, Role::tokenize, Role::extract, Role
 
 std::size_t index_of(Role role) { return static_cast<std::size_t>(role); }
 
+std::string what_of(const Ticket& ticket, const PipelineState& s) {
+  const auto number = [&](std::uint64_t of) {
+    return of > 0 ? fmt::format("{} {} of {}", name(ticket.work), ticket.index + 1, of)
+                  : fmt::format("{} {}", name(ticket.work), ticket.index + 1);
+  };
+  switch (ticket.work) {
+    case Ticket::Work::download:
+    case Ticket::Work::tokenize: return number(s.shards);
+    case Ticket::Work::prepare: return "calibration and held-out rows";
+    case Ticket::Work::extract: return number(s.chunks);
+    case Ticket::Work::restore: return "the newest checkpoint is read";
+    case Ticket::Work::train: return number(s.visits);
+    case Ticket::Work::evict: break;
+  }
+  return std::string(name(ticket.work));
+}
+
 }  // namespace
 
 Board::Board(const RolePlan& plan, double now_s) : plan_(plan), start_s_(now_s) {}
 
 void Board::started(const Assignment& a, double now_s) {
-  running_.push_back({.ticket = a.ticket, .started_s = now_s, .share = 0, .ranks = a.ranks.size()});
+  running_.push_back(
+      {.ticket = a.ticket, .started_s = now_s, .share = 0, .ranks = a.ranks.size(), .rows = 0});
 }
 
-void Board::progressed(const Ticket& ticket, double share) {
-  for (Running& running : running_)
-    if (running.ticket == ticket) running.share = share;
+void Board::progressed(const Ticket& ticket, double share, std::uint64_t rows) {
+  for (Running& running : running_) {
+    if (running.ticket != ticket) continue;
+    running.share = share;
+    running.rows = rows;
+  }
 }
 
-void Board::finished(const Assignment& a, double now_s) {
+void Board::finished(const Assignment& a, std::uint64_t rows, double now_s) {
   const auto found = std::ranges::find(running_, a.ticket, &Running::ticket);
   if (found == running_.end()) return;
   rank_seconds_[index_of(role_of(a.ticket.work))] +=
       (now_s - found->started_s) * static_cast<double>(found->ranks);
+  if (rows > 0) {
+    Worked& worked = worked_[index_of(role_of(a.ticket.work))];
+    worked.seconds += now_s - found->started_s;
+    worked.rows += static_cast<double>(rows);
+  }
   running_.erase(found);
+}
+
+std::optional<double> Board::rows_per_s(Role role, double now_s) const {
+  Worked all = worked_[index_of(role)];
+  for (const Running& running : running_) {
+    if (role_of(running.ticket.work) != role || running.rows == 0) continue;
+    all.seconds += now_s - running.started_s;
+    all.rows += static_cast<double>(running.rows);
+  }
+  return all.rows > 0 && all.seconds > 0 ? std::optional(all.rows / all.seconds) : std::nullopt;
+}
+
+std::vector<WorkPiece> Board::at_work(const PipelineState& s, double now_s) const {
+  std::vector<Running> latest_first = running_;
+  std::ranges::stable_sort(latest_first, std::greater<>(), [](const Running& running) {
+    return static_cast<int>(running.ticket.work);
+  });
+  std::vector<WorkPiece> pieces;
+  for (const Running& running : latest_first) {
+    WorkPiece piece{.stage = std::string(name(running.ticket.work)),
+                    .what = what_of(running.ticket, s),
+                    .share = {},
+                    .rate = {},
+                    .unit = {}};
+    if (running.rows > 0) {
+      piece.share = running.share;
+      piece.rate = static_cast<double>(running.rows) / std::max(1e-9, now_s - running.started_s);
+      piece.unit = "rows";
+    }
+    pieces.push_back(std::move(piece));
+  }
+  return pieces;
 }
 
 double Board::busy(Role role, double now_s) const {

@@ -4,10 +4,12 @@
 #include <array>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "refract/base/progress.hpp"
+#include "refract/pipeline/progress_file.hpp"
 #include "refract/pipeline/schedule.hpp"
 
 namespace refract {
@@ -17,12 +19,17 @@ class Board {
  public:
   Board(const RolePlan& plan, double now_s);
   void started(const Assignment& assignment, double now_s);
-  void progressed(const Ticket& ticket, double share);
-  void finished(const Assignment& assignment, double now_s);
+  // rows: worked through for this ticket so far, in this attempt.
+  void progressed(const Ticket& ticket, double share, std::uint64_t rows);
+  void finished(const Assignment& assignment, std::uint64_t rows, double now_s);
   [[nodiscard]] double busy(Role role, double now_s) const;  // 0..1
   // split: the busiest role, which the others wait for. fused: the role that takes most of the
   // time.
   [[nodiscard]] Role bottleneck(double now_s) const;
+  // Rows a second of the tickets that worked on chunks in this attempt; nothing while none did.
+  [[nodiscard]] std::optional<double> rows_per_s(Role role, double now_s) const;
+  // What is at work, the latest role first; of `state`.
+  [[nodiscard]] std::vector<WorkPiece> at_work(const PipelineState& state, double now_s) const;
   // "download 2 of 8 · tokenize 1 of 8 · extract 3 of 7 (45 %) · train 2 of 7 (10 %) | busy 3 9 98
   // 61 % | bottleneck extract"
   [[nodiscard]] std::string line(const PipelineState& state, double now_s) const;
@@ -34,10 +41,15 @@ class Board {
     Ticket ticket;
     double started_s = 0, share = 0;
     std::size_t ranks = 0;
+    std::uint64_t rows = 0;
+  };
+  struct Worked {
+    double seconds = 0, rows = 0;
   };
   RolePlan plan_;
   double start_s_;
   std::array<double, kRoles> rank_seconds_{};
+  std::array<Worked, kRoles> worked_{};  // by finished tickets
   std::vector<Running> running_;
 };
 

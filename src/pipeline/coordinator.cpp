@@ -16,15 +16,21 @@ namespace refract {
 
 using Work = Ticket::Work;
 
+namespace {
+constexpr double kTellInterval_s = 1;
+}
+
 Coordinator::Coordinator(Session& session, Communicator& world, RolePlan plan, Ledger& ledger,
-                         bool only_corpus)
+                         Deadline& deadline, ProgressKeeper& progress, bool only_corpus)
     : session_(session),
       world_(world),
       plan_(std::move(plan)),
       ledger_(ledger),
+      deadline_(deadline),
       board_(plan_, monotonic_s()),
       display_(!plan_.split),
       windows_told_(static_cast<std::size_t>(world.size())),
+      progress_(progress),
       only_corpus_(only_corpus) {
   const RunConfig& config = session_.config();
   state_.shards = session_.corpus().shards();
@@ -47,8 +53,11 @@ void Coordinator::poll() {
   } catch (const StopRequested&) {  // while it waited for another job; the ranks must hear of it
   }
   if (stop_requested() && !stopping_) stop();
-  if (std::exchange(news_, false)) hand_out();
-  display_.draw(board_, state_, monotonic_s());
+  const bool news = std::exchange(news_, false);
+  if (news) hand_out();
+  const double now_s = monotonic_s();
+  if (news || now_s - told_s_ > kTellInterval_s) tell(now_s);
+  display_.draw(board_, state_, now_s);
   if (!running_.empty() || ended_ || state_.visits_done < state_.visits_trained) return;
   ended_ = true;
   evidence_.reset();
@@ -56,6 +65,58 @@ void Coordinator::poll() {
   display_.clear();
   for (int rank = 0; rank < world_.size(); ++rank)
     send_with_corpus(rank, {{"kind", "end"}, {"stopped", stopping_}});
+}
+
+// For progress.json. While nothing runs, what ran last stays.
+void Coordinator::tell(double now_s) {
+  told_s_ = now_s;
+  const std::vector<WorkPiece> pieces = board_.at_work(state_, now_s);
+  if (stopping_ && pieces.empty()) return;  // the checkpoint of a stop has what they had done
+  const TrainConfig& train = session_.config().train;
+  const auto known = [](std::uint64_t count) {
+    return count > 0 ? std::optional(count) : std::nullopt;
+  };
+  // Seconds for a chunk, each of its rows so many times.
+  const auto unit_s = [&](Role role, std::uint64_t times) -> std::optional<double> {
+    const std::optional<double> rate = board_.rows_per_s(role, now_s);
+    if (!rate) return std::nullopt;
+    return static_cast<double>(state_.chunk_rows * times) / *rate;
+  };
+  const auto part = [&](std::string_view stage) {
+    const auto piece = std::ranges::find(pieces, stage, &WorkPiece::stage);
+    return piece == pieces.end() ? 0 : piece->share.value_or(0);
+  };
+  const std::uint64_t extracted =
+      std::max(state_.visits_done, state_.sealed.empty() ? 0 : state_.sealed.back() + 1);
+  const auto fill = [&](StageProgress& stage) {
+    const bool corpus = stage.stage == "download" || stage.stage == "tokenize";
+    if (corpus) {  // a corpus that is long enough needs no further shard
+      stage.done = state_.corpus_complete      ? state_.shards
+                   : stage.stage == "download" ? state_.downloaded.size()
+                                               : state_.tokenized.size();
+      stage.of = state_.shards;
+    } else if (stage.stage == "extract") {
+      stage.of = known(state_.chunks);
+      stage.done = std::min(extracted, state_.chunks);
+      stage.part = part("extract");
+      stage.unit_s = unit_s(Role::extract, 1);
+    } else if (stage.stage == "train") {
+      stage.of = known(state_.visits);
+      stage.done = state_.visits_trained;
+      stage.part = part("train");
+      stage.unit_s = unit_s(Role::train, train.passes_per_chunk);
+    }
+  };
+  progress_.update([&](ProgressRecord& record) {
+    if (!pieces.empty()) record.now = pieces;
+    for (StageProgress& stage : record.stages) fill(stage);
+    record.rates.clear();
+    for (const Role role : {Role::extract, Role::train})
+      if (const auto rate = board_.rows_per_s(role, now_s))
+        record.rates.emplace_back(name(role), *rate);
+  });
+  if (state_.first_window)
+    progress_.disk_known(session_.corpus().bytes(), ledger_.state().sealed_bytes);
 }
 
 void Coordinator::send(int rank, const Json& message) {
@@ -82,9 +143,10 @@ void Coordinator::take(const Message& message) {
   if (kind == "done") {
     done(message.from, json);
   } else if (kind == "progress") {
-    board_.progressed(ticket_from(json.at("ticket")), json.at("share"));
+    board_.progressed(ticket_from(json.at("ticket")), json.at("share"), json.at("rows"));
   } else if (kind == "checkpoint") {
     ledger_.checkpointed(checkpoint_record_from(json.at("record").dump()));
+    deadline_.checkpoint_took(json.at("took_s"));
     state_.visits_done = ledger_.state().visits_done(saes_);
     state_.visits_trained = std::max(state_.visits_trained, state_.visits_done);
     progressed_ = true;
@@ -100,10 +162,14 @@ void Coordinator::done(int from, const Json& message) {
       std::ranges::find(running_, ticket, [](const Running& r) { return r.assignment.ticket; });
   REFRACT_ASSERT(running != running_.end(), "rank {} finished {} {}, which was not handed out",
                  from, name(ticket.work), ticket.index);
-  if (from == running->assignment.ranks.front()) running->result = message.at("result");
+  if (from == running->assignment.ranks.front()) {
+    running->result = message.at("result");
+    running->rows = message.at("rows");
+  }
   if (++running->reports < running->assignment.ranks.size()) return;
   const Json result = running->result;
-  board_.finished(running->assignment, monotonic_s());
+  took_s_[ticket.work] = monotonic_s() - running->started_s;
+  board_.finished(running->assignment, running->rows, monotonic_s());
   running_.erase(running);
   apply(ticket, result);
 }
@@ -301,6 +367,16 @@ void Coordinator::refresh() {
   disk_planned_ = true;
 }
 
+// What is begun of a chunk is kept (blocks, a checkpoint within it), so one is begun even if it
+// cannot end in time; not where its reading would be most of what is done.
+bool Coordinator::fits(Work work) const {
+  constexpr double kWorthwhile = 0.1;
+  const auto took = took_s_.find(work);
+  if ((work == Work::extract || work == Work::train) && took != took_s_.end())
+    stop_unless_left(kWorthwhile * took->second, "a tenth of the next chunk");
+  return !stop_requested();
+}
+
 void Coordinator::hand_out() {
   if (stopping_) return;
   while (true) {
@@ -316,9 +392,13 @@ void Coordinator::hand_out() {
         evicted = true;
         continue;
       }
+      if (!fits(a.ticket.work)) {
+        stop();
+        return;
+      }
       if (a.ticket.work == Work::extract && !fs::exists(session_.folder().chunk(a.ticket.index)))
         ledger_.planned(a.ticket.index, session_.corpus().order().chunk_shape(a.ticket.index).rows);
-      running_.push_back({a, 0, {}});
+      running_.push_back({a, monotonic_s(), 0, {}});
       board_.started(a, monotonic_s());
       Json message{{"kind", "ticket"}, {"ticket", to_json(a.ticket)}};
       if (a.ticket.work == Work::train)  // what it must find in the chunk's file

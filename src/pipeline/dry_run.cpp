@@ -1,94 +1,41 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <optional>
 
-#include "refract/base/file.hpp"
-#include "refract/base/machine.hpp"
-#include "refract/base/parallel.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/order/sample_order.hpp"
-#include "refract/pipeline/disk_plan.hpp"
 #include "refract/pipeline/pipeline.hpp"
-#include "refract/pipeline/preflight.hpp"
-#include "refract/pipeline/rank_plan.hpp"
 #include "refract/pipeline/run_folder.hpp"
-#include "refract/pipeline/schedule.hpp"
-#include "refract/pipeline/training_plan.hpp"
+#include "refract/pipeline/run_plan.hpp"
 
 namespace refract {
 namespace {
 
-// Before anything is tokenized: compressed shards hold about this much text per byte, and a
-// byte-level BPE takes about so many bytes per token (measured on the demo's shards).
-constexpr double kTextPerCompressedByte = 3.2, kBytesPerToken = 4.4;
-constexpr std::uint64_t kTokensPerDocument = 700;  // of English Wikipedia, about
-// Assumed where the plan says how long training waits for checkpoints; printed with it. Nothing is
-// computed from them.
-constexpr double kWriteBytesPerS = 200e6, kFlopPerS = 50e9;
-
-struct CorpusEstimate {
-  std::uint64_t shards = 0, shard_bytes = 0, tokens = 0;
-};
-
-CorpusEstimate estimate_corpus(const DownloadPlan& corpus) {
-  CorpusEstimate estimate;
-  for (const ShardRef& shard : corpus.shards) {
-    ++estimate.shards;
-    estimate.shard_bytes += shard.bytes;
-    const fs::path extension = fs::path(shard.name).extension();
-    const bool plain = extension == ".jsonl" || extension == ".ndjson";
-    estimate.tokens += static_cast<std::uint64_t>(
-        static_cast<double>(shard.bytes) * (plain ? 0.9 : kTextPerCompressedByte) / kBytesPerToken);
-  }
-  return estimate;
-}
-
-// Of one row through one step: reference/performance.md; topk does all but the encoder sparsely.
-double flop_per_row(const SaeConfig& sae, const ModelInfo& model) {
-  const auto d = static_cast<double>(model.d_model), n = static_cast<double>(sae.d_sae);
-  return sae.k > 0 ? 2 * d * n + 8 * d * static_cast<double>(sae.k) : 12 * d * n;
-}
-
-// Exact where the rows are known.
-TrainingPlan plan_training(const RunConfig& config, const KnownBefore& known,
-                           const CorpusEstimate& corpus) {
-  const auto estimated =
-      static_cast<std::uint64_t>(static_cast<double>(corpus.tokens) * (1 - config.heldout.share));
-  std::optional<std::uint64_t> rows = known.corpus_rows;
-  if (!rows && wanted_rows(config) == 0) rows = estimated;
-  return plan_training(config, order_rule(config), rows);
-}
-bool is_exact(const RunConfig& config, const KnownBefore& known) {
-  return wanted_rows(config) != 0 || known.corpus_rows.has_value();
-}
-
-std::string corpus_lines(const RunConfig& config, const KnownBefore& known,
-                         const CorpusEstimate& corpus) {
+std::string corpus_lines(const RunConfig& config, const RunPlan& plan) {
+  const KnownBefore& known = plan.known;
   return fmt::format(
       "\nModel      {} ({} layers, d_model {}), weights {}\n"
       "Corpus     {} shards, {}; {}\n",
       model_display_name(config.model), known.model.layers, known.model.d_model,
-      human_bytes(known.model.parameter_bytes), corpus.shards, human_bytes(corpus.shard_bytes),
+      human_bytes(known.model.parameter_bytes), plan.corpus.shards, human_bytes(plan.shard_bytes),
       known.corpus_rows ? fmt::format("tokenized: {} rows to train on", *known.corpus_rows)
                         : fmt::format("about {} tokens (estimated before tokenizing)",
-                                      human_count(static_cast<double>(corpus.tokens))));
+                                      human_count(static_cast<double>(plan.corpus.tokens))));
 }
 
-std::string training_lines(const RunConfig& config, const TrainingPlan& plan, bool exact,
-                           const RolePlan& roles) {
+std::string training_lines(const RunConfig& config, const RunPlan& plan) {
   const OrderRule rule = order_rule(config);
-  const char* about = exact ? "" : "about ";
-  const int extractors = static_cast<int>(roles.ranks_with(Role::extract).size());
-  const int trainers = static_cast<int>(roles.ranks_with(Role::train).size());
+  const char* about = plan.exact ? "" : "about ";
+  const int extractors = static_cast<int>(plan.roles.ranks_with(Role::extract).size());
+  const int trainers = static_cast<int>(plan.roles.ranks_with(Role::train).size());
   return fmt::format(
              "Rows       {}{} to train on in {} chunk(s) of {}; blocks of {} rows cost at most {} "
              "tokens each\n",
-             about, plan.rows, plan.chunks, rule.chunk_rows, rule.block_rows,
+             about, plan.training.rows, plan.training.chunks, rule.chunk_rows, rule.block_rows,
              config.rows.take == "all" ? rule.block_rows + 2 * config.tokens.context
                                        : rule.block_rows * config.tokens.context) +
-         fmt::format("Steps      {}{} of {} rows, for each of {} SAE(s)\n", about, plan.steps,
-                     rule.batch_rows, config.saes.size()) +
+         fmt::format("Steps      {}{} of {} rows, for each of {} SAE(s)\n", about,
+                     plan.training.steps, rule.batch_rows, config.saes.size()) +
          fmt::format(
              "Ranks      {} extract {} blocks of a chunk at most, {} train on {} slices of a batch "
              "at most\n",
@@ -126,26 +73,26 @@ std::string chunk_proposal(const RunConfig& config, const TrainingPlan& plan, do
       config.store.chunk_rows * factor, config.store.block_rows * factor);
 }
 
-std::string checkpoint_lines(const RunConfig& config, const TrainingPlan& plan,
-                             const ModelInfo& model, int trainers) {
+std::string checkpoint_lines(const RunConfig& config, const RunPlan& plan) {
   std::uint64_t bytes = 0;
-  double flop = 0;
-  for (const SaeConfig& sae : config.saes) {
-    bytes += trainer_state_bytes(sae, model) + 2 * sae_parameters(sae, model);
-    flop += flop_per_row(sae, model);
-  }
-  const auto rows = static_cast<double>(std::min(plan.rows, config.store.chunk_rows) *
-                                        config.train.passes_per_chunk);
-  const double wait_s = static_cast<double>(bytes) / kWriteBytesPerS,
-               steps_s = flop * rows / (kFlopPerS * trainers);
+  for (const SaeConfig& sae : config.saes)
+    bytes += trainer_state_bytes(sae, plan.known.model) + 2 * sae_parameters(sae, plan.known.model);
+  const double wait_s = plan.time.checkpoint_s, steps_s = plan.time.chunk_train_s;
   std::string text = fmt::format(
-      "Checkpoint {} after each chunk, on disk after {:.2g} s (assuming {} a second) while the "
-      "next "
-      "chunk's steps take {:.2g} s (assuming {:.0f} GFLOP/s a rank)\n",
-      human_bytes(bytes), wait_s, human_bytes(static_cast<std::uint64_t>(kWriteBytesPerS)), steps_s,
-      kFlopPerS / 1e9);
-  if (wait_s > steps_s) text += chunk_proposal(config, plan, wait_s, steps_s);
+      "Checkpoint {} after each chunk, on disk after {:.2g} s while the next chunk's steps take "
+      "{:.2g} s\n",
+      human_bytes(bytes), wait_s, steps_s);
+  if (wait_s > steps_s) text += chunk_proposal(config, plan.training, wait_s, steps_s);
   return text;
+}
+
+std::string time_lines(const TimePlan& time, const Rates& rates) {
+  std::string text = "\nTime, predicted\n";
+  for (const StageTime& stage : time.stages)
+    text += fmt::format("  {:<10} {:<38} {:>12}\n", stage.stage, stage.work,
+                        human_seconds(stage.seconds));
+  return text + fmt::format("  {:<10} {:<38} {:>12}\n", "all", "", human_seconds(time.total_s)) +
+         fmt::format("  a chunk takes {}; with {}\n", human_seconds(time.chunk_s), rates.origin);
 }
 
 std::string disk_lines(const RunConfig& config, const DiskPlan& disk) {
@@ -161,44 +108,47 @@ std::string disk_lines(const RunConfig& config, const DiskPlan& disk) {
   return text;
 }
 
-std::string rank_lines(const RankPlan& plan, int trainers) {
+std::string room_lines(const std::vector<Room>& rooms) {
+  std::string text;
+  for (const Room& room : rooms)
+    text += fmt::format("  {:<22} {:>12}  (still to be written for {}: {}{})\n",
+                        fmt::format("takes more: {}{}", room.there.kind,
+                                    room.there.quota_left_bytes ? ", quota" : ""),
+                        human_bytes(room.there.writable_bytes()), room.what,
+                        human_bytes(room.needed_bytes),
+                        room.suffices() ? "" : "; NOT ENOUGH: free space, lower disk.max_bytes");
+  return text;
+}
+
+std::string rank_lines(const RunPlan& plan) {
   std::string text = "\nMemory, of the rank that holds most\n";
-  for (const auto& [what, bytes] : plan.memory)
+  for (const auto& [what, bytes] : plan.rank.memory)
     text += fmt::format("  {:<58} {:>12}\n", what, human_bytes(bytes));
   text += fmt::format("  {:<58} {:>12}  (rank 0: {} more for windows and duplicates)\n", "at most",
-                      human_bytes(plan.memory_bytes()), human_bytes(plan.root_bytes));
-  if (trainers > 1)
+                      human_bytes(plan.rank.memory_bytes()), human_bytes(plan.rank.root_bytes));
+  text += fmt::format("  {:<58} {:>12}\n",
+                      fmt::format("a node of {} rank(s), at most", plan.ranks_per_node),
+                      human_bytes(plan.node_bytes()));
+  if (plan.roles.ranks_with(Role::train).size() > 1)
     text += fmt::format("Wire       {} sent by each training rank for a chunk\n",
-                        human_bytes(plan.sent_bytes));
+                        human_bytes(plan.rank.sent_bytes));
   return text +
          fmt::format("Files      {} for a chunk and its checkpoints, before checkpoint.keep\n",
-                     plan.files);
+                     plan.rank.files);
 }
 
 }  // namespace
 
 std::string dry_run(const RunConfig& config, int ranks, Asks asks) {
-  const std::uint64_t program_bytes = peak_memory_bytes();  // before anything was computed
-  const DownloadPlan listed = plan_download(config.source, config.data_root, Digests::known);
-  const KnownBefore known = check_before_start(config, listed, asks);
-  const CorpusEstimate corpus = estimate_corpus(listed);
-  const RolePlan roles = plan_roles(config.pipeline, ranks, usable_cores());
+  const RunPlan plan = plan_run(config, ranks, asks);
   std::string text =
       fmt::format("Plan of {} for {} rank(s); nothing is written.\n\n", config.run, ranks);
-  text += "Roles\n" + print_roles(roles) + corpus_lines(config, known, corpus);
+  text += "Roles\n" + print_roles(plan.roles) + corpus_lines(config, plan);
   if (asks == Asks::corpus) return text;
-
-  const TrainingPlan plan = plan_training(config, known, corpus);
-  const int trainers = static_cast<int>(roles.ranks_with(Role::train).size());
-  const DiskPlan disk = plan_disk(config, known.model, corpus.shard_bytes + corpus.tokens * 16,
-                                  plan.chunks, plan.visits);
-  text += training_lines(config, plan, is_exact(config, known), roles) + dead_line(config, plan);
-  text += checkpoint_lines(config, plan, known.model, trainers) + disk_lines(config, disk);
-  text += rank_lines(plan_rank(config, known.model,
-                               {corpus.shards, corpus.tokens, corpus.tokens / kTokensPerDocument},
-                               roles, program_bytes),
-                     trainers);
-  check_disk(disk, config);
+  text += training_lines(config, plan) + dead_line(config, plan.training);
+  text += checkpoint_lines(config, plan) + time_lines(plan.time, plan.rates);
+  text += disk_lines(config, plan.disk) + room_lines(plan.rooms) + rank_lines(plan);
+  check_disk(plan.disk, config);
   return text;
 }
 

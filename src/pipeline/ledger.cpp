@@ -56,6 +56,7 @@ void forget_sealed(std::uint64_t chunk, RunState& state) {
   const auto found = state.sealed.find(chunk);
   if (found == state.sealed.end()) return;
   state.sealed_rows -= found->second.rows;
+  state.sealed_bytes -= found->second.bytes;
   state.sealed.erase(found);
 }
 
@@ -68,6 +69,7 @@ void apply_line(const Json& line, RunState& state) {
     const ChunkRecord record{line.at("digest"), line.at("rows"), line.at("bytes")};
     state.sealed[chunk] = state.known[chunk] = record;
     state.sealed_rows += record.rows;
+    state.sealed_bytes += record.bytes;
     state.evicted.erase(chunk);
   } else if (event == "evicted" || event == "lost") {
     const std::uint64_t chunk = line.at("chunk");

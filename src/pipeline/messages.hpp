@@ -5,7 +5,8 @@
 //   rank -> coordinator   done        a ticket is finished (every rank of it says so; its first
 //                                     rank adds the result)
 //                         checkpoint  a checkpoint is whole: to be named in the ledger
-//                         progress    share of the running ticket that is done
+//                         progress    share of the running ticket that is done, and rows worked
+//                                     through for it
 //                         stop        this rank got a signal
 //   coordinator -> rank   ticket      work, and what of the corpus was admitted since the last
 //                         named       the ledger names every checkpoint you announced

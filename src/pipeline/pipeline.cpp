@@ -9,6 +9,7 @@
 
 #include "pipeline/coordinator.hpp"
 #include "pipeline/messages.hpp"
+#include "pipeline/progress_keeper.hpp"
 #include "pipeline/worker.hpp"
 #include "refract/base/activity.hpp"
 #include "refract/base/file.hpp"
@@ -107,6 +108,7 @@ class Attempt {
         training_ranks_(static_cast<int>(roles_.ranks_with(Role::train).size())) {
     if (options.until == Until::tokenize) drop_role(Role::extract);
     if (options.until <= Until::extract) drop_role(Role::train);
+    if (root()) deadline_.emplace(options.time);
   }
 
   ExitCode collective_run();
@@ -118,6 +120,7 @@ class Attempt {
   void drop_role(Role role) {
     for (std::set<Role>& roles : roles_.roles) roles.erase(role);
   }
+  void say_if_crashed() const;
   std::string take_over();
   [[nodiscard]] bool already_done(const RunState& state) const;
   void expect_same_settings(const RunState& state) const;
@@ -125,6 +128,8 @@ class Attempt {
   void collective_use_frozen_kernel();
   [[nodiscard]] Numerics numerics() const;
   void begin();
+  [[nodiscard]] ProgressRecord first_progress() const;
+  [[nodiscard]] std::string stuck(const std::string& stopped) const;
   void say_how_it_ended(const std::string& word, ExitCode code, const std::string& text);
   ExitCode collective_work();
   void collective_analyse(std::vector<TrainedSae>& trained);
@@ -135,11 +140,14 @@ class Attempt {
   Communicator& world_;
   RunOptions options_;
   RolePlan roles_;
-  int training_ranks_;               // also when this command ends before training
-  std::optional<Claim> claim_;       // world rank 0
-  std::unique_ptr<Ledger> ledger_;   // world rank 0
-  std::optional<FrozenRun> frozen_;  // as the last accepted start left it
+  int training_ranks_;                        // also when this command ends before training
+  std::optional<Claim> claim_;                // world rank 0
+  std::unique_ptr<Ledger> ledger_;            // world rank 0
+  std::unique_ptr<ProgressKeeper> progress_;  // world rank 0, from begin() on
+  std::optional<Deadline> deadline_;          // world rank 0
+  std::optional<FrozenRun> frozen_;           // as the last accepted start left it
   RunInputs found_;
+  double began_s_ = monotonic_s();
   std::uint64_t attempt_ = 0;
   bool progressed_ = false;  // world rank 0
 };
@@ -177,10 +185,21 @@ void Attempt::expect_same_inputs(const RunState& state) const {
   refuse_difference(folder(), corpus_difference(folder().corpus(), found_.corpus));
 }
 
+// The run is claimed, so whoever wrote `running` has ended.
+void Attempt::say_if_crashed() const {
+  const std::optional<RunStatus> status = read_status(folder().status());
+  if (!status || status->word != "running") return;
+  warn(fmt::format(
+      "attempt {} of {} ended without a word (killed, or its node failed); what the ledger of {} "
+      "names is kept, and the run goes on from there",
+      status->attempt, status->job, folder().root.string()));
+}
+
 // World rank 0. Says what is finished, or nothing when there is work. Until here nothing is
 // written.
 std::string Attempt::take_over() {
   claim_.emplace(claim_run(folder()));
+  say_if_crashed();
   const RunState state = read_ledger(folder().ledger());
   if (fs::exists(folder().run_yaml())) frozen_ = read_frozen(folder().run_yaml());
   expect_same_settings(state);
@@ -236,6 +255,40 @@ void Attempt::begin() {
                             .ended = "",
                             .outcome = "",
                             .ranks = world_.size()});
+  progress_ = std::make_unique<ProgressKeeper>(folder().progress(), first_progress(),
+                                               [this] { session_.run().expect_own(); });
+}
+
+ProgressRecord Attempt::first_progress() const {
+  ProgressRecord record{
+      .attempt = attempt_,
+      .job = job_name(),
+      .host = host_name(),
+      .hosts = options_.hosts,
+      .ranks = world_.size(),
+      .command = options_.command,
+      .log = log_of_this_job(),
+      .started = utc_now(),
+      .time = {},
+      .ended = false,
+      .now = {{.stage = "start", .what = "starting", .share = {}, .rate = {}, .unit = {}}},
+      .stages = {},
+      .overlaps = roles_.split,
+      .allocation_end = options_.time.allocation_end,
+      .rates = {},
+      .disk_max_bytes = config().disk.max_bytes.value,
+      .disk = {}};
+  const auto add = [&](Until from, const char* stage, std::optional<std::uint64_t> of) {
+    if (options_.until >= from)
+      record.stages.push_back({.stage = stage, .done = 0, .of = of, .part = 0, .unit_s = {}});
+  };
+  add(Until::tokenize, "download", {});
+  add(Until::tokenize, "tokenize", {});
+  add(Until::extract, "extract", {});
+  add(Until::train, "train", {});
+  add(Until::evaluate, "evaluate", config().saes.size());
+  add(Until::probe, "probe", config().saes.size());
+  return record;
 }
 
 // The rank that fails may not be rank 0, which then has no time left to say it.
@@ -246,6 +299,14 @@ void Attempt::say_how_it_ended(const std::string& word, ExitCode code, const std
     if (ledger_) ledger_->attempt_ended(attempt_, word == "done" ? word : text);
   } catch (const Error&) {  // a full disk, another owner: the first error is the one to report
   }
+}
+
+// An attempt that made nothing would be repeated for ever.
+std::string Attempt::stuck(const std::string& stopped) const {
+  return fmt::format(
+      "{}, but nothing was finished in the {} of this attempt: give it more time, or smaller "
+      "pieces (store.block_rows, train.batch_rows, checkpoint.every_s)",
+      stopped, human_seconds(monotonic_s() - began_s_));
 }
 
 ExitCode Attempt::collective_run() {
@@ -267,8 +328,9 @@ ExitCode Attempt::collective_run() {
     return code;
   } catch (const StopRequested& stopped) {
     if (root()) {
-      say_how_it_ended(progressed_ ? "resume" : "stuck", ExitCode::resume, stopped.what());
-      say(stopped.what());
+      const std::string text = progressed_ ? stopped.what() : stuck(stopped.what());
+      say_how_it_ended(progressed_ ? "resume" : "stuck", ExitCode::resume, text);
+      say(text);
     }
     return ExitCode::resume;
   } catch (const Error& error) {
@@ -309,8 +371,8 @@ ExitCode Attempt::collective_work() {
   require_gemm_self_test();
   std::unique_ptr<Coordinator> coordinator;
   if (root())
-    coordinator = std::make_unique<Coordinator>(session_, world_, roles_, *ledger_,
-                                                options_.until == Until::tokenize);
+    coordinator = std::make_unique<Coordinator>(session_, world_, roles_, *ledger_, *deadline_,
+                                                *progress_, options_.until == Until::tokenize);
   Worker worker(session_, world_, roles_, [&] {
     if (!coordinator) return;
     coordinator->poll();
@@ -341,13 +403,22 @@ void Attempt::collective_analyse(std::vector<TrainedSae>& trained) {
     if (world_.size() > 1) set_thread_count(usable_cores());
     try {
       if (trained.empty()) trained = load_newest(session_, ledger_->state());
-      evaluate_run(session_, *ledger_, trained, progressed_);
+      const auto tell = [&](const char* stage) {
+        return [this, stage, of = trained.size()](std::uint64_t done) {
+          progress_->parts_done(stage, done);
+          if (done < of) progress_->at_work(stage, fmt::format("{} {} of {}", stage, done + 1, of));
+        };
+      };
+      evaluate_run(session_, *ledger_, trained, progressed_, tell("evaluate"));
       if (options_.until >= Until::probe) {
+        progress_->at_work("probe", "probe");
         progressed_ |= complete_evidence(session_, ledger_->state().sealed);
-        probe_run(session_, *ledger_, trained, progressed_);
+        probe_run(session_, *ledger_, trained, progressed_, tell("probe"));
       }
-      if (options_.until >= Until::report)
+      if (options_.until >= Until::report) {
+        progress_->at_work("report", "report");
         report_run(config(), folder(), *ledger_, report_facts(config(), ledger_->state()));
+      }
     } catch (const StopRequested&) {
       stopped = 1;
     }

@@ -14,6 +14,7 @@
 #include "refract/base/file.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
+#include "refract/pipeline/deadline.hpp"
 #include "refract/pipeline/identity.hpp"
 #include "refract/stages/evaluate.hpp"
 #include "refract/stages/probe.hpp"
@@ -191,18 +192,24 @@ std::vector<std::string> collective_metrics_lines(Session& session,
   return lines;
 }
 
-void evaluate_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes,
-                  bool& made) {
+void evaluate_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes, bool& made,
+                  const PartsDone& parts_done) {
   const RunFolder& folder = session.folder();
   const std::vector<Due> due =
       due_of(session, ledger, saes, evaluated_part, as_text(evaluate_settings(session.config())));
+  std::uint64_t done = saes.size() - due.size();
+  if (parts_done) parts_done(done);
   if (due.empty()) return;
   const ChunkReader heldout = open_heldout(session);
   Evaluator evaluator(session.config().evaluate, heldout, session.store().calibration(),
                       session.run().model(), session.corpus().tokens());
+  std::optional<double> took_s;  // the one before
   for (const auto& [sae, inputs] : due) {
+    if (took_s) stop_unless_left(*took_s, "evaluating " + sae->config.name);
+    const double began_s = monotonic_s();
     const SaeEvaluation evaluation = [&] {
       const Droppable droppable;
+      stop_point();
       return evaluator.evaluate(evaluated(*sae));
     }();
     const std::string text = to_json(evaluation, parents_of(session, *sae)) + "\n";
@@ -210,25 +217,34 @@ void evaluate_run(Session& session, Ledger& ledger, const std::vector<TrainedSae
     write_file(folder.evaluation(evaluation.name), text);
     finish(ledger, evaluated_part(folder, evaluation.name), inputs, short_digest(text));
     made = true;
+    if (parts_done) parts_done(++done);
+    took_s = monotonic_s() - began_s;
     say(fmt::format("{}: held-out R2 {:.3f}, L0 {:.1f}, dead {:.1f} %", evaluation.name,
                     evaluation.inference.of("r2").value, evaluation.inference.of("l0").value,
                     100 * evaluation.inference.of("dead_rate").value));
   }
 }
 
-void probe_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes, bool& made) {
+void probe_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes, bool& made,
+               const PartsDone& parts_done) {
   const RunFolder& folder = session.folder();
   const ProbeSources sources = probe_sources(session);
   const std::vector<Due> due =
       due_of(session, ledger, saes, probed_part,
              as_text(probe_settings(session.config())) + rows_probed(sources));
+  std::uint64_t done = saes.size() - due.size();
+  if (parts_done) parts_done(done);
   if (due.empty()) return;
   make_folder(folder.root / "features");
   std::optional<ProbeCorpus> corpus;
   NeuronCounts neurons;
+  std::optional<double> took_s;  // the one before
   for (const auto& [sae, inputs] : due) {
+    if (took_s) stop_unless_left(*took_s, "probing " + sae->config.name);
+    const double began_s = monotonic_s();
     TableWriter table = [&] {
       const Droppable droppable;
+      stop_point();
       if (!corpus) corpus.emplace(sources, session.config().probe);
       return probed(*corpus, session, *sae, neurons);
     }();
@@ -236,6 +252,8 @@ void probe_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& 
     const std::string content = write_features(std::move(table));
     finish(ledger, probed_part(folder, sae->config.name), inputs, content);
     made = true;
+    if (parts_done) parts_done(++done);
+    took_s = monotonic_s() - began_s;
   }
 }
 

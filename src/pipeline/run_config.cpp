@@ -242,6 +242,31 @@ void describe(Fields& f, PipelineConfig& c) {
            .at_least = 0});
 }
 
+void describe(Fields& f, SubmitConfig& c) {
+  f.field("script", c.script,
+          {.help = "of jobs/; auto: by nodes, and chain where the site forbids requeue",
+           .allowed = {"auto", "single-node", "multi-node", "hetjob", "chain"}});
+  f.field("nodes", c.nodes, {.help = "nodes of the job", .at_least = 1});
+  f.field("ranks_per_node", c.ranks_per_node, {.help = "ranks of a node", .at_least = 1});
+  f.field("cpus_per_rank", c.cpus_per_rank, {.help = "cores of a rank; 0 = as the site has it"});
+  f.field("gpus_per_node", c.gpus_per_node, {.help = "GPUs of a node"});
+  f.field("cpu_nodes", c.cpu_nodes,
+          {.help = "hetjob: nodes for download and tokenization", .at_least = 1});
+  f.field("cpu_ranks", c.cpu_ranks, {.help = "hetjob: ranks on them, together", .at_least = 1});
+  f.field("memory", c.memory, {.help = "of a node; 0 = as the site has it"});
+  f.field("time", c.time,
+          {.help = "walltime of one attempt: 04:00:00, 1-12:00:00, 3h, 90min; a run goes on"});
+  f.field("signal_s", c.signal_s,
+          {.help = "SIGUSR1 so long before the walltime", .unit = "s", .at_least = 10});
+  f.field("max_attempts", c.max_attempts,
+          {.help = "of one job, by requeue or chain", .at_least = 1});
+  f.field("gflops", c.gflops,
+          {.help = "of one rank in fp32 products, for predicted times; 0 = measured here",
+           .unit = "GFLOP/s",
+           .at_least = 0});
+  f.field("write_bytes_per_s", c.write_bytes_per_s, {.help = "to the disk, for predicted times"});
+}
+
 namespace {
 
 // What `rule` refuses, with the place where `key` was given.
@@ -369,6 +394,14 @@ void check_training(const RunConfig& c) {
 void check(const RunConfig& c, Asks asks) {
   check_corpus(c);
   if (asks == Asks::everything) check_training(c);
+  at_key(c, "submit.time", [&] {
+    if (walltime_s(c.submit) <= c.submit.signal_s)
+      throw ConfigError("submit.time is {}, no longer than submit.signal_s {}: raise it",
+                        c.submit.time, c.submit.signal_s);
+  });
+  if (c.submit.write_bytes_per_s.value == 0)
+    throw ConfigError("{}: submit.write_bytes_per_s is 0; give what the file system takes",
+                      where_given(c, "submit.write_bytes_per_s"));
 }
 
 }  // namespace
@@ -408,6 +441,7 @@ void describe(Fields& f, RunConfig& c) {
   f.nested("probe", "what the features mean", c.probe);
   f.nested("report", "the HTML report", c.report);
   f.nested("pipeline", "roles of the ranks", c.pipeline);
+  f.nested("submit", "what a batch job asks for: refract submit", c.submit);
 }
 
 RunConfig load_run_config(const std::string& file, const std::vector<std::string>& overrides,
@@ -476,6 +510,15 @@ std::uint64_t wanted_rows(const RunConfig& c) {
     throw ConfigError("{}: train.tokens is '{}'; expected all, or a whole number from 1 to {:g}",
                       where_given(c, "train.tokens"), c.train.tokens, kMostTokens);
   return static_cast<std::uint64_t>(*rows);
+}
+
+double walltime_s(const SubmitConfig& submit) {
+  const auto seconds = parse_duration_s(submit.time);
+  if (!seconds)
+    throw ConfigError(
+        "submit.time is '{}'; expected a time with its unit: 04:00:00, 1-12:00:00, 3h, 90min",
+        submit.time);
+  return static_cast<double>(*seconds);
 }
 
 std::vector<std::string> sae_names(const RunConfig& c) {

@@ -4,12 +4,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <sstream>
 
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/numbers.hpp"
+#include "refract/base/slurm.hpp"
 #include "refract/store/chunk.hpp"
 
 namespace refract {
@@ -73,8 +73,8 @@ std::optional<RunStatus> read_status(const fs::path& file) {
 }
 
 std::string job_name() {
-  const char* slurm = std::getenv("SLURM_JOB_ID");
-  return slurm ? std::string("slurm-") + slurm : fmt::format("pid-{}", ::getpid());
+  const std::optional<std::string> slurm = slurm_job();
+  return slurm ? "slurm-" + *slurm : fmt::format("pid-{}", ::getpid());
 }
 
 std::uint64_t bytes_below(const fs::path& folder) {

@@ -76,6 +76,14 @@ void Worker::settle_checkpoint() {
   }
 }
 
+// The one before it first.
+void Worker::collective_save(Checkpoints::Reason reason, const std::vector<std::string>& metrics) {
+  const double since_s = monotonic_s();
+  settle_checkpoint();
+  saving_since_s_ = since_s;
+  checkpoints_->collective_save(position_, reason, metrics, saes_, *runner_);
+}
+
 void Worker::take_messages() {
   while (const std::optional<Message> message = world_.try_receive(kToRank)) {
     const Json json = Json::parse(message->text);
@@ -104,6 +112,7 @@ void Worker::report(const char* kind, Json more) {
 
 void Worker::work(const Ticket& ticket) {
   working(fmt::format("{} {}", name(ticket.work), ticket.index));
+  rows_ = 0;
   Json result;
   try {
     result = result_of(ticket);
@@ -113,7 +122,7 @@ void Worker::work(const Ticket& ticket) {
     // What a start finds damaged it makes again; this was damaged since.
     throw Damaged("{}; start the same command again: what can be made again is", error.what());
   }
-  report("done", {{"ticket", to_json(ticket)}, {"result", result}});
+  report("done", {{"ticket", to_json(ticket)}, {"rows", rows_}, {"result", result}});
 }
 
 Json Worker::result_of(const Ticket& ticket) {
@@ -177,10 +186,10 @@ Extraction Worker::collective_write_chunk(const ChunkSpec& spec, const ChunkShap
                          session_.store().sink_thresholds(), spec.dtype);
   Progress progress(fmt::format("extract {} of {}", shape.chunk + 1, session_.plan().chunks),
                     shape.rows, "rows", !draws_);
-  std::uint64_t rows = 0;
   const auto after_block = [&](std::uint64_t more) {
     progress.advance(more);
-    report_progress({Work::extract, shape.chunk}, extractors_, rows += more, shape.rows);
+    rows_ = std::min(rows_ + more, shape.rows);
+    report_progress({Work::extract, shape.chunk}, extractors_, rows_, shape.rows, rows_);
     breathe();
   };
   const Extraction extraction = refract::collective_extract(
@@ -202,7 +211,8 @@ Json Worker::collective_restore() {
   runner_ = std::make_unique<StepRunner>(config.train, session_.plan().steps, trainers_);
   checkpoints_ = std::make_unique<Checkpoints>(
       checkpointed_run(session_), trainers_, [&](const CheckpointRecord& record) {
-        report("checkpoint", {{"record", Json::parse(to_text(record))}});
+        report("checkpoint", {{"record", Json::parse(to_text(record))},
+                              {"took_s", monotonic_s() - saving_since_s_}});
       });
   const Checkpoints::Restored restored = checkpoints_->collective_restore(saes_);
   position_ = restored.position;
@@ -247,16 +257,14 @@ Json Worker::collective_train(std::uint64_t visit_number) {
     progress.note(fmt::format(
         "squared error {:.3f}",
         saes_.front().log.squared_error / static_cast<double>(saes_.front().log.steps)));
-    report_progress({Work::train, visit_number}, trainers_, done, steps);
+    rows_ = (done - from) * train.batch_rows;
+    report_progress({Work::train, visit_number}, trainers_, done, steps, rows_);
     breathe();
     const bool due = monotonic_s() - saved_s > session_.config().checkpoint.every_s;
     const std::uint64_t wish = trainers_.all_reduce_max(stop_requested() ? 2 : due ? 1 : 0);
     if (wish == 0 || done == steps) return true;
     position_.steps_in_visit = done;
-    settle_checkpoint();
-    checkpoints_->collective_save(
-        position_, wish == 2 ? Checkpoints::Reason::stop : Checkpoints::Reason::interval, {}, saes_,
-        *runner_);
+    collective_save(wish == 2 ? Checkpoints::Reason::stop : Checkpoints::Reason::interval, {});
     if (wish == 2) settle_checkpoint();
     saved_s = monotonic_s();
     return wish < 2;
@@ -272,9 +280,7 @@ Json Worker::collective_train(std::uint64_t visit_number) {
   const std::vector<std::string> metrics =
       collective_metrics_lines(session_, saes_, visit_number, trainers_);
   if (trainers_.rank() == 0) log_timing(visit_number, steps - from, monotonic_s() - started_s);
-  settle_checkpoint();
-  checkpoints_->collective_save(position_, Checkpoints::Reason::visit_done, metrics, saes_,
-                                *runner_);
+  collective_save(Checkpoints::Reason::visit_done, metrics);
   return {{"made", true}};
 }
 
@@ -286,15 +292,16 @@ void Worker::log_timing(std::uint64_t visit, std::uint64_t steps, double seconds
             seconds, static_cast<double>(steps * session_.config().train.batch_rows) / seconds));
 }
 
-// A few times a second, from the first rank of a group, where no bar of its own tells it.
+// A few times a second, from the first rank of a group.
 void Worker::report_progress(const Ticket& ticket, const Communicator& group, std::uint64_t done,
-                             std::uint64_t total) {
+                             std::uint64_t total, std::uint64_t rows) {
   constexpr double kInterval_s = 0.5;
   const double now = monotonic_s();
-  if (draws_ || group.rank() != 0 || now - reported_s_ < kInterval_s) return;
+  if (group.rank() != 0 || now - reported_s_ < kInterval_s) return;
   reported_s_ = now;
   report("progress", {{"ticket", to_json(ticket)},
-                      {"share", static_cast<double>(done) / static_cast<double>(total)}});
+                      {"share", static_cast<double>(done) / static_cast<double>(total)},
+                      {"rows", rows}});
 }
 
 }  // namespace refract

@@ -20,7 +20,7 @@ class Worker {
   // besides, often and quickly: on rank 0 it polls the coordinator.
   Worker(Session& session, Communicator& world, const RolePlan& plan, std::function<void()> desk);
 
-  // Until the coordinator says end. true when the job was stopped by a signal.
+  // Until the coordinator says end. true when the job was stopped on request.
   bool collective_work();
   // What this rank trained, if it did.
   [[nodiscard]] std::vector<TrainedSae>& saes() { return saes_; }
@@ -29,9 +29,10 @@ class Worker {
   void breathe();
   void take_messages();
   void settle_checkpoint();
+  void collective_save(Checkpoints::Reason reason, const std::vector<std::string>& metrics);
   void report(const char* kind, Json more);
   void report_progress(const Ticket& ticket, const Communicator& group, std::uint64_t done,
-                       std::uint64_t total);
+                       std::uint64_t total, std::uint64_t rows);
   void work(const Ticket& ticket);
   Json result_of(const Ticket& ticket);
   Json collective_prepare();
@@ -45,13 +46,14 @@ class Worker {
 
   Session& session_;
   Communicator& world_;
-  bool draws_;  // fused: rank 0's own bars tell how far all are
+  bool draws_;  // fused: rank 0's own bars tell how far all are, besides
   Communicator extractors_, trainers_;
   std::function<void()> desk_;
   std::optional<Ticket> ticket_;
   std::string chunk_digest_;  // of the chunk that the ticket trains on
   bool ended_ = false, stopped_ = false, told_stop_ = false;
-  double reported_s_ = 0;
+  double reported_s_ = 0, saving_since_s_ = 0;
+  std::uint64_t rows_ = 0;  // worked through for the ticket, by all of its ranks
   std::vector<TrainedSae> saes_;
   std::unique_ptr<StepRunner> runner_;
   std::unique_ptr<Checkpoints> checkpoints_;

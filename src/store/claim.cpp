@@ -485,6 +485,19 @@ std::optional<std::string> claim_owner(const fs::path& file, const std::function
   }
 }
 
+ClaimSight look_at_claim(const fs::path& file) {
+  using Sign = ClaimSight::Sign;
+  const FileDescriptor open = FileDescriptor::try_open(file, O_RDONLY);
+  if (!open.is_open() && (errno == ENOENT || errno == ESTALE)) return {};
+  if (!open.is_open()) throw_file_error("reading the claim", file, errno);
+  const std::string text = read_open(open);
+  const Record owner = record_from(text);
+  const Sign sign = !same_machine(owner, own_record("")) ? Sign::elsewhere
+                    : is_gone(owner)                     ? Sign::gone
+                                                         : Sign::living;
+  return {.sign = sign, .owner = describe(owner), .job = owner.job, .record = text};
+}
+
 void expect_own(const ClaimMark& mark) {
   if (mark.token.empty()) return;
   using namespace std::chrono_literals;

@@ -97,13 +97,20 @@ expect_end 4 '^refract\[1\] .*no sign of life' "a rank that is frozen is named b
 expect_nothing_left "a rank that is frozen"
 resumes_to_the_same_bytes "a rank that was frozen"
 
-for signal in TERM INT USR1; do
+# The process and all below it.
+family() {
+  local child
+  echo "$1"
+  for child in $(pgrep -P "$1"); do family "$child"; done
+}
+
+for signal in TERM INT USR1 TERM_to_all; do  # to all: as a batch system that cancels or preempts a job
   shrink "stopped_$signal" "${ordered[@]}"
   set -m  # a background job of a script ignores INT unless it has a group of its own
   start --ranks 2
   set +m
   wait_for_ledger $pid '"sealed"'
-  kill -s $signal $pid
+  if [ $signal = TERM_to_all ]; then kill -TERM $(family $pid); else kill -s $signal $pid; fi
   wait $pid
   code=$?
   [ $code -eq 85 ] || { cat "$log.err"; tail -5 "$log"; fail "SIG$signal to the parent ended the job with $code, expected 85"; }

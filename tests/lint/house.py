@@ -126,7 +126,7 @@ class Vocabulary:
             self.fields[section] = set(re.findall(r'\bf\.(?:field|nested|list|not_built)\(\s*"(\w+)"', body))
         self.commands = set(re.findall(r'^    \{"(\w+)", "', text_of(source, "src/app/command_table.cpp"),
                                        re.MULTILINE))
-        self.options = set(re.findall(r'"([a-z-]+)",\s*(?:po::|count\()', text_of(source, "src/app/command_line.cpp")))
+        self.options = set(re.findall(r'"([a-z-]+)",\s*(?:po::|count\(|duration\()', text_of(source, "src/app/command_line.cpp")))
 
     def is_setting(self, key):
         parts = key.split(".")
@@ -162,8 +162,12 @@ class Vocabulary:
                 yield f"the document {document}"
 
 
-FILE_ENDINGS = (".h5", ".html", ".json", ".jsonl", ".yaml", ".txt", ".md")
-FOREIGN_OPTIONS = {"revision"}  # huggingface-cli download
+FILE_ENDINGS = (".h5", ".html", ".json", ".jsonl", ".yaml", ".txt", ".md", ".sbatch")
+FOREIGN_OPTIONS = {
+    "revision",  # huggingface-cli download
+    # Slurm's
+    "account", "batch", "constraint", "cpus-per-task", "gpus-per-node", "gres", "job-name", "me", "mem", "mpi",
+    "no-requeue", "nodes", "ntasks-per-node", "output", "parsable", "partition", "qos", "requeue", "signal", "time"}
 LAUNCHERS = "src/app/launch"    # speaks the options of mpirun and srun
 TOKEN = re.compile(r"""//[^\n]*|/\*.*?\*/|R"(?P<mark>[^()\s"]*)\(.*?\)(?P=mark)"|"(?:\\.|[^"\\\n])*"|"""
                    r"""(?<![0-9])'(?:\\.|[^'\\\n])+'""", re.DOTALL)

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "refract/base/error.hpp"
+#include "refract/pipeline/deadline.hpp"
 
 namespace refract {
 
@@ -15,19 +16,25 @@ struct CommandLine {
   std::vector<std::string> arguments;  // positional, without the command
   std::vector<std::string> overrides;  // --set key=value
   bool dry_run = false, print_config = false, help = false, version = false, verify = false,
-       allow_numerics_change = false, yes = false;
+       allow_numerics_change = false, yes = false, print = false, watch = false, json = false;
   bool quiet = false;
   int ranks = 0;      // --ranks; 0 = not given: one, or what a launcher started
   int threads = 0;    // --threads; 0 = OMP_NUM_THREADS, or a fair share of the cores
+  JobTime time;       // --stop-after, and when the allocation ends
   long feature = -1;  // --feature; -1 = not given
   std::string sae;    // --sae
+  std::string site;   // --site; empty: REFRACT_SITE, or none
 };
+
+// Whether a command runs on ranks: never; always (a world of one where nobody launched it); or only
+// where there is a launcher or --ranks.
+enum class Mpi { never, always, if_launched };
 
 struct Command {
   std::string_view word, arguments, help;
   std::string_view options;  // the words of those it has, besides --help
   std::string_view example;  // what follows `refract <word>`
-  bool needs_mpi;
+  Mpi mpi;
   ExitCode (*run)(const CommandLine& line);
 };
 

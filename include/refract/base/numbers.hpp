@@ -14,5 +14,8 @@ namespace refract {
 // As people write counts in settings: also "131_072", "1e6", "2.5e6" where that is whole.
 [[nodiscard]] std::optional<std::int64_t> parse_whole(std::string_view text);
 [[nodiscard]] std::optional<double> parse_real(std::string_view text);  // finite
+// A span of time, in seconds: "90s", "45min" (or "45m"), "3h", "2d", "1h30min", or as Slurm writes
+// it "04:00:00" and "1-12:00:00". Not a number alone: Slurm would take it for minutes.
+[[nodiscard]] std::optional<std::uint64_t> parse_duration_s(std::string_view text);
 
 }  // namespace refract

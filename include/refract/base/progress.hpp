@@ -2,10 +2,13 @@
 // Live progress: a bar with rate and time left on a terminal, a plain line at intervals in a log
 // file.
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
 namespace refract {
+
+struct BarState;
 
 class Progress {
  public:
@@ -20,6 +23,7 @@ class Progress {
   void finish();  // the final line, with the mean rate; also called by the destructor
 
  private:
+  friend std::optional<BarState> current_bar();
   void draw(bool last);
   std::string label_, unit_, note_;
   std::uint64_t total_, done_ = 0;
@@ -27,12 +31,22 @@ class Progress {
   bool quiet_, terminal_, finished_ = false;
 };
 
+// What the innermost bar of this process says, drawn or quiet, for whoever tells it elsewhere; any
+// thread. Nothing while there is none with a label.
+struct BarState {
+  std::string label, unit;
+  std::uint64_t done = 0, total = 0;  // total 0: unknown
+  double rate = 0;                    // units a second, since it began
+};
+[[nodiscard]] std::optional<BarState> current_bar();
+
 // Whether stdout is a terminal that a person watches. REFRACT_TERMINAL=0|1 decides where a launcher
 // stands between.
 [[nodiscard]] bool on_terminal();
-void say(std::string_view line);   // one line of information on stdout
-void warn(std::string_view line);  // one line on stderr, prefixed "refract: warning:"
-void set_quiet(bool quiet);        // silences say() and Progress (not warn)
+[[nodiscard]] std::string stdout_file();  // the file that stdout is; empty: it is none
+void say(std::string_view line);          // one line of information on stdout
+void warn(std::string_view line);         // one line on stderr, prefixed "refract: warning:"
+void set_quiet(bool quiet);               // silences say() and Progress (not warn)
 [[nodiscard]] double monotonic_s();
 [[nodiscard]] std::string human_bytes(std::uint64_t bytes);  // "1.5 GiB"
 [[nodiscard]] std::string human_count(double count);         // "1.05 M"

@@ -24,4 +24,11 @@ struct Placement {
 
 [[nodiscard]] Placement collective_placement(Communicator& world);
 
+// A line per rank on rank 0, for `refract doctor`: "rank 3 node7 cores 24-31 8 threads". threads:
+// of each rank; 0 = its fair share.
+[[nodiscard]] std::string collective_places(Communicator& world, int threads);
+
+// "0-3,8" of 0 1 2 3 8.
+[[nodiscard]] std::string as_ranges(std::span<const int> sorted);
+
 }  // namespace refract

@@ -76,7 +76,7 @@ struct RunState {
   std::map<std::uint64_t, ChunkRecord> sealed;  // chunk -> record, evicted ones removed
   std::map<std::uint64_t, ChunkRecord> known;   // also those evicted or lost since
   std::set<std::uint64_t> evicted;
-  std::uint64_t sealed_rows = 0;  // of all in `sealed`
+  std::uint64_t sealed_rows = 0, sealed_bytes = 0;  // of all in `sealed`
   CheckpointList checkpoints;
   std::vector<AttemptRecord> attempts;
   std::string store, calibration, heldout;         // digests; empty: not made yet

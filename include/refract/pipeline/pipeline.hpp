@@ -6,6 +6,7 @@
 
 #include "refract/base/error.hpp"
 #include "refract/comm/communicator.hpp"
+#include "refract/pipeline/deadline.hpp"
 #include "refract/pipeline/run_config.hpp"
 
 namespace refract {
@@ -16,8 +17,10 @@ enum class Until { tokenize, extract, train, evaluate, probe, report };
 struct RunOptions {
   Until until = Until::report;
   std::string command = "run";  // as it stands in `status` when it is done
+  int hosts = 1;                // that the ranks run on; for progress.json alone
   bool allow_numerics_change =
-      false;  // go on although library, instruction set or rank count changed
+      false;     // go on although library, instruction set or rank count changed
+  JobTime time;  // world rank 0
 };
 
 // Collective. Returns ok, or resume (85) when a signal asked for a stop and what was done is

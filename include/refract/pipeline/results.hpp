@@ -6,6 +6,7 @@
 // may be dropped: once a stop was asked for, StopRequested leaves within seconds, and at most the
 // work on one SAE is lost.
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -22,12 +23,16 @@ namespace refract {
                                                                 std::uint64_t visit,
                                                                 Communicator& ranks);
 
+// So many SAEs are finished; called before each that is due, and once at the end.
+using PartsDone = std::function<void(std::uint64_t done)>;
+
 // saes/<name>/evaluation.json, from the SAE's weights, the store and the settings of evaluate.
 // `made` becomes true with the first SAE finished here, also where a stop ends the call.
-void evaluate_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes,
-                  bool& made);
+void evaluate_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes, bool& made,
+                  const PartsDone& parts_done = {});
 // features/<name>.h5, from the SAE's weights, the rows read and the settings of probe.
-void probe_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes, bool& made);
+void probe_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes, bool& made,
+               const PartsDone& parts_done = {});
 
 // What the report says of the run beside its files; as far as it is known.
 struct ReportFacts {

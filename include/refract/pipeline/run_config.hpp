@@ -52,6 +52,21 @@ struct CheckpointConfig {
   double every_s = 900;         // also within a chunk, and `latest`, after this many seconds
 };
 
+// What a batch job asks for; of `refract submit` and the plan. In no digest, and free to change.
+struct SubmitConfig {
+  std::string script = "auto";  // auto | single-node | multi-node | hetjob | chain
+  std::uint32_t nodes = 1, ranks_per_node = 1;
+  std::uint32_t cpus_per_rank = 0;  // 0 = as the site has it
+  std::uint32_t gpus_per_node = 0;
+  std::uint32_t cpu_nodes = 1, cpu_ranks = 2;  // hetjob: the component without GPUs
+  Bytes memory{0};                             // of a node; 0 = as the site has it
+  std::string time = "04:00:00";               // walltime of one attempt
+  std::uint32_t signal_s = 300;                // SIGUSR1 so long before its end
+  std::uint32_t max_attempts = 50;             // of one job, by requeue or chain
+  double gflops = 0;                           // of one rank in fp32 products; 0 = measured here
+  Bytes write_bytes_per_s{std::uint64_t{200'000'000}};  // to the disk, assumed in plans
+};
+
 struct RunConfig {
   std::string run = "runs/run";
   std::string data_root = "data";
@@ -73,6 +88,7 @@ struct RunConfig {
   ProbeConfig probe;
   ReportConfig report;
   PipelineConfig pipeline;
+  SubmitConfig submit;
   Origins origins;  // of this very read; no setting
 };
 
@@ -100,6 +116,7 @@ inline constexpr std::string_view kFrozenHead = "# Written by refract ";
 
 [[nodiscard]] OrderRule order_rule(const RunConfig& config);
 [[nodiscard]] std::uint64_t wanted_rows(const RunConfig& config);  // train.tokens; 0 = all
+[[nodiscard]] double walltime_s(const SubmitConfig& submit);
 [[nodiscard]] std::vector<std::string> sae_names(const RunConfig& config);
 [[nodiscard]] KeepRule keep_rule(const RunConfig& config);
 // ConfigError when model: is neither file:<folder> nor a name of the Hugging Face hub.

@@ -17,6 +17,7 @@ struct RunFolder {
   [[nodiscard]] std::filesystem::path run_yaml() const { return root / "run.yaml"; }
   [[nodiscard]] std::filesystem::path lock() const { return root / "run.lock"; }
   [[nodiscard]] std::filesystem::path status() const { return root / "status"; }
+  [[nodiscard]] std::filesystem::path progress() const { return root / "progress.json"; }
   [[nodiscard]] std::filesystem::path ledger() const { return root / "ledger.jsonl"; }
   [[nodiscard]] std::filesystem::path calibration() const { return store / "calibration.h5"; }
   [[nodiscard]] std::filesystem::path heldout() const { return store / "heldout.h5"; }
@@ -69,7 +70,7 @@ void write_status(const std::filesystem::path& file, const RunStatus& status);
 // Nothing when absent or not such a line.
 [[nodiscard]] std::optional<RunStatus> read_status(const std::filesystem::path& file);
 
-[[nodiscard]] std::string job_name();  // SLURM_JOB_ID, or pid-<n>
+[[nodiscard]] std::string job_name();  // slurm-<job>, slurm-<array>_<task>, or pid-<n>
 [[nodiscard]] std::uint64_t bytes_below(const std::filesystem::path& folder);
 
 }  // namespace refract

@@ -69,6 +69,22 @@ class Claim {
                                                      const std::function<void()>& idle = {},
                                                      const ClaimTimes& times = {});
 
+// One look, from any machine, by a user who may only read; it waits for nothing and changes
+// nothing.
+struct ClaimSight {
+  enum class Sign {
+    absent,     // free
+    living,     // the owner's process is here, and lives
+    gone,       // it was here, and is gone
+    elsewhere,  // nothing that can be seen at once decides
+  };
+  Sign sign = Sign::absent;
+  std::string owner;   // as try_take says it
+  std::string job;     // empty where the record cannot be read
+  std::string record;  // other than before: a beat of a living owner
+};
+[[nodiscard]] ClaimSight look_at_claim(const std::filesystem::path& file);
+
 // "<name>.claim" beside it.
 [[nodiscard]] std::filesystem::path claim_name(const std::filesystem::path& claimed);
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "app/launch_output.hpp"
+#include "refract/base/command.hpp"
 #include "refract/comm/environment.hpp"
 
 namespace refract {
@@ -62,17 +63,14 @@ TEST(LaunchCommand, says_root_only_to_root_and_avoids_a_forbidden_system_call) {
 TEST(LaunchCommand, leaves_placement_to_an_allocation) {
   LaunchSite allocation = site(Launcher::open_mpi_4, 64);
   allocation.slots = 4;
-  EXPECT_EQ(command(allocation, 4), "mpirun -x OMP_NUM_THREADS=16 -n 4 refract run a.yaml");
+  allocation.cores_of_slot = 16;
+  EXPECT_EQ(command(allocation, 4),
+            "mpirun --bind-to none -x OMP_NUM_THREADS=16 -n 4 refract run a.yaml");
   allocation.launcher = Launcher::srun;
   allocation.launcher_path = "srun";
   EXPECT_EQ(command(allocation, 4),
-            "srun --kill-on-bad-exit=1 --mpi=pmix --export=ALL,OMP_NUM_THREADS=16 -n 4 refract run "
-            "a.yaml");
-}
-
-TEST(LaunchCommand, is_one_line_that_a_shell_reads_back) {
-  EXPECT_EQ(as_shell_line({"refract", "run", "my file.yaml", "--set", "saes.*.k=8", "it's", ""}),
-            R"(refract run 'my file.yaml' --set 'saes.*.k=8' 'it'\''s' '')");
+            "srun --kill-on-bad-exit=1 --mpi=pmix --export=ALL,OMP_NUM_THREADS=16 "
+            "--cpus-per-task=16 -n 4 refract run a.yaml");
 }
 
 TEST(ExpectRanks, refuses_another_number_than_there_is) {

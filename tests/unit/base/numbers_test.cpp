@@ -40,5 +40,19 @@ TEST(Numbers, a_real_number_is_finite_and_the_whole_text) {
     EXPECT_FALSE(parse_real(text)) << text;
 }
 
+TEST(Numbers, reads_spans_of_time_with_their_unit) {
+  EXPECT_EQ(parse_duration_s("90s"), 90);
+  EXPECT_EQ(parse_duration_s("45min"), 2700);
+  EXPECT_EQ(parse_duration_s("45m"), 2700);
+  EXPECT_EQ(parse_duration_s("3h"), 10800);
+  EXPECT_EQ(parse_duration_s("1h30min"), 5400);
+  EXPECT_EQ(parse_duration_s("2d"), 172800);
+  EXPECT_EQ(parse_duration_s("04:00:00"), 14400);
+  EXPECT_EQ(parse_duration_s("1-12:00:30"), 129630);
+  for (const char* text : {"", "90", "h", "3 h", "-3h", "3x", "1:2", "0:99:00", "a-01:00:00",
+                           "01:00:00h", "99999999999999999999h", "3h5"})
+    EXPECT_FALSE(parse_duration_s(text)) << text;
+}
+
 }  // namespace
 }  // namespace refract

@@ -11,6 +11,7 @@
 #include "refract/base/activity.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/parallel.hpp"
+#include "refract/base/progress.hpp"
 
 namespace refract {
 namespace {
@@ -88,7 +89,7 @@ TEST_F(Stop, leaves_a_parallel_loop_between_its_items) {
       testing::ExitedWithCode(kHeld), "");
 }
 
-TEST_F(Stop, comes_with_the_first_signal_and_ends_the_process_with_one_a_second_later) {
+TEST_F(Stop, comes_with_the_first_signal_and_ends_the_process_with_an_int_a_second_later) {
   using std::chrono::steady_clock, std::chrono::milliseconds;
   const auto begin = steady_clock::now();
   EXPECT_EXIT(
@@ -96,16 +97,42 @@ TEST_F(Stop, comes_with_the_first_signal_and_ends_the_process_with_one_a_second_
         install_stop_handlers();
         ::raise(SIGTERM);
         if (!stop_requested()) end(false);
-        // What comes within a second is the same wish; the first signal after it ends the process.
+        // What comes within a second is the same wish, and TERM and USR1 always are.
         const auto first = steady_clock::now();
         while (true) {
-          const bool is_another_wish = steady_clock::now() - first > milliseconds(1001);
+          ::raise(SIGTERM);
           ::raise(SIGUSR1);
+          const bool is_another_wish = steady_clock::now() - first > milliseconds(1001);
+          ::raise(SIGINT);
           if (is_another_wish) end(false);
         }
       },
       testing::ExitedWithCode(static_cast<int>(ExitCode::resume)), "");
   EXPECT_GE(steady_clock::now() - begin, milliseconds(999)) << "the same wish ended it";
+}
+
+TEST_F(Stop, names_the_signal_that_came_first) {
+  EXPECT_EXIT(
+      {
+        install_stop_handlers();
+        stop_at(monotonic_s() + 3600, "at some time");
+        ::raise(SIGUSR1);
+        ::raise(SIGTERM);
+        end(stop_requested() && stop_cause() == "by SIGUSR1" && seconds_until_stop() == 0);
+      },
+      testing::ExitedWithCode(kHeld), "");
+}
+
+TEST_F(Stop, comes_with_its_moment) {
+  EXPECT_EXIT(
+      {
+        stop_at(monotonic_s() + 3600, "far off");
+        const bool before = stop_requested() || seconds_until_stop() < 3000;
+        stop_at(monotonic_s(), "in time");
+        stop_at(monotonic_s() + 3600, "too late");
+        end(!before && stop_requested() && stop_cause() == "in time" && seconds_until_stop() <= 0);
+      },
+      testing::ExitedWithCode(kHeld), "");
 }
 
 void wait_until_a_tick_is_missed() {

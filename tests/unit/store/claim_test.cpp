@@ -345,6 +345,39 @@ TEST(Claim, owner_is_told_without_taking_it) {
   EXPECT_TRUE(fs::exists(file)) << "asking changed it";
 }
 
+TEST(Claim, is_looked_at_once_from_anywhere_and_left_as_it_was) {
+  using Sign = ClaimSight::Sign;
+  const ScratchFolder scratch;
+  const fs::path file = scratch / "run.lock";
+  EXPECT_EQ(look_at_claim(file).sign, Sign::absent);
+  {
+    std::string owner;
+    const auto claim = try_take(file, owner);
+    const ClaimSight sight = look_at_claim(file);
+    EXPECT_EQ(sight.sign, Sign::living);
+    EXPECT_EQ(sight.job, "test");
+    EXPECT_EQ(sight.record, read_file(file));
+    EXPECT_NE(sight.owner.find(std::to_string(::getpid())), std::string::npos);
+  }
+  {
+    Other owner([&](const auto& ready) {
+      std::string none;
+      const auto claim = try_take(file, none);
+      ready();
+      ::pause();
+    });
+    ASSERT_TRUE(owner.ready());
+    owner.kill();
+    owner.wait();
+    EXPECT_EQ(look_at_claim(file).sign, Sign::gone);
+  }
+  for (const std::string& text : {kElsewhere + "1\n", std::string("nonsense")}) {
+    write_file(file, text);
+    EXPECT_EQ(look_at_claim(file).sign, Sign::elsewhere);
+    EXPECT_EQ(read_file(file), text);
+  }
+}
+
 TEST(Claim, of_one_dead_owner_is_taken_over_by_one_of_many) {
   for (const bool locks : {true, false}) {
     const ScratchFolder folder;

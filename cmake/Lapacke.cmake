@@ -1,0 +1,45 @@
+# LAPACKE, from whatever a site has: modules of OpenBLAS and FlexiBLAS hold it in the one library, Debian and the
+# reference LAPACK have it beside. REFRACT_LAPACKE, a list of libraries and linker flags, is taken as it is.
+set(REFRACT_LAPACKE "" CACHE STRING "LAPACKE and the BLAS under it, to link with; empty: it is looked for")
+include(CheckCXXSourceCompiles)
+
+find_path(REFRACT_LAPACKE_INCLUDE lapacke.h PATH_SUFFIXES openblas flexiblas lapacke)
+# refract_lapacke_links(LIBRARY...): sets REFRACT_LAPACKE_LINKS.
+function(refract_lapacke_links)
+  set(CMAKE_REQUIRED_INCLUDES ${REFRACT_LAPACKE_INCLUDE})
+  set(CMAKE_REQUIRED_LIBRARIES ${ARGN} OpenMP::OpenMP_CXX)
+  set(CMAKE_REQUIRED_QUIET TRUE)
+  unset(REFRACT_LAPACKE_LINKS CACHE)
+  check_cxx_source_compiles("#include <lapacke.h>
+    int main() { double a[1] = {1}, w[1]; return LAPACKE_dsyev(LAPACK_COL_MAJOR, 'N', 'U', 1, a, 1, w); }"
+    REFRACT_LAPACKE_LINKS)
+endfunction()
+
+set(REFRACT_LAPACKE_FOUND FALSE)
+if(REFRACT_LAPACKE_INCLUDE AND OpenMP_CXX_FOUND)
+  set(candidates lapacke openblas flexiblas)
+  if(REFRACT_LAPACKE)
+    set(candidates given)
+    set(REFRACT_LIBRARY_OF_given ${REFRACT_LAPACKE})
+  endif()
+  foreach(name IN LISTS candidates)
+    if(NOT REFRACT_LAPACKE_FOUND)
+      find_library(REFRACT_LIBRARY_OF_${name} NAMES ${name})
+      if(REFRACT_LIBRARY_OF_${name})
+        refract_lapacke_links(${REFRACT_LIBRARY_OF_${name}})
+        if(REFRACT_LAPACKE_LINKS)
+          set(REFRACT_LAPACKE_FOUND TRUE)
+          set(lapacke ${REFRACT_LIBRARY_OF_${name}})
+        endif()
+      endif()
+    endif()
+  endforeach()
+endif()
+refract_need(REFRACT_LAPACKE_FOUND "LAPACKE (in OpenBLAS, FlexiBLAS, or beside a LAPACK; or -DREFRACT_LAPACKE=...)"
+  "liblapacke-dev")
+if(REFRACT_LAPACKE_FOUND)
+  message(STATUS "refract: LAPACKE from ${lapacke}")
+  add_library(refract::lapacke INTERFACE IMPORTED GLOBAL)
+  target_include_directories(refract::lapacke SYSTEM INTERFACE ${REFRACT_LAPACKE_INCLUDE})
+  target_link_libraries(refract::lapacke INTERFACE ${lapacke})
+endif()

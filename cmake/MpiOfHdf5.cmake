@@ -1,0 +1,16 @@
+# refract_mpi_of_hdf5(KIND LIBRARY...): "Open MPI", "MPICH" (and what is made from it) or "" when the files do not say.
+# Open MPI's handles are addresses of its objects, whose names a library that uses them must hold; MPICH's are numbers.
+function(refract_mpi_of_hdf5 kind)
+  set(${kind} "" PARENT_SCOPE)
+  foreach(library IN LISTS ARGN)
+    if(EXISTS "${library}" AND library MATCHES "libhdf5[^/]*\\.(so|a)")
+      file(STRINGS "${library}" calls_mpi REGEX "MPI_File_open" LIMIT_COUNT 1)
+      file(STRINGS "${library}" open_mpi REGEX "ompi_mpi_" LIMIT_COUNT 1)
+      if(open_mpi)
+        set(${kind} "Open MPI" PARENT_SCOPE)
+      elseif(calls_mpi)
+        set(${kind} "MPICH" PARENT_SCOPE)
+      endif()
+    endif()
+  endforeach()
+endfunction()

@@ -1,0 +1,40 @@
+# HDF5: it must be parallel, and built with an MPI of the kind that refract is built with. A site names it by HDF5_ROOT,
+# by CMAKE_PREFIX_PATH or by the h5pcc of a module. Debian keeps the one with Open MPI in a folder of its own.
+set(HDF5_PREFER_PARALLEL ON)
+if(NOT DEFINED ENV{HDF5_ROOT} AND NOT HDF5_ROOT)
+  find_program(REFRACT_H5PCC h5pcc)
+  set(folder /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/hdf5/openmpi)
+  if(EXISTS ${folder} AND (NOT REFRACT_H5PCC OR REFRACT_H5PCC MATCHES "^/usr/bin/"))
+    set(HDF5_ROOT ${folder})
+  endif()
+endif()
+find_package(HDF5 COMPONENTS C)
+refract_need(HDF5_FOUND "HDF5, built with MPI" "libhdf5-openmpi-dev")
+if(HDF5_FOUND AND NOT HDF5_IS_PARALLEL)
+  string(APPEND REFRACT_MISSING "\n  - a *parallel* HDF5 (the one found in ${HDF5_INCLUDE_DIRS} is serial; "
+    "set HDF5_ROOT)  (Debian: libhdf5-openmpi-dev)")
+endif()
+
+if(MPI_CXX_FOUND AND HDF5_IS_PARALLEL)
+  include(CheckSymbolExists)
+  include(MpiOfHdf5)
+  set(CMAKE_REQUIRED_INCLUDES ${MPI_CXX_INCLUDE_DIRS})
+  check_symbol_exists(OPEN_MPI mpi.h REFRACT_MPI_IS_OPEN_MPI)
+  unset(CMAKE_REQUIRED_INCLUDES)
+  set(REFRACT_MPI_KIND "MPICH")
+  if(REFRACT_MPI_IS_OPEN_MPI)
+    set(REFRACT_MPI_KIND "Open MPI")
+  endif()
+  refract_mpi_of_hdf5(REFRACT_HDF5_MPI_KIND ${HDF5_LIBRARIES})
+  if(REFRACT_HDF5_MPI_KIND AND NOT REFRACT_HDF5_MPI_KIND STREQUAL REFRACT_MPI_KIND)
+    string(APPEND REFRACT_MISSING "\n  - an HDF5 built with ${REFRACT_MPI_KIND}, the MPI found (${MPI_CXX_INCLUDE_DIRS}); "
+      "the one in ${HDF5_INCLUDE_DIRS} was built with ${REFRACT_HDF5_MPI_KIND}: load the HDF5 that belongs to this MPI, "
+      "in a fresh build folder")
+  endif()
+endif()
+
+if(HDF5_FOUND AND MPI_CXX_FOUND)
+  add_library(refract::hdf5 INTERFACE IMPORTED GLOBAL)
+  target_include_directories(refract::hdf5 SYSTEM INTERFACE ${HDF5_INCLUDE_DIRS} ${MPI_CXX_INCLUDE_DIRS})
+  target_link_libraries(refract::hdf5 INTERFACE ${HDF5_LIBRARIES} MPI::MPI_CXX)
+endif()
