@@ -7,8 +7,8 @@ import os
 import re
 import sys
 
-# What may be lost: heartbeats, claims, the list of what was seen whole.
-LOSABLE = re.compile(r"^run/alive|[.]claim|^run/run[.]lock|^data/digests[.]jsonl$")
+# What may be lost: heartbeats, claims, what people are told meanwhile, the list of what was seen whole.
+LOSABLE = re.compile(r"^run/alive|^run/progress[.]json|[.]claim|^run/run[.]lock|^data/digests[.]jsonl$")
 
 
 def below(folder, paths):

@@ -106,8 +106,9 @@ expect_disk_full() {
     { cat "$log"; fail "the line does not say what to do at $point"; }
 }
 
-# What may be missing: heartbeats, the list of what was seen whole, MPI-IO's test for locks.
-droppable='^run:alive|^data:digests.jsonl|[.]locktest[.]'
+# What may be missing: heartbeats, what people are told meanwhile, the list of what was seen whole, MPI-IO's test for
+# locks.
+droppable='^run:alive|^run:progress|^data:digests.jsonl|[.]locktest[.]'
 take_all() {
   local what=$1 rounds=0 before code do=kill
   while true; do
