@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "refract/base/error.hpp"
 
@@ -101,8 +102,12 @@ void write_file(const fs::path& path, const std::function<void(const FileDescrip
 
 void make_folder(const fs::path& folder) {
   std::error_code error;
+  std::vector<fs::path> made;
+  for (fs::path path = folder; !path.empty() && !fs::exists(path, error); path = path.parent_path())
+    made.push_back(path);
   fs::create_directories(folder, error);
   if (error) throw_file_error("creating the folder", folder, error.value());
+  for (const fs::path& path : made) sync_path(parent_of(path));
 }
 
 void remove_all_quietly(const fs::path& path) {

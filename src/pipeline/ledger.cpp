@@ -222,7 +222,9 @@ RunState read_ledger(const fs::path& file) {
 
 Ledger::Ledger(const fs::path& file, std::function<void()> before_line)
     : before_line_(std::move(before_line)), log_(file), state_(read_ledger(file)) {
-  if (log_.size() == 0) log_.append(Json{{"schema", kSchema}, {"version", kSchemaVersion}}.dump());
+  if (log_.size() != 0) return;
+  log_.append(Json{{"schema", kSchema}, {"version", kSchemaVersion}}.dump());
+  sync_path(file.parent_path());
 }
 
 void Ledger::append(const std::string& lines) {

@@ -8,7 +8,10 @@ namespace refract {
 StagedFolder stage_folder(const fs::path& final_name) {
   StagedFolder folder{final_name, {}};
   remove_all_quietly(folder.made());
-  make_folder(folder.made());
+  make_folder(final_name.parent_path());
+  std::error_code error;  // its name is synced once it is the final one
+  fs::create_directory(folder.made(), error);
+  if (error) throw_file_error("creating the folder", folder.made(), error.value());
   return folder;
 }
 

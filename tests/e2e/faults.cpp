@@ -10,7 +10,9 @@
 //   ENOSPC | EDQUOT        the call fails with that error, where a full disk can make it fail; a
 //   write
 //                          also once after half of its bytes
-// FAULTS_STOP_AT: the name of a point where the process sends itself SIGUSR1, once for each start.
+// FAULTS_TRACE: a file that gets a line for each such call that succeeded: operation, path, and
+// what it was before a rename, with tabs between (durable.py reads them). FAULTS_STOP_AT: the name
+// of a point where the process sends itself SIGUSR1, once for each start.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -31,6 +33,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -68,7 +71,8 @@ std::string_view setting(const char* name) {
 
 struct Faults {
   std::string_view below = setting("FAULTS_BELOW"), names = setting("FAULTS_NAMES"),
-                   what = setting("FAULTS_DO"), stop_at = setting("FAULTS_STOP_AT");
+                   what = setting("FAULTS_DO"), stop_at = setting("FAULTS_STOP_AT"),
+                   trace = setting("FAULTS_TRACE");
   bool kills = what == "kill" || what == "list kill";
   bool only_lists = what.starts_with("list");
   int error = what == "EDQUOT" ? EDQUOT : ENOSPC;
@@ -77,6 +81,9 @@ const Faults& faults() {
   static const Faults all;
   return all;
 }
+
+// Of the call at hand, below the folder, for the trace.
+thread_local std::string path_of_call, renamed_from;
 
 bool has_only(std::string_view text, std::string_view characters) {
   return text.find_first_not_of(characters) == std::string_view::npos;
@@ -101,6 +108,7 @@ std::string class_of(std::string path) {
       path[below.size()] != '/')
     return "";
   path.erase(0, below.size() + 1);
+  path_of_call = path;
   static const std::regex sae("^run/(saes|features)/[A-Za-z]+"), claim("^data/.*\\.claim");
   path = std::regex_replace(path, sae, "run/$1/SAE");
   path = std::regex_replace(path, claim, "data/ANY.claim");
@@ -145,6 +153,16 @@ void stop_at(const std::string& point) {
   if (point == faults().stop_at && !stopped.test_and_set()) ::kill(::getpid(), SIGUSR1);
 }
 
+void trace(const char* operation) {
+  if (faults().trace.empty()) return;
+  const std::string line =
+      std::string(operation) + "\t" + path_of_call + "\t" + std::exchange(renamed_from, "") + "\n";
+  const int file = real<Open, "open">()(std::string(faults().trace).c_str(),
+                                        O_CREAT | O_APPEND | O_WRONLY | O_CLOEXEC, 0644);
+  if (real<Write, "write">()(file, line.data(), line.size()) < 0) ::abort();
+  ::close(file);
+}
+
 enum class Full { may_fail, never_fails };
 
 // The call, with what the points before and after it do. `half` writes half of the bytes.
@@ -186,6 +204,7 @@ auto faulty(const std::string& of, const char* operation, Full full, const Call&
       ::kill(::getpid(), SIGKILL);
     }
   const auto result = call();
+  if (result >= 0) trace(operation);
   die_at("after");
   return result;
 }
@@ -364,11 +383,13 @@ int fdatasync(int file) {
 }
 
 int rename(const char* from, const char* to) noexcept {
+  if (!class_at(AT_FDCWD, from).empty()) renamed_from = path_of_call;
   return faulty(class_at(AT_FDCWD, to), "rename", Full::may_fail,
                 [=] { return real<OfTwo, "rename">()(from, to); });
 }
 int renameat2(int from_folder, const char* from, int to_folder, const char* to,
               unsigned flags) noexcept {
+  if (!class_at(from_folder, from).empty()) renamed_from = path_of_call;
   return faulty(class_at(to_folder, to), "exchange", Full::may_fail, [=] {
     return real<int(int, const char*, int, const char*, unsigned), "renameat2">()(
         from_folder, from, to_folder, to, flags);

@@ -56,10 +56,14 @@ list_points() {
   mkdir -p "$list"
   for ranks in 1 2; do
     begin_run "$1_$ranks"
+    export FAULTS_TRACE=$work/$1_$ranks.trace
     while true; do
       start "list $mode" $ranks "$list"
       case $? in 0) break ;; 85) ;; *) tail "$log"; fail "listing the points on $ranks rank(s)" ;; esac
     done
+    python3 tests/e2e/durable.py "$FAULTS_TRACE" || fail "a run on $ranks rank(s) does not outlive a power failure"
+    unset FAULTS_TRACE
+    passed "all that is renamed was synced before, and all that stays, on $ranks rank(s)"
   done
   mapfile -t points < <(comm -23 <(ls "$list") <(ls "$names") | grep -e "$2")
   wanted=()
@@ -102,8 +106,9 @@ expect_disk_full() {
     { cat "$log"; fail "the line does not say what to do at $point"; }
 }
 
-# What may be missing: heartbeats, the list of what was seen whole, MPI-IO's test for locks.
-droppable='^run:alive|^data:digests.jsonl|[.]locktest[.]'
+# What may be missing: heartbeats, what people are told meanwhile, the list of what was seen whole, MPI-IO's test for
+# locks.
+droppable='^run:alive|^run:progress|^data:digests.jsonl|[.]locktest[.]'
 take_all() {
   local what=$1 rounds=0 before code do=kill
   while true; do

@@ -12,7 +12,7 @@ prepare() {
   name=$1
   shift
   run=$work/$name/run data=$work/$name/data log=$work/$name.log
-  settings=(--set run="$run" --set data_root="$data" --set train.reduction=ordered --set train.passes_per_chunk=12
+  settings=(--set run="$run" --set data_root="$data" --set train.passes_per_chunk=28
     --set store.chunk_rows=32768 --set checkpoint.every_s=5)
   for setting in "$@"; do settings+=(--set "$setting"); done
 }

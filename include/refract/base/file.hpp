@@ -26,7 +26,8 @@ void rename_durably(const fs::path& from,
                     const fs::path& to);  // rename + fsync of the parent; replaces a file
 // The temporary twin of a final name: "<name>.part" beside it.
 [[nodiscard]] fs::path part_name(const fs::path& final_name);
-void make_folder(const fs::path& folder);  // with parents; SystemError names the reason
+// With parents, each synced into its own; SystemError names the reason.
+void make_folder(const fs::path& folder);
 void remove_all_quietly(const fs::path& path);
 // Throws SystemError("disk full ...") when errno says so, else a SystemError with the system's
 // text.
