@@ -99,7 +99,7 @@ ExitCode submit_command(const CommandLine& line) {
       throw ConfigError("SITE_SCRATCH is '{}': {}", site.scratch.string(), failed.message());
   }
   const Submission submission = check_submission(config, site, line.arguments.front());
-  const fs::path folder = fs::absolute(submit_folder(config));
+  const fs::path folder = fs::absolute(run_folder(config.run, "").submission());
   const std::string script = job_script(read_file(jobs / (submission.script + ".sbatch")), config,
                                         site, folder, submission.script);
   if (line.print) {

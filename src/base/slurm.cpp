@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <limits>
+#include <set>
 
 #include "refract/base/command.hpp"
 #include "refract/base/numbers.hpp"
@@ -74,6 +75,13 @@ std::optional<std::string> slurm_state_of(const std::string& job) {
   // What squeue says of a job that it has forgotten.
   if (answer->text.find("Invalid job id") != std::string::npos) return "";
   return std::nullopt;
+}
+
+bool slurm_has_ended(const std::string& state) {
+  static const std::set<std::string> kEnded{
+      "",          "BOOT_FAIL",     "CANCELLED", "COMPLETED", "DEADLINE",     "FAILED",
+      "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED",   "SPECIAL_EXIT", "TIMEOUT"};
+  return kEnded.contains(state);
 }
 
 }  // namespace refract

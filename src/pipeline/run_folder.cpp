@@ -72,6 +72,11 @@ std::optional<RunStatus> read_status(const fs::path& file) {
   return status;
 }
 
+std::string slurm_id(const std::string& job) {
+  constexpr std::string_view kSlurm = "slurm-";
+  return job.starts_with(kSlurm) ? job.substr(kSlurm.size()) : "";
+}
+
 std::string job_name() {
   const std::optional<std::string> slurm = slurm_job();
   return slurm ? "slurm-" + *slurm : fmt::format("pid-{}", ::getpid());

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 #include <algorithm>
 #include <array>
@@ -12,7 +11,9 @@
 
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
+#include "refract/base/file_system.hpp"
 #include "refract/base/progress.hpp"
+#include "refract/base/slurm.hpp"
 #include "refract/pipeline/ledger.hpp"
 #include "refract/pipeline/numerics.hpp"
 #include "refract/pipeline/run_config.hpp"
@@ -28,22 +29,6 @@ constexpr const char* kAgain = "start the same command again, it resumes";
 bool is_there(const fs::path& path) {
   std::error_code ignored;
   return fs::exists(path, ignored);
-}
-
-fs::path job_file(const fs::path& run) { return run / "submit" / "job"; }
-
-// "slurm-4711": 4711; empty: not a job of Slurm.
-std::string slurm_id(const std::string& job) {
-  constexpr std::string_view kSlurm = "slurm-";
-  return job.starts_with(kSlurm) ? job.substr(kSlurm.size()) : "";
-}
-
-// A job in such a state has no process and will have none.
-bool has_left(const std::string& state) {
-  static const std::set<std::string> kLeft{
-      "",          "BOOT_FAIL",     "CANCELLED", "COMPLETED", "DEADLINE",     "FAILED",
-      "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED",   "SPECIAL_EXIT", "TIMEOUT"};
-  return kLeft.contains(state);
 }
 
 // It has no process now, and may have one again.
@@ -109,7 +94,7 @@ std::string_view name(RunWord word) {
 
 bool is_run_folder(const fs::path& folder) {
   const RunFolder run = run_folder(folder, "");
-  const auto files = {run.status(), run.ledger(), run.run_yaml(), run.lock(), job_file(folder)};
+  const auto files = {run.status(), run.ledger(), run.run_yaml(), run.lock(), run.submitted_job()};
   return std::ranges::any_of(files, is_there);
 }
 
@@ -147,7 +132,7 @@ class RunLooker::Body {
     take_ledger(looking);
     judge(looking);
     take_progress(looking);
-    take_disk_free(looking.found);
+    looking.found.disk_free = room_at(run).writable_bytes();
     return std::move(looking.found);
   }
 
@@ -275,7 +260,7 @@ class RunLooker::Body {
     RunStanding& found = looking.found;
     const std::optional<std::string> state = queue_state(found.job);
     if (!state) return false;
-    if (has_left(*state)) {
+    if (slurm_has_ended(*state)) {
       crashed(looking, fmt::format("job {} has left the queue{}", found.job,
                                    state->empty() ? "" : fmt::format(" ({})", *state)));
     } else if (is_to_start(*state)) {
@@ -316,8 +301,9 @@ class RunLooker::Body {
 
   // Empty: none.
   static std::string submitted_job(Looking& looking) {
-    if (!is_there(job_file(looking.found.run))) return "";
-    std::string text = looking.try_to([&] { return read_file(job_file(looking.found.run)); });
+    const fs::path file = looking.folder.submitted_job();
+    if (!is_there(file)) return "";
+    std::string text = looking.try_to([&] { return read_file(file); });
     text.resize(std::min(text.find_first_of(" \t\n"), text.size()));
     return text;
   }
@@ -325,7 +311,7 @@ class RunLooker::Body {
   // The job that was submitted for it, or that asked to be requeued, as the queue has it.
   void note_queue(Looking& looking, const std::string& job) {
     const std::optional<std::string> state = queue_state(job);
-    if (!state || has_left(*state)) return;
+    if (!state || slurm_has_ended(*state)) return;
     looking.found.note = fmt::format("job {} is {} in the queue", job, *state);
     looking.found.goes_on = true;
   }
@@ -377,12 +363,12 @@ class RunLooker::Body {
     found.word = RunWord::waiting;
     found.goes_on = true;
     const std::optional<std::string> state = queue_state(submitted);
-    if (state && has_left(*state)) {
+    if (state && slurm_has_ended(*state)) {
       found.word = RunWord::failed;
       found.goes_on = false;
       found.cause = fmt::format(
           "job {} has left the queue and left no status: its log in {} says why; then submit again",
-          submitted, job_file(found.run).parent_path().string());
+          submitted, looking.folder.submission().string());
     } else if (state) {
       found.note = fmt::format("job {} is {} in the queue", submitted, *state);
     }
@@ -423,7 +409,7 @@ class RunLooker::Body {
         record->job == found.job) {
       take_record(found, *record);
     }
-    const fs::path log = found.run / "submit" / (found.job + ".log");  // where submit has it
+    const fs::path log = looking.folder.submission() / (found.job + ".log");  // where submit has it
     if (found.log.empty() && !found.job.empty() && is_there(log)) found.log = log.string();
     if (!found.share) take_what_is_done(looking);  // also of an attempt that only begins
     if (found.word == RunWord::done) found.share = 1;
@@ -484,12 +470,6 @@ class RunLooker::Body {
             stage("train", trained, known(visits)),
             stage("evaluate", finished("evaluate/"), config.saes.size()),
             stage("probe", finished("probe/"), config.saes.size())};
-  }
-
-  static void take_disk_free(RunStanding& found) {
-    struct statvfs disk {};
-    if (::statvfs(found.run.c_str(), &disk) == 0)
-      found.disk_free = std::uint64_t{disk.f_bavail} * disk.f_frsize;
   }
 
   struct Asked {

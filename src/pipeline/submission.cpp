@@ -44,13 +44,12 @@ void expect_free(const RunConfig& config) {
     throw SystemError("the run in {} is in use by {}. Wait for it to end: refract status {}",
                       config.run, *owner, config.run);
   std::error_code ignored;
-  const fs::path file = submit_folder(config) / "job";
-  if (!fs::exists(file, ignored)) return;
-  std::string job = read_file(file);
-  job = job.substr(0, job.find('\n'));
-  const std::string id = job.starts_with("slurm-") ? job.substr(6) : job;
+  if (!fs::exists(folder.submitted_job(), ignored)) return;
+  std::string job = read_file(folder.submitted_job());
+  job.resize(std::min(job.find('\n'), job.size()));
+  const std::string id = slurm_id(job);
   const auto state = slurm_state_of(id);
-  if (state && !state->empty())
+  if (!id.empty() && state && !slurm_has_ended(*state))
     throw SystemError(
         "job {} of the run in {} is {} already. Let it run, or take it back first: scancel {}", id,
         config.run, *state, id);
@@ -233,8 +232,6 @@ class Directives {
 };
 
 }  // namespace
-
-fs::path submit_folder(const RunConfig& config) { return fs::path(config.run) / "submit"; }
 
 std::string slurm_time(double seconds) {
   const auto whole = static_cast<std::uint64_t>(std::ceil(seconds));

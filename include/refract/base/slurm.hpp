@@ -21,6 +21,10 @@ namespace refract {
 // squeue is not there or does not answer.
 [[nodiscard]] std::optional<std::string> slurm_state_of(const std::string& job);
 
+// Whether a job in such a state has no process and will have none; also of one that has left the
+// queue ("").
+[[nodiscard]] bool slurm_has_ended(const std::string& state);
+
 // The time in "1-12:00:00", "04:00:00", "12:30" or "30" (minutes), as squeue prints it, in seconds;
 // nothing for UNLIMITED, INVALID and the like.
 [[nodiscard]] std::optional<std::int64_t> slurm_time_left_s(const std::string& text);

@@ -18,6 +18,9 @@ struct RunFolder {
   [[nodiscard]] std::filesystem::path lock() const { return root / "run.lock"; }
   [[nodiscard]] std::filesystem::path status() const { return root / "status"; }
   [[nodiscard]] std::filesystem::path progress() const { return root / "progress.json"; }
+  // What `refract submit` writes, and in it the name of the job last submitted.
+  [[nodiscard]] std::filesystem::path submission() const { return root / "submit"; }
+  [[nodiscard]] std::filesystem::path submitted_job() const { return submission() / "job"; }
   [[nodiscard]] std::filesystem::path ledger() const { return root / "ledger.jsonl"; }
   [[nodiscard]] std::filesystem::path calibration() const { return store / "calibration.h5"; }
   [[nodiscard]] std::filesystem::path heldout() const { return store / "heldout.h5"; }
@@ -71,6 +74,8 @@ void write_status(const std::filesystem::path& file, const RunStatus& status);
 [[nodiscard]] std::optional<RunStatus> read_status(const std::filesystem::path& file);
 
 [[nodiscard]] std::string job_name();  // slurm-<job>, slurm-<array>_<task>, or pid-<n>
+// As squeue takes it: 4711 of "slurm-4711"; empty: not a job of Slurm.
+[[nodiscard]] std::string slurm_id(const std::string& job);
 [[nodiscard]] std::uint64_t bytes_below(const std::filesystem::path& folder);
 
 }  // namespace refract

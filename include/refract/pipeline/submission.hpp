@@ -31,12 +31,9 @@ struct Submission {
 // internet.
 void expect_fetched(const RunPlan& plan, const ClusterSite& site, const std::string& config_file);
 
-// <run>/submit: the script, what it sources, the site, the configuration as resolved now, the log
-// of every start, and `job`, the name of the job last submitted.
-[[nodiscard]] std::filesystem::path submit_folder(const RunConfig& config);
-
 // The script of jobs/ with the resources of `config` and `site`. Lines "#SBATCH --option..." of the
-// template are replaced, dropped or kept; what it lacks is added. folder: submit_folder, absolute.
+// template are replaced, dropped or kept; what it lacks is added. folder: RunFolder::submission,
+// absolute.
 [[nodiscard]] std::string job_script(const std::string& from, const RunConfig& config,
                                      const ClusterSite& site, const std::filesystem::path& folder,
                                      const std::string& script);

@@ -148,7 +148,8 @@ TEST_F(BeforeStart, a_dry_run_says_when_a_feature_counts_as_dead_and_whether_tha
 
 TEST_F(BeforeStart, a_dry_run_proposes_a_chunk_that_waits_less_for_checkpoints) {
   const std::vector<std::string> wide{"saes.*.d_sae=65536", "train.tokens=33554432",
-                                      "train.passes_per_chunk=1", "disk.max_bytes=1TiB"};
+                                      "train.passes_per_chunk=1", "disk.max_bytes=1TiB",
+                                      "submit.gflops=50"};
   const auto waits = [](const std::string& plan) {
     std::smatch found;
     EXPECT_TRUE(std::regex_search(
