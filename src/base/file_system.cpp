@@ -64,7 +64,6 @@ FileSystemRoom room_at(const fs::path& path) {
   fs::path there = fs::absolute(path, ignored);
   while (!fs::exists(there, ignored) && there != there.root_path()) there = there.parent_path();
   FileSystemRoom room;
-  room.kind = "?";
   struct stat found {};
   struct statvfs size {};
   if (::stat(there.c_str(), &found) == 0) {

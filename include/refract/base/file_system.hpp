@@ -8,7 +8,7 @@
 namespace refract {
 
 struct FileSystemRoom {
-  std::string kind;              // "ext4", "lustre", "nfs"; "?" where the system does not tell
+  std::string kind = "?";        // "ext4", "lustre", "nfs"; "?" where the system does not tell
   std::uint64_t device = 0;      // equal: the same file system
   std::uint64_t free_bytes = 0;  // for users without privileges
   // Of this user's quota, where the kernel knows one (ext4, xfs; not nfs or lustre, whose quotas

@@ -78,7 +78,7 @@ TEST_F(DeadlineOf, one_that_is_past_says_so) {
 TEST_F(DeadlineOf, what_does_not_fit_is_not_begun) {
   EXPECT_EXIT(
       {
-        const Deadline deadline({.stop_after_s = 36000});
+        const Deadline deadline({.allocation_end = {}, .stop_after_s = 36000});
         stop_unless_left(60, "a short thing");
         if (stop_requested()) end(false);
         stop_unless_left(360000, "a long thing");
