@@ -3,6 +3,7 @@
 # names, and they stay so in reports and after a restart.
 source "$(dirname "$0")/common.sh"
 begin "$@"
+rows_of=$3
 
 low=blocks.1.hook_resid_post high=blocks.4.hook_mlp_out
 
@@ -28,26 +29,23 @@ rule middle middle 32
 rule random '{random: 2}' 32
 
 # What a rule takes, from the rows' own identity: how many of a document's segment in a context, and which.
-python3 - "$work" <<'PY' || fail "a rule took other rows than it names"
-import collections, glob, h5py, sys
-taken = {}
-for rule in ["all", "last", "nth_last", "middle", "random"]:
-    of = collections.Counter()
-    rows = 0
-    for path in sorted(glob.glob(f"{sys.argv[1]}/{rule}/run/*_activations/chunk-*.h5")):
-        with h5py.File(path) as f:
-            assert len(f["hooks"]) == 2, f"{rule}: {len(f['hooks'])} hooks"
-            a, b = (f["hooks"][hook]["activations"][:] for hook in f["hooks"])
-            assert not (a == b).all(), f"{rule}: both hooks hold the same values"
-            for key in zip(f["context"][:].tolist(), f["document"][:].tolist()): of[key] += 1
-            rows += len(f["context"])
-    assert rows == 192, (rule, rows)
-    taken[rule] = max(of.values())
-assert taken["all"] > 2, taken
-assert taken["random"] == 2, taken
-assert all(taken[rule] == 1 for rule in ["last", "nth_last", "middle"]), taken
-print(taken)
-PY
+# most_taken RULE: sets `most`, the rows taken of one segment.
+most_taken() {
+  local chunk
+  for chunk in "$work/$1"/run/*_activations/chunk-*.h5; do "$rows_of" "$chunk"; done >"$work/$1.rows"
+  [ "$(grep -c '^hooks 2$' "$work/$1.rows")" -eq 2 ] || fail "$1: $(grep hooks "$work/$1.rows"), expected two that differ in each of two chunks"
+  [ "$(grep -vc hooks "$work/$1.rows")" -eq 192 ] || fail "$1: $(grep -vc hooks "$work/$1.rows") rows, expected 192"
+  most=$(grep -v hooks "$work/$1.rows" | sort | uniq -c | sort -n | awk 'END {print $1}')
+  echo "rows.take $1: at most $most of a segment"
+}
+for rule in last nth_last middle; do
+  most_taken $rule
+  [ "$most" -eq 1 ] || fail "rows.take $rule took $most rows of a segment, expected 1"
+done
+most_taken random
+[ "$most" -eq 2 ] || fail "rows.take random took $most rows of a segment, expected 2"
+most_taken all
+[ "$most" -gt 2 ] || fail "rows.take all took at most $most rows of a segment"
 passed "a rule takes as many rows of a segment as it names"
 
 digest_of() { grep 'chunk-000000.h5' "$work/$1.sums" | cut -d' ' -f1; }
