@@ -123,6 +123,7 @@ for victim in parent launcher; do
   shrink "orphans_$victim" "${ordered[@]}"
   start --ranks 2
   wait_for_ledger $pid '"sealed"'
+  kill -STOP "$(pid_of_rank 1)"  # until the launcher ends it, so that the job cannot be done first
   if [ $victim = parent ]; then kill -9 $pid; else kill -9 "$(pgrep -P $pid)"; fi
   wait $pid 2>/dev/null
   expect_nothing_left "kill -9 of the $victim"
@@ -131,7 +132,7 @@ done
 
 # Inside an allocation of eight cores a rank: no rank may be left with one core of those that this machine has.
 cores=$(python3 -c 'import os; print(len(os.sched_getaffinity(0)))')
-SLURM_NTASKS=2 SLURM_CPUS_PER_TASK=8 "$refract" doctor --ranks 2 >"$work/places" 2>&1 || { cat "$work/places"; fail "doctor --ranks 2"; }
+env -u OMP_NUM_THREADS SLURM_NTASKS=2 SLURM_CPUS_PER_TASK=8 "$refract" doctor --ranks 2 >"$work/places" 2>&1 || { cat "$work/places"; fail "doctor --ranks 2"; }
 grep -E '^rank [01] ' "$work/places"
 [ "$(grep -cE '^rank [01] .*  8 threads$' "$work/places")" -eq 2 ] || fail "the ranks do not have eight threads each"
 python3 - "$work/places" "$cores" <<'PY' || fail "a rank of eight threads was bound to fewer cores than there are"
