@@ -17,8 +17,11 @@ attempt_site_keys=(ACCOUNT PARTITION QOS CONSTRAINT SBATCH_OPTIONS MODULES SETUP
 max_attempts=${REFRACT_MAX_ATTEMPTS:-50}
 child=''         # the process that is waited for
 stop_signal=''   # the first one that came
-handed_on=false  # once: refract takes a second signal as the wish to end without a checkpoint
+handed_on=false  # once is enough
 code=0           # of the launcher, or of refract
+
+# Of a step that this script was submitted from: refract would take it for its own.
+unset "${!SLURM_STEP_@}"
 
 attempt_say() { echo "attempt: $*"; }
 attempt_refuse() {
@@ -47,6 +50,10 @@ attempt_site() {
   [ -n "$file" ] || [ ! -r "$attempt_jobs/site.env" ] || file=$attempt_jobs/site.env
   if [ -n "$file" ]; then
     [ -r "$file" ] || attempt_refuse "the site file $file cannot be read; set REFRACT_SITE to one as jobs/site/example.env"
+    ! grep -q $'\r' "$file" || attempt_refuse "$file has line ends of Windows: sed -i 's/\r$//' $file"
+    ! grep -q $'\r' "$file" || attempt_refuse "$file has line ends of Windows; take them out with: sed -i 's/\r\$//' $file"
+    line=$(grep -nE '^SITE_[A-Z_]+=[^"]*[|&;<>()`\\]' "$file" | head -n 1)
+    [ -z "$line" ] || attempt_refuse "$file:$line: quote this value, as SITE_KEY=\"value\""
     line=$(grep -nvE "^\s*(#.*)?$|^SITE_($(IFS='|' && echo "${attempt_site_keys[*]}"))=(\"[^\"]*\"|[^\"'[:space:]]*)\s*$" "$file" | head -n 1)
     [ -z "$line" ] || attempt_refuse "$file:$line: expected SITE_KEY=value or SITE_KEY=\"value\", with a key of jobs/site/example.env"
     # shellcheck disable=SC1090
@@ -103,7 +110,7 @@ attempt_begin() {
 
   me=${SLURM_JOB_ID:-}  # of an array: this member alone is requeued
   [ -z "${SLURM_ARRAY_TASK_ID:-}" ] || me=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
-  run=$("$refract" run "$config" "${options[@]}" --print-config) || exit  # its one line says why
+  run=$("$refract" "${attempt_command:-run}" "$config" "${options[@]}" --print-config) || exit  # its one line says why
   run=$(sed -n 's/^run: *//p' <<<"$run" | sed 's/^"\(.*\)"$/\1/')
   [ -n "$run" ] || attempt_refuse "'$refract run $config --print-config' names no run folder"
   attempt_read

@@ -98,7 +98,7 @@ int main(int argc, char** argv) {
       environment = std::make_unique<refract::Environment>(argc, argv);
     }
     const int ranks = environment ? environment->world_size() : 1;
-    refract::expect_one_world(ranks);
+    if (environment) refract::expect_one_world(ranks);
     refract::expect_ranks(line, ranks);
     return static_cast<int>(command->run(line));  // 5. the command
   } catch (const refract::Error& error) {         // 6. one line

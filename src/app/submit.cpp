@@ -92,13 +92,16 @@ ExitCode submit_command(const CommandLine& line) {
   const ClusterSite site = site_of(line);
   const std::string site_file = site_text(line, site);
   const fs::path jobs = fs::absolute(jobs_folder());
+  std::vector<std::string> words{fs::absolute(line.arguments.front()).string()};
+  for (const std::string& setting : line.overrides) words.insert(words.end(), {"--set", setting});
+  const std::string arguments = as_shell_line(words);
   if (!site.scratch.empty()) {  // where the job's relative paths start from
     std::error_code failed;
     fs::current_path(site.scratch, failed);
     if (failed)
       throw ConfigError("SITE_SCRATCH is '{}': {}", site.scratch.string(), failed.message());
   }
-  const Submission submission = check_submission(config, site, line.arguments.front());
+  const Submission submission = check_submission(config, site, arguments);
   const fs::path folder = fs::absolute(run_folder(config.run, "").submission());
   const std::string script = job_script(read_file(jobs / (submission.script + ".sbatch")), config,
                                         site, folder, submission.script);
@@ -117,9 +120,17 @@ ExitCode submit_command(const CommandLine& line) {
                                   (folder / "config.yaml").string()});
   write_file(folder / "job", "slurm-" + job + "\n");
   say(fmt::format("submitted: job {}, script {}", job, (folder / "job.sbatch").string()));
-  say(fmt::format("watch it:  refract status {} --watch", config.run));
+  say(fmt::format("watch it:  refract status {} --watch",
+                  as_shell_line({fs::absolute(config.run).string()})));
   say(fmt::format("its log:   {}", (folder / fmt::format("slurm-{}.log", job)).string()));
-  say(fmt::format("stop it:   scancel {}   (with a checkpoint; submit again to go on)", job));
+  // With mpirun on several nodes a plain scancel often reaches the ranks' launchers first.
+  if (site.launcher == "mpirun" && config.submit.nodes > 1)
+    say(
+        fmt::format("stop it:   scancel --batch --signal=USR1 {}, and scancel {} once its log says "
+                    "that it was requeued",
+                    job, job));
+  else
+    say(fmt::format("stop it:   scancel {}   (with a checkpoint; submit again to go on)", job));
   return ExitCode::ok;
 }
 

@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <string_view>
 
@@ -37,12 +39,29 @@ bool read_until(const FileDescriptor& from, double end_s, std::string& text) {
   std::array<char, 4096> buffer{};
   while (true) {
     const double left_s = end_s - monotonic_s();
+    if (left_s <= 0) return false;
     pollfd waiting{from.number(), POLLIN, 0};
-    if (left_s <= 0 || ::poll(&waiting, 1, static_cast<int>(left_s * 1000) + 1) == 0) return false;
+    const int ready = ::poll(&waiting, 1, static_cast<int>(left_s * 1000) + 1);
+    if (ready < 0 && errno != EINTR) return false;
+    if (ready <= 0) continue;  // a signal, or the time is up
     const ssize_t size = ::read(from.number(), buffer.data(), buffer.size());
     if (size < 0 && errno == EINTR) continue;
     if (size <= 0) return true;
     text.append(buffer.data(), static_cast<std::size_t>(size));
+  }
+}
+
+// Its status; nothing when it has not ended until end_s. It closes its output when it ends, so that
+// this is seldom long.
+std::optional<int> wait_until(pid_t child, double end_s) {
+  constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 2'000'000};
+  int status = 0;
+  while (true) {
+    const pid_t ended = ::waitpid(child, &status, WNOHANG);
+    if (ended == child) return status;
+    if (ended < 0 && errno != EINTR) return std::nullopt;
+    if (monotonic_s() > end_s) return std::nullopt;
+    ::nanosleep(&kPause, nullptr);
   }
 }
 
@@ -73,13 +92,16 @@ std::optional<Answer> ask(const std::vector<std::string>& words, double limit_s)
   if (child == 0) become(words, program, to.number());
   to = FileDescriptor();
   Answer answer;
-  const bool answered = read_until(from, monotonic_s() + limit_s, answer.text);
-  if (!answered) ::kill(-child, SIGKILL);
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  const double end_s = monotonic_s() + limit_s;
+  const std::optional<int> status =
+      read_until(from, end_s, answer.text) ? wait_until(child, end_s) : std::optional<int>();
+  if (!status) {
+    ::kill(-child, SIGKILL);
+    while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+    }
+    return std::nullopt;
   }
-  if (!answered) return std::nullopt;
-  answer.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  answer.code = WIFEXITED(*status) ? WEXITSTATUS(*status) : 128 + WTERMSIG(*status);
   return answer;
 }
 

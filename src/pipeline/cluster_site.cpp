@@ -35,20 +35,12 @@ std::string expanded(const std::string& text) {
   return out;
 }
 
-std::vector<std::string> words_of(const std::string& text) {
-  std::istringstream in(text);
-  std::vector<std::string> words;
-  for (std::string word; in >> word;) words.push_back(word);
-  return words;
-}
-
 // KEY=value or KEY="value"; nothing where the line is neither.
 struct Line {
   std::string key, value;
 };
 std::optional<Line> line_of(std::string text) {
-  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())) != 0)
-    text.pop_back();
+  while (text.ends_with(' ') || text.ends_with('\t')) text.pop_back();
   const std::size_t equals = text.find('=');
   if (equals == std::string::npos) return std::nullopt;
   Line line{text.substr(0, equals), text.substr(equals + 1)};
@@ -56,7 +48,7 @@ std::optional<Line> line_of(std::string text) {
   if (value.starts_with('"')) {
     if (value.size() < 2 || value.find('"', 1) != value.size() - 1) return std::nullopt;
     value = value.substr(1, value.size() - 2);
-  } else if (value.find_first_of(" \t\"'") != std::string::npos) {
+  } else if (value.find_first_of(" \t\r\"'|&;<>()`\\") != std::string::npos) {
     return std::nullopt;
   }
   return line;
@@ -72,7 +64,7 @@ bool yes(const std::string& value, const std::string& place) {
 
 ClusterSite read_cluster_site(const fs::path& file) {
   ClusterSite site;
-  std::string sbatch_options, scratch, requeue = "yes", internet = "yes";
+  std::string scratch, requeue = "yes", internet = "yes";
   // Those that bash evaluates when the job runs stand as they are.
   const std::map<std::string, std::string*> evaluated_later{
       {"SITE_MODULES", &site.modules},
@@ -85,7 +77,7 @@ ClusterSite read_cluster_site(const fs::path& file) {
       {"SITE_QOS", &site.qos},
       {"SITE_CONSTRAINT", &site.constraint},
       {"SITE_LAUNCHER", &site.launcher},
-      {"SITE_SBATCH_OPTIONS", &sbatch_options},
+      {"SITE_SBATCH_OPTIONS", &site.sbatch_options},
       {"SITE_MPI", &site.mpi},
       {"SITE_REFRACT", &site.refract},
       {"SITE_GPUS", &site.gpus},
@@ -97,7 +89,7 @@ ClusterSite read_cluster_site(const fs::path& file) {
   std::size_t number = 0;
   for (std::string raw; std::getline(text, raw);) {
     ++number;
-    const std::size_t begin = raw.find_first_not_of(" \t\r");
+    const std::size_t begin = raw.find_first_not_of(" \t");
     if (begin == std::string::npos || raw[begin] == '#') continue;
     const std::string place = fmt::format("{}:{}", file.string(), number);
     const auto line = line_of(raw);
@@ -108,6 +100,10 @@ ClusterSite read_cluster_site(const fs::path& file) {
     if (later != evaluated_later.end()) {
       *later->second = line->value;
     } else if (at != now.end()) {
+      if (line->value.find_first_of("`\\") != std::string::npos ||
+          line->value.find("$(") != std::string::npos)
+        throw ConfigError("{}: {} holds a command or '\\'; write the value itself", place,
+                          line->key);
       if (!line->value.empty()) *at->second = expanded(line->value);
     } else {
       std::vector<std::string> known;
@@ -119,8 +115,9 @@ ClusterSite read_cluster_site(const fs::path& file) {
   if (site.launcher != "mpirun" && site.launcher != "srun")
     throw ConfigError("{}: SITE_LAUNCHER is '{}'; expected mpirun or srun", file.string(),
                       site.launcher);
-  site.sbatch_options = words_of(sbatch_options);
   site.scratch = scratch;
+  if (!scratch.empty() && !site.scratch.is_absolute())
+    throw ConfigError("{}: SITE_SCRATCH is '{}'; give it from / on", file.string(), scratch);
   site.requeue = yes(requeue, file.string() + ": SITE_REQUEUE");
   site.internet = yes(internet, file.string() + ": SITE_INTERNET");
   return site;

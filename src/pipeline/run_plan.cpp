@@ -45,6 +45,15 @@ std::uint64_t difference(std::uint64_t whole, std::uint64_t part) {
   return whole > part ? whole - part : 0;
 }
 
+std::uint64_t fetched_bytes(const DownloadPlan& listed) {
+  std::uint64_t bytes = 0;
+  std::error_code ignored;
+  for (const ShardRef& shard : listed.shards)
+    if (!listed.folder.empty() && fs::exists(listed.folder / shard.name, ignored))
+      bytes += shard.bytes;
+  return bytes;
+}
+
 // The corpus lies under data_root, all else in the run's folder; what is there is not written
 // again.
 std::vector<Room> plan_rooms(const RunConfig& config, const RunPlan& plan) {
@@ -53,7 +62,9 @@ std::vector<Room> plan_rooms(const RunConfig& config, const RunPlan& plan) {
   const std::uint64_t all = plan.disk.fixed_bytes() + kept * plan.disk.chunk_bytes;
   Room run{"the run", difference(difference(all, corpus), bytes_below(config.run)),
            room_at(config.run)};
-  const Room data{"data_root", plan.known.corpus_rows ? 0 : corpus, room_at(config.data_root)};
+  const Room data{"data_root",
+                  plan.known.corpus_rows ? 0 : difference(corpus, fetched_bytes(plan.listed)),
+                  room_at(config.data_root)};
   if (run.there.device != data.there.device) return {run, data};
   run.what += " and data_root";
   run.needed_bytes += data.needed_bytes;
@@ -66,7 +77,7 @@ std::uint64_t RunPlan::node_bytes() const {
   return static_cast<std::uint64_t>(ranks_per_node) * rank.memory_bytes() + rank.root_bytes;
 }
 
-RunPlan plan_run(const RunConfig& config, int ranks, Asks asks) {
+RunPlan plan_run(const RunConfig& config, int ranks, Asks asks, int cores) {
   const std::uint64_t program_bytes = peak_memory_bytes();  // before anything was computed
   RunPlan plan;
   const int nodes = std::min(ranks, static_cast<int>(config.submit.nodes));
@@ -75,7 +86,7 @@ RunPlan plan_run(const RunConfig& config, int ranks, Asks asks) {
   plan.listed = plan_download(config.source, config.data_root, Digests::known);
   plan.known = check_before_start(config, plan.listed, asks);
   estimate_corpus(plan);
-  plan.roles = plan_roles(config.pipeline, ranks, usable_cores());
+  plan.roles = plan_roles(config.pipeline, ranks, cores > 0 ? cores : usable_cores());
   if (asks == Asks::corpus) return plan;
   plan.training = plan_training(config, plan);
   plan.exact = wanted_rows(config) != 0 || plan.known.corpus_rows.has_value();

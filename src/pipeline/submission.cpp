@@ -137,6 +137,13 @@ constexpr std::string_view kBare = "-";  // the value of an option that takes no
 using Options = std::vector<std::pair<std::string, std::string>>;  // --name, value; "": leave out
 
 // A job of a chain has its successor already: started again by Slurm it would get a second one.
+// In a name for logs % begins a pattern.
+std::string without_patterns(const fs::path& folder) {
+  std::string text;
+  for (const char c : folder.string()) text += c == '%' ? std::string("%%") : std::string(1, c);
+  return text;
+}
+
 Options job_options(const RunConfig& config, const ClusterSite& site, const fs::path& folder,
                     const std::string& script) {
   const SubmitConfig& submit = config.submit;
@@ -144,7 +151,7 @@ Options job_options(const RunConfig& config, const ClusterSite& site, const fs::
   return {{"--job-name", "refract-" + fs::path(config.run).filename().string()},
           {"--time", slurm_time(walltime_s(submit))},
           {"--signal", fmt::format("B:USR1@{}", submit.signal_s)},
-          {"--output", (folder / "slurm-%j.log").string()},
+          {"--output", without_patterns(folder) + "/slurm-%j.log"},
           {requeue ? "--requeue" : "--no-requeue", std::string(kBare)}};
 }
 
@@ -185,8 +192,11 @@ Options operator+(Options a, const Options& b) {
   return a;
 }
 
+// sbatch splits a line at blanks and ends it at '#', except within quotes.
 std::string directive(const std::string& name, const std::string& value) {
-  return fmt::format("#SBATCH {}{}\n", name, value == kBare ? "" : "=" + value);
+  if (value == kBare) return fmt::format("#SBATCH {}\n", name);
+  const bool plain = value.find_first_of(" \t#'\"\\") == std::string::npos;
+  return fmt::format("#SBATCH {}={}\n", name, plain ? value : '"' + value + '"');
 }
 
 // "--nodes" of "#SBATCH --nodes=2   # comment", also of one that is commented out; empty: another
@@ -222,13 +232,13 @@ class Directives {
     std::string text;
     for (const auto& [name, value] : options_)
       if (!value.empty()) text += directive(name, value);
-    for (const std::string& option : further_) text += "#SBATCH " + option + "\n";
+    if (!further_.empty()) text += "#SBATCH " + further_ + "\n";
     return text;
   }
 
  private:
   Options options_;
-  std::vector<std::string> further_;
+  std::string further_;  // as they stand
 };
 
 }  // namespace
@@ -241,21 +251,54 @@ std::string slurm_time(double seconds) {
                      whole % 60);
 }
 
+namespace {
+
+// The roles that jobs/attempt.sh gives the two components.
+RunConfig with_het_roles(RunConfig config) {
+  const SubmitConfig& submit = config.submit;
+  if (submit.cpu_ranks % submit.cpu_nodes != 0)
+    throw ConfigError(
+        "{}: submit.cpu_ranks is {}, which {} nodes (submit.cpu_nodes) cannot share "
+        "evenly. Take a multiple.",
+        where_given(config, "submit.cpu_ranks"), submit.cpu_ranks, submit.cpu_nodes);
+  config.pipeline.layout = "split";
+  if (submit.cpu_ranks == 1) return config;
+  config.pipeline.download_ranks = 1;
+  config.pipeline.tokenize_ranks = submit.cpu_ranks - 1;
+  return config;
+}
+
+// By a rank of the job: srun binds a task to its own, mpirun leaves it those of the node's ranks.
+// 0: as many as this machine has.
+int cores_seen(const SubmitConfig& submit, const ClusterSite& site) {
+  return static_cast<int>(submit.cpus_per_rank *
+                          (site.launcher == "srun" ? 1 : submit.ranks_per_node));
+}
+
+}  // namespace
+
 Submission check_submission(const RunConfig& config, const ClusterSite& site,
-                            const std::string& config_file) {
+                            const std::string& arguments) {
   Submission submission;
   submission.script = script_of(config, site);
   const SubmitConfig& submit = config.submit;
-  submission.ranks = static_cast<int>(submit.nodes * submit.ranks_per_node +
-                                      (submission.script == "hetjob" ? submit.cpu_ranks : 0));
+  const bool het = submission.script == "hetjob";
+  submission.ranks =
+      static_cast<int>(submit.nodes * submit.ranks_per_node + (het ? submit.cpu_ranks : 0));
   expect_free(config);
-  RunPlan plan = plan_run(config, submission.ranks);
-  expect_same_run(config, static_cast<int>(plan.roles.ranks_with(Role::train).size()));
+  const RunConfig of_job = het ? with_het_roles(config) : config;
+  RunPlan plan = plan_run(of_job, submission.ranks, Asks::everything, cores_seen(submit, site));
+  if (het) plan.ranks_per_node = static_cast<int>(submit.ranks_per_node);
+  // Where the layout is left to what the node has, this machine does not know it.
+  const bool roles_known = of_job.pipeline.layout != "auto";
+  expect_same_run(config, roles_known || submission.ranks < 4
+                              ? static_cast<int>(plan.roles.ranks_with(Role::train).size())
+                              : 0);
   check_disk(plan.disk, config);
   apply_quota_command(site, plan);
   check_rooms(plan);
   check_memory(config, plan);
-  expect_fetched(plan, site, config_file);
+  expect_fetched(plan, site, arguments);
   submission.findings.push_back(fmt::format("job: {}.sbatch, {} node(s) x {} rank(s), {}",
                                             submission.script, submit.nodes, submit.ranks_per_node,
                                             slurm_time(walltime_s(submit))));
@@ -271,7 +314,7 @@ Submission check_submission(const RunConfig& config, const ClusterSite& site,
   return submission;
 }
 
-void expect_fetched(const RunPlan& plan, const ClusterSite& site, const std::string& config_file) {
+void expect_fetched(const RunPlan& plan, const ClusterSite& site, const std::string& arguments) {
   if (site.internet) return;
   std::size_t missing = 0;
   std::error_code ignored;
@@ -280,15 +323,16 @@ void expect_fetched(const RunPlan& plan, const ClusterSite& site, const std::str
         (plan.listed.folder.empty() || !fs::exists(plan.listed.folder / shard.name, ignored)))
       ++missing;
   if (missing == 0) return;
-  const std::string partition =
-      site.download_partition.empty() ? "" : " --partition=" + site.download_partition;
+  const std::string from =
+      site.scratch.empty() ? "" : fmt::format("cd {} && ", as_shell_line({site.scratch.string()}));
   throw ConfigError(
       "{} of {} shards are not here yet, and compute nodes have no internet (SITE_INTERNET=no). "
-      "First, on a node that has: refract download {}{}",
-      missing, plan.listed.shards.size(), config_file,
-      partition.empty()
+      "First, on a node that has: {}refract download {}{}",
+      missing, plan.listed.shards.size(), from, arguments,
+      site.download_partition.empty()
           ? ""
-          : fmt::format(" (or: sbatch{} jobs/download.sbatch {})", partition, config_file));
+          : fmt::format(" (or: sbatch --partition={} jobs/download.sbatch {})",
+                        site.download_partition, arguments));
 }
 
 std::string job_script(const std::string& from, const RunConfig& config, const ClusterSite& site,
@@ -310,7 +354,8 @@ std::string job_script(const std::string& from, const RunConfig& config, const C
     } else if (!option.empty()) {
       text += directives.take(line, option);
     } else if (line.starts_with("jobs=")) {
-      text += "jobs=" + as_shell_line({folder.string()}) + "\n";
+      text += "jobs=" + as_shell_line({folder.string()}) + "\n" +
+              "export REFRACT_SITE=" + as_shell_line({(folder / "site.env").string()}) + "\n";
     } else {
       if (at == among) {
         text += directives.rest() +

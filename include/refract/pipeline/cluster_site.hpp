@@ -4,13 +4,12 @@
 // to the same rules: lines KEY=value or KEY="value", blank lines and comments.
 #include <filesystem>
 #include <string>
-#include <vector>
 
 namespace refract {
 
 struct ClusterSite {
   std::string account, partition, qos, constraint;
-  std::vector<std::string> sbatch_options;  // further ones, as they stand
+  std::string sbatch_options;  // further ones, as they stand
   std::string modules, setup;
   std::string launcher = "mpirun";  // mpirun | srun
   std::string mpi = "pmix";         // srun --mpi=
@@ -23,8 +22,9 @@ struct ClusterSite {
 };
 
 // ConfigError naming file and line: an unknown key (with those there are), a value that is none.
-// $NAME in a value is that of the environment, except in what bash evaluates later (modules, setup,
-// launcher options, quota command).
+// What bash would read otherwise than it stands (an unquoted |, a command, a line end of Windows)
+// is refused here as there; SITE_SCRATCH is absolute. $NAME in a value is that of the environment,
+// except in what bash evaluates later (modules, setup, launcher options, quota command).
 [[nodiscard]] ClusterSite read_cluster_site(const std::filesystem::path& file);
 
 }  // namespace refract

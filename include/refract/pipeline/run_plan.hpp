@@ -44,7 +44,9 @@ struct RunPlan {
 
 // Throws what check_before_start throws. Ranks are divided over submit.nodes (all on one, where
 // that is 1). Times a product for a fraction of a second, unless submit.gflops is given.
-[[nodiscard]] RunPlan plan_run(const RunConfig& config, int ranks, Asks asks = Asks::everything);
+// cores: that a rank sees, for the layout; 0 = those of this machine.
+[[nodiscard]] RunPlan plan_run(const RunConfig& config, int ranks, Asks asks = Asks::everything,
+                               int cores = 0);
 
 // SystemError when a file system has no room for what the plan still writes there.
 void check_rooms(const RunPlan& plan);

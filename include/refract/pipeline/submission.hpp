@@ -25,11 +25,11 @@ struct Submission {
 // what a node needs, and what expect_fetched throws. config_file: as it is to be named in such a
 // command.
 [[nodiscard]] Submission check_submission(const RunConfig& config, const ClusterSite& site,
-                                          const std::string& config_file);
+                                          const std::string& arguments);
 
 // ConfigError where shards of the plan lie nowhere on this machine and compute nodes have no
 // internet.
-void expect_fetched(const RunPlan& plan, const ClusterSite& site, const std::string& config_file);
+void expect_fetched(const RunPlan& plan, const ClusterSite& site, const std::string& arguments);
 
 // The script of jobs/ with the resources of `config` and `site`. Lines "#SBATCH --option..." of the
 // template are replaced, dropped or kept; what it lacks is added. folder: RunFolder::submission,

@@ -37,17 +37,20 @@ TEST(JobScript, has_the_resources_that_are_asked_for_and_keeps_the_rest) {
   submit.max_attempts = 7;
   ClusterSite site;
   site.account = "physics";
-  site.sbatch_options = {"--exclusive"};
+  site.sbatch_options = "--exclusive --comment='a b'";
 
   const std::string script =
-      job_script(kTemplate, config_with(submit), site, "/scratch/my run/submit", "multi-node");
+      job_script(kTemplate, config_with(submit), site, "/scratch/my 5% run/submit", "multi-node");
 
   for (const char* line :
        {"#SBATCH --job-name=refract-study", "#SBATCH --nodes=3", "#SBATCH --gpus-per-node=2",
         "#SBATCH --mem=65536M", "#SBATCH --time=1-12:00:00", "#SBATCH --requeue",
-        "#SBATCH --open-mode=append", "#SBATCH --account=physics", "#SBATCH --exclusive",
-        "#SBATCH --signal=B:USR1@300", "#SBATCH --output=/scratch/my run/submit/slurm-%j.log",
-        "jobs='/scratch/my run/submit'", "export REFRACT_MAX_ATTEMPTS=${REFRACT_MAX_ATTEMPTS:-7}"})
+        "#SBATCH --open-mode=append", "#SBATCH --account=physics",
+        "#SBATCH --exclusive --comment='a b'", "#SBATCH --signal=B:USR1@300",
+        "#SBATCH --output=\"/scratch/my 5%% run/submit/slurm-%j.log\"",
+        "jobs='/scratch/my 5% run/submit'",
+        "export REFRACT_SITE='/scratch/my 5% run/submit/site.env'",
+        "export REFRACT_MAX_ATTEMPTS=${REFRACT_MAX_ATTEMPTS:-7}"})
     EXPECT_TRUE(holds(script, line)) << line << "\n" << script;
   EXPECT_EQ(script.find("--cpus-per-task"), std::string::npos) << "left to the site";
   EXPECT_EQ(script.find("--partition"), std::string::npos);
@@ -134,7 +137,7 @@ TEST_F(Sites, are_read_as_bash_reads_them) {
       "SITE_LAUNCHER=srun\nSITE_REQUEUE=no\nSITE_MPI=\nSITE_SETUP=\"export A=$HOME\"\n");
   EXPECT_EQ(found.account, "physics");
   EXPECT_EQ(found.scratch, "/scratch/me/mes");
-  EXPECT_EQ(found.sbatch_options, (std::vector<std::string>{"--exclusive", "--mail-type=FAIL"}));
+  EXPECT_EQ(found.sbatch_options, "--exclusive --mail-type=FAIL");
   EXPECT_EQ(found.launcher, "srun");
   EXPECT_FALSE(found.requeue);
   EXPECT_TRUE(found.internet);
@@ -148,6 +151,10 @@ TEST_F(Sites, with_a_mistake_are_refused_with_its_line) {
   EXPECT_NE(refusal("module load gcc\n").find("x.env:1: 'module load gcc' is neither"),
             std::string::npos);
   EXPECT_NE(refusal("SITE_MODULES=gcc openmpi\n").find("neither"), std::string::npos);
+  EXPECT_NE(refusal("SITE_CONSTRAINT=a100|h100\n").find("neither"), std::string::npos);
+  EXPECT_NE(refusal("SITE_ACCOUNT=x\r\n").find("neither"), std::string::npos);
+  EXPECT_NE(refusal("SITE_ACCOUNT=\"$(id -gn)\"\n").find("holds a command"), std::string::npos);
+  EXPECT_NE(refusal("SITE_SCRATCH=scratch\n").find("from / on"), std::string::npos);
   EXPECT_NE(refusal("SITE_REQUEUE=maybe\n").find("expected yes or no"), std::string::npos);
   EXPECT_NE(refusal("SITE_LAUNCHER=aprun\n").find("expected mpirun or srun"), std::string::npos);
 }
