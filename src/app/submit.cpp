@@ -125,10 +125,9 @@ ExitCode submit_command(const CommandLine& line) {
   say(fmt::format("its log:   {}", (folder / fmt::format("slurm-{}.log", job)).string()));
   // With mpirun on several nodes a plain scancel often reaches the ranks' launchers first.
   if (site.launcher == "mpirun" && config.submit.nodes > 1)
-    say(
-        fmt::format("stop it:   scancel --batch --signal=USR1 {}, and scancel {} once its log says "
-                    "that it was requeued",
-                    job, job));
+    say(fmt::format(
+        "stop it:   scontrol update jobid={} requeue=0 && scancel --batch --signal=USR1 {}", job,
+        job));
   else
     say(fmt::format("stop it:   scancel {}   (with a checkpoint; submit again to go on)", job));
   return ExitCode::ok;

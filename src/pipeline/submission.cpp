@@ -265,6 +265,9 @@ RunConfig with_het_roles(RunConfig config) {
   if (submit.cpu_ranks == 1) return config;
   config.pipeline.download_ranks = 1;
   config.pipeline.tokenize_ranks = submit.cpu_ranks - 1;
+  const std::uint32_t gpu_ranks = submit.nodes * submit.ranks_per_node;
+  config.pipeline.extract_ranks = gpu_ranks / 2;
+  config.pipeline.train_ranks = gpu_ranks - gpu_ranks / 2;
   return config;
 }
 
