@@ -50,7 +50,6 @@ attempt_site() {
   [ -n "$file" ] || [ ! -r "$attempt_jobs/site.env" ] || file=$attempt_jobs/site.env
   if [ -n "$file" ]; then
     [ -r "$file" ] || attempt_refuse "the site file $file cannot be read; set REFRACT_SITE to one as jobs/site/example.env"
-    ! grep -q $'\r' "$file" || attempt_refuse "$file has line ends of Windows: sed -i 's/\r$//' $file"
     ! grep -q $'\r' "$file" || attempt_refuse "$file has line ends of Windows; take them out with: sed -i 's/\r\$//' $file"
     line=$(grep -nE '^SITE_[A-Z_]+=[^"]*[|&;<>()`\\]' "$file" | head -n 1)
     [ -z "$line" ] || attempt_refuse "$file:$line: quote this value, as SITE_KEY=\"value\""
