@@ -50,14 +50,20 @@ void Board::progressed(const Ticket& ticket, double share, std::uint64_t rows) {
 void Board::finished(const Assignment& a, std::uint64_t rows, double now_s) {
   const auto found = std::ranges::find(running_, a.ticket, &Running::ticket);
   if (found == running_.end()) return;
-  rank_seconds_[index_of(role_of(a.ticket.work))] +=
-      (now_s - found->started_s) * static_cast<double>(found->ranks);
+  const double took_s = now_s - found->started_s;
+  took_s_[a.ticket.work] = took_s;
+  rank_seconds_[index_of(role_of(a.ticket.work))] += took_s * static_cast<double>(found->ranks);
   if (rows > 0) {
     Worked& worked = worked_[index_of(role_of(a.ticket.work))];
-    worked.seconds += now_s - found->started_s;
+    worked.seconds += took_s;
     worked.rows += static_cast<double>(rows);
   }
   running_.erase(found);
+}
+
+std::optional<double> Board::took_s(Ticket::Work work) const {
+  const auto found = took_s_.find(work);
+  return found == took_s_.end() ? std::nullopt : std::optional(found->second);
 }
 
 std::optional<double> Board::rows_per_s(Role role, double now_s) const {

@@ -22,6 +22,8 @@ class Board {
   // rows: worked through for this ticket so far, in this attempt.
   void progressed(const Ticket& ticket, double share, std::uint64_t rows);
   void finished(const Assignment& assignment, std::uint64_t rows, double now_s);
+  // Seconds that the last finished ticket of this work took; nothing: none has finished.
+  [[nodiscard]] std::optional<double> took_s(Ticket::Work work) const;
   [[nodiscard]] double busy(Role role, double now_s) const;  // 0..1
   // split: the busiest role, which the others wait for. fused: the role that takes most of the
   // time.
@@ -43,6 +45,7 @@ class Board {
     std::size_t ranks = 0;
     std::uint64_t rows = 0;
   };
+  std::map<Ticket::Work, double> took_s_;
   struct Worked {
     double seconds = 0, rows = 0;
   };

@@ -168,7 +168,6 @@ void Coordinator::done(int from, const Json& message) {
   }
   if (++running->reports < running->assignment.ranks.size()) return;
   const Json result = running->result;
-  took_s_[ticket.work] = monotonic_s() - running->started_s;
   board_.finished(running->assignment, running->rows, monotonic_s());
   running_.erase(running);
   apply(ticket, result);
@@ -371,9 +370,9 @@ void Coordinator::refresh() {
 // cannot end in time; not where its reading would be most of what is done.
 bool Coordinator::fits(Work work) const {
   constexpr double kWorthwhile = 0.1;
-  const auto took = took_s_.find(work);
-  if ((work == Work::extract || work == Work::train) && took != took_s_.end())
-    stop_unless_left(kWorthwhile * took->second, "a tenth of the next chunk");
+  const std::optional<double> took_s = board_.took_s(work);
+  if ((work == Work::extract || work == Work::train) && took_s)
+    stop_unless_left(kWorthwhile * *took_s, "a tenth of the next chunk");
   return !stop_requested();
 }
 
@@ -398,7 +397,7 @@ void Coordinator::hand_out() {
       }
       if (a.ticket.work == Work::extract && !fs::exists(session_.folder().chunk(a.ticket.index)))
         ledger_.planned(a.ticket.index, session_.corpus().order().chunk_shape(a.ticket.index).rows);
-      running_.push_back({a, monotonic_s(), 0, {}});
+      running_.push_back({a, 0, {}});
       board_.started(a, monotonic_s());
       Json message{{"kind", "ticket"}, {"ticket", to_json(a.ticket)}};
       if (a.ticket.work == Work::train)  // what it must find in the chunk's file

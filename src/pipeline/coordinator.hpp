@@ -1,7 +1,6 @@
 #pragma once
 // World rank 0's desk: knows what has happened, writes the ledger, hands out tickets. It does no
 // long work, so it is polled between the blocks and steps of the rank's own tickets.
-#include <map>
 #include <memory>
 #include <vector>
 
@@ -32,7 +31,6 @@ class Coordinator {
  private:
   struct Running {
     Assignment assignment;
-    double started_s = 0;
     std::size_t reports = 0;
     Json result;
     std::uint64_t rows = 0;
@@ -69,7 +67,6 @@ class Coordinator {
   Deadline& deadline_;
   PipelineState state_;
   std::vector<Running> running_;
-  std::map<Ticket::Work, double> took_s_;  // the last ticket of this work
   Board board_;
   BoardDisplay display_;
   std::unique_ptr<Progress> corpus_bar_;  // fused

@@ -156,6 +156,32 @@ TableWriter probed(const ProbeCorpus& corpus, Session& session, const TrainedSae
   return table;
 }
 
+// The SAEs of one stage, one after the other: tells how many are finished, and begins another only
+// while as long as the one before took is left.
+class OneByOne {
+ public:
+  OneByOne(std::uint64_t finished, const PartsDone& parts_done, bool& made)
+      : finished_(finished), parts_done_(parts_done), made_(made) {
+    if (parts_done_) parts_done_(finished_);
+  }
+  // doing: "probing big". work throws StopRequested, or leaves the SAE finished.
+  template <typename Work>
+  void run(const std::string& doing, const Work& work) {
+    if (took_s_) stop_unless_left(*took_s_, doing);
+    const double began_s = monotonic_s();
+    work();
+    took_s_ = monotonic_s() - began_s;
+    made_ = true;
+    if (parts_done_) parts_done_(++finished_);
+  }
+
+ private:
+  std::uint64_t finished_;
+  const PartsDone& parts_done_;
+  bool& made_;
+  std::optional<double> took_s_;  // the one before
+};
+
 std::string metrics_line(const TrainedSae& sae, const MetricReport& report, std::uint64_t visit) {
   const VisitLog& log = sae.log;
   const auto steps = static_cast<double>(std::max<std::uint64_t>(1, log.steps));
@@ -197,32 +223,26 @@ void evaluate_run(Session& session, Ledger& ledger, const std::vector<TrainedSae
   const RunFolder& folder = session.folder();
   const std::vector<Due> due =
       due_of(session, ledger, saes, evaluated_part, as_text(evaluate_settings(session.config())));
-  std::uint64_t done = saes.size() - due.size();
-  if (parts_done) parts_done(done);
+  OneByOne parts(saes.size() - due.size(), parts_done, made);
   if (due.empty()) return;
   const ChunkReader heldout = open_heldout(session);
   Evaluator evaluator(session.config().evaluate, heldout, session.store().calibration(),
                       session.run().model(), session.corpus().tokens());
-  std::optional<double> took_s;  // the one before
-  for (const auto& [sae, inputs] : due) {
-    if (took_s) stop_unless_left(*took_s, "evaluating " + sae->config.name);
-    const double began_s = monotonic_s();
-    const SaeEvaluation evaluation = [&] {
-      const Droppable droppable;
-      stop_point();
-      return evaluator.evaluate(evaluated(*sae));
-    }();
-    const std::string text = to_json(evaluation, parents_of(session, *sae)) + "\n";
-    ledger.expect_own();
-    write_file(folder.evaluation(evaluation.name), text);
-    finish(ledger, evaluated_part(folder, evaluation.name), inputs, short_digest(text));
-    made = true;
-    if (parts_done) parts_done(++done);
-    took_s = monotonic_s() - began_s;
-    say(fmt::format("{}: held-out R2 {:.3f}, L0 {:.1f}, dead {:.1f} %", evaluation.name,
-                    evaluation.inference.of("r2").value, evaluation.inference.of("l0").value,
-                    100 * evaluation.inference.of("dead_rate").value));
-  }
+  for (const Due& part : due)
+    parts.run("evaluating " + part.sae->config.name, [&] {
+      const SaeEvaluation evaluation = [&] {
+        const Droppable droppable;
+        stop_point();
+        return evaluator.evaluate(evaluated(*part.sae));
+      }();
+      const std::string text = to_json(evaluation, parents_of(session, *part.sae)) + "\n";
+      ledger.expect_own();
+      write_file(folder.evaluation(evaluation.name), text);
+      finish(ledger, evaluated_part(folder, evaluation.name), part.inputs, short_digest(text));
+      say(fmt::format("{}: held-out R2 {:.3f}, L0 {:.1f}, dead {:.1f} %", evaluation.name,
+                      evaluation.inference.of("r2").value, evaluation.inference.of("l0").value,
+                      100 * evaluation.inference.of("dead_rate").value));
+    });
 }
 
 void probe_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes, bool& made,
@@ -232,29 +252,23 @@ void probe_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& 
   const std::vector<Due> due =
       due_of(session, ledger, saes, probed_part,
              as_text(probe_settings(session.config())) + rows_probed(sources));
-  std::uint64_t done = saes.size() - due.size();
-  if (parts_done) parts_done(done);
+  OneByOne parts(saes.size() - due.size(), parts_done, made);
   if (due.empty()) return;
   make_folder(folder.root / "features");
   std::optional<ProbeCorpus> corpus;
   NeuronCounts neurons;
-  std::optional<double> took_s;  // the one before
-  for (const auto& [sae, inputs] : due) {
-    if (took_s) stop_unless_left(*took_s, "probing " + sae->config.name);
-    const double began_s = monotonic_s();
-    TableWriter table = [&] {
-      const Droppable droppable;
-      stop_point();
-      if (!corpus) corpus.emplace(sources, session.config().probe);
-      return probed(*corpus, session, *sae, neurons);
-    }();
-    ledger.expect_own();
-    const std::string content = write_features(std::move(table));
-    finish(ledger, probed_part(folder, sae->config.name), inputs, content);
-    made = true;
-    if (parts_done) parts_done(++done);
-    took_s = monotonic_s() - began_s;
-  }
+  for (const Due& part : due)
+    parts.run("probing " + part.sae->config.name, [&] {
+      TableWriter table = [&] {
+        const Droppable droppable;
+        stop_point();
+        if (!corpus) corpus.emplace(sources, session.config().probe);
+        return probed(*corpus, session, *part.sae, neurons);
+      }();
+      ledger.expect_own();
+      const std::string content = write_features(std::move(table));
+      finish(ledger, probed_part(folder, part.sae->config.name), part.inputs, content);
+    });
 }
 
 }  // namespace refract
