@@ -13,6 +13,7 @@
 #include "app/launch_process.hpp"
 #include "refract/base/command.hpp"
 #include "refract/base/error.hpp"
+#include "refract/base/machine.hpp"
 #include "refract/base/numbers.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/base/progress.hpp"
@@ -81,7 +82,7 @@ LaunchSite find_launcher() {
 
 LaunchSite this_site(const CommandLine& line) {
   LaunchSite site = find_launcher();
-  site.binary = fs::read_symlink("/proc/self/exe").string();
+  site.binary = this_program();
   site.cores = usable_cores();
   site.slots = number_in_env("SLURM_NTASKS");
   site.cores_of_slot = number_in_env("SLURM_CPUS_PER_TASK");

@@ -15,6 +15,7 @@
 #include "app/launch.hpp"
 #include "refract/app/command_table.hpp"
 #include "refract/base/build_info.hpp"
+#include "refract/base/machine.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/base/slurm.hpp"
@@ -48,9 +49,7 @@ int fail(const refract::Environment* environment, int code, const char* text) {
 void let_waiting_threads_yield(char** argv) {
   if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
   ::setenv("GOMP_SPINCOUNT", "1000", 1);
-  std::error_code none;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", none);
-  if (!none) ::execv(self.c_str(), argv);  // where it fails, all goes on as it was
+  ::execv(refract::this_program().c_str(), argv);  // where it fails, all goes on as it was
 }
 
 bool runs_on_ranks(const refract::Command& command, const refract::CommandLine& line) {
@@ -92,7 +91,7 @@ int main(int argc, char** argv) {
       refract::prepare_for_srun();
       if (refract::in_launched_world())
         refract::install_stop_handlers();  // a signal may come during MPI_Init
-      if (refract::Environment::known_rank() == 0)
+      if (refract::has_option(*command, "stop-after") && refract::Environment::known_rank() == 0)
         line.time.allocation_end = refract::slurm_job_end();
       refract::begin_hdf5();
       environment = std::make_unique<refract::Environment>(argc, argv);

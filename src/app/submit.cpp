@@ -7,6 +7,7 @@
 #include "refract/base/build_info.hpp"
 #include "refract/base/command.hpp"
 #include "refract/base/file.hpp"
+#include "refract/base/machine.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/pipeline/run_config.hpp"
 #include "refract/pipeline/run_folder.hpp"
@@ -28,7 +29,7 @@ fs::path jobs_folder() {
         "folder of refract's job scripts",
         given);
   }
-  const fs::path self = fs::read_symlink("/proc/self/exe", ignored);
+  const fs::path self = this_program();
   for (fs::path at = self.parent_path(); at != at.root_path(); at = at.parent_path())
     for (const fs::path& folder : {at / "share" / "refract" / "jobs", at / "jobs"})
       if (has_scripts(folder)) return folder;
@@ -37,20 +38,17 @@ fs::path jobs_folder() {
       "their folder: REFRACT_JOBS=...");
 }
 
-ClusterSite site_of(const CommandLine& line) {
-  if (!line.site.empty()) return read_cluster_site(line.site);
+// Empty: none.
+std::string site_file(const CommandLine& line) {
   const char* from_env = std::getenv("REFRACT_SITE");
-  return from_env ? read_cluster_site(from_env) : ClusterSite{};
+  return !line.site.empty() ? line.site : from_env ? from_env : "";
 }
 
-std::string site_text(const CommandLine& line, const ClusterSite& site) {
-  const char* from_env = std::getenv("REFRACT_SITE");
-  const std::string file = !line.site.empty() ? line.site : from_env ? from_env : "";
+std::string site_text(const std::string& file, const ClusterSite& site) {
   std::string text = file.empty() ? "" : read_file(file);
   if (!text.empty() && text.back() != '\n') text += '\n';
   if (site.refract.empty())
-    text += "# The program that submitted.\nSITE_REFRACT=\"" +
-            fs::read_symlink("/proc/self/exe").string() + "\"\n";
+    text += "# The program that submitted.\nSITE_REFRACT=\"" + this_program() + "\"\n";
   return text;
 }
 
@@ -71,11 +69,11 @@ std::string sbatch(const std::vector<std::string>& words) {
     throw SystemError(
         "sbatch did not answer within {:.0f} s; `squeue --me` says whether the job was taken",
         kPatience_s);
+  const std::string text = answer->text.substr(0, answer->text.find_last_not_of('\n') + 1);
   if (answer->code != 0)
     throw SystemError("sbatch refused the job: {} (its options are in submit: and the site file)",
-                      answer->text.substr(0, answer->text.find_last_not_of('\n') + 1));
+                      text);
   // "4711" or "4711;cluster", perhaps behind a site's words.
-  const std::string text = answer->text.substr(0, answer->text.find_last_not_of('\n') + 1);
   const std::string last = text.substr(text.rfind('\n') + 1);
   return last.substr(0, last.find(';'));
 }
@@ -89,8 +87,9 @@ void say_all(const Submission& submission) {
 
 ExitCode submit_command(const CommandLine& line) {
   const RunConfig config = config_of(line);
-  const ClusterSite site = site_of(line);
-  const std::string site_file = site_text(line, site);
+  const std::string file = site_file(line);
+  const ClusterSite site = file.empty() ? ClusterSite{} : read_cluster_site(file);
+  const std::string text_of_site = site_text(file, site);
   const fs::path jobs = fs::absolute(jobs_folder());
   std::vector<std::string> words{fs::absolute(line.arguments.front()).string()};
   for (const std::string& setting : line.overrides) words.insert(words.end(), {"--set", setting});
@@ -113,12 +112,12 @@ ExitCode submit_command(const CommandLine& line) {
   say_all(submission);
   make_folder(folder);
   write_file(folder / "attempt.sh", read_file(jobs / "attempt.sh"));
-  write_file(folder / "site.env", site_file);
+  write_file(folder / "site.env", text_of_site);
   write_file(folder / "config.yaml", config_text(config));
   write_file(folder / "job.sbatch", script);
   const std::string job = sbatch({"sbatch", "--parsable", (folder / "job.sbatch").string(),
                                   (folder / "config.yaml").string()});
-  write_file(folder / "job", "slurm-" + job + "\n");
+  write_file(run_folder(config.run, "").submitted_job(), "slurm-" + job + "\n");
   say(fmt::format("submitted: job {}, script {}", job, (folder / "job.sbatch").string()));
   say(fmt::format("watch it:  refract status {} --watch",
                   as_shell_line({fs::absolute(config.run).string()})));

@@ -2,7 +2,9 @@
 
 #include <sys/resource.h>
 
+#include <filesystem>
 #include <fstream>
+#include <system_error>
 
 namespace refract {
 
@@ -10,6 +12,11 @@ std::string boot_id() {
   std::ifstream file("/proc/sys/kernel/random/boot_id");
   std::string id;
   return file >> id ? id : "-";
+}
+
+std::string this_program() {
+  std::error_code none;
+  return std::filesystem::read_symlink("/proc/self/exe", none).string();
 }
 
 std::uint64_t peak_memory_bytes() {

@@ -1,5 +1,6 @@
 #include "refract/base/slurm.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <ctime>
 #include <limits>
@@ -34,23 +35,9 @@ std::optional<std::string> slurm_job() {
 }
 
 std::optional<std::int64_t> slurm_time_left_s(const std::string& text) {
-  std::string clock = text;
-  std::int64_t days_s = 0;
-  if (const std::size_t dash = clock.find('-'); dash != std::string::npos) {
-    const auto days = parse_count(clock.substr(0, dash), 100'000);
-    if (!days) return std::nullopt;
-    days_s = static_cast<std::int64_t>(*days) * 86400;
-    clock.erase(0, dash + 1);
-  }
-  std::int64_t seconds = 0, units = 0;
-  for (std::size_t at = 0; at <= clock.size();) {
-    const std::size_t end = std::min(clock.find(':', at), clock.size());
-    const auto number = parse_count(clock.substr(at, end - at), 1'000'000);
-    if (!number || ++units > 3) return std::nullopt;
-    seconds = seconds * 60 + static_cast<std::int64_t>(*number);
-    at = end + 1;
-  }
-  return days_s + (units == 1 ? seconds * 60 : seconds);
+  std::string clock = text;  // squeue leaves out hours, where there are none
+  if (std::ranges::count(clock, ':') == 1) clock.insert(0, "00:");
+  return parse_duration_s(clock);
 }
 
 std::optional<std::int64_t> slurm_job_end() {

@@ -72,6 +72,14 @@ std::optional<RunStatus> read_status(const fs::path& file) {
   return status;
 }
 
+std::string read_submitted_job(const RunFolder& folder) {
+  std::error_code ignored;
+  if (!fs::exists(folder.submitted_job(), ignored)) return "";
+  std::string text = read_file(folder.submitted_job());
+  text.resize(std::min(text.find_first_of(" \t\n"), text.size()));
+  return text;
+}
+
 std::string slurm_id(const std::string& job) {
   constexpr std::string_view kSlurm = "slurm-";
   return job.starts_with(kSlurm) ? job.substr(kSlurm.size()) : "";

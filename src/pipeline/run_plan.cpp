@@ -77,16 +77,17 @@ std::uint64_t RunPlan::node_bytes() const {
   return static_cast<std::uint64_t>(ranks_per_node) * rank.memory_bytes() + rank.root_bytes;
 }
 
-RunPlan plan_run(const RunConfig& config, int ranks, Asks asks, int cores) {
+RunPlan plan_run(const RunConfig& config, int ranks, Asks asks, const JobShape& shape) {
   const std::uint64_t program_bytes = peak_memory_bytes();  // before anything was computed
   RunPlan plan;
   const int nodes = std::min(ranks, static_cast<int>(config.submit.nodes));
   plan.ranks = ranks;
-  plan.ranks_per_node = (ranks + nodes - 1) / nodes;
+  plan.ranks_per_node =
+      shape.ranks_per_node > 0 ? shape.ranks_per_node : (ranks + nodes - 1) / nodes;
   plan.listed = plan_download(config.source, config.data_root, Digests::known);
   plan.known = check_before_start(config, plan.listed, asks);
   estimate_corpus(plan);
-  plan.roles = plan_roles(config.pipeline, ranks, cores > 0 ? cores : usable_cores());
+  plan.roles = plan_roles(config.pipeline, ranks, shape.cores > 0 ? shape.cores : usable_cores());
   if (asks == Asks::corpus) return plan;
   plan.training = plan_training(config, plan);
   plan.exact = wanted_rows(config) != 0 || plan.known.corpus_rows.has_value();

@@ -299,13 +299,8 @@ class RunLooker::Body {
     looking.found.goes_on = true;
   }
 
-  // Empty: none.
   static std::string submitted_job(Looking& looking) {
-    const fs::path file = looking.folder.submitted_job();
-    if (!is_there(file)) return "";
-    std::string text = looking.try_to([&] { return read_file(file); });
-    text.resize(std::min(text.find_first_of(" \t\n"), text.size()));
-    return text;
+    return looking.try_to([&] { return read_submitted_job(looking.folder); });
   }
 
   // The job that was submitted for it, or that asked to be requeued, as the queue has it.

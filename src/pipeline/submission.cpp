@@ -37,19 +37,41 @@ std::string script_of(const RunConfig& config, const ClusterSite& site) {
   return script;
 }
 
+// The roles that jobs/attempt.sh gives the two components.
+RunConfig with_het_roles(RunConfig config) {
+  const SubmitConfig& submit = config.submit;
+  if (submit.cpu_ranks % submit.cpu_nodes != 0)
+    throw ConfigError(
+        "{}: submit.cpu_ranks is {}, which {} nodes (submit.cpu_nodes) cannot share "
+        "evenly. Take a multiple.",
+        where_given(config, "submit.cpu_ranks"), submit.cpu_ranks, submit.cpu_nodes);
+  config.pipeline.layout = "split";
+  if (submit.cpu_ranks == 1) return config;
+  config.pipeline.download_ranks = 1;
+  config.pipeline.tokenize_ranks = submit.cpu_ranks - 1;
+  const std::uint32_t gpu_ranks = submit.nodes * submit.ranks_per_node;
+  config.pipeline.extract_ranks = gpu_ranks / 2;
+  config.pipeline.train_ranks = gpu_ranks - gpu_ranks / 2;
+  return config;
+}
+
+// srun binds a task to its own cores, mpirun leaves it those of the node's ranks.
+JobShape shape_of(const SubmitConfig& submit, const ClusterSite& site) {
+  return {.ranks_per_node = static_cast<int>(submit.ranks_per_node),
+          .cores = static_cast<int>(submit.cpus_per_rank *
+                                    (site.launcher == "srun" ? 1 : submit.ranks_per_node))};
+}
+
 // A run is one job's at a time: the second would wait in the queue only to be refused.
 void expect_free(const RunConfig& config) {
   const RunFolder folder = run_folder(config.run, "");
   if (const auto owner = claim_owner(folder.lock()))
     throw SystemError("the run in {} is in use by {}. Wait for it to end: refract status {}",
                       config.run, *owner, config.run);
-  std::error_code ignored;
-  if (!fs::exists(folder.submitted_job(), ignored)) return;
-  std::string job = read_file(folder.submitted_job());
-  job.resize(std::min(job.find('\n'), job.size()));
-  const std::string id = slurm_id(job);
+  const std::string id = slurm_id(read_submitted_job(folder));
+  if (id.empty()) return;
   const auto state = slurm_state_of(id);
-  if (!id.empty() && state && !slurm_has_ended(*state))
+  if (state && !slurm_has_ended(*state))
     throw SystemError(
         "job {} of the run in {} is {} already. Let it run, or take it back first: scancel {}", id,
         config.run, *state, id);
@@ -136,7 +158,6 @@ constexpr std::string_view kBare = "-";  // the value of an option that takes no
 
 using Options = std::vector<std::pair<std::string, std::string>>;  // --name, value; "": leave out
 
-// A job of a chain has its successor already: started again by Slurm it would get a second one.
 // In a name for logs % begins a pattern.
 std::string without_patterns(const fs::path& folder) {
   std::string text;
@@ -147,6 +168,7 @@ std::string without_patterns(const fs::path& folder) {
 Options job_options(const RunConfig& config, const ClusterSite& site, const fs::path& folder,
                     const std::string& script) {
   const SubmitConfig& submit = config.submit;
+  // A job of a chain has its successor already: started again by Slurm it would get a second one.
   const bool requeue = site.requeue && script != "chain";
   return {{"--job-name", "refract-" + fs::path(config.run).filename().string()},
           {"--time", slurm_time(walltime_s(submit))},
@@ -181,9 +203,8 @@ Options node_options(const SubmitConfig& submit, const ClusterSite& site) {
 }
 
 Options cpu_node_options(const SubmitConfig& submit) {
-  const std::uint32_t each = (submit.cpu_ranks + submit.cpu_nodes - 1) / submit.cpu_nodes;
   return {{"--nodes", std::to_string(submit.cpu_nodes)},
-          {"--ntasks-per-node", std::to_string(each)},
+          {"--ntasks-per-node", std::to_string(submit.cpu_ranks / submit.cpu_nodes)},
           {"--cpus-per-task", if_set(submit.cpus_per_rank)}};
 }
 
@@ -251,35 +272,6 @@ std::string slurm_time(double seconds) {
                      whole % 60);
 }
 
-namespace {
-
-// The roles that jobs/attempt.sh gives the two components.
-RunConfig with_het_roles(RunConfig config) {
-  const SubmitConfig& submit = config.submit;
-  if (submit.cpu_ranks % submit.cpu_nodes != 0)
-    throw ConfigError(
-        "{}: submit.cpu_ranks is {}, which {} nodes (submit.cpu_nodes) cannot share "
-        "evenly. Take a multiple.",
-        where_given(config, "submit.cpu_ranks"), submit.cpu_ranks, submit.cpu_nodes);
-  config.pipeline.layout = "split";
-  if (submit.cpu_ranks == 1) return config;
-  config.pipeline.download_ranks = 1;
-  config.pipeline.tokenize_ranks = submit.cpu_ranks - 1;
-  const std::uint32_t gpu_ranks = submit.nodes * submit.ranks_per_node;
-  config.pipeline.extract_ranks = gpu_ranks / 2;
-  config.pipeline.train_ranks = gpu_ranks - gpu_ranks / 2;
-  return config;
-}
-
-// By a rank of the job: srun binds a task to its own, mpirun leaves it those of the node's ranks.
-// 0: as many as this machine has.
-int cores_seen(const SubmitConfig& submit, const ClusterSite& site) {
-  return static_cast<int>(submit.cpus_per_rank *
-                          (site.launcher == "srun" ? 1 : submit.ranks_per_node));
-}
-
-}  // namespace
-
 Submission check_submission(const RunConfig& config, const ClusterSite& site,
                             const std::string& arguments) {
   Submission submission;
@@ -290,8 +282,7 @@ Submission check_submission(const RunConfig& config, const ClusterSite& site,
       static_cast<int>(submit.nodes * submit.ranks_per_node + (het ? submit.cpu_ranks : 0));
   expect_free(config);
   const RunConfig of_job = het ? with_het_roles(config) : config;
-  RunPlan plan = plan_run(of_job, submission.ranks, Asks::everything, cores_seen(submit, site));
-  if (het) plan.ranks_per_node = static_cast<int>(submit.ranks_per_node);
+  RunPlan plan = plan_run(of_job, submission.ranks, Asks::everything, shape_of(submit, site));
   // Where the layout is left to what the node has, this machine does not know it.
   const bool roles_known = of_job.pipeline.layout != "auto";
   expect_same_run(config, roles_known || submission.ranks < 4

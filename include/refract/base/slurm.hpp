@@ -25,8 +25,8 @@ namespace refract {
 // queue ("").
 [[nodiscard]] bool slurm_has_ended(const std::string& state);
 
-// The time in "1-12:00:00", "04:00:00", "12:30" or "30" (minutes), as squeue prints it, in seconds;
-// nothing for UNLIMITED, INVALID and the like.
+// The time in "1-12:00:00", "4:00:00" or "12:30", as squeue prints it, in seconds; nothing for
+// UNLIMITED, INVALID and the like.
 [[nodiscard]] std::optional<std::int64_t> slurm_time_left_s(const std::string& text);
 
 }  // namespace refract

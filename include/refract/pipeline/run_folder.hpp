@@ -74,6 +74,9 @@ void write_status(const std::filesystem::path& file, const RunStatus& status);
 [[nodiscard]] std::optional<RunStatus> read_status(const std::filesystem::path& file);
 
 [[nodiscard]] std::string job_name();  // slurm-<job>, slurm-<array>_<task>, or pid-<n>
+// The name of the job last submitted (RunFolder::submitted_job); empty: none was. DataError when it
+// cannot be read.
+[[nodiscard]] std::string read_submitted_job(const RunFolder& folder);
 // As squeue takes it: 4711 of "slurm-4711"; empty: not a job of Slurm.
 [[nodiscard]] std::string slurm_id(const std::string& job);
 [[nodiscard]] std::uint64_t bytes_below(const std::filesystem::path& folder);

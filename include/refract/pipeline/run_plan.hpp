@@ -42,11 +42,16 @@ struct RunPlan {
   [[nodiscard]] std::uint64_t node_bytes() const;  // memory of the node that holds most
 };
 
-// Throws what check_before_start throws. Ranks are divided over submit.nodes (all on one, where
-// that is 1). Times a product for a fraction of a second, unless submit.gflops is given.
-// cores: that a rank sees, for the layout; 0 = those of this machine.
+// Of a job that does not start here.
+struct JobShape {
+  int ranks_per_node = 0;  // 0: the ranks divided over submit.nodes
+  int cores = 0;           // that a rank sees, for the layout; 0: those of this machine
+};
+
+// Throws what check_before_start throws. Times a product for a fraction of a second, unless
+// submit.gflops is given.
 [[nodiscard]] RunPlan plan_run(const RunConfig& config, int ranks, Asks asks = Asks::everything,
-                               int cores = 0);
+                               const JobShape& shape = {});
 
 // SystemError when a file system has no room for what the plan still writes there.
 void check_rooms(const RunPlan& plan);
