@@ -271,8 +271,9 @@ attempt_end() {
     attempt_say "not requeued: this was start $starts of REFRACT_MAX_ATTEMPTS=$max_attempts; submit the same again to go on"
   elif [ "$SITE_REQUEUE" = no ]; then
     attempt_say "not requeued: SITE_REQUEUE is no; submit the same again to go on, or use chain.sbatch"
-  elif answer=$(scontrol requeue "$me" 2>&1); then
-    attempt_say "requeued job $me"  # Slurm ends this script about now
+  # Slurm sends TERM to every process of a job that it requeues: scontrol too, which may not have its answer yet.
+  elif answer=$(trap '' TERM && scontrol requeue "$me" 2>&1); then
+    attempt_say "requeued job $me"
     exit 0
   else
     attempt_say "not requeued: 'scontrol requeue $me' said: $answer"

@@ -11,10 +11,12 @@ mkdir "$bin" "$run"
 export bin run calls
 printf '#!/bin/bash\necho "$(basename "$0")" "$@" >>"$calls"\n' >"$bin/call"
 
-# scontrol: `requeue` is refused where $refuse_requeue is set; `show job` says $slurm_says.
+# scontrol: `requeue` is refused where $refuse_requeue is set, and gets the TERM that Slurm sends to every process of the
+# job it requeues where $slurm_is_quick is; `show job` says $slurm_says.
 cat "$bin/call" - >"$bin/scontrol" <<'SH'
 case $1 in
-  requeue) [ -z "${refuse_requeue:-}" ] || { echo "Requested operation is presently disabled" >&2; exit 1; } ;;
+  requeue) [ -z "${refuse_requeue:-}" ] || { echo "Requested operation is presently disabled" >&2; exit 1; }
+    [ -z "${slurm_is_quick:-}" ] || kill -TERM $$ ;;
   show) echo "JobId=99 ${slurm_says-JobState=RUNNING Reason=None Restarts=${SLURM_RESTART_COUNT:-0} TimeLimit=00:10:00} x" ;;
 esac
 SH
@@ -82,7 +84,7 @@ expect() {
 made='{"event":"sealed","chunk":3}'
 started='{"event":"attempt","attempt":2}'
 resume='resume slurm-99 2 85 stopped by a signal; start again to go on'
-export after line leaves slurm_says refuse_requeue refuse_sbatch
+export after line leaves slurm_says refuse_requeue refuse_sbatch slurm_is_quick
 
 # ---- which end leads to a requeue
 BEFORE='resume slurm-99 1 85 x' after=$resume leaves=85 expect "stopped, got on" 0 '^scontrol requeue 99$' 'requeued job 99'
@@ -106,6 +108,7 @@ after='flying slurm-99 2' leaves=0 expect "a word of a newer refract" 4 none "'f
 # ---- bounds, and sites that forbid it
 after=$resume leaves=85 SLURM_RESTART_COUNT=49 expect "the last of fifty starts" 85 none 'start 50 of REFRACT_MAX_ATTEMPTS=50'
 after=$resume leaves=85 SLURM_RESTART_COUNT=1 REFRACT_MAX_ATTEMPTS=3 expect "the last but one of three" 0 'requeue 99' requeued
+after=$resume leaves=85 slurm_is_quick=1 expect "a requeue that ends this job before Slurm's own answer" 0 'requeue 99' 'requeued job 99'
 after=$resume leaves=85 refuse_requeue=1 expect "a requeue that Slurm refuses" 85 'requeue 99' 'presently disabled'
 echo 'SITE_REQUEUE=no' >"$work/site.env"
 REFRACT_SITE=$work/site.env after=$resume leaves=85 expect "a site without requeue" 85 none 'SITE_REQUEUE is no'
