@@ -1,0 +1,25 @@
+#pragma once
+// The seam of evaluation: what turns rows into a reconstruction, be it an SAE in one of its modes
+// or a baseline; measured by the same code, on the same rows.
+#include <cstdint>
+#include <span>
+
+#include "refract/sae/variant.hpp"
+#include "refract/tensor/tensor.hpp"
+
+namespace refract {
+
+class Reconstructor {
+ public:
+  virtual ~Reconstructor() = default;
+  // How many features or components there are to choose from in a row.
+  [[nodiscard]] virtual std::size_t components() const = 0;
+  // Raw rows x [n, D] to x_hat [n, D], in the same units; acts: what each row used (codes may be
+  // negative; zeros are not listed), features ascending. Rows that take part have included[i] != 0;
+  // the others' results are not looked at. A row's result depends on the row alone (of an SAE in
+  // training mode: on the included rows of the call).
+  virtual void reconstruct(TensorView<const float> x, std::span<const std::uint8_t> included,
+                           SparseActs& acts, TensorView<float> x_hat) = 0;
+};
+
+}  // namespace refract
