@@ -14,6 +14,8 @@
 #include "refract/metrics/reconstruction.hpp"
 #include "refract/sae/config.hpp"
 #include "refract/sae/variant.hpp"
+#include "refract/stages/reconstructor.hpp"
+#include "refract/stages/spliced_loss.hpp"
 #include "refract/stages/token_corpus.hpp"
 #include "refract/store/calibration.hpp"
 #include "refract/store/chunk.hpp"
@@ -60,23 +62,6 @@ struct RandomControl {
 [[nodiscard]] RandomControl random_control(const EvaluatedSae& sae,
                                            const HookCalibration& calibration, double l0);
 [[nodiscard]] std::size_t active_features(const SaeConfig& config, double l0);  // that k
-
-// What splicing SAEs of one hook into the model costs. Clean, zero and mean ablation are run once,
-// when it is made, and serve every SAE. Excluded rows and sinks pass unchanged. Contexts are those
-// of the held-out rows, in their order, until `tokens` would be exceeded. Memory: 16 bytes a token.
-// All but `corpus` and `heldout` is borrowed.
-class CrossEntropy {
- public:
-  CrossEntropy(const LanguageModel& model, TokenCorpus& corpus, const ChunkReader& heldout,
-               const HookCalibration& calibration, std::uint64_t tokens, std::uint64_t seed);
-  ~CrossEntropy();
-  CrossEntropy(CrossEntropy&&) noexcept;
-  [[nodiscard]] MetricReport of(const EvaluatedSae& sae) const;
-
- private:
-  struct Body;
-  std::unique_ptr<Body> body_;
-};
 
 struct SaeEvaluation {
   std::string name, hook;

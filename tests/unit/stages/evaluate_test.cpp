@@ -140,6 +140,24 @@ class Evaluate : public ::testing::Test {
   MovedStream model_;
 };
 
+class Whole final : public Reconstructor {
+ public:
+  explicit Whole(const EvaluatedSae& sae) : sae_(sae) {}
+  [[nodiscard]] std::size_t components() const override { return sae_.config->d_sae; }
+  void reconstruct(TensorView<const float> x, std::span<const std::uint8_t>, SparseActs& acts,
+                   TensorView<float> x_hat) override {
+    const auto scale = static_cast<float>(sae_.input_scale);
+    Tensor<float> scaled(x.shape());
+    for (std::size_t i = 0; i < x.size(); ++i) scaled.data()[i] = x.data()[i] * scale;
+    sae_.variant->encode(*sae_.parameters, scaled.cview(), 0, acts);
+    decode(*sae_.parameters, acts, x_hat);
+    for (float& value : x_hat.span()) value /= scale;
+  }
+
+ private:
+  EvaluatedSae sae_;
+};
+
 MetricReport measure_rows(const EvaluatedSae& sae, const ChunkReader& heldout, std::uint64_t seed,
                           std::uint64_t max_rows = 0) {
   Communicator alone = Communicator::loopback();
@@ -169,9 +187,9 @@ TEST_F(Evaluate, measures_in_raw_units_whatever_the_input_scale) {
 }
 
 TEST_F(Evaluate, cross_entropy_is_that_of_the_moved_stream) {
-  const EvaluatedSae one = sae();
+  Whole one(sae());
   const MetricReport report =
-      CrossEntropy(model_, corpus_, *heldout_, calibration_.of(kHook), 100000, 1).of(one);
+      CrossEntropy(model_, corpus_, *heldout_, calibration_.of(kHook), 100000, 1).of(one, "small");
 
   double zero = 0, tokens = 0;
   for (std::size_t context = 0; context < contexts_; ++context) {
@@ -194,10 +212,10 @@ TEST_F(Evaluate, cross_entropy_is_that_of_the_moved_stream) {
 }
 
 TEST_F(Evaluate, cross_entropy_keeps_to_its_budget_of_tokens) {
-  const EvaluatedSae one = sae();
+  Whole one(sae());
 
   const MetricReport report =
-      CrossEntropy(model_, corpus_, *heldout_, calibration_.of(kHook), 40, 1).of(one);
+      CrossEntropy(model_, corpus_, *heldout_, calibration_.of(kHook), 40, 1).of(one, "small");
 
   EXPECT_GT(report.rows, 20U);
   EXPECT_LE(report.rows, 40U);
@@ -304,11 +322,12 @@ TEST_F(Evaluate, names_the_sae_and_the_metric_when_a_number_is_none) {
 
   EXPECT_TRUE(
       said([&] { return measure_rows(one, *heldout_, 1); }).starts_with("SAE 'small': mse is nan"));
-  EXPECT_NE(
-      said([&] {
-        return CrossEntropy(model_, corpus_, *heldout_, calibration_.of(kHook), 100000, 1).of(one);
-      }).find("cross-entropy with SAE 'small': the loss of token"),
-      std::string::npos);
+  EXPECT_NE(said([&] {
+              Whole whole(one);
+              return CrossEntropy(model_, corpus_, *heldout_, calibration_.of(kHook), 100000, 1)
+                  .of(whole, "small");
+            }).find("cross-entropy with SAE 'small': the loss of token"),
+            std::string::npos);
 }
 
 TEST(EvaluateConfig, refuses_an_unknown_baseline_and_lists_the_known) {
