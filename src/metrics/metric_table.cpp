@@ -127,15 +127,15 @@ Value gini_of_mass(const MetricTotals& t) {
 }
 
 constexpr MetricRow kMetrics[] = {
-    {.name = "mse", .meaning = "mean over rows and dimensions of the squared error", .value = mse},
+    {.name = "mse", .meaning = "mean over rows and dimensions of the squared error", .value = mse, .required = true},
     {.name = "squared_error",
      .meaning = "mean over rows of the sum over dimensions of the squared error",
-     .value = squared_error},
-    {.name = "r2", .meaning = "1 - FVU, against the mean of these rows", .value = r2},
-    {.name = "fvu", .meaning = "fraction of variance unexplained", .value = fvu},
+     .value = squared_error, .required = true},
+    {.name = "r2", .meaning = "1 - FVU, against the mean of these rows", .value = r2, .required = true},
+    {.name = "fvu", .meaning = "fraction of variance unexplained", .value = fvu, .required = true},
     {.name = "explained_variance",
      .meaning = "as r2, but the mean error is forgiven",
-     .value = explained_variance},
+     .value = explained_variance, .required = true},
     {.name = "r2_per_token",
      .meaning = "mean over rows of 1 - |x - x_hat|^2 / |x - mean|^2, the mean being calibration's",
      .value = r2_per_token},

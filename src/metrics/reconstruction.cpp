@@ -30,7 +30,9 @@ void add(std::vector<double>& sum, const std::vector<double>& values, double tim
 // numbered.
 MetricTotals totals_of(const Documents& documents, std::span<const std::uint32_t> counts,
                        const DocumentTable& table) {
-  MetricTotals totals{.d_in = table.d_in(), .d_sae = table.d_sae()};
+  MetricTotals totals;
+  totals.d_in = table.d_in();
+  totals.d_sae = table.d_sae();
   for (auto* columns : {&totals.x, &totals.e, &totals.xx, &totals.ee})
     columns->resize(table.d_in(), 0.0);
   totals.fired.resize(table.d_sae(), 0);
@@ -159,7 +161,7 @@ MetricReport metric_report(const DocumentTable& table, std::string_view of,
     const MetricRow& metric = metric_table()[m];
     if (!applies(metric, table) || totals.rows < metric.least_rows) continue;
     const std::optional<double> value = metric.value(totals);
-    if (!value && metric.needs_features) continue;
+    if (!value && !metric.required) continue;
     std::vector<double> column;
     for (std::size_t r = 0; r < replicates.size() / metrics; ++r)
       column.push_back(replicates[r * metrics + m]);

@@ -18,7 +18,7 @@ namespace {
 // Bounds of the format rather than of a machine: products of two such numbers and a few bytes still
 // fit 64 bits.
 constexpr double kMostFeatures = 1 << 30, kMostRows = 0x1p40, kMostTogether = 0xFFFFFFFFp0,
-                 kMostPasses = 1e6, kMostTokens = 1e15;
+                 kMostPasses = 1e6, kMostTokens = 1e15, kMostSeeds = 1000;
 constexpr std::size_t kLongestName = 100;
 
 }  // namespace
@@ -181,7 +181,9 @@ void describe(Fields& f, SaeConfig& c) {
   f.field("d_sae", c.d_sae, {.help = "features", .at_least = 1, .at_most = kMostFeatures});
   f.field("k", c.k, {.help = "topk: active features per row; batchtopk: on average"});
   f.field("seed", c.seed, {.help = "of the initial weights"});
-  f.field("seeds", c.seeds, {.help = "train so many, with seeds from `seed` on", .at_least = 1});
+  f.field("seeds", c.seeds, {.help = "train so many on the same batches, with seeds from `seed` on: name-seed1 ...",
+           .at_least = 1,
+           .at_most = kMostSeeds});
   f.field("target_hook", c.target_hook, {.help = "what it reconstructs; empty: hook"});
   f.field("normalize", c.normalize,
           {.help = "of the input; where absent: train.input_scale",
@@ -304,7 +306,6 @@ void check_saes(const RunConfig& c) {
     at_key(c,
            c.origins.of(key + ".optimizer") == "default" ? "train.optimizer" : key + ".optimizer",
            [&] { check(sae.optimizer, key + ".optimizer"); });
-    if (sae.seeds > 1) refuse_unbuilt(c, key + ".seeds", std::to_string(sae.seeds), "1");
     if (!sae.target_hook.empty() && sae.target_hook != sae.hook)
       refuse_unbuilt(c, key + ".target_hook", sae.target_hook, "the SAE's hook");
     if (!is_plain_name(sae.name))
@@ -325,6 +326,28 @@ void check_saes(const RunConfig& c) {
       throw ConfigError("{}: {}.hook is '{}', which hooks: does not list ({}). Add it there.",
                         where_given(c, key + ".hook"), key, sae.hook, fmt::join(c.hooks, ", "));
   }
+}
+
+// `seeds: 3` as three entries; the first keeps its place.
+void expand_seeds(RunConfig& c) {
+  std::vector<SaeConfig> expanded;
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < c.saes.size(); ++i) {
+    const SaeConfig& sae = c.saes[i];
+    for (std::uint64_t n = 0; n < sae.seeds; ++n) {
+      SaeConfig& one = expanded.emplace_back(sae);
+      one.seeds = 1;
+      one.seed = sae.seed + n;
+      if (sae.seeds > 1) one.name = fmt::format("{}-seed{}", sae.name, one.seed);
+      if (!names.insert(one.name).second || one.name.size() > kLongestName)
+        throw ConfigError(
+            "{}: saes.{}.seeds makes an SAE '{}', {}. Give that entry another name.",
+            where_given(c, fmt::format("saes.{}.seeds", i)), i, one.name,
+            one.name.size() > kLongestName ? "a name too long for a folder"
+                                           : "which there is already");
+    }
+  }
+  c.saes = std::move(expanded);
 }
 
 void check_hooks(const RunConfig& c) {
@@ -454,6 +477,7 @@ RunConfig load_run_config(const std::string& file, const std::vector<std::string
   RunConfig config;
   config.origins = read_yaml_text(text, file, overrides, [&](Fields& f) { describe(f, config); });
   check(config, asks);
+  expand_seeds(config);
   return config;
 }
 

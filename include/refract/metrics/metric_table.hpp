@@ -28,9 +28,12 @@ inline constexpr std::size_t kStrongest = 5;
 
 struct MetricRow {
   std::string_view name, meaning;
-  // Nothing where the metric has no meaning: rows that do not vary have no variance to explain.
+  // Nothing where the metric has no meaning: a cosine of rows that are all zero.
   std::optional<double> (*value)(const MetricTotals&);
   bool needs_features = false;
+  // Without a meaning for it there is nothing to evaluate: rows that do not vary have no variance
+  // to explain. Others are then left out.
+  bool required = false;
   // A resample holds only two thirds of the documents, so a count of what was never seen is biased
   // upwards in it: such a metric's interval is reflected at the value (basic bootstrap) and cut at
   // 0.

@@ -40,8 +40,9 @@ struct ReplicateRange {
 // make some each.
 [[nodiscard]] std::vector<double> replicate_metrics(const DocumentTable& table, std::uint64_t seed,
                                                     ReplicateRange range);
-// In the order of the metric table; replicates [any, metrics]. A metric of features is left out
-// where none fires, one that needs more rows where there are fewer. NumericalError naming `of`
+// In the order of the metric table; replicates [any, metrics]. A metric is left out
+// where it has no meaning (of features where none fires) or needs more rows than there are.
+// NumericalError naming `of`
 // ("SAE 'small'") when no row took part, or a metric is not finite.
 [[nodiscard]] MetricReport metric_report(const DocumentTable& table, std::string_view of,
                                          std::span<const double> replicates);
