@@ -104,27 +104,9 @@ Value dead_rate(const MetricTotals& t) {
   const auto last = std::ranges::upper_bound(t.fired, std::uint64_t{0});
   return static_cast<double>(last - t.fired.begin()) / static_cast<double>(t.d_sae);
 }
-// Of values ascending (Gini 1912; A1 of the research log): 2 sum(i v_i) / (n sum v) - (n + 1) / n.
-template <typename T>
-Value gini_of_sorted(std::span<const T> values) {
-  const auto n = static_cast<double>(values.size());
-  double sum = 0, ranked = 0, rank = 0;
-  for (const T value : values) {
-    sum += static_cast<double>(value);
-    ranked += ++rank * static_cast<double>(value);
-  }
-  return sum > 0 ? Value(2 * ranked / (n * sum) - (n + 1) / n) : std::nullopt;
-}
-Value gini_of_firings(const MetricTotals& t) {
-  return gini_of_sorted(std::span<const std::uint64_t>(t.fired));
-}
-Value gini_of_alive(const MetricTotals& t) {
-  const auto alive = std::ranges::upper_bound(t.fired, std::uint64_t{0});
-  return gini_of_sorted(std::span<const std::uint64_t>(alive, t.fired.end()));
-}
-Value gini_of_mass(const MetricTotals& t) {
-  return gini_of_sorted(std::span<const double>(t.mass));
-}
+Value gini(const MetricTotals& t) { return t.firings.gini(); }
+Value gini_alive(const MetricTotals& t) { return t.firings.gini_alive(); }
+Value gini_mass(const MetricTotals& t) { return t.mass.gini(); }
 
 constexpr MetricRow kMetrics[] = {
     {.name = "mse", .meaning = "mean over rows and dimensions of the squared error", .value = mse, .required = true},
@@ -202,16 +184,16 @@ constexpr MetricRow kMetrics[] = {
      .least_rows = 3e7},
     {.name = "gini",
      .meaning = "of the features' numbers of firings: 0 all alike, near 1 a few have all",
-     .value = gini_of_firings,
+     .value = gini,
      .needs_features = true,
      .counts_the_unseen = true},
     {.name = "gini_alive",
      .meaning = "the same among features that fire: gini = dead + (1 - dead) gini_alive",
-     .value = gini_of_alive,
+     .value = gini_alive,
      .needs_features = true},
     {.name = "gini_mass",
      .meaning = "of the features' sums of absolute activation",
-     .value = gini_of_mass,
+     .value = gini_mass,
      .needs_features = true,
      .counts_the_unseen = true},
 };

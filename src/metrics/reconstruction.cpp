@@ -1,7 +1,6 @@
 #include "refract/metrics/reconstruction.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -26,8 +25,7 @@ void add(std::vector<double>& sum, const std::vector<double>& values, double tim
   for (std::size_t d = 0; d < sum.size(); ++d) sum[d] += times * values[d];
 }
 
-// Documents in order of their id, each drawn counts[i] times (empty: once). Features as they are
-// numbered.
+// Documents in order of their id, each drawn counts[i] times (empty: once).
 MetricTotals totals_of(const Documents& documents, std::span<const std::uint32_t> counts,
                        const DocumentTable& table) {
   MetricTotals totals;
@@ -36,7 +34,7 @@ MetricTotals totals_of(const Documents& documents, std::span<const std::uint32_t
   for (auto* columns : {&totals.x, &totals.e, &totals.xx, &totals.ee})
     columns->resize(table.d_in(), 0.0);
   totals.fired.resize(table.d_sae(), 0);
-  totals.mass.resize(table.d_sae(), 0.0);
+  std::vector<double> mass(table.d_sae(), 0.0);
   std::map<std::uint32_t, std::uint64_t> active;
   for (std::size_t i = 0; i < documents.size(); ++i) {
     if (!counts.empty() && counts[i] == 0) continue;
@@ -53,18 +51,13 @@ MetricTotals totals_of(const Documents& documents, std::span<const std::uint32_t
     for (const ActiveRows& a : document.active) active[a.active] += drawn * a.rows;
     for (const FeatureSum& f : document.features) {
       totals.fired[f.feature] += drawn * f.rows;
-      totals.mass[f.feature] += times * f.mass;
+      mass[f.feature] += times * f.mass;
     }
   }
   totals.active.assign(active.begin(), active.end());
-  return totals;
-}
-
-MetricTotals sorted(MetricTotals totals, const std::vector<std::size_t>& strongest) {
-  totals.strongest = strongest;
   std::ranges::sort(totals.fired);
-  // By their bits, as they are not negative: a NaN among them ends up last.
-  std::ranges::sort(totals.mass, {}, [](double mass) { return std::bit_cast<std::int64_t>(mass); });
+  totals.firings = Concentration(totals.fired);
+  totals.mass = Concentration(mass);
   return totals;
 }
 
@@ -131,9 +124,9 @@ std::vector<double> replicate_metrics(const DocumentTable& table, std::uint64_t 
   if (documents.empty()) return out;
   const std::vector<std::size_t> strongest = strongest_dimensions(totals_of(documents, {}, table));
   parallel_for(range.count, [&](std::size_t r) {
-    const MetricTotals totals = sorted(
-        totals_of(documents, bootstrap_counts(documents.size(), seed, range.first + r), table),
-        strongest);
+    MetricTotals totals =
+        totals_of(documents, bootstrap_counts(documents.size(), seed, range.first + r), table);
+    totals.strongest = strongest;
     for (std::size_t m = 0; m < metrics; ++m)
       if (applies(metric_table()[m], table))
         if (const auto value = metric_table()[m].value(totals)) out[r * metrics + m] = *value;
@@ -150,8 +143,7 @@ MetricReport metric_report(const DocumentTable& table, std::string_view of,
         "tokens or sinks). Raise rows.sink_ratio or heldout.rows in a new run folder.",
         of);
   MetricTotals totals = totals_of(documents, {}, table);
-  const std::vector<std::size_t> strongest = strongest_dimensions(totals);
-  totals = sorted(std::move(totals), strongest);
+  totals.strongest = strongest_dimensions(totals);
 
   const std::size_t metrics = metric_table().size();
   MetricReport report;

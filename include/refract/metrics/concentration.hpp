@@ -18,7 +18,7 @@ namespace refract {
 // Sums are fp64 in ascending order: the same bytes in whatever order the values come.
 class Concentration {
  public:
-  explicit Concentration(std::span<const std::uint64_t> counts);
+  explicit Concentration(std::span<const std::uint64_t> counts = {});
   // Throws NumericalError for a mass that is negative or not finite.
   explicit Concentration(std::span<const double> masses);
 

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "refract/metrics/concentration.hpp"
 #include "refract/metrics/document_sums.hpp"
 
 namespace refract {
@@ -21,7 +22,7 @@ struct MetricTotals {
   std::vector<std::size_t> strongest;                           // the highest-variance dimensions
   std::vector<std::pair<std::uint32_t, std::uint64_t>> active;  // active features, rows; ascending
   std::vector<std::uint64_t> fired;  // [F] rows in which a feature fires, ascending
-  std::vector<double> mass;          // [F] sum of its absolute values, ascending
+  Concentration firings, mass;       // of these, and of the sums of absolute values
 };
 
 inline constexpr std::size_t kStrongest = 5;

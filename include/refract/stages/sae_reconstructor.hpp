@@ -1,19 +1,9 @@
 #pragma once
 // An SAE as what is evaluated: in the raw activations' units, whatever its input scale.
-#include <vector>
-
-#include "refract/sae/config.hpp"
+#include "refract/stages/evaluated_sae.hpp"
 #include "refract/stages/reconstructor.hpp"
 
 namespace refract {
-
-// What is evaluated; borrowed.
-struct EvaluatedSae {
-  const SaeConfig* config = nullptr;
-  const Variant* variant = nullptr;
-  const SaeParameters* parameters = nullptr;
-  double input_scale = 1;
-};
 
 class SaeReconstructor final : public Reconstructor {
  public:
