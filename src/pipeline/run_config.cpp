@@ -205,14 +205,25 @@ void describe(Fields& f, CheckpointConfig& c) {
 }
 
 void describe(Fields& f, EvaluateConfig& c) {
-  f.field("baselines", c.baselines, {.help = "reconstructions to compare with: pca, random"});
+  f.field("baselines", c.baselines,
+          {.help = "compared with at equal L0: pca, pca_topk, ica, semi_nmf, split_nmf, neurons, "
+                   "random"});
+  f.field("baseline_rows", c.baseline_rows,
+          {.help = "training rows that ica and the nmf baselines are fitted to, at most",
+           .unit = "rows",
+           .at_least = 1});
   f.field("ce", c.ce, {.help = "CE loss with the SAE spliced into the model"});
   f.field("ce_tokens", c.ce_tokens,
           {.help = "held-out tokens for it, at most", .unit = "tokens", .at_least = 1});
+  f.field("statistics_rows", c.statistics_rows,
+          {.help = "held-out rows behind the statistics of the activations, at most; 0 = all",
+           .unit = "rows"});
   f.field("curve_rows", c.curve_rows,
           {.help = "held-out rows behind each line of metrics.jsonl, at most; 0 = all",
            .unit = "rows"});
-  f.field("seed", c.seed, {.help = "of the bootstrap over documents"});
+  f.field("advice", c.advice,
+          {.help = "file of rules for the verdicts; empty: the program's own (refract advice)"});
+  f.field("seed", c.seed, {.help = "of the bootstrap over documents, and of where ica starts"});
 }
 
 void describe(Fields& f, ProbeConfig& c) {

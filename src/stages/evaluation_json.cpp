@@ -128,7 +128,7 @@ std::string to_json(const SaeEvaluation& evaluation, const Parents& parents) {
   for (const CheckpointDrift& drift : evaluation.drift) json["drift"].push_back(json_of(drift));
   json["baselines"] = Json::object();
   for (const BaselineEvaluation& baseline : evaluation.baselines)
-    json["baselines"][baseline.facts.name] = json_of(baseline);
+    json["baselines"][baseline.name] = json_of(baseline);
   if (evaluation.spliced_loss) json["spliced_loss"] = json_of(*evaluation.spliced_loss);
   json["verdicts"] = Json::array();
   for (const Verdict& verdict : evaluation.verdicts) json["verdicts"].push_back(json_of(verdict));
@@ -152,8 +152,8 @@ MeasuredSae measured(const SaeEvaluation& evaluation) {
     sae.control[name] = value;
   }
   for (const BaselineEvaluation& baseline : evaluation.baselines) {
-    add(sae.values, baseline.facts.name + ".", baseline.report);
-    if (baseline.facts.name == "random") add(sae.control, "", baseline.report);
+    add(sae.values, baseline.name + ".", baseline.report);
+    if (baseline.name == "random") add(sae.control, "", baseline.report);
   }
   return sae;
 }

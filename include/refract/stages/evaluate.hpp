@@ -65,6 +65,7 @@ struct CheckpointDrift {
 };
 
 struct BaselineEvaluation {
+  std::string name;
   BaselineFacts facts;
   MetricReport report;
 };
@@ -95,8 +96,8 @@ struct EvaluationSources {
 // Evaluates SAE after SAE, everything the configuration asks for; what they share is made once.
 class Evaluator {
  public:
-  Evaluator(const EvaluateConfig& config, const EvaluationSources& sources, const Advice& advice,
-            SharedStop& stop, Communicator& ranks);
+  Evaluator(const EvaluateConfig& config, const EvaluationSources& sources, SharedStop& stop,
+            Communicator& ranks);
   ~Evaluator();
   // Collective, with the same SAE on every rank; the result is the same on every rank, but for what
   // the caller adds (training, drift). StopRequested on every rank or on none.
