@@ -17,6 +17,7 @@
 #include "refract/sae/saelens.hpp"
 #include "refract/stages/evaluate.hpp"
 #include "refract/stages/evaluation_json.hpp"
+#include "refract/stages/statistics.hpp"
 
 namespace refract {
 namespace {
@@ -117,6 +118,39 @@ std::string verdict_line(const SaeEvaluation& evaluation) {
                      watch.empty() ? "" : "watch " + watch);
 }
 
+// statistics/<hook>.json of those hooks that have none, or one of other rows.
+void collective_measure_activations(Session& session, Ledger* ledger, SharedStop& stop,
+                                    Communicator& world) {
+  const RunFolder& folder = session.folder();
+  const std::string inputs =
+      inputs_digest(as_text(statistics_settings(session.config())) +
+                    fmt::format("store={}\n", session.store().digest()));
+  std::string due;
+  if (ledger) {
+    Json hooks = Json::array();
+    for (const std::string& hook : session.config().hooks)
+      if (!is_finished(ledger->state(), statistics_part(folder, hook), inputs))
+        hooks.push_back(hook);
+    due = hooks.dump();
+  }
+  world.broadcast_string(due, 0);
+  const auto hooks = Json::parse(due).get<std::vector<std::string>>();
+  if (hooks.empty()) return;
+  const std::vector<TokenClass> classes = token_classes(session.run().tokenizer());
+  const ChunkReader heldout = session.store().open_heldout();
+  for (const std::string& hook : hooks) {
+    const ActivationStatistics statistics = collective_activation_statistics(
+        heldout, session.store().calibration().of(hook), classes,
+        session.config().evaluate.statistics_rows, stop, world);
+    if (!ledger) continue;
+    const std::string text = to_json(statistics, session.store().parents()) + "\n";
+    ledger->expect_own();
+    make_folder(folder.statistics(hook).parent_path());
+    write_file(folder.statistics(hook), text);
+    finish(*ledger, statistics_part(folder, hook), inputs, short_digest(text));
+  }
+}
+
 bool needs_evidence(const EvaluateConfig& config) {
   return std::ranges::any_of(config.baselines, [](const std::string& name) {
     return std::ranges::find(baseline_table(), name, &BaselineRow::name)->needs_rows;
@@ -152,6 +186,8 @@ void collective_evaluate_run(Session& session, Ledger* ledger, const std::vector
   if (evidence) stop.collective([&] {
     if (root) made |= complete_evidence(session, ledger->state().sealed);
   });
+
+  collective_measure_activations(session, ledger, stop, world);
 
   const Advice advice = Advice::load(config.advice);
   std::vector<DuePart> due;

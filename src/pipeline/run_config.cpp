@@ -417,7 +417,8 @@ void check_training(const RunConfig& c) {
         "train.passes_per_chunk instead.",
         where_given(c, "train.corpus_passes"), c.train.corpus_passes, c.store.mode);
   (void)keep_rule(c);
-  at_key(c, "evaluate", [&] { check(c.evaluate); });
+  at_key(c, "evaluate.baselines", [&] { check(c.evaluate); });
+  at_key(c, "evaluate.advice", [&] { (void)Advice::load(c.evaluate.advice); });
   if (!is_plain_name(c.report.file) || !c.report.file.ends_with(".html"))
     throw ConfigError(
         "{}: report.file is '{}'; expected a plain name that ends in .html, such as report.html "

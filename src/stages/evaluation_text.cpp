@@ -1,0 +1,301 @@
+#include "refract/stages/evaluation_text.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "refract/base/error.hpp"
+#include "refract/base/progress.hpp"
+#include "refract/stages/baselines.hpp"
+
+namespace refract {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json parsed(const std::string& text) {
+  Json json = Json::parse(text, nullptr, false);
+  if (json.is_discarded() || json.value("schema", "") != "evaluation")
+    throw DataError("{} bytes are no evaluation written by refract. Run refract evaluate.",
+                    text.size());
+  return json;
+}
+
+// 97.5 % point of Student's t with n degrees of freedom (Fisher and Yates, table III); from 31 on
+// the normal distribution's is within 4 %.
+double student_t(std::size_t n) {
+  constexpr std::array kPoints{12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306,
+                               2.262,  2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
+                               2.110,  2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064,
+                               2.060,  2.056, 2.052, 2.048, 2.045, 2.042};
+  return n <= kPoints.size() ? kPoints[n - 1] : 1.96;
+}
+
+SeedInterval interval_of(const std::vector<double>& values) {
+  const auto n = static_cast<double>(values.size());
+  double mean = 0, squares = 0;
+  for (const double value : values) mean += value / n;
+  for (const double value : values) squares += (value - mean) * (value - mean);
+  const double half =
+      student_t(values.size() - 1) * std::sqrt(squares / (n - 1)) / std::sqrt(n);
+  return {mean, mean - half, mean + half};
+}
+
+bool is_bound(const std::string& key) { return key.ends_with("_lo") || key.ends_with("_hi"); }
+
+// Every number of the parts that hold numbers, by "<part>.<metric>".
+void flatten(const Json& part, const std::string& prefix, std::map<std::string, double>& numbers) {
+  for (const auto& [key, value] : part.items()) {
+    if (value.is_object()) flatten(value, prefix + "." + key, numbers);
+    if (value.is_number() && !is_bound(key)) numbers[prefix + "." + key] = value.get<double>();
+  }
+}
+std::map<std::string, double> numbers_of(const Json& evaluation) {
+  std::map<std::string, double> numbers;
+  for (const char* part : {"inference", "training_mode", "decoder", "baselines", "spliced_loss"})
+    if (evaluation.contains(part)) flatten(evaluation.at(part), part, numbers);
+  return numbers;
+}
+
+std::string number(double value) {
+  const double size = std::abs(value);
+  if (value == std::floor(value) && size < 1e7) return fmt::format("{:.0f}", value);
+  return size >= 0.0001 && size < 1e7 ? fmt::format("{:.5g}", value) : fmt::format("{:.3g}", value);
+}
+std::string interval(double low, double high) {
+  return fmt::format("{} to {}", number(low), number(high));
+}
+
+// One evaluation on its way into rows.
+class Rows {
+ public:
+  Rows(const Json& evaluation, const Advice& advice, const SeedFamily* family)
+      : evaluation_(evaluation), advice_(advice), family_(family) {}
+
+  void add_part(const char* part, const std::string& section) {
+    if (!evaluation_.contains(part)) return;
+    const Json& report = evaluation_.at(part);
+    for (const auto& [key, value] : report.items()) {
+      const bool known = report.contains(key + "_lo") || (advice_.find(key) && value.is_number());
+      if (!known || is_bound(key)) continue;
+      EvaluationRow row = begin(section, key, value.get<double>());
+      if (report.contains(key + "_lo"))
+        row.documents = interval(report.at(key + "_lo"), report.at(key + "_hi"));
+      if (family_) {
+        const auto found = family_->numbers.find(fmt::format("{}.{}", part, key));
+        if (found != family_->numbers.end())
+          row.seeds = interval(found->second.low, found->second.high);
+      }
+      rows_.push_back(std::move(row));
+    }
+  }
+  void add_number(const std::string& section, const std::string& metric, double value) {
+    rows_.push_back(begin(section, metric, value));
+  }
+  [[nodiscard]] std::vector<EvaluationRow> take() { return std::move(rows_); }
+
+ private:
+  [[nodiscard]] EvaluationRow begin(const std::string& section, const std::string& metric,
+                                    double value) const {
+    EvaluationRow row;
+    row.section = section;
+    row.metric = row.title = metric;
+    row.value = number(value);
+    if (const AdviceRule* rule = advice_.find(metric)) {
+      row.title = rule->title;
+      row.sentence = rule->meaning;
+    }
+    if (section == kTrainingMode) return row;  // the rules are for what is exported
+    for (const Json& verdict : evaluation_.value("verdicts", Json::array())) {
+      if (verdict.at("metric") != metric) continue;
+      row.verdict = verdict.at("state").get<std::string>();
+      std::ranges::replace(row.verdict, '_', ' ');
+      if (row.verdict == "watch" && verdict.at("side") != "inside")
+        row.verdict += ", " + verdict.at("side").get<std::string>();
+      row.good = verdict.at("good").get<std::string>();
+    }
+    return row;
+  }
+
+ public:
+  static constexpr const char* kTrainingMode = "as training selects";
+
+ private:
+  const Json& evaluation_;
+  const Advice& advice_;
+  const SeedFamily* family_;
+  std::vector<EvaluationRow> rows_;
+};
+
+std::vector<EvaluationRow> rows_of(const Json& evaluation, const Advice& advice,
+                                   const SeedFamily* family) {
+  Rows rows(evaluation, advice, family);
+  rows.add_part("inference", "held-out rows");
+  if (evaluation.contains("training"))
+    rows.add_number("held-out rows", "dead_training",
+                    evaluation.at("training").at("dead").get<double>() /
+                        evaluation.at("d_sae").get<double>());
+  rows.add_part("training_mode", Rows::kTrainingMode);
+  rows.add_part("decoder", "decoder");
+  rows.add_part("spliced_loss", "loss of the model with the SAE spliced in");
+  return rows.take();
+}
+
+// Columns as wide as their widest cell; the last is not padded.
+std::string table(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::size_t> widths;
+  for (const auto& row : rows)
+    for (std::size_t c = 0; c < row.size(); ++c) {
+      widths.resize(std::max(widths.size(), c + 1), 0);
+      widths[c] = std::max(widths[c], row[c].size());
+    }
+  std::string text;
+  for (const auto& row : rows) {
+    std::string line = " ";
+    for (std::size_t c = 0; c < row.size(); ++c)
+      line += c + 1 == row.size() ? " " + row[c] : fmt::format(" {:<{}} ", row[c], widths[c]);
+    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+  }
+  return text;
+}
+
+// What a section's numbers were measured on.
+std::string measured_on(const Json& evaluation, const std::string& section) {
+  const auto rows = [&](const char* part, std::string_view what) {
+    return fmt::format("{} {} of {} documents",
+                       evaluation.at(part).at("rows").get<std::uint64_t>(), what,
+                       evaluation.at(part).at("documents").get<std::uint64_t>());
+  };
+  if (section == "decoder")
+    return fmt::format("{} pairs of features", evaluation.at("decoder").at("pairs").get<double>());
+  if (section.starts_with("loss")) return rows("spliced_loss", "predicted tokens");
+  return rows(section == Rows::kTrainingMode ? "training_mode" : "inference", "rows");
+}
+
+std::string sections_text(const Json& evaluation, const std::vector<EvaluationRow>& rows,
+                          const SeedFamily* family) {
+  std::string text;
+  for (std::size_t at = 0; at < rows.size();) {
+    const std::string& section = rows[at].section;
+    text += fmt::format("\n{}: {}\n", section, measured_on(evaluation, section));
+    std::vector<std::vector<std::string>> cells{{"measure", "value", "over documents"}};
+    if (family) cells.front().push_back(fmt::format("over {} seeds", family->names.size()));
+    for (const char* column : {"verdict", "good", "what it says"}) cells.front().push_back(column);
+    for (; at < rows.size() && rows[at].section == section; ++at) {
+      const EvaluationRow& row = rows[at];
+      std::vector<std::string> line{row.title, row.value, row.documents};
+      if (family) line.push_back(row.seeds);
+      for (const std::string& cell : {row.verdict, row.good, row.sentence}) line.push_back(cell);
+      cells.push_back(std::move(line));
+    }
+    text += table(cells);
+  }
+  return text;
+}
+
+std::string baselines_text(const Json& evaluation) {
+  const Json& baselines = evaluation.at("baselines");
+  if (baselines.empty()) return {};
+  std::vector<std::vector<std::string>> cells{
+      {"baseline", "R2", "over documents", "L0", "of components", "what it is"}};
+  const auto add = [&](const std::string& name, const Json& report, const Json& components,
+                       std::string meaning) {
+    cells.push_back({name, number(report.at("r2")),
+                     interval(report.at("r2_lo"), report.at("r2_hi")), number(report.at("l0")),
+                     components.dump(), std::move(meaning)});
+  };
+  add(evaluation.at("name"), evaluation.at("inference"), evaluation.at("d_sae"), "this SAE");
+  for (const auto& [name, report] : baselines.items()) {
+    const auto row = std::ranges::find(baseline_table(), name, &BaselineRow::name);
+    std::string meaning(row == baseline_table().end() ? std::string_view() : row->meaning);
+    if (report.contains("converged") && !report.at("converged").get<bool>())
+      meaning += fmt::format(" (not converged after {} iterations)",
+                             report.at("iterations").get<std::uint64_t>());
+    add(name, report, report.at("components"), std::move(meaning));
+  }
+  return "\nbaselines at equal L0, on the same rows\n" + table(cells);
+}
+
+std::string drift_text(const Json& evaluation) {
+  const Json& drift = evaluation.at("drift");
+  if (drift.empty()) return {};
+  std::vector<std::vector<std::string>> cells{
+      {"since", "cosine of decoder rows", "5th percentile", "moved (below 0.9)"}};
+  for (const Json& since : drift)
+    cells.push_back({since.at("checkpoint"), number(since.at("decoder_cosine_mean")),
+                     number(since.at("decoder_cosine_p05")),
+                     fmt::format("{:.1f} %", 100 * since.at("decoder_moved").get<double>())});
+  return "\ndrift: each feature's direction against its own at an earlier checkpoint\n" +
+         table(cells);
+}
+
+std::string advice_text(const Json& evaluation) {
+  std::string text;
+  for (const Json& verdict : evaluation.value("verdicts", Json::array())) {
+    const std::string state = verdict.at("state");
+    if (state == "good" || (state == "not_applicable" && verdict.at("notes").empty())) continue;
+    std::string head = state;
+    std::ranges::replace(head, '_', ' ');
+    text += fmt::format("  {} is {}: {}", verdict.at("title").get<std::string>(),
+                        number(verdict.at("value")), head);
+    if (state == "watch" && verdict.at("side") != "inside")
+      text += ", " + verdict.at("side").get<std::string>();
+    if (!verdict.at("good").get<std::string>().empty())
+      text += fmt::format(" (good: {})", verdict.at("good").get<std::string>());
+    text += "\n";
+    const auto line = [&](std::string_view what, const std::string& said) {
+      if (!said.empty()) text += fmt::format("    {:<10}{}\n", what, said);
+    };
+    line("do", verdict.at("fix"));
+    line("field", verdict.at("field"));
+    if (verdict.contains("control")) line("control", number(verdict.at("control")) + " (frozen-random SAE)");
+    if (verdict.contains("chance")) line("chance", number(verdict.at("chance")) + " (random dictionary)");
+    for (const Json& note : verdict.at("notes")) line("note", note);
+  }
+  return text.empty() ? "\nadvice: nothing to change by the rules\n" : "\nadvice\n" + text;
+}
+
+}  // namespace
+
+SeedFamily seed_family(std::vector<std::string> names,
+                       const std::vector<std::string>& evaluations) {
+  SeedFamily family{.names = std::move(names), .numbers = {}};
+  std::map<std::string, std::vector<double>> all;
+  for (const std::string& evaluation : evaluations)
+    for (const auto& [name, value] : numbers_of(parsed(evaluation))) all[name].push_back(value);
+  for (const auto& [name, values] : all)
+    if (values.size() == evaluations.size() && values.size() > 1)
+      family.numbers[name] = interval_of(values);
+  return family;
+}
+
+std::vector<EvaluationRow> evaluation_rows(const std::string& evaluation, const Advice& advice,
+                                           const SeedFamily* family) {
+  return rows_of(parsed(evaluation), advice, family);
+}
+
+std::string describe_evaluation(const std::string& evaluation, const Advice& advice,
+                                const SeedFamily* family) {
+  const Json json = parsed(evaluation);
+  const auto d_in = json.at("d_in").get<double>(), d_sae = json.at("d_sae").get<double>();
+  std::string text = fmt::format(
+      "{}: {}, {} features of {} dimensions (x{:.3g}), {}\n", json.at("name").get<std::string>(),
+      json.at("variant").get<std::string>(), d_sae, d_in, d_sae / d_in,
+      json.at("hook").get<std::string>());
+  text += "Intervals are 95 %: over documents by bootstrap";
+  text += family ? fmt::format(", over seeds ({}) of the mean by Student's t.\n",
+                               fmt::join(family->names, ", "))
+                 : ".\n";
+  text += sections_text(json, rows_of(json, advice, family), family);
+  text += fmt::format(
+      "  A feature that fired in none of {} rows fires in less than {:.2g} of all rows (95 %).\n",
+      json.at("inference").at("rows").get<std::uint64_t>(),
+      json.at("inference").at("unseen_at_most").get<double>());
+  return text + baselines_text(json) + drift_text(json) + advice_text(json);
+}
+
+}  // namespace refract
