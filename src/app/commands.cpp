@@ -19,6 +19,7 @@
 #include "refract/pipeline/describe.hpp"
 #include "refract/pipeline/pipeline.hpp"
 #include "refract/pipeline/preflight.hpp"
+#include "refract/pipeline/run_evaluation.hpp"
 #include "refract/pipeline/run_folder.hpp"
 #include "refract/pipeline/run_registry.hpp"
 #include "refract/pipeline/schedule.hpp"
@@ -110,7 +111,20 @@ ExitCode run_command(const CommandLine& line) { return run_until(line, Until::re
 ExitCode tokenize_command(const CommandLine& line) { return run_until(line, Until::tokenize); }
 ExitCode extract_command(const CommandLine& line) { return run_until(line, Until::extract); }
 ExitCode train_command(const CommandLine& line) { return run_until(line, Until::train); }
-ExitCode evaluate_command(const CommandLine& line) { return run_until(line, Until::evaluate); }
+
+// What was found is printed also where all of it was there already. With --json it is all that
+// stdout gets.
+ExitCode evaluate_command(const CommandLine& line) {
+  if (line.json) set_quiet(true);
+  const ExitCode code = run_until(line, Until::evaluate);
+  if (code != ExitCode::ok || line.dry_run || line.print_config) return code;
+  if (Communicator::world().rank() != 0) return code;
+  const RunConfig config = config_of(line);
+  const RunEvaluation found(config, run_folder(config.run, model_display_name(config.model)));
+  fmt::print("{}", line.json ? found.to_json() + "\n"
+                             : found.describe(Advice::load(config.evaluate.advice)));
+  return code;
+}
 
 ExitCode report_command(const CommandLine& line) {
   const RunConfig config = config_of(line);

@@ -58,8 +58,7 @@ class SharedSae {
   }
   void collective_send(Communicator& world) {
     if (world.size() == 1) return;
-    for (const auto& [name, tensor] :
-         named_tensors(own_ ? own_->state.parameters : parameters_))
+    for (const auto& [name, tensor] : named_tensors(own_ ? own_->state.parameters : parameters_))
       world.broadcast(tensor.span(), 0);
   }
   [[nodiscard]] EvaluatedSae view() const {
@@ -122,9 +121,8 @@ std::string verdict_line(const SaeEvaluation& evaluation) {
 void collective_measure_activations(Session& session, Ledger* ledger, SharedStop& stop,
                                     Communicator& world) {
   const RunFolder& folder = session.folder();
-  const std::string inputs =
-      inputs_digest(as_text(statistics_settings(session.config())) +
-                    fmt::format("store={}\n", session.store().digest()));
+  const std::string inputs = inputs_digest(as_text(statistics_settings(session.config())) +
+                                           fmt::format("store={}\n", session.store().digest()));
   std::string due;
   if (ledger) {
     Json hooks = Json::array();
@@ -139,9 +137,9 @@ void collective_measure_activations(Session& session, Ledger* ledger, SharedStop
   const std::vector<TokenClass> classes = token_classes(session.run().tokenizer());
   const ChunkReader heldout = session.store().open_heldout();
   for (const std::string& hook : hooks) {
-    const ActivationStatistics statistics = collective_activation_statistics(
-        heldout, session.store().calibration().of(hook), classes,
-        session.config().evaluate.statistics_rows, stop, world);
+    const ActivationStatistics statistics =
+        collective_activation_statistics(heldout, session.store().calibration().of(hook), classes,
+                                         session.config().evaluate.statistics_rows, stop, world);
     if (!ledger) continue;
     const std::string text = to_json(statistics, session.store().parents()) + "\n";
     ledger->expect_own();
@@ -183,9 +181,10 @@ void collective_evaluate_run(Session& session, Ledger* ledger, const std::vector
   session.store().open();
   SharedStop stop(world);
   const bool evidence = needs_evidence(config);
-  if (evidence) stop.collective([&] {
-    if (root) made |= complete_evidence(session, ledger->state().sealed);
-  });
+  if (evidence)
+    stop.collective([&] {
+      if (root) made |= complete_evidence(session, ledger->state().sealed);
+    });
 
   collective_measure_activations(session, ledger, stop, world);
 

@@ -48,7 +48,8 @@ Settings training_settings(const RunConfig& c, std::size_t sae) {
 
 // evaluate.curve_rows shapes the lines of metrics.jsonl alone; rules count by their content.
 Settings evaluate_settings(const RunConfig& c) {
-  return selected(c, {"evaluate."}, {"evaluate.curve_rows", "evaluate.advice", "evaluate.statistics_rows"});
+  return selected(c, {"evaluate."},
+                  {"evaluate.curve_rows", "evaluate.advice", "evaluate.statistics_rows"});
 }
 Settings statistics_settings(const RunConfig& c) {
   return selected(c, {"evaluate.statistics_rows"}, {});

@@ -249,12 +249,11 @@ void Attempt::begin() {
   session_.run().expect_own();
   write_status(folder().status(), {"running", job_name(), attempt_, 0, ""});
   write_file(folder().corpus(), corpus_text(session_.run().inputs().corpus));
-  write_file(
-      folder().run_yaml(),
-      frozen_text({.config = config(),
-                   .inputs = {session_.folder().model_name(), session_.run().inputs().model_digest,
-                              advice_digest()},
-                   .numerics = numerics()}));
+  write_file(folder().run_yaml(),
+             frozen_text({.config = config(),
+                          .inputs = {session_.folder().model_name(),
+                                     session_.run().inputs().model_digest, advice_digest()},
+                          .numerics = numerics()}));
   ledger_ = std::make_unique<Ledger>(folder().ledger(), [this] { session_.run().expect_own(); });
   ledger_->attempt_started({.attempt = attempt_,
                             .job = job_name(),

@@ -90,8 +90,8 @@ TableWriter probed(const ProbeCorpus& corpus, Session& session, const TrainedSae
   FeatureAtlas atlas =
       probe(corpus, target_of(evaluated(sae), sae.config.name, "probe " + sae.config.name));
   atlas.controls = count_controls(corpus, session, sae, atlas, neurons);
-  TableWriter table =
-      features_table(session.folder().features(sae.config.name), atlas, analysis_parents(session, sae));
+  TableWriter table = features_table(session.folder().features(sae.config.name), atlas,
+                                     analysis_parents(session, sae));
   say(fmt::format("{}: {} of {} features can be read (frozen random {}, neurons {})",
                   sae.config.name, atlas.count.readable, atlas.count.features,
                   atlas.controls[0].readable, atlas.controls[1].readable));

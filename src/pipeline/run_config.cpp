@@ -181,7 +181,8 @@ void describe(Fields& f, SaeConfig& c) {
   f.field("d_sae", c.d_sae, {.help = "features", .at_least = 1, .at_most = kMostFeatures});
   f.field("k", c.k, {.help = "topk: active features per row; batchtopk: on average"});
   f.field("seed", c.seed, {.help = "of the initial weights"});
-  f.field("seeds", c.seeds, {.help = "train so many on the same batches, with seeds from `seed` on: name-seed1 ...",
+  f.field("seeds", c.seeds,
+          {.help = "train so many on the same batches, with seeds from `seed` on: name-seed1 ...",
            .at_least = 1,
            .at_most = kMostSeeds});
   f.field("target_hook", c.target_hook, {.help = "what it reconstructs; empty: hook"});
@@ -351,11 +352,10 @@ void expand_seeds(RunConfig& c) {
       one.seed = sae.seed + n;
       if (sae.seeds > 1) one.name = fmt::format("{}-seed{}", sae.name, one.seed);
       if (!names.insert(one.name).second || one.name.size() > kLongestName)
-        throw ConfigError(
-            "{}: saes.{}.seeds makes an SAE '{}', {}. Give that entry another name.",
-            where_given(c, fmt::format("saes.{}.seeds", i)), i, one.name,
-            one.name.size() > kLongestName ? "a name too long for a folder"
-                                           : "which there is already");
+        throw ConfigError("{}: saes.{}.seeds makes an SAE '{}', {}. Give that entry another name.",
+                          where_given(c, fmt::format("saes.{}.seeds", i)), i, one.name,
+                          one.name.size() > kLongestName ? "a name too long for a folder"
+                                                         : "which there is already");
     }
   }
   c.saes = std::move(expanded);

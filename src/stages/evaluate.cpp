@@ -97,21 +97,19 @@ struct Evaluator::Body {
     if (made.size() > 1) out.training_mode = std::move(made.back().report);
   }
 
-  void measure_baselines(const EvaluatedSae& sae, const HookCalibration& hook,
-                         SaeEvaluation& out) {
+  void measure_baselines(const EvaluatedSae& sae, const HookCalibration& hook, SaeEvaluation& out) {
     if (config.baselines.empty()) return;
     const Baselines& fitted = baselines_of(hook);
     std::vector<Baseline> made;
     std::vector<Measured> measured;
     for (const std::string& name : config.baselines) {
       made.push_back(fitted.at(name, sae, out.inference.of("l0").value));
-      measured.push_back({fmt::format("baseline {} of {}", name, quoted(sae)),
-                          made.back().reconstructor.get()});
+      measured.push_back(
+          {fmt::format("baseline {} of {}", name, quoted(sae)), made.back().reconstructor.get()});
     }
     std::vector<Measurement> reports = measure(sae, hook, measured, "baselines");
     for (std::size_t i = 0; i < made.size(); ++i)
-      out.baselines.push_back(
-          {config.baselines[i], made[i].facts, std::move(reports[i].report)});
+      out.baselines.push_back({config.baselines[i], made[i].facts, std::move(reports[i].report)});
   }
 };
 
@@ -132,15 +130,14 @@ SaeEvaluation Evaluator::collective_evaluate(const EvaluatedSae& sae) {
   out.d_sae = sae.parameters->d_sae();
   body_->measure_sae(sae, hook, out);
   body_->measure_baselines(sae, hook, out);
-  out.decoder = collective_decoder_geometry(quoted(sae), sae.parameters->W_dec.cview(),
-                                            body_->stop, body_->ranks);
+  out.decoder = collective_decoder_geometry(quoted(sae), sae.parameters->W_dec.cview(), body_->stop,
+                                            body_->ranks);
   out.chance = collective_decoder_geometry(
       "a random decoder like that of " + quoted(sae),
       random_decoder(*sae.config, sae.parameters->d_in()).cview(), body_->stop, body_->ranks);
   if (body_->config.ce) {
     SaeReconstructor reconstructor(sae);
-    out.spliced_loss =
-        body_->spliced_loss_of(hook).collective_of(reconstructor, sae.config->name);
+    out.spliced_loss = body_->spliced_loss_of(hook).collective_of(reconstructor, sae.config->name);
   }
   return out;
 }

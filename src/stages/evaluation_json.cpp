@@ -52,8 +52,7 @@ Json json_of(const DecoderGeometry& decoder) {
   json["near_duplicates"] = decoder.near_duplicates;
   Json pairs = Json::array();
   for (std::size_t i = 0; i < std::min(kPairsShown, decoder.strongest.size()); ++i)
-    pairs.push_back(
-        {decoder.strongest[i].i, decoder.strongest[i].j, decoder.strongest[i].cosine});
+    pairs.push_back({decoder.strongest[i].i, decoder.strongest[i].j, decoder.strongest[i].cosine});
   json["strongest"] = std::move(pairs);
   json["histogram"] = decoder.histogram;
   return json;
@@ -106,14 +105,10 @@ void add(MetricValues& values, const std::string& prefix, const MetricReport& re
 std::string to_json(const MetricReport& report) { return json_of(report).dump(); }
 
 std::string to_json(const SaeEvaluation& evaluation, const Parents& parents) {
-  Json json{{"schema", "evaluation"},
-            {"version", kSchemaVersion},
-            {"stage", "evaluate"},
-            {"parents", parents},
-            {"name", evaluation.name},
-            {"hook", evaluation.hook},
-            {"variant", evaluation.variant},
-            {"d_in", evaluation.d_in},
+  Json json{{"schema", "evaluation"},        {"version", kSchemaVersion},
+            {"stage", "evaluate"},           {"parents", parents},
+            {"name", evaluation.name},       {"hook", evaluation.hook},
+            {"variant", evaluation.variant}, {"d_in", evaluation.d_in},
             {"d_sae", evaluation.d_sae}};
   json["inference"] = json_of(evaluation.inference);
   json["inference"]["unseen_at_most"] = 3.0 / static_cast<double>(evaluation.inference.rows);
@@ -144,8 +139,8 @@ MeasuredSae measured(const SaeEvaluation& evaluation) {
   add(sae.values, "", evaluation.inference);
   if (evaluation.spliced_loss) add(sae.values, "", *evaluation.spliced_loss);
   if (evaluation.training)
-    sae.values["dead_training"] = static_cast<double>(evaluation.training->dead) /
-                                  static_cast<double>(evaluation.d_sae);
+    sae.values["dead_training"] =
+        static_cast<double>(evaluation.training->dead) / static_cast<double>(evaluation.d_sae);
   for (const auto& [name, value] : numbers_of(evaluation.decoder)) sae.values[name] = value;
   for (const auto& [name, value] : numbers_of(evaluation.chance)) {
     sae.chance[name] = value;

@@ -40,8 +40,7 @@ SeedInterval interval_of(const std::vector<double>& values) {
   double mean = 0, squares = 0;
   for (const double value : values) mean += value / n;
   for (const double value : values) squares += (value - mean) * (value - mean);
-  const double half =
-      student_t(values.size() - 1) * std::sqrt(squares / (n - 1)) / std::sqrt(n);
+  const double half = student_t(values.size() - 1) * std::sqrt(squares / (n - 1)) / std::sqrt(n);
   return {mean, mean - half, mean + half};
 }
 
@@ -136,9 +135,9 @@ std::vector<EvaluationRow> rows_of(const Json& evaluation, const Advice& advice,
   Rows rows(evaluation, advice, family);
   rows.add_part("inference", "held-out rows");
   if (evaluation.contains("training"))
-    rows.add_number("held-out rows", "dead_training",
-                    evaluation.at("training").at("dead").get<double>() /
-                        evaluation.at("d_sae").get<double>());
+    rows.add_number(
+        "held-out rows", "dead_training",
+        evaluation.at("training").at("dead").get<double>() / evaluation.at("d_sae").get<double>());
   rows.add_part("training_mode", Rows::kTrainingMode);
   rows.add_part("decoder", "decoder");
   rows.add_part("spliced_loss", "loss of the model with the SAE spliced in");
@@ -166,9 +165,8 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
 // What a section's numbers were measured on.
 std::string measured_on(const Json& evaluation, const std::string& section) {
   const auto rows = [&](const char* part, std::string_view what) {
-    return fmt::format("{} {} of {} documents",
-                       evaluation.at(part).at("rows").get<std::uint64_t>(), what,
-                       evaluation.at(part).at("documents").get<std::uint64_t>());
+    return fmt::format("{} {} of {} documents", evaluation.at(part).at("rows").get<std::uint64_t>(),
+                       what, evaluation.at(part).at("documents").get<std::uint64_t>());
   };
   if (section == "decoder")
     return fmt::format("{} pairs of features", evaluation.at("decoder").at("pairs").get<double>());
@@ -197,16 +195,17 @@ std::string sections_text(const Json& evaluation, const std::vector<EvaluationRo
   return text;
 }
 
-std::string baselines_text(const Json& evaluation) {
+void add_baselines(const Json& evaluation, std::vector<TextTable>& tables) {
   const Json& baselines = evaluation.at("baselines");
-  if (baselines.empty()) return {};
-  std::vector<std::vector<std::string>> cells{
-      {"baseline", "R2", "over documents", "L0", "of components", "what it is"}};
+  if (baselines.empty()) return;
+  TextTable& table = tables.emplace_back();
+  table.title = "baselines at equal L0, on the same rows";
+  table.columns = {"baseline", "R2", "over documents", "L0", "of components", "what it is"};
   const auto add = [&](const std::string& name, const Json& report, const Json& components,
                        std::string meaning) {
-    cells.push_back({name, number(report.at("r2")),
-                     interval(report.at("r2_lo"), report.at("r2_hi")), number(report.at("l0")),
-                     components.dump(), std::move(meaning)});
+    table.rows.push_back({name, number(report.at("r2")),
+                          interval(report.at("r2_lo"), report.at("r2_hi")), number(report.at("l0")),
+                          components.dump(), std::move(meaning)});
   };
   add(evaluation.at("name"), evaluation.at("inference"), evaluation.at("d_sae"), "this SAE");
   for (const auto& [name, report] : baselines.items()) {
@@ -217,20 +216,25 @@ std::string baselines_text(const Json& evaluation) {
                              report.at("iterations").get<std::uint64_t>());
     add(name, report, report.at("components"), std::move(meaning));
   }
-  return "\nbaselines at equal L0, on the same rows\n" + table(cells);
 }
 
-std::string drift_text(const Json& evaluation) {
+void add_drift(const Json& evaluation, std::vector<TextTable>& tables) {
   const Json& drift = evaluation.at("drift");
-  if (drift.empty()) return {};
-  std::vector<std::vector<std::string>> cells{
-      {"since", "cosine of decoder rows", "5th percentile", "moved (below 0.9)"}};
+  if (drift.empty()) return;
+  TextTable& table = tables.emplace_back();
+  table.title = "drift: each feature's direction against its own at an earlier checkpoint";
+  table.columns = {"since", "cosine of decoder rows", "5th percentile", "moved (below 0.9)"};
   for (const Json& since : drift)
-    cells.push_back({since.at("checkpoint"), number(since.at("decoder_cosine_mean")),
-                     number(since.at("decoder_cosine_p05")),
-                     fmt::format("{:.1f} %", 100 * since.at("decoder_moved").get<double>())});
-  return "\ndrift: each feature's direction against its own at an earlier checkpoint\n" +
-         table(cells);
+    table.rows.push_back({since.at("checkpoint"), number(since.at("decoder_cosine_mean")),
+                          number(since.at("decoder_cosine_p05")),
+                          fmt::format("{:.1f} %", 100 * since.at("decoder_moved").get<double>())});
+}
+
+std::vector<TextTable> tables_of(const Json& evaluation) {
+  std::vector<TextTable> tables;
+  add_baselines(evaluation, tables);
+  add_drift(evaluation, tables);
+  return tables;
 }
 
 std::string advice_text(const Json& evaluation) {
@@ -252,8 +256,10 @@ std::string advice_text(const Json& evaluation) {
     };
     line("do", verdict.at("fix"));
     line("field", verdict.at("field"));
-    if (verdict.contains("control")) line("control", number(verdict.at("control")) + " (frozen-random SAE)");
-    if (verdict.contains("chance")) line("chance", number(verdict.at("chance")) + " (random dictionary)");
+    if (verdict.contains("control"))
+      line("control", number(verdict.at("control")) + " (frozen-random SAE)");
+    if (verdict.contains("chance"))
+      line("chance", number(verdict.at("chance")) + " (random dictionary)");
     for (const Json& note : verdict.at("notes")) line("note", note);
   }
   return text.empty() ? "\nadvice: nothing to change by the rules\n" : "\nadvice\n" + text;
@@ -278,14 +284,22 @@ std::vector<EvaluationRow> evaluation_rows(const std::string& evaluation, const 
   return rows_of(parsed(evaluation), advice, family);
 }
 
+std::vector<TextTable> evaluation_tables(const std::string& evaluation) {
+  return tables_of(parsed(evaluation));
+}
+
+std::string measured_on(const std::string& evaluation, const std::string& section) {
+  return measured_on(parsed(evaluation), section);
+}
+
 std::string describe_evaluation(const std::string& evaluation, const Advice& advice,
                                 const SeedFamily* family) {
   const Json json = parsed(evaluation);
   const auto d_in = json.at("d_in").get<double>(), d_sae = json.at("d_sae").get<double>();
-  std::string text = fmt::format(
-      "{}: {}, {} features of {} dimensions (x{:.3g}), {}\n", json.at("name").get<std::string>(),
-      json.at("variant").get<std::string>(), d_sae, d_in, d_sae / d_in,
-      json.at("hook").get<std::string>());
+  std::string text =
+      fmt::format("{}: {}, {} features of {} dimensions (x{:.3g}), {}\n",
+                  json.at("name").get<std::string>(), json.at("variant").get<std::string>(), d_sae,
+                  d_in, d_sae / d_in, json.at("hook").get<std::string>());
   text += "Intervals are 95 %: over documents by bootstrap";
   text += family ? fmt::format(", over seeds ({}) of the mean by Student's t.\n",
                                fmt::join(family->names, ", "))
@@ -295,7 +309,12 @@ std::string describe_evaluation(const std::string& evaluation, const Advice& adv
       "  A feature that fired in none of {} rows fires in less than {:.2g} of all rows (95 %).\n",
       json.at("inference").at("rows").get<std::uint64_t>(),
       json.at("inference").at("unseen_at_most").get<double>());
-  return text + baselines_text(json) + drift_text(json) + advice_text(json);
+  for (const TextTable& of : tables_of(json)) {
+    std::vector<std::vector<std::string>> cells{of.columns};
+    cells.insert(cells.end(), of.rows.begin(), of.rows.end());
+    text += fmt::format("\n{}\n{}", of.title, table(cells));
+  }
+  return text + advice_text(json);
 }
 
 }  // namespace refract

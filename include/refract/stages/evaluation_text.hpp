@@ -16,7 +16,7 @@ struct SeedInterval {
   double mean = 0, low = 0, high = 0;
 };
 struct SeedFamily {
-  std::vector<std::string> names;             // of the SAEs, two at least
+  std::vector<std::string> names;               // of the SAEs, two at least
   std::map<std::string, SeedInterval> numbers;  // by "inference.r2", "baselines.pca.r2", ...
 };
 
@@ -36,5 +36,16 @@ struct EvaluationRow {
 [[nodiscard]] std::vector<EvaluationRow> evaluation_rows(const std::string& evaluation,
                                                          const Advice& advice,
                                                          const SeedFamily* family);
+
+// What a section's numbers were measured on: "93123 rows of 117 documents".
+[[nodiscard]] std::string measured_on(const std::string& evaluation, const std::string& section);
+
+struct TextTable {
+  std::string title;
+  std::vector<std::string> columns;
+  std::vector<std::vector<std::string>> rows;
+};
+// Baselines and drift, where there are any.
+[[nodiscard]] std::vector<TextTable> evaluation_tables(const std::string& evaluation);
 
 }  // namespace refract

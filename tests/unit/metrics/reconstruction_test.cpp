@@ -303,7 +303,8 @@ TEST(Reconstruction, counts_how_often_features_fire_and_how_strongly) {
   EXPECT_NEAR(report.of("gini_alive").value, gini(alive), 1e-12);
   EXPECT_NEAR(report.of("gini_mass").value, gini(mass), 1e-12);
   EXPECT_NEAR(report.of("gini").value, dead + (1 - dead) * report.of("gini_alive").value, 1e-12);
-  EXPECT_NEAR(report.of("max_density").value, *std::max_element(fired.begin(), fired.end()) / 54, 1e-12);
+  EXPECT_NEAR(report.of("max_density").value, *std::max_element(fired.begin(), fired.end()) / 54,
+              1e-12);
   EXPECT_EQ(report.of("l0_p05").value, 1);
   EXPECT_EQ(report.of("l0_p50").value, 2 * ones > 54 ? 1 : 2);
   EXPECT_EQ(report.of("l0_p95").value, 2);
