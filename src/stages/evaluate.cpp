@@ -13,8 +13,6 @@
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
 #include "refract/metrics/cross_entropy.hpp"
-#include "refract/metrics/pca.hpp"
-#include "refract/sae/initialise.hpp"
 #include "refract/tensor/dot.hpp"
 
 namespace refract {
@@ -127,21 +125,20 @@ MetricReport evaluate_mode(const EvaluatedSae& sae, const ChunkReader& heldout, 
   return report_of(sae, sums_of(sae, heldout, {0, heldout.rows()}, mode, doing), seed);
 }
 
-MetricReport evaluate_pca(const EvaluatedSae& sae, const ChunkReader& heldout,
-                          const HookCalibration& calibration, std::uint64_t seed, double l0,
-                          const std::string& doing) {
-  working(doing);
-  const std::size_t d_in = sae.parameters->d_in();
-  const Tensor<float> components = principal_components(
-      calibration.covariance, d_in, std::min(active_features(*sae.config, l0), d_in));
-  ReconstructionSums sums(d_in, 0);
-  for_each_piece(
-      heldout, sae.config->hook, {0, heldout.rows()}, doing, [&](const HeldoutPiece& piece) {
-        Tensor<float> x_hat(piece.x.shape());
-        reconstruct_from_components(piece.x.cview(), calibration.mean, components, x_hat.view());
-        sums.add({piece.x.cview(), x_hat.cview(), {}, {}, piece.documents, piece.included});
-      });
-  return sums.report(fmt::format("PCA baseline of SAE '{}'", sae.config->name), seed);
+MetricReport evaluate_baseline(const EvaluatedSae& sae, const ChunkReader& heldout,
+                               std::uint64_t seed, const Baseline& baseline,
+                               const std::string& name, const std::string& doing) {
+  ReconstructionSums sums(sae.parameters->d_in(), baseline.reconstructor->components());
+  SparseActs acts;
+  for_each_piece(heldout, sae.config->hook, {0, heldout.rows()}, doing,
+                 [&](const HeldoutPiece& piece) {
+                   Tensor<float> x_hat(piece.x.shape());
+                   baseline.reconstructor->reconstruct(piece.x.cview(), piece.included, acts,
+                                                       x_hat.view());
+                   sums.add({piece.x.cview(), x_hat.cview(), acts.row_starts, acts.features,
+                             piece.documents, piece.included});
+                 });
+  return sums.report(fmt::format("baseline {} of SAE '{}'", name, sae.config->name), seed);
 }
 
 // What a row that takes part is replaced by.
@@ -241,9 +238,7 @@ nlohmann::ordered_json json_of(const MetricReport& report) {
 }  // namespace
 
 void check(const EvaluateConfig& config) {
-  for (const std::string& baseline : config.baselines)
-    if (baseline != "pca" && baseline != "random")
-      throw ConfigError("evaluate.baselines has \"{}\"; known baselines: pca, random.", baseline);
+  check_baselines(config.baselines);
   if (config.ce && config.ce_tokens == 0)
     throw ConfigError(
         "evaluate.ce_tokens is 0. Give a number of tokens, e.g. 16384, or set evaluate.ce: false.");
@@ -261,29 +256,6 @@ MetricReport collective_evaluate_rows(const EvaluatedSae& sae, const ChunkReader
   ReconstructionSums sums(sae.parameters->d_in(), sae.parameters->d_sae());
   sums.add_packed(all);
   return report_of(sae, sums, seed);
-}
-
-std::size_t active_features(const SaeConfig& config, double l0) {
-  return config.k != 0 ? config.k : static_cast<std::size_t>(std::max(1.0, std::round(l0)));
-}
-
-RandomControl random_control(const EvaluatedSae& sae, const HookCalibration& calibration,
-                             double l0) {
-  RandomControl control;
-  control.config = {.name = sae.config->name + ".random-control",
-                    .hook = sae.config->hook,
-                    .variant = "topk",
-                    .d_sae = sae.config->d_sae,
-                    .k = active_features(*sae.config, l0),
-                    .seed = sae.config->seed,
-                    .normalize = sae.config->normalize,
-                    .non_negative_decoder = sae.config->non_negative_decoder};
-  control.variant = make_variant(control.config, sae.parameters->d_in(), 1);
-  std::vector<float> median(calibration.geometric_median);
-  for (float& value : median) value *= static_cast<float>(sae.input_scale);
-  control.parameters =
-      initial_parameters(control.config, *control.variant, median, Purpose::random_control);
-  return control;
 }
 
 struct CrossEntropy::Body {
@@ -386,16 +358,20 @@ SaeEvaluation Evaluator::evaluate(const EvaluatedSae& sae) {
     out.training_mode =
         evaluate_mode(sae, heldout_, config_.seed, Mode::training, doing("in training mode"));
   const double l0 = out.inference.of("l0").value;
-  for (const std::string& baseline : config_.baselines) {
-    if (baseline == "pca") {
-      out.baselines[baseline] = evaluate_pca(sae, heldout_, hook, config_.seed, l0, doing("pca"));
-    } else {
-      const RandomControl control = random_control(sae, hook, l0);
-      out.baselines[baseline] = evaluate_mode(
-          {&control.config, control.variant.get(), &control.parameters, sae.input_scale}, heldout_,
-          config_.seed, Mode::inference, doing("frozen random"));
-    }
+  auto fitted = baselines_.find(hook.hook);
+  if (fitted == baselines_.end()) {
+    Communicator one = Communicator::loopback();
+    SharedStop stop(one);
+    fitted = baselines_
+                 .emplace(hook.hook, Baselines::collective_fit(
+                                         config_.baselines,
+                                         {.calibration = &hook, .seed = config_.seed}, stop, one))
+                 .first;
   }
+  for (const std::string& baseline : config_.baselines)
+    out.baselines[baseline] =
+        evaluate_baseline(sae, heldout_, config_.seed, fitted->second.at(baseline, sae, l0),
+                          baseline, doing("baseline " + baseline));
   if (!config_.ce) return out;
   auto found = cross_entropy_.find(hook.hook);
   if (found == cross_entropy_.end())

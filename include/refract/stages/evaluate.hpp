@@ -14,6 +14,8 @@
 #include "refract/metrics/reconstruction.hpp"
 #include "refract/sae/config.hpp"
 #include "refract/sae/variant.hpp"
+#include "refract/stages/baselines.hpp"
+#include "refract/stages/evaluated_sae.hpp"
 #include "refract/stages/token_corpus.hpp"
 #include "refract/store/calibration.hpp"
 #include "refract/store/chunk.hpp"
@@ -21,7 +23,7 @@
 namespace refract {
 
 struct EvaluateConfig {
-  std::vector<std::string> baselines = {"pca", "random"};  // pca | random
+  std::vector<std::string> baselines = {"pca", "random"};  // of baseline_table()
   bool ce = true;                    // cross-entropy with the SAE spliced into the model
   std::uint64_t ce_tokens = 16384;   // held-out tokens run through the model for it, at most
   std::uint64_t curve_rows = 32768;  // held-out rows behind each line of metrics.jsonl, at most:
@@ -29,14 +31,6 @@ struct EvaluateConfig {
   std::uint64_t seed = 1;            // of the bootstrap
 };
 void check(const EvaluateConfig& config);  // ConfigError names the unknown baseline
-
-// What is evaluated; borrowed.
-struct EvaluatedSae {
-  const SaeConfig* config = nullptr;
-  const Variant* variant = nullptr;
-  const SaeParameters* parameters = nullptr;
-  double input_scale = 1;
-};
 
 // Every report below throws NumericalError, naming the metric and the SAE, when a number comes out
 // not finite or no held-out row takes part.
@@ -48,19 +42,6 @@ struct EvaluatedSae {
 [[nodiscard]] MetricReport collective_evaluate_rows(const EvaluatedSae& sae,
                                                     const ChunkReader& heldout, std::uint64_t seed,
                                                     std::uint64_t max_rows, Communicator& ranks);
-// The frozen-random control: as many features, initialisation rule and b_dec (the geometric median)
-// of the SAE, with directions of their own stream (Purpose::random_control), never trained. It
-// selects the k strongest of a row, k being the SAE's own or, where its variant has none, its
-// measured L0.
-struct RandomControl {
-  SaeConfig config;
-  std::unique_ptr<Variant> variant;
-  SaeParameters parameters;
-};
-[[nodiscard]] RandomControl random_control(const EvaluatedSae& sae,
-                                           const HookCalibration& calibration, double l0);
-[[nodiscard]] std::size_t active_features(const SaeConfig& config, double l0);  // that k
-
 // What splicing SAEs of one hook into the model costs. Clean, zero and mean ablation are run once,
 // when it is made, and serve every SAE. Excluded rows and sinks pass unchanged. Contexts are those
 // of the held-out rows, in their order, until `tokens` would be exceeded. Memory: 16 bytes a token.
@@ -101,6 +82,7 @@ class Evaluator {
   const LanguageModel& model_;
   TokenCorpus& corpus_;
   std::map<std::string, CrossEntropy> cross_entropy_;  // by hook
+  std::map<std::string, Baselines> baselines_;         // by hook
 };
 
 // One JSON object; keys in a fixed order. A MetricReport is {"rows", "documents", "<metric>",
