@@ -130,14 +130,13 @@ MetricReport evaluate_baseline(const EvaluatedSae& sae, const ChunkReader& heldo
                                const std::string& name, const std::string& doing) {
   ReconstructionSums sums(sae.parameters->d_in(), baseline.reconstructor->components());
   SparseActs acts;
-  for_each_piece(heldout, sae.config->hook, {0, heldout.rows()}, doing,
-                 [&](const HeldoutPiece& piece) {
-                   Tensor<float> x_hat(piece.x.shape());
-                   baseline.reconstructor->reconstruct(piece.x.cview(), piece.included, acts,
-                                                       x_hat.view());
-                   sums.add({piece.x.cview(), x_hat.cview(), acts.row_starts, acts.features,
-                             piece.documents, piece.included});
-                 });
+  for_each_piece(
+      heldout, sae.config->hook, {0, heldout.rows()}, doing, [&](const HeldoutPiece& piece) {
+        Tensor<float> x_hat(piece.x.shape());
+        baseline.reconstructor->reconstruct(piece.x.cview(), piece.included, acts, x_hat.view());
+        sums.add({piece.x.cview(), x_hat.cview(), acts.row_starts, acts.features, piece.documents,
+                  piece.included});
+      });
   return sums.report(fmt::format("baseline {} of SAE '{}'", name, sae.config->name), seed);
 }
 
