@@ -47,8 +47,7 @@ double descend(TensorView<const float> gram, Codes codes, std::span<float> h, st
   return fell;
 }
 
-CodingDirections::CodingDirections(TensorView<const float> V)
-    : gram_(Shape{V.axis(0), V.axis(0)}) {
+CodingDirections::CodingDirections(TensorView<const float> V) : gram_(Shape{V.axis(0), V.axis(0)}) {
   Stream stream;
   v_.pack(V, {}, stream);
   gemm_nt(V, v_, gram_.view(), 0, stream);

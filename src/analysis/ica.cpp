@@ -24,8 +24,7 @@ void to_tanh(float* values, std::size_t n) {
         t * (1964187225.0F + t * (64324260.0F + t * (675675.0F + t * (2145.0F + t))));
     const float below =
         13749310575.0F +
-        t * (6547290750.0F +
-             t * (413513100.0F + t * (7567560.0F + t * (45045.0F + t * 66.0F))));
+        t * (6547290750.0F + t * (413513100.0F + t * (7567560.0F + t * (45045.0F + t * 66.0F))));
     values[i] = x * above / below;
   }
 }
@@ -114,15 +113,13 @@ void IcaRows::update(TensorView<const float> W, std::size_t first, TensorView<fl
       squares[j] += sum_of_squares(s.row(j).data(), s.axis(1));
     });
     gemm_nt(s.cview(), block.columns, product.view(), 0, stream);
-    for (std::size_t i = 0; i < sums.size(); ++i)
-      sums[i] += static_cast<double>(product.data()[i]);
+    for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += static_cast<double>(product.data()[i]);
   }
   const auto n = static_cast<double>(n_);
   for (std::size_t j = 0; j < count; ++j)
     for (std::size_t d = 0; d < r_; ++d)
-      out.row(j)[d] =
-          static_cast<float>(sums[j * r_ + d] / n -
-                             (1 - squares[j] / n) * static_cast<double>(W.row(first + j)[d]));
+      out.row(j)[d] = static_cast<float>(
+          sums[j * r_ + d] / n - (1 - squares[j] / n) * static_cast<double>(W.row(first + j)[d]));
 }
 
 Tensor<float> decorrelated(TensorView<const float> W) {

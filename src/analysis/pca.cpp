@@ -18,7 +18,8 @@ PrincipalComponents principal_components(std::span<const double> covariance, std
                  "covariance {} d_in {} k {}", covariance.size(), d_in, k);
   if (d_in > std::numeric_limits<lapack_int>::max() / d_in)
     throw ConfigError(
-        "principal components of {} dimensions need a matrix of more elements than LAPACK can count: "
+        "principal components of {} dimensions need a matrix of more elements than LAPACK can "
+        "count: "
         "leave pca, pca_topk and ica out of evaluate.baselines.",
         d_in);
   const auto n = static_cast<lapack_int>(d_in);

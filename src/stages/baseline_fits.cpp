@@ -44,8 +44,8 @@ struct FittedParts {
   BaselineFacts facts;
 };
 
-// The iteration of analysis/nmf.hpp: each rank has a share of the rows of H, of the components' sums
-// and of the columns of W.
+// The iteration of analysis/nmf.hpp: each rank has a share of the rows of H, of the components'
+// sums and of the columns of W.
 FittedParts collective_fit_parts(BaselineFitting& fitting, const Tensor<float>& x, std::size_t r,
                                  Parts parts, std::string_view method) {
   const std::size_t n = x.axis(0), d = x.axis(1);
@@ -65,18 +65,17 @@ FittedParts collective_fit_parts(BaselineFitting& fitting, const Tensor<float>& 
     });
     std::vector<float> H = fitting.all_gather<float>(h.span());
     NmfSums mine;
-    fitting.collective_share(
-        r, kComponentsAtATime, [&](std::size_t first, std::size_t count) {
-          const NmfSums sums = rows.sums({H.data(), Shape{n, r}}, first, count);
-          mine.hh.insert(mine.hh.end(), sums.hh.begin(), sums.hh.end());
-          mine.hx.insert(mine.hx.end(), sums.hx.begin(), sums.hx.end());
-        });
+    fitting.collective_share(r, kComponentsAtATime, [&](std::size_t first, std::size_t count) {
+      const NmfSums sums = rows.sums({H.data(), Shape{n, r}}, first, count);
+      mine.hh.insert(mine.hh.end(), sums.hh.begin(), sums.hh.end());
+      mine.hx.insert(mine.hx.end(), sums.hx.begin(), sums.hx.end());
+    });
     const NmfSums all{fitting.all_gather<double>(mine.hh), fitting.all_gather<double>(mine.hx)};
     Tensor<float> columns(Shape{fitting.share(d), r});
     std::vector<double> errors;
     fitting.collective_share(d, kComponentsAtATime, [&](std::size_t first, std::size_t count) {
-      const std::vector<double> of_columns = update_parts(
-          all, out.W.cview(), parts, first, columns.view().rows(errors.size(), count));
+      const std::vector<double> of_columns =
+          update_parts(all, out.W.cview(), parts, first, columns.view().rows(errors.size(), count));
       errors.insert(errors.end(), of_columns.begin(), of_columns.end());
     });
     const std::vector<float> turned = fitting.all_gather<float>(columns.span());
@@ -249,8 +248,8 @@ FittedBaseline collective_fit_ica(BaselineFitting& fitting) {
     progress.advance(1);
   }
   // Sources of x are x (W K)^T, and x is the sum of theirs times the rows of W K^-1.
-  auto out = along_directions(
-      fitting, times(W.cview(), transposed(white.to_white).cview()).cview());
+  auto out =
+      along_directions(fitting, times(W.cview(), transposed(white.to_white).cview()).cview());
   out->directions = times(W.cview(), transposed(white.from_white).cview());
   out->orthonormal = false;
   return {std::move(out), facts};
@@ -258,8 +257,7 @@ FittedBaseline collective_fit_ica(BaselineFitting& fitting) {
 
 FittedBaseline collective_fit_semi_nmf(BaselineFitting& fitting) {
   const Tensor<float>& x = fitting.collective_rows();
-  FittedParts fitted =
-      collective_fit_parts(fitting, x, x.axis(1), Parts::of_any_sign, "semi_nmf");
+  FittedParts fitted = collective_fit_parts(fitting, x, x.axis(1), Parts::of_any_sign, "semi_nmf");
   Tensor<float> directions(fitted.W.shape());
   std::copy_n(fitted.W.data(), fitted.W.size(), directions.data());
   return coded_by(fitting, fitted, std::move(directions), false);

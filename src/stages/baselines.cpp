@@ -129,8 +129,8 @@ Baseline Baselines::at(std::string_view name, const EvaluatedSae& sae, double l0
   if (found->second.dictionary)
     out.reconstructor = reconstructor_of(found->second.dictionary, k);
   else
-    out.reconstructor = std::make_unique<FrozenRandom>(random_control(sae, *calibration_, l0),
-                                                       sae.input_scale);
+    out.reconstructor =
+        std::make_unique<FrozenRandom>(random_control(sae, *calibration_, l0), sae.input_scale);
   out.facts.components = out.reconstructor->components();
   out.facts.kept = std::min<std::uint64_t>(k, out.facts.components);
   return out;

@@ -23,8 +23,8 @@ double descend(TensorView<const float> gram, Codes codes, std::span<float> h, st
 class CodingDirections {
  public:
   CodingDirections() = default;
-  explicit CodingDirections(TensorView<const float> V);             // [m, D], copied
-  [[nodiscard]] std::size_t size() const { return gram_.axis(0); }  // m
+  explicit CodingDirections(TensorView<const float> V);                         // [m, D], copied
+  [[nodiscard]] std::size_t size() const { return gram_.axis(0); }              // m
   [[nodiscard]] TensorView<const float> gram() const { return gram_.cview(); }  // [m, m]
 
   // One pass over the codes h [n, m] of rows x [n, D], from what they are.

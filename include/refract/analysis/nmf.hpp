@@ -1,6 +1,6 @@
 #pragma once
-// X is about H W with H >= 0: semi-NMF where W may have any sign (Ding, Li & Jordan 2010), NMF where
-// it may not. Both by coordinate descent, all of H and then all of W in each iteration, as
+// X is about H W with H >= 0: semi-NMF where W may have any sign (Ding, Li & Jordan 2010), NMF
+// where it may not. Both by coordinate descent, all of H and then all of W in each iteration, as
 // scikit-learn's NMF(solver='cd', shuffle=False) does it; for semi-NMF it is the same without the
 // bound on W (Gillis & Kumar 2015), and falls faster than Ding's multiplicative updates. The
 // squared error never rises.
@@ -37,13 +37,12 @@ struct NmfSums {
 // Rows X [n, D] for the products of an iteration. Memory: that of the rows once more.
 class NmfRows {
  public:
-  explicit NmfRows(TensorView<const float> x);  // copied
+  explicit NmfRows(TensorView<const float> x);                         // copied
   [[nodiscard]] double squared_norm() const { return squared_norm_; }  // of all of X
   // Of components [first, first + count), from H [n, r]. A component's sums have the same bytes
   // however components are divided: products of at most 4096 rows are fp32, their sums fp64. About
   // 2 n count (r + D) flops, and n (count + r) floats in blocks.
-  [[nodiscard]] NmfSums sums(TensorView<const float> H, std::size_t first,
-                             std::size_t count) const;
+  [[nodiscard]] NmfSums sums(TensorView<const float> H, std::size_t first, std::size_t count) const;
 
  private:
   std::size_t n_ = 0, d_ = 0;

@@ -5,8 +5,9 @@
 // All but the frozen-random SAE work on x - mean, the calibration's mean standing where an SAE has
 // its b_dec. Where not all components are used, a row keeps the k that contribute most to it,
 // |code| x |direction|; where directions are not orthogonal, the codes kept are then made the best
-// for those k (least squares, in the sign that the method allows). Without that, the baselines would
-// be worse than their components are. Sources: reference of each in analysis/{pca,ica,nmf}.hpp.
+// for those k (least squares, in the sign that the method allows). Without that, the baselines
+// would be worse than their components are. Sources: reference of each in
+// analysis/{pca,ica,nmf}.hpp.
 #include <cstdint>
 #include <map>
 #include <memory>

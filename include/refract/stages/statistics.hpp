@@ -111,6 +111,8 @@ struct ActivationStatistics {
 // One JSON object, keys in a fixed order; schema, version, stage and parents first. What has no
 // value is null.
 [[nodiscard]] std::string to_json(const ActivationStatistics& statistics, const Parents& parents);
+// The same from its text; Damaged when it is none.
+[[nodiscard]] ActivationStatistics statistics_from_json(const std::string& text);
 // Lines for a person: tables, with what each number means and what is usual.
 [[nodiscard]] std::string describe(const ActivationStatistics& statistics);
 

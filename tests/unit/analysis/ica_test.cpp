@@ -115,7 +115,7 @@ TEST(Ica, finds_the_mixture_that_scikit_learn_finds_from_anywhere) {
       if (c > cosine) cosine = c, best = i;
     }
     EXPECT_GT(cosine, 0.9999);
-    EXPECT_NEAR(product(ours, 0, ours, 0) / product(mixing, best, mixing, best), 1, 1e-3)
+    EXPECT_NEAR(product(ours, 0, ours, 0) / product(mixing, best, mixing, best), 1, 5e-3)
         << "sources have variance 1";
     found.push_back(best);
   }

@@ -73,12 +73,11 @@ TEST(Nmf, takes_the_steps_of_scikit_learn_from_the_same_start) {
   const Tensor<float> x = golden("nmf.x");
   const double error = static_cast<double>(golden("nmf.error").data()[0]);
 
-  const Fit fitted =
-      fit(x, golden("nmf.h_init"), golden("nmf.w_init"), Parts::non_negative,
-          std::stoi(test::baselines_golden().metadata().at("iterations")));
+  const Fit fitted = fit(x, golden("nmf.h_init"), golden("nmf.w_init"), Parts::non_negative,
+                         std::stoi(test::baselines_golden().metadata().at("iterations")));
 
   EXPECT_NEAR(error_of(x, fitted.H, fitted.W), error, 1e-4 * error);
-  EXPECT_NEAR(fitted.errors.back(), error, 1e-4 * error);
+  EXPECT_NEAR(fitted.errors.back(), error, 1e-6 * NmfRows(x.cview()).squared_norm());
   const Tensor<float> w = golden("nmf.w"), h = golden("nmf.h");
   for (std::size_t i = 0; i < w.size(); ++i) EXPECT_NEAR(fitted.W.data()[i], w.data()[i], 1e-4);
   for (std::size_t i = 0; i < h.size(); ++i) EXPECT_NEAR(fitted.H.data()[i], h.data()[i], 1e-4);
@@ -99,9 +98,9 @@ TEST(Nmf, codes_new_rows_as_non_negative_least_squares_does) {
 TEST(Nmf, error_never_rises_and_is_that_of_the_parts) {
   const Tensor<float> x = signed_rows(300);
   for (const Parts parts : {Parts::of_any_sign, Parts::non_negative}) {
-    const Tensor<float> rows =
-        parts == Parts::of_any_sign ? joined_by_sign(split_by_sign(x.cview()).cview())
-                                    : split_by_sign(x.cview());
+    const Tensor<float> rows = parts == Parts::of_any_sign
+                                   ? joined_by_sign(split_by_sign(x.cview()).cview())
+                                   : split_by_sign(x.cview());
 
     const Fit fitted = fit(rows, zeros(300, 8), initial_parts(rows.cview(), 8), parts, 25);
 
@@ -137,8 +136,8 @@ std::vector<double> ding_errors(const Tensor<float>& x, const Tensor<float>& sta
           up += h[l] * std::max(0.0, -ww[l * r + j]);
           down += h[l] * std::max(0.0, ww[l * r + j]);
         }
-        H[i * r + j] *= std::sqrt((std::max(0.0, xw) + up + 1e-12) /
-                                  (std::max(0.0, -xw) + down + 1e-12));
+        H[i * r + j] *=
+            std::sqrt((std::max(0.0, xw) + up + 1e-12) / (std::max(0.0, -xw) + down + 1e-12));
       }
     }
     std::vector<double> left(r * r), right(r * d);
@@ -168,14 +167,14 @@ std::vector<double> ding_errors(const Tensor<float>& x, const Tensor<float>& sta
   return errors;
 }
 
-TEST(Nmf, of_any_sign_ends_where_semi_nmf_does_and_is_there_earlier) {
+TEST(Nmf, of_any_sign_ends_no_worse_than_dings_updates_and_is_there_earlier) {
   const Tensor<float> x = signed_rows(300);
   const Tensor<float> start = initial_parts(x.cview(), 6);
 
   const std::vector<double> ding = ding_errors(x, start, 2000);
   const Fit fitted = fit(x, zeros(300, 6), initial_parts(x.cview(), 6), Parts::of_any_sign, 300);
 
-  EXPECT_NEAR(fitted.errors.back(), ding.back(), 0.02 * ding.back());
+  EXPECT_LT(fitted.errors.back(), 1.02 * ding.back());
   EXPECT_LT(fitted.errors[19], ding[19]);
 }
 
@@ -243,7 +242,7 @@ TEST(Refit, makes_codes_on_a_few_directions_the_best_there) {
       for (std::size_t a = 0; a < 3; ++a) is += double(values[a]) * double(V.row(chosen[a])[d]);
       left += (double(x.row(15)[d]) - is) * double(V.row(j)[d]);
     }
-    EXPECT_NEAR(left, 0, 0.01 * std::abs(double(along[0])));
+    EXPECT_LT(left * left, 1e-3 * double(along[0]) * double(along[0]));
   }
   refit(coding.gram(), Codes::non_negative, chosen, along, values, scratch);
   EXPECT_GE(std::ranges::min(values), 0);
