@@ -22,8 +22,7 @@ namespace refract {
 namespace {
 
 constexpr std::uint64_t kBlockRows = 4096;  // measured at a time; sums are of whole blocks
-constexpr std::size_t kScatterBytes = std::size_t{1} << 30;
-constexpr double kWhiteningFloor = 1e-6;  // fp32 rows still have three good digits there
+constexpr double kWhiteningFloor = 1e-6;    // fp32 rows still have three good digits there
 constexpr std::size_t kStrongest = 20, kLeftOut = 3;
 constexpr std::uint64_t kRowsPerDimension = 10;
 
@@ -334,7 +333,7 @@ class SpreadOfStrata {
         share_(share_of(ScatterTiles::tiles_of(rows.d()), ranks.rank(), ranks.size())),
         all_(share_.count * kTileNumbers, 0.0) {}
 
-  [[nodiscard]] Spectra collective_spectra(const Tensor<float>& W) {
+  [[nodiscard]] Spectra collective_spectra(const Tensor<float>& W, std::size_t scatter_bytes) {
     Spectra out;
     out.strata.resize(rows_.strata());
     std::vector<std::size_t> strata;
@@ -344,7 +343,7 @@ class SpreadOfStrata {
     // Rank 0 has a tile more than the last: its number is every rank's.
     const std::size_t bytes =
         share_of(ScatterTiles::tiles_of(rows_.d()), 0, ranks_.size()).count * kTileNumbers * 8;
-    const std::size_t at_once = std::max<std::size_t>(1, kScatterBytes / bytes);
+    const std::size_t at_once = std::max<std::size_t>(1, scatter_bytes / bytes);
     for (std::size_t first = 0; first < strata.size(); first += at_once)
       collective_pass(std::span(strata).subspan(first, std::min(at_once, strata.size() - first)),
                       out);
@@ -508,7 +507,8 @@ ActivationStatistics collective_activation_statistics(const ChunkReader& heldout
                                                       const HookCalibration& calibration,
                                                       std::span<const TokenClass> token_classes,
                                                       std::uint64_t max_rows, SharedStop& stop,
-                                                      Communicator& ranks) {
+                                                      Communicator& ranks,
+                                                      std::size_t scatter_bytes) {
   std::optional<StatisticsRows> read;
   stop.collective([&] { read.emplace(heldout, calibration, token_classes, max_rows); });
   const StatisticsRows& rows = *read;
@@ -574,7 +574,7 @@ ActivationStatistics collective_activation_statistics(const ChunkReader& heldout
   out.whitened.mean_cosine = mean_cosine(turned.whitened);
 
   Spectra spectra = SpreadOfStrata(rows, first_order, mean, calibration.hook, stop, ranks)
-                        .collective_spectra(whitening.W);
+                        .collective_spectra(whitening.W, scatter_bytes);
   out.raw.shape = spectrum_shape(spectra.raw);
   out.raw.eigenvalues = std::move(spectra.raw);
   out.whitened.shape = spectrum_shape(spectra.whitened);

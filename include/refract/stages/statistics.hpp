@@ -14,9 +14,9 @@
 //                   4/3 D^3 flops each)
 //
 // So the bytes depend neither on ranks nor on threads; the eigenvalues' last digits on the BLAS
-// (metrics/pca.hpp). Memory of a rank: 4096 rows three times over; scatter tiles of at most 1 GiB,
-// or one stratum's where those are more (4 D^2 bytes / ranks); W [D, D] twice; 24 D^2 bytes where
-// eigenvalues are found.
+// (metrics/pca.hpp). Memory of a rank: 4096 rows three times over; scatter tiles of at most
+// `scatter_bytes`, or one stratum's where those are more (4 D^2 bytes / ranks), and once more those
+// of all rows; W [D, D] twice; 24 D^2 bytes where eigenvalues are found.
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -101,12 +101,13 @@ struct ActivationStatistics {
 
 // Of the rows of the first whole documents of `heldout`, at most max_rows of them (0: all). The
 // result is on every rank. The calibration's covariance is needed on rank 0 alone; a token that
-// token_classes does not know is `other`. NumericalError, naming the hook, when no row is included,
-// a number is not finite, or as metrics/isotropy.hpp; StopRequested on every rank as SharedStop.
+// token_classes does not know is `other`. scatter_bytes changes time and memory, no byte.
+// NumericalError, naming the hook, when no row is included, a number is not finite, or as
+// metrics/isotropy.hpp; StopRequested on every rank as SharedStop.
 [[nodiscard]] ActivationStatistics collective_activation_statistics(
     const ChunkReader& heldout, const HookCalibration& calibration,
     std::span<const TokenClass> token_classes, std::uint64_t max_rows, SharedStop& stop,
-    Communicator& ranks);
+    Communicator& ranks, std::size_t scatter_bytes = std::size_t{1} << 30);
 
 // One JSON object, keys in a fixed order; schema, version, stage and parents first. What has no
 // value is null.

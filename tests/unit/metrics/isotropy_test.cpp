@@ -9,7 +9,7 @@
 #include "refract/metrics/moments.hpp"
 #include "refract/metrics/power_moments.hpp"
 #include "refract/tensor/dot.hpp"
-#include "statistics_golden.hpp"
+#include "support/statistics_golden.hpp"
 
 namespace refract {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "refract/base/parallel.hpp"
 #include "refract/base/random.hpp"
-#include "statistics_golden.hpp"
+#include "support/statistics_golden.hpp"
 
 namespace refract {
 namespace {

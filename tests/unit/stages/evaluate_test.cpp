@@ -11,6 +11,7 @@
 #include "refract/base/random.hpp"
 #include "refract/base/stop.hpp"
 #include "refract/sae/initialise.hpp"
+#include "refract/stages/evaluation_json.hpp"
 #include "support/shard_of_ids.hpp"
 
 namespace refract {
@@ -129,6 +130,15 @@ class Evaluate : public ::testing::Test {
 
   [[nodiscard]] EvaluatedSae sae() const { return {&config_, variant_.get(), &parameters_, 0.5}; }
 
+  [[nodiscard]] SaeEvaluation evaluate(const EvaluatedSae& sae, const EvaluateConfig& config = {}) {
+    Communicator alone = Communicator::loopback();
+    SharedStop stop(alone);
+    return Evaluator(config, sources(), stop, alone).collective_evaluate(sae);
+  }
+  [[nodiscard]] EvaluationSources sources() {
+    return {*heldout_, nullptr, calibration_, &model_, &corpus_};
+  }
+
   fs::path folder_;
   TokenCorpus corpus_;
   std::size_t contexts_ = 0;
@@ -158,15 +168,15 @@ class Whole final : public Reconstructor {
   EvaluatedSae sae_;
 };
 
-MetricReport measure_rows(const EvaluatedSae& sae, const ChunkReader& heldout, std::uint64_t seed,
-                          std::uint64_t max_rows = 0) {
+MetricReport measure_rows(const EvaluatedSae& sae, const ChunkReader& heldout,
+                          const CalibrationData& calibration, std::uint64_t max_rows = 0) {
   Communicator alone = Communicator::loopback();
-  return collective_evaluate_rows(sae, heldout, seed, max_rows, alone);
+  return collective_evaluate_rows(sae, heldout, calibration.of(kHook), 1, max_rows, alone);
 }
 
 TEST_F(Evaluate, counts_included_rows_and_whole_documents) {
-  const MetricReport all = measure_rows(sae(), *heldout_, 1);
-  const MetricReport some = measure_rows(sae(), *heldout_, 1, 60);
+  const MetricReport all = measure_rows(sae(), *heldout_, calibration_);
+  const MetricReport some = measure_rows(sae(), *heldout_, calibration_, 60);
 
   EXPECT_EQ(all.rows, 110U);  // BOS rows take part in nothing
   EXPECT_EQ(all.documents, 4U);
@@ -177,10 +187,10 @@ TEST_F(Evaluate, counts_included_rows_and_whole_documents) {
 }
 
 TEST_F(Evaluate, measures_in_raw_units_whatever_the_input_scale) {
-  const MetricReport half = measure_rows(sae(), *heldout_, 1);
+  const MetricReport half = measure_rows(sae(), *heldout_, calibration_);
   SaeParameters rescaled = copy(parameters_);
   for (float& value : rescaled.b_dec.span()) value *= 2;
-  const MetricReport one = measure_rows({&config_, variant_.get(), &rescaled, 1.0}, *heldout_, 1);
+  const MetricReport one = measure_rows({&config_, variant_.get(), &rescaled, 1.0}, *heldout_, calibration_);
 
   EXPECT_NEAR(half.of("mse").value, one.of("mse").value, 1e-5);
   EXPECT_NEAR(half.of("r2").value, one.of("r2").value, 1e-5);
@@ -222,34 +232,41 @@ TEST_F(Evaluate, cross_entropy_keeps_to_its_budget_of_tokens) {
 }
 
 TEST_F(Evaluate, gives_every_part_it_was_asked_for_and_the_same_twice) {
-  const EvaluatedSae one = sae();
-  const auto run = [&] {
-    const EvaluateConfig config;
-    return Evaluator(config, *heldout_, calibration_, model_, corpus_).evaluate(one);
-  };
-  const SaeEvaluation evaluation = run();
+  const auto run = [&] { return evaluate(sae()); };
+  SaeEvaluation evaluation = run();
+  evaluation.verdicts = verdicts_of(evaluation, Advice::load(""));
 
   const auto json = nlohmann::json::parse(to_json(evaluation, {{"weights", "0f"}}));
 
   EXPECT_EQ(json["name"], "small");
   EXPECT_EQ(json["inference"]["rows"], 110);
   EXPECT_TRUE(json["inference"].contains("r2_lo"));
-  EXPECT_TRUE(json["baselines"]["random"].contains("l0"));
-  EXPECT_FALSE(json["baselines"]["pca"].contains("l0"));
-  EXPECT_GT(json["baselines"]["pca"]["r2"], 0.3);
-  EXPECT_TRUE(json["cross_entropy"].contains("delta_ce"));
+  EXPECT_EQ(json["inference"]["unseen_at_most"], 3.0 / 110);
+  for (const char* baseline : {"pca", "pca_topk", "neurons", "random"}) {
+    EXPECT_LE(json["baselines"][baseline]["l0"], 3) << baseline;
+    EXPECT_EQ(json["baselines"][baseline]["kept"], 3) << baseline;
+  }
+  EXPECT_EQ(json["baselines"]["pca"]["components"], 3);
+  EXPECT_EQ(json["baselines"]["pca_topk"]["components"], kDim);
+  EXPECT_GT(json["baselines"]["pca_topk"]["r2"], json["baselines"]["pca"]["r2"]);
+  EXPECT_EQ(json["decoder"]["pairs"], 24 * 23 / 2);
+  EXPECT_EQ(json["chance"]["pairs"], 24 * 23 / 2);
+  EXPECT_TRUE(json["spliced_loss"].contains("delta_ce"));
+  EXPECT_TRUE(json["spliced_loss"].contains("kl_sae"));
+  EXPECT_FALSE(json["verdicts"].empty());
   EXPECT_EQ(json["parents"]["weights"], "0f");
-  EXPECT_EQ(to_json(evaluation, {}), to_json(run(), {}));
+  EXPECT_EQ(to_json(evaluate(sae()), {}), to_json(run(), {}));
 }
 
 TEST_F(Evaluate, runs_the_model_without_an_sae_once_for_all_of_a_hook) {
-  const EvaluatedSae one = sae();
   const EvaluateConfig config;
-  Evaluator evaluator(config, *heldout_, calibration_, model_, corpus_);
+  Communicator alone = Communicator::loopback();
+  SharedStop stop(alone);
+  Evaluator evaluator(config, sources(), stop, alone);
 
-  const SaeEvaluation first = evaluator.evaluate(one);
+  const SaeEvaluation first = evaluator.collective_evaluate(sae());
   const int runs_for_one = model_.runs();
-  const SaeEvaluation second = evaluator.evaluate(one);
+  const SaeEvaluation second = evaluator.collective_evaluate(sae());
 
   EXPECT_EQ(runs_for_one % 4, 0);  // clean, zero, mean, spliced; of each batch
   EXPECT_EQ(model_.runs(), runs_for_one + runs_for_one / 4);
@@ -262,11 +279,8 @@ TEST_F(Evaluate, is_dropped_inside_the_model_once_a_stop_was_asked_for) {
   EXPECT_EXIT(
       {
         model_.ask_to_stop();
-        const EvaluateConfig config;
-        const EvaluatedSae one = sae();
-        const Droppable droppable;
         try {
-          (void)Evaluator(config, *heldout_, calibration_, model_, corpus_).evaluate(one);
+          (void)evaluate(sae());
         } catch (const StopRequested&) {
           ::_exit(model_.runs() == 1 ? 7 : 8);
         }
@@ -283,13 +297,13 @@ TEST_F(Evaluate, of_a_variant_without_k_does_not_depend_on_one_given_elsewhere) 
   const std::unique_ptr<Variant> variant = make_variant(relu, kDim, 100);
   const EvaluatedSae one{&relu, variant.get(), &parameters_, 0.5};
 
-  const EvaluateConfig config;
-  const SaeEvaluation evaluation =
-      Evaluator(config, *heldout_, calibration_, model_, corpus_).evaluate(one);
+  const SaeEvaluation evaluation = evaluate(one);
 
   const double l0 = evaluation.inference.of("l0").value;
-  EXPECT_EQ(random_control(one, calibration_.of(kHook), l0).config.k, std::round(l0));
-  EXPECT_LE(evaluation.baselines.at("random").of("l0").value, std::round(l0));
+  for (const BaselineEvaluation& baseline : evaluation.baselines) {
+    EXPECT_EQ(baseline.facts.kept, std::min<double>(kDim, std::round(l0))) << baseline.name;
+    EXPECT_LE(baseline.report.of("l0").value, std::round(l0)) << baseline.name;
+  }
 }
 
 TEST_F(Evaluate, of_batchtopk_selects_among_included_rows_alone_in_training_mode) {
@@ -298,10 +312,7 @@ TEST_F(Evaluate, of_batchtopk_selects_among_included_rows_alone_in_training_mode
   const std::unique_ptr<Variant> variant = make_variant(batchtopk, kDim, 100);
   SaeParameters parameters = initial_parameters(batchtopk, *variant, std::vector<float>(kDim, 1));
 
-  const EvaluateConfig config;
-  const auto report = Evaluator(config, *heldout_, calibration_, model_, corpus_)
-                          .evaluate({&batchtopk, variant.get(), &parameters, 0.5})
-                          .training_mode;
+  const auto report = evaluate({&batchtopk, variant.get(), &parameters, 0.5}).training_mode;
 
   ASSERT_TRUE(report);
   EXPECT_EQ(report->of("l0").value, 3);  // k, of 110 rows; the BOS rows count for nothing
@@ -321,7 +332,7 @@ TEST_F(Evaluate, names_the_sae_and_the_metric_when_a_number_is_none) {
   };
 
   EXPECT_TRUE(
-      said([&] { return measure_rows(one, *heldout_, 1); }).starts_with("SAE 'small': mse is nan"));
+      said([&] { return measure_rows(one, *heldout_, calibration_); }).starts_with("SAE 'small': mse is nan"));
   EXPECT_NE(said([&] {
               Whole whole(one);
               return CrossEntropy(model_, corpus_, *heldout_, calibration_.of(kHook), 100000, 1)
@@ -331,7 +342,7 @@ TEST_F(Evaluate, names_the_sae_and_the_metric_when_a_number_is_none) {
 }
 
 TEST(EvaluateConfig, refuses_an_unknown_baseline_and_lists_the_known) {
-  EXPECT_THROW(check(EvaluateConfig{.baselines = {"ica"}}), ConfigError);
+  EXPECT_THROW(check(EvaluateConfig{.baselines = {"kmeans"}}), ConfigError);
   EXPECT_NO_THROW(check(EvaluateConfig{}));
 }
 
