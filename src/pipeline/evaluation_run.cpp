@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "pipeline/due_parts.hpp"
+#include "pipeline/exports.hpp"
 #include "pipeline/one_by_one.hpp"
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
@@ -14,7 +15,6 @@
 #include "refract/pipeline/evidence.hpp"
 #include "refract/pipeline/identity.hpp"
 #include "refract/pipeline/results.hpp"
-#include "refract/sae/saelens.hpp"
 #include "refract/stages/evaluate.hpp"
 #include "refract/stages/evaluation_json.hpp"
 #include "refract/stages/statistics.hpp"
@@ -213,7 +213,7 @@ void collective_evaluate_run(Session& session, Ledger* ledger, const std::vector
                        .evidence = training ? &*training : nullptr,
                        .calibration = session.store().calibration(),
                        .model = config.ce && has_model ? &session.run().model() : nullptr,
-                       .corpus = root ? &session.corpus().tokens() : nullptr},
+                       .corpus = session.corpus().tokens()},
                       stop, world);
   for (std::size_t i = 0; i < due_names.size(); ++i) {
     const SaeConfig& sae =

@@ -65,12 +65,9 @@ struct Evaluator::Body {
     const auto found = spliced_loss.find(hook.hook);
     if (found != spliced_loss.end()) return found->second;
     return spliced_loss
-        .emplace(hook.hook, SplicedLoss::collective_make(
-                                {.model = sources.model,
-                                 .corpus = sources.corpus,
-                                 .heldout = &sources.heldout,
-                                 .calibration = &hook},
-                                {.tokens = config.ce_tokens, .seed = config.seed}, stop, ranks))
+        .emplace(hook.hook, SplicedLoss::collective_without_sae(
+                                sources.model, sources.corpus, sources.heldout, hook,
+                                config.ce_tokens, config.seed, stop, ranks))
         .first->second;
   }
 
@@ -137,7 +134,9 @@ SaeEvaluation Evaluator::collective_evaluate(const EvaluatedSae& sae) {
       random_decoder(*sae.config, sae.parameters->d_in()).cview(), body_->stop, body_->ranks);
   if (body_->config.ce) {
     SaeReconstructor reconstructor(sae);
-    out.spliced_loss = body_->spliced_loss_of(hook).collective_of(reconstructor, sae.config->name);
+    MetricReport loss = body_->spliced_loss_of(hook).collective_report(
+        reconstructor, sae.config->name, body_->stop, body_->ranks);
+    if (body_->ranks.rank() == 0) out.spliced_loss = std::move(loss);
   }
   return out;
 }

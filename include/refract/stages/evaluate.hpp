@@ -90,7 +90,7 @@ struct EvaluationSources {
   const ChunkReader* evidence;  // training rows; null where no baseline needs them
   const CalibrationData& calibration;
   const LanguageModel* model;  // null on ranks that have none; on one at least it is
-  TokenCorpus* corpus;         // rank 0
+  TokenCorpus& corpus;         // with the held-out documents' contexts on rank 0
 };
 
 // Evaluates SAE after SAE, everything the configuration asks for; what they share is made once.
@@ -99,8 +99,8 @@ class Evaluator {
   Evaluator(const EvaluateConfig& config, const EvaluationSources& sources, SharedStop& stop,
             Communicator& ranks);
   ~Evaluator();
-  // Collective, with the same SAE on every rank; the result is the same on every rank, but for what
-  // the caller adds (training, drift). StopRequested on every rank or on none.
+  // Collective, with the same SAE on every rank. The result is whole on rank 0, but for what the
+  // caller adds (training, drift, verdicts). StopRequested on every rank or on none.
   [[nodiscard]] SaeEvaluation collective_evaluate(const EvaluatedSae& sae);
 
  private:

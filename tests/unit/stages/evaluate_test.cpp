@@ -136,7 +136,7 @@ class Evaluate : public ::testing::Test {
     return Evaluator(config, sources(), stop, alone).collective_evaluate(sae);
   }
   [[nodiscard]] EvaluationSources sources() {
-    return {*heldout_, nullptr, calibration_, &model_, &corpus_};
+    return {*heldout_, nullptr, calibration_, &model_, corpus_};
   }
 
   fs::path folder_;

@@ -171,6 +171,7 @@ TEST(Statistics, are_told_to_programs_and_to_people) {
   const ActivationStatistics found = measure(rows, plain_calibration(2), kClasses);
   const auto json = nlohmann::json::parse(to_json(found, {{"store", "0123456789abcdef"}}));
   const std::string text = describe(found);
+  EXPECT_EQ(describe(statistics_from_json(json.dump())), text);
 
   EXPECT_EQ(json["schema"], "statistics");
   EXPECT_EQ(json["parents"]["store"], "0123456789abcdef");
