@@ -75,7 +75,8 @@ const SeedFamily* RunEvaluation::family(const std::string& sae) const {
 
 std::string RunEvaluation::describe(const Advice& advice) const {
   std::string out;
-  for (const auto& [hook, statistics] : statistics_) out += refract::describe(statistics_from_json(statistics)) + "\n";
+  for (const auto& [hook, statistics] : statistics_)
+    out += refract::describe(statistics_from_json(statistics)) + "\n";
   for (const std::string& name : names_)
     if (has(name)) out += describe_evaluation(text(name), advice, family(name)) + "\n";
   return out;

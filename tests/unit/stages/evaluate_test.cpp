@@ -190,7 +190,8 @@ TEST_F(Evaluate, measures_in_raw_units_whatever_the_input_scale) {
   const MetricReport half = measure_rows(sae(), *heldout_, calibration_);
   SaeParameters rescaled = copy(parameters_);
   for (float& value : rescaled.b_dec.span()) value *= 2;
-  const MetricReport one = measure_rows({&config_, variant_.get(), &rescaled, 1.0}, *heldout_, calibration_);
+  const MetricReport one =
+      measure_rows({&config_, variant_.get(), &rescaled, 1.0}, *heldout_, calibration_);
 
   EXPECT_NEAR(half.of("mse").value, one.of("mse").value, 1e-5);
   EXPECT_NEAR(half.of("r2").value, one.of("r2").value, 1e-5);
@@ -331,8 +332,9 @@ TEST_F(Evaluate, names_the_sae_and_the_metric_when_a_number_is_none) {
     return std::string();
   };
 
-  EXPECT_TRUE(
-      said([&] { return measure_rows(one, *heldout_, calibration_); }).starts_with("SAE 'small': mse is nan"));
+  EXPECT_TRUE(said([&] {
+                return measure_rows(one, *heldout_, calibration_);
+              }).starts_with("SAE 'small': mse is nan"));
   EXPECT_NE(said([&] {
               Whole whole(one);
               return CrossEntropy(model_, corpus_, *heldout_, calibration_.of(kHook), 100000, 1)

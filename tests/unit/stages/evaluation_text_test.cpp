@@ -30,13 +30,13 @@ SaeEvaluation example(double r2 = 0.6638) {
   evaluation.decoder.cosine_p95 = 0.0936;
   evaluation.chance.pairs = evaluation.decoder.pairs;
   evaluation.chance.cosine_p95 = 0.065;
-  BaselineEvaluation pca{.name = "pca_topk", .facts = {.components = 640, .kept = 50}, .report = {}};
-  pca.report = {.rows = 90000,
-                .documents = 400,
-                .values = {{"r2", 0.6, 0.59, 0.61}, {"l0", 50, 50, 50}}};
+  BaselineEvaluation pca{
+      .name = "pca_topk", .facts = {.components = 640, .kept = 50}, .report = {}};
+  pca.report = {
+      .rows = 90000, .documents = 400, .values = {{"r2", 0.6, 0.59, 0.61}, {"l0", 50, 50, 50}}};
   evaluation.baselines.push_back(std::move(pca));
-  evaluation.spliced_loss = MetricReport{
-      .rows = 7000, .documents = 40, .values = {{"delta_ce", 0.4, 0.35, 0.45}}};
+  evaluation.spliced_loss =
+      MetricReport{.rows = 7000, .documents = 40, .values = {{"delta_ce", 0.4, 0.35, 0.45}}};
   evaluation.verdicts = verdicts_of(evaluation, Advice::load(""));
   return evaluation;
 }
