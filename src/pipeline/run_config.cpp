@@ -203,7 +203,13 @@ void describe(Fields& f, CheckpointConfig& c) {
 }
 
 void describe(Fields& f, EvaluateConfig& c) {
-  f.field("baselines", c.baselines, {.help = "reconstructions to compare with: pca, random"});
+  f.field("baselines", c.baselines,
+          {.help = "reconstructions at equal L0 to compare with: pca, pca_topk, ica, semi_nmf, "
+                   "split_nmf, neurons, random"});
+  f.field("baseline_rows", c.baseline_rows,
+          {.help = "training rows that ica, semi_nmf and split_nmf are fitted on, at most",
+           .unit = "rows",
+           .at_least = 1});
   f.field("ce", c.ce, {.help = "CE loss with the SAE spliced into the model"});
   f.field("ce_tokens", c.ce_tokens,
           {.help = "held-out tokens for it, at most", .unit = "tokens", .at_least = 1});

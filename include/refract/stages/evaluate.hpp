@@ -24,11 +24,12 @@ namespace refract {
 
 struct EvaluateConfig {
   std::vector<std::string> baselines = {"pca", "random"};  // of baseline_table()
-  bool ce = true;                    // cross-entropy with the SAE spliced into the model
-  std::uint64_t ce_tokens = 16384;   // held-out tokens run through the model for it, at most
-  std::uint64_t curve_rows = 32768;  // held-out rows behind each line of metrics.jsonl, at most:
-                                     // whole documents, the same for every line; 0 = all
-  std::uint64_t seed = 1;            // of the bootstrap
+  std::uint64_t baseline_rows = 32768;  // training rows that a baseline is fitted on, at most
+  bool ce = true;                       // cross-entropy with the SAE spliced into the model
+  std::uint64_t ce_tokens = 16384;      // held-out tokens run through the model for it, at most
+  std::uint64_t curve_rows = 32768;     // held-out rows behind each line of metrics.jsonl, at most:
+                                        // whole documents, the same for every line; 0 = all
+  std::uint64_t seed = 1;               // of the bootstrap
 };
 void check(const EvaluateConfig& config);  // ConfigError names the unknown baseline
 
