@@ -68,8 +68,8 @@ Whitening whitening_of(const PrincipalComponents& components) {
                     [&](double variance) { return variance > kVarianceFloor * variances[0]; }));
   if (kept == 0)
     throw NumericalError(
-        "independent components: the calibration's covariance is zero. Leave ica out of "
-        "evaluate.baselines for a hook whose activations never change.");
+        "independent components: the fitting rows do not vary. Leave ica out of evaluate.baselines "
+        "for a hook whose activations never change.");
   const std::size_t d_in = components.directions.axis(1);
   Whitening out{Tensor<float>(Shape{kept, d_in}), Tensor<float>(Shape{kept, d_in})};
   for (std::size_t i = 0; i < kept; ++i) {

@@ -9,6 +9,7 @@
 #include "refract/base/error.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/base/progress.hpp"
+#include "refract/metrics/moments.hpp"
 #include "refract/order/sample_order.hpp"
 #include "stages/baseline_dictionary.hpp"
 
@@ -18,6 +19,8 @@ namespace {
 constexpr std::size_t kRowsAtATime = 4096;
 // Components whose sums are made before the next look at a stop: enough for every core.
 constexpr std::size_t kComponentsAtATime = 256;
+
+constexpr std::size_t kTilesAtATime = 64;
 
 std::string doing(const BaselineFitting& fitting, std::string_view method) {
   return fmt::format("evaluate {}: fit {}", fitting.calibration().hook, method);
@@ -114,6 +117,19 @@ FittedBaseline coded_by(const BaselineFitting& fitting, const FittedParts& fitte
   return {std::move(out), fitted.facts};
 }
 
+// E[x x^T] [D, D], each rank making some of its tiles.
+std::vector<double> collective_second_moments(BaselineFitting& fitting, const Tensor<float>& x) {
+  const std::size_t n = x.axis(0), d = x.axis(1), tiles = ScatterTiles::tiles_of(d);
+  const std::vector<float> zero(d, 0);
+  std::vector<double> mine;
+  fitting.collective_share(tiles, kTilesAtATime, [&](std::size_t first, std::size_t count) {
+    ScatterTiles some(d, first, count);
+    some.add(x.cview(), zero);
+    mine.insert(mine.end(), some.values().begin(), some.values().end());
+  });
+  return covariance_of(fitting.all_gather<double>(mine), d, static_cast<double>(n));
+}
+
 Tensor<float> times(TensorView<const float> a, TensorView<const float> b_transposed) {
   Stream stream;
   Tensor<float> out(Shape{a.axis(0), b_transposed.axis(0)});
@@ -145,17 +161,21 @@ void BaselineFitting::collective_share(std::size_t items, std::size_t size, Piec
   });
 }
 
-const PrincipalComponents& BaselineFitting::collective_principal() {
-  if (principal_) return *principal_;
+PrincipalComponents BaselineFitting::collective_principal_of(std::span<const double> covariance) {
   const std::size_t d = calibration().d_in;
-  working(doing(*this, "pca"));
   PrincipalComponents found{std::vector<double>(d), Tensor<float>(Shape{d, d})};
   stop_.collective([&] {
-    if (ranks_.rank() == 0) found = principal_components(calibration().covariance, d, d);
+    if (ranks_.rank() == 0) found = principal_components(covariance, d, d);
   });
   ranks_.broadcast(std::span<double>(found.variances), 0);
   ranks_.broadcast(found.directions.span(), 0);
-  return principal_.emplace(std::move(found));
+  return found;
+}
+
+const PrincipalComponents& BaselineFitting::collective_principal() {
+  working(doing(*this, "pca"));
+  if (!principal_) principal_ = collective_principal_of(calibration().covariance);
+  return *principal_;
 }
 
 // Each rank reads a share of the file, so that it is read once.
@@ -225,10 +245,11 @@ FittedBaseline collective_fit_neurons(BaselineFitting& fitting) {
 }
 
 FittedBaseline collective_fit_ica(BaselineFitting& fitting) {
-  const Whitening white = whitening_of(fitting.collective_principal());
-  const std::size_t r = white.to_white.axis(0);
   const Tensor<float>& x = fitting.collective_rows();
   working(doing(fitting, "ica"));
+  const Whitening white =
+      whitening_of(fitting.collective_principal_of(collective_second_moments(fitting, x)));
+  const std::size_t r = white.to_white.axis(0);
   Progress progress(doing(fitting, "ica"), kIcaIterations, "iterations", fitting.quiet());
   const IcaRows rows(times(x.cview(), white.to_white.cview()).cview());
   Tensor<float> W = initial_unmixing(r, fitting.seed());

@@ -16,8 +16,10 @@ class BaselineFitting {
 
   [[nodiscard]] const HookCalibration& calibration() const { return *sources_.calibration; }
   [[nodiscard]] std::uint64_t seed() const { return sources_.seed; }
-  // All of them: LAPACK's of rank 0.
+  // All of them, from the calibration.
   [[nodiscard]] const PrincipalComponents& collective_principal();
+  // Of any covariance [D, D] that rank 0 has: LAPACK's there.
+  [[nodiscard]] PrincipalComponents collective_principal_of(std::span<const double> covariance);
   // The fitting rows less the mean [n, D].
   [[nodiscard]] const Tensor<float>& collective_rows();
 
