@@ -24,6 +24,7 @@ namespace {
 constexpr std::uint64_t kBlockRows = 4096;  // measured at a time; sums are of whole blocks
 constexpr double kWhiteningFloor = 1e-6;    // fp32 rows still have three good digits there
 constexpr std::size_t kStrongest = 20, kLeftOut = 3;
+// Below it: RowStratum::few_rows.
 constexpr std::uint64_t kRowsPerDimension = 10;
 
 // Strata by kind of row: the token classes of those included, then those left out; after them the
@@ -363,9 +364,9 @@ class SpreadOfStrata {
       Progress progress(doing_, rows_.rows(), "rows", ranks_.rank() != 0);
       StatisticsRows::Block block;
       for (std::uint64_t b = 0; b < rows_.blocks(); ++b) {
-        stop_.poll();
         rows_.read(b, block);
         for (std::size_t i = 0; i < strata.size(); ++i) {
+          stop_.poll();
           const TensorView<const float> x = rows_.pick_stratum(block, strata[i]);
           if (x.axis(0) != 0) tiles[i].add(x, about_);
         }
@@ -526,6 +527,7 @@ ActivationStatistics collective_activation_statistics(const ChunkReader& heldout
   out.d_in = d;
   out.rows = static_cast<std::uint64_t>(moments.rows());
   out.documents = rows.documents();
+  out.few_rows = out.rows < kRowsPerDimension * d;
   out.padding = rows.count(padding);
   if (out.rows == 0)
     throw NumericalError(

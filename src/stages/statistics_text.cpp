@@ -73,6 +73,14 @@ std::string short_number(const std::optional<double>& value) {
 }
 std::string percent(double share) { return fmt::format("{:.1f} %", 100 * share); }
 
+template <typename Member>
+std::string shape_number(const std::optional<SpectrumShape>& shape, const Member& member,
+                         bool few_rows) {
+  if (!shape) return "-";
+  const std::optional<double> value = *shape.*member;
+  return value ? fmt::format("{}{:.3g}", few_rows ? "~" : "", *value) : "-";
+}
+
 // A measure, before and after whitening, and what it says.
 std::string line(std::string_view measure, const std::string& raw, const std::string& whitened,
                  std::string_view meaning) {
@@ -80,8 +88,8 @@ std::string line(std::string_view measure, const std::string& raw, const std::st
 }
 
 std::string shape_lines(const ActivationStatistics& of) {
-  const auto value = [](const Spread& spread, const auto& member) {
-    return spread.shape ? short_number(std::optional<double>(*spread.shape.*member)) : "-";
+  const auto value = [&](const Spread& spread, const auto& member) {
+    return shape_number(spread.shape, member, of.few_rows);
   };
   const auto both = [&](std::string_view measure, const auto& member, std::string_view meaning) {
     return line(measure, value(of.raw, member), value(of.whitened, member), meaning);
@@ -90,8 +98,8 @@ std::string shape_lines(const ActivationStatistics& of) {
     return line(fmt::format("directions for {:.0f} %", 100 * share),
                 fmt::format("{}", components_for(of.raw.eigenvalues, share)),
                 fmt::format("{}", components_for(of.whitened.eigenvalues, share)),
-                share < 0.8 ? "of the variance: PCA needs so many components for it"
-                            : "an SAE that does no better than PCA with so many finds little");
+                share < 0.8 ? "PCA needs as many components to explain half of the variance"
+                            : "and as many for nine tenths of it");
   };
   return both("participation ratio", &SpectrumShape::participation_ratio,
               fmt::format("directions the spread would fill evenly, 1 to {}; a few where outliers "
@@ -132,7 +140,7 @@ std::string outlier_lines(const ActivationStatistics& of) {
 std::string stratum_table(const ActivationStatistics& of, std::string_view title,
                           const std::vector<RowStratum>& strata) {
   const std::size_t followed = std::min<std::size_t>(of.strongest.size(), 3);
-  std::string text = fmt::format("  {:<13} {:>9} {:>7} {:>9} {:>8} {:>9} {:>9} {:>9}", title,
+  std::string text = fmt::format("  {:<13} {:>9} {:>8} {:>9} {:>8} {:>9} {:>9} {:>9}", title,
                                  "rows", "share", "norm", "cosine", "PR", "eff. rank", "IsoScore");
   for (std::size_t i = 0; i < followed; ++i)
     text += fmt::format(" {:>9}", fmt::format("dim {}", of.strongest[i].dimension));
@@ -140,12 +148,9 @@ std::string stratum_table(const ActivationStatistics& of, std::string_view title
   for (const RowStratum& stratum : strata) {
     if (stratum.rows == 0) continue;
     const auto shape = [&](const auto& member) {
-      return stratum.shape
-                 ? fmt::format("{}{}", stratum.few_rows ? "~" : "",
-                               short_number(std::optional<double>(*stratum.shape.*member)))
-                 : std::string("-");
+      return shape_number(stratum.shape, member, stratum.few_rows);
     };
-    text += fmt::format("  {:<13} {:>9} {:>7} {:>9} {:>8} {:>9} {:>9} {:>9}", stratum.name,
+    text += fmt::format("  {:<13} {:>9} {:>8} {:>9} {:>8} {:>9} {:>9} {:>9}", stratum.name,
                         stratum.rows, stratum.share > 0 ? percent(stratum.share) : "left out",
                         short_number(stratum.mean_norm), short_number(stratum.mean_cosine),
                         shape(&SpectrumShape::participation_ratio),
@@ -168,6 +173,7 @@ std::string to_json(const ActivationStatistics& of, const Parents& parents) {
   json["d_in"] = of.d_in;
   json["rows"] = of.rows;
   json["documents"] = of.documents;
+  json["few_rows"] = of.few_rows;
   json["padding"] = of.padding;
   json["mean_norm"] = of.mean_norm;
   Json& raw = json["raw"];
@@ -207,6 +213,7 @@ std::string describe(const ActivationStatistics& of) {
       of.left_out[1].rows);
   text += line("", "raw", "whitened", "");
   text += line("mean norm", short_number(of.mean_norm), "", "length of a row");
+  // GPT-2's: Ethayarajh 2019 (arXiv 1909.00512).
   text +=
       line("mean cosine", short_number(of.raw.mean_cosine), short_number(of.whitened.mean_cosine),
            "of two rows: 0 = no common direction; GPT-2 0.6 in its middle, near 1 at its end");

@@ -17,6 +17,7 @@
 // (metrics/pca.hpp). Memory of a rank: 4096 rows three times over; scatter tiles of at most
 // `scatter_bytes`, or one stratum's where those are more (4 D^2 bytes / ranks), and once more those
 // of all rows; W [D, D] twice; 24 D^2 bytes where eigenvalues are found.
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -75,6 +76,7 @@ struct RowStratum {
 struct ActivationStatistics {
   std::string hook;
   std::uint64_t d_in = 0, rows = 0, documents = 0;  // included rows, and the documents they are of
+  bool few_rows = false;                            // as RowStratum::few_rows
   std::uint64_t padding = 0;                        // rows left out because they are padding
   std::vector<RowStratum> left_out;                 // "special" (BOS among them), "sink"
   double mean_norm = 0;

@@ -91,6 +91,7 @@ TEST(Statistics, put_each_row_into_one_class_and_one_bucket_of_its_place) {
   EXPECT_NEAR(found.classes[0].shape.value().participation_ratio, 1, 1e-12) << "two rows, a line";
   EXPECT_FALSE(found.positions[1].shape) << "one row";
   EXPECT_TRUE(found.positions[0].few_rows);
+  EXPECT_TRUE(found.few_rows);
 }
 
 TEST(Statistics, take_the_first_whole_documents) {
