@@ -19,6 +19,7 @@ enum class Purpose : std::uint64_t {
   random_control = 8,
   negatives = 9,
   resample = 10,
+  planted = 20,
   test = 99
 };
 
