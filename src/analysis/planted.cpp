@@ -126,8 +126,8 @@ void PlantedTruth::plant_forest() {
     if (groups_[g].parent && groups_[g].count > 1) eligible.push_back(g);
   const std::vector<std::uint32_t> order =
       permutation(static_cast<std::uint32_t>(eligible.size()), stream(config_, kGroups));
-  const auto exclusive = static_cast<std::size_t>(config_.exclusive_share *
-                                                  static_cast<double>(eligible.size()));
+  const auto exclusive =
+      static_cast<std::size_t>(config_.exclusive_share * static_cast<double>(eligible.size()));
   for (std::size_t i = 0; i < exclusive; ++i) groups_[eligible[order[i]]].exclusive = true;
 
   for (std::size_t g = 0; g < groups_.size(); ++g)
@@ -232,14 +232,14 @@ void PlantedTruth::fire(std::uint64_t row, std::span<float> values) const {
     if (group.parent && values[*group.parent] == 0) continue;
     active.clear();
     for (std::size_t f = group.first; f < group.first + group.count; ++f) {
-      const double common = std::inner_product(factor.begin(), factor.end(),
-                                               factors_.data() + f * rank, 0.0);
+      const double common =
+          std::inner_product(factor.begin(), factor.end(), factors_.data() + f * rank, 0.0);
       if (fires.uniform(f) >= upper_tail((thresholds_[f] - common) / own_std_[f])) continue;
       const double mean =
           config_.magnitude_first + (config_.magnitude_last - config_.magnitude_first) *
                                         static_cast<double>(f) / static_cast<double>(G - 1);
-      values[f] = static_cast<float>(
-          std::max(0.0, mean + config_.magnitude_std * magnitude.normal(f)));
+      values[f] =
+          static_cast<float>(std::max(0.0, mean + config_.magnitude_std * magnitude.normal(f)));
       if (values[f] > 0) active.push_back(f);
     }
     if (!group.exclusive || active.size() < 2) continue;

@@ -20,7 +20,7 @@ namespace refract {
 namespace {
 
 constexpr const char* kHook = "planted";
-constexpr std::uint64_t kSliceRows = 64;       // of a batch: what a rank has a whole number of
+constexpr std::uint64_t kSliceRows = 64;  // of a batch: what a rank has a whole number of
 constexpr std::size_t kCalibrationRows = 4096;
 constexpr std::size_t kBlockRows = 1024;       // measured together
 constexpr std::uint64_t kStepsAStopWaits = 8;  // ranks ask each other after so many
@@ -29,14 +29,16 @@ constexpr std::uint64_t kStepsAStopWaits = 8;  // ranks ask each other after so 
 constexpr std::uint64_t kCalibrationFirst = std::uint64_t{1} << 40,
                         kHeldoutFirst = std::uint64_t{1} << 41;
 
-// Every rank measures the same rows: too few to be worth an exchange.
-HookCalibration calibrate(const PlantedTruth& truth) {
-  Communicator alone = Communicator::loopback();
-  const std::vector<std::uint8_t> special(kCalibrationRows, 0);
-  const std::vector<std::size_t> parts{kCalibrationRows};
+// Norms and centre of some rows, as of a model's.
+HookCalibration collective_calibration_of(const PlantedTruth& truth, Communicator& ranks) {
+  constexpr std::size_t kPartRows = 256, kParts = kCalibrationRows / kPartRows;
   constexpr double kNoSinks = 1e6;
-  return collective_measure(kHook, std::move(truth.rows(kCalibrationFirst, kCalibrationRows).x),
-                            special, parts, kNoSinks, alone);
+  const Share share = share_of(kParts, ranks.rank(), ranks.size());
+  const std::vector<std::size_t> parts(share.count, kPartRows);
+  const std::size_t n = share.count * kPartRows;
+  const std::vector<std::uint8_t> special(n, 0);
+  PlantedRows rows = truth.rows(kCalibrationFirst + share.first * kPartRows, n);
+  return collective_measure(kHook, std::move(rows.x), special, parts, kNoSinks, ranks);
 }
 
 SaeConfig sae_config(const TruthTestConfig& config, const PlantedTruth& truth,
@@ -58,11 +60,7 @@ void scale(TensorView<float> x, double by) {
 
 void collective_train(const TruthTestConfig& config, const PlantedTruth& truth,
                       std::vector<TrainedSae>& saes, Communicator& ranks) {
-  const std::uint64_t slices = config.batch_rows / kSliceRows;
-  if (static_cast<std::uint64_t>(ranks.size()) > slices)
-    throw ConfigError("--ranks {}: the self-test divides a batch of {} rows by {} ranks at most",
-                      ranks.size(), config.batch_rows, slices);
-  const Share share = share_of(slices, ranks.rank(), ranks.size());
+  const Share share = share_of(config.batch_rows / kSliceRows, ranks.rank(), ranks.size());
   const std::uint64_t first = share.first * kSliceRows, count = share.count * kSliceRows;
   const std::vector<std::uint8_t> included(count, 1);
   TrainConfig train;
@@ -123,7 +121,7 @@ std::vector<TruthRow> collective_measure_all(const TruthTestConfig& config,
     cosines.push_back(absolute_cosines(dictionary.parameters->W_dec.cview(), truth.directions()));
     counts.emplace_back(best_matches(cosines.back()), config.planted.features);
   }
-  std::vector<double> moments;                                // a block: |x|^2, sum of x [D]
+  std::vector<double> moments;                                    // a block: |x|^2, sum of x [D]
   std::vector<std::vector<BlockSums>> sums(dictionaries.size());  // of this rank's blocks
   for (std::uint64_t block = share.first; block < share.first + share.count; ++block) {
     const std::uint64_t first = block * kBlockRows,
@@ -197,10 +195,16 @@ const TruthRow& TruthReport::of(const std::string& name) const {
 }
 
 TruthReport collective_truth_test(const TruthTestConfig& config, Communicator& ranks) {
+  const std::uint64_t slices = config.batch_rows / kSliceRows;
+  if (static_cast<std::uint64_t>(ranks.size()) > slices)
+    throw ConfigError(
+        "{} ranks, but the self-test divides a batch of {} rows among {} at most: give --ranks {} "
+        "or fewer",
+        ranks.size(), config.batch_rows, slices, slices);
   working("the planted truth");
   const PlantedTruth truth(config.planted);
   CalibrationData calibration;
-  calibration.hooks.push_back(calibrate(truth));
+  calibration.hooks.push_back(collective_calibration_of(truth, ranks));
   std::vector<SaeConfig> configs;
   for (const std::string_view variant : variant_names())
     configs.push_back(sae_config(config, truth, variant));
@@ -240,7 +244,8 @@ TruthReport collective_truth_test(const TruthTestConfig& config, Communicator& r
 std::string describe(const TruthReport& report) {
   const TruthTestConfig& config = report.config;
   std::string text = fmt::format(
-      "{} true features in {} dimensions; dictionaries of {} features, trained on {} rows, measured "
+      "{} true features in {} dimensions; dictionaries of {} features, trained on {} rows, "
+      "measured "
       "on {} others\n\n{:<10}{:>8}{:>8}{:>11}{:>8}{:>8}{:>12}{:>8}\n",
       config.planted.features, config.planted.d_in, config.d_sae, config.steps * config.batch_rows,
       config.heldout_rows, "dictionary", "L0", "R2", "precision", "recall", "F1", "uniqueness",
@@ -256,9 +261,10 @@ std::string describe(const TruthReport& report) {
       "truth, and what chance gives for random, which was never trained: training that learns "
       "stands far nearer to the oracle.\n";
   text += report.failures.empty()
-              ? fmt::format("passed: every variant has {} times the F1 of random and an MCC at "
-                            "least half-way from random's to 1\n",
-                            kClearF1)
+              ? fmt::format(
+                    "passed: every variant has {} times the F1 of random and an MCC at "
+                    "least half-way from random's to 1\n",
+                    kClearF1)
               : fmt::format("FAILED: {}\n", fmt::join(report.failures, ", "));
   return text;
 }

@@ -1,14 +1,15 @@
 #pragma once
 // A planted truth: rows that are sums of known features, to see whether training finds them. It has
-// the traits that SynthSAEBench gives its synthetic models (Chanin et al. 2026; SAELens'
-// sae_lens.synthetic), as functions of a seed alone:
+// the traits that SynthSAEBench gives its synthetic models (SAELens' sae_lens.synthetic, 2026), as
+// functions of a seed alone:
 //
 //   firing        rates fall as a power of the feature's rank, from firing_most to firing_least
 //   hierarchy     a forest, numbered level by level: a feature fires only with its parent, and of
 //                 some groups of siblings at most one fires, drawn among those that would
 //   correlation   which features fire in a row is decided by a Gaussian copula whose correlation
 //                 is factor factor^T off the diagonal, of low rank
-//   magnitude     max(0, normal), with a mean that falls linearly over the features
+//   magnitude     max(0, normal), with a mean that falls linearly over the features; where it is 0
+//                 (of the defaults: once in 2000 at most) the feature does not fire
 //   directions    random unit rows, more of them than dimensions, pushed apart; plus a constant row
 //
 // It departs from SynthSAEBench in three places. Rates: what a parent and its siblings take away is
@@ -28,19 +29,19 @@
 namespace refract {
 
 struct PlantedConfig {
-  std::size_t d_in = 128;         // D
-  std::size_t features = 256;     // G
-  double firing_exponent = 0.5;   // rate = a + b rank^-exponent, rank from 1
-  double firing_most = 0.4;       // of feature 0
-  double firing_least = 0.01;     // of feature G - 1
-  std::size_t roots = 48;         // trees
-  std::size_t branching = 2;      // children of a feature above the last level; 0: no hierarchy
-  std::size_t depth = 2;          // levels below the roots; what is left over stands alone
-  double exclusive_share = 0.5;   // of the groups of siblings: at most one of them fires
-  std::size_t factors = 8;        // rank of the correlation
-  double correlation_scale = 0.1; // standard deviation of a factor's entries; 0: independent
+  std::size_t d_in = 128;          // D
+  std::size_t features = 256;      // G
+  double firing_exponent = 0.5;    // rate = a + b rank^-exponent, rank from 1
+  double firing_most = 0.4;        // of feature 0
+  double firing_least = 0.01;      // of feature G - 1
+  std::size_t roots = 64;          // trees
+  std::size_t branching = 2;       // children of a feature above the last level; 0: no hierarchy
+  std::size_t depth = 2;           // levels below the roots; what is left over stands alone
+  double exclusive_share = 0.5;    // of the groups of siblings: at most one of them fires
+  std::size_t factors = 8;         // rank of the correlation
+  double correlation_scale = 0.1;  // standard deviation of a factor's entries; 0: independent
   double magnitude_first = 1.5, magnitude_last = 1.0;  // means of features 0 and G - 1
-  double magnitude_std = 0.2;
+  double magnitude_std = 0.3;
   double constant_norm = 1;       // of the constant row
   std::size_t spread_steps = 50;  // that push directions apart
   std::uint64_t seed = 1;
@@ -64,9 +65,11 @@ class PlantedTruth {
   [[nodiscard]] PlantedRows rows(std::uint64_t first, std::size_t n) const;
 
   [[nodiscard]] const PlantedConfig& config() const { return config_; }
-  [[nodiscard]] TensorView<const float> directions() const { return directions_.cview(); }  // [G, D]
-  [[nodiscard]] std::span<const float> constant() const { return constant_; }               // [D]
-  [[nodiscard]] std::span<const double> rates() const { return rates_; }                    // [G]
+  [[nodiscard]] TensorView<const float> directions() const {
+    return directions_.cview();
+  }                                                                            // [G, D]
+  [[nodiscard]] std::span<const float> constant() const { return constant_; }  // [D]
+  [[nodiscard]] std::span<const double> rates() const { return rates_; }       // [G]
   [[nodiscard]] double mean_active() const;  // sum of the rates: L0 of the truth
   [[nodiscard]] std::optional<std::size_t> parent(std::size_t feature) const;
   // Whether two features are siblings of which at most one fires.

@@ -35,8 +35,8 @@ struct Cosines {
     return std::span(values).subspan(f * truth, truth);
   }
 };
-[[nodiscard]] Cosines absolute_cosines(TensorView<const float> learned,  // [F, D]
-                                       TensorView<const float> truth);   // [G, D]
+[[nodiscard]] Cosines absolute_cosines(TensorView<const float> learned,         // [F, D]
+                                       TensorView<const float> truth);          // [G, D]
 [[nodiscard]] std::vector<std::uint32_t> best_matches(const Cosines& cosines);  // [F]
 [[nodiscard]] double uniqueness(std::span<const std::uint32_t> best);
 [[nodiscard]] double mean_correlation(const Cosines& cosines);

@@ -18,11 +18,11 @@ namespace refract {
 struct TruthTestConfig {
   PlantedConfig planted;
   std::size_t d_sae = 256;  // features of each SAE
-  std::uint64_t steps = 2000;
+  std::uint64_t steps = 4000;
   std::uint64_t batch_rows = 1024;
   std::uint64_t heldout_rows = 16384;  // measured; never trained on
-  double lr = 3e-3;
-  double l1_coefficient = 5;  // of relu
+  double lr = 2e-3;
+  double l1_coefficient = 1.3;  // of relu
   std::uint64_t seed = 1;
 };
 
@@ -49,8 +49,7 @@ constexpr double kClearF1 = 2, kClearMcc = 0.5;
 // ConfigError when there are more ranks than slices of a batch; NumericalError when training
 // diverges; StopRequested, on every rank, within some steps after a stop was asked of any. Memory:
 // some batches of rows.
-[[nodiscard]] TruthReport collective_truth_test(const TruthTestConfig& config,
-                                                Communicator& ranks);
+[[nodiscard]] TruthReport collective_truth_test(const TruthTestConfig& config, Communicator& ranks);
 
 [[nodiscard]] std::string describe(const TruthReport& report);  // a table, and how to read it
 // One JSON object: what was trained, {"name", "l0", "r2", "precision", "recall", "f1",
