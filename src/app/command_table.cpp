@@ -13,7 +13,7 @@ namespace {
 constexpr std::string_view kConfigured =
     "set dry-run print-config ranks threads stop-after allow-numerics-change";
 
-constexpr std::array<Command, 15> kCommands{{
+constexpr std::array<Command, 16> kCommands{{
     {"run", "config.yaml",
      "the whole pipeline: download, tokenize, extract, train, evaluate, probe, report", kConfigured,
      "configs/demo.yaml --ranks 2 --set run=runs/mine", Mpi::always, run_command},
@@ -47,6 +47,8 @@ constexpr std::array<Command, 15> kCommands{{
      Mpi::never, settings_command},
     {"doctor", "", "what works here, and which cores each rank has (--ranks)", "ranks threads",
      "--ranks 4", Mpi::if_launched, doctor_command},
+    {"selftest", "", "does it compute rightly here; --truth: and does training learn (a minute)",
+     "truth json ranks threads", "--truth", Mpi::always, selftest_command},
     {"help", "[command]", "this list, or what a command takes", "", "run", Mpi::never,
      help_command},
 }};

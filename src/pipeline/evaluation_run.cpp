@@ -186,7 +186,7 @@ void collective_evaluate_run(Session& session, Ledger* ledger, const std::vector
       if (root) made |= complete_evidence(session, ledger->state().sealed);
     });
 
-  collective_measure_activations(session, ledger, stop, world);
+  if (config.statistics) collective_measure_activations(session, ledger, stop, world);
 
   const Advice advice = Advice::load(config.advice);
   std::vector<DuePart> due;

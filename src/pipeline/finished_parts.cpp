@@ -67,7 +67,8 @@ void finish(Ledger& ledger, const Part& part, const std::string& inputs,
 std::string unfinished_part(const RunConfig& config, const RunFolder& folder,
                             const RunState& state) {
   std::vector<Part> parts;
-  for (const std::string& hook : config.hooks) parts.push_back(statistics_part(folder, hook));
+  if (config.evaluate.statistics)
+    for (const std::string& hook : config.hooks) parts.push_back(statistics_part(folder, hook));
   for (const SaeConfig& sae : config.saes) {
     parts.push_back(evaluated_part(folder, sae.name));
     parts.push_back(probed_part(folder, sae.name));

@@ -49,10 +49,10 @@ Settings training_settings(const RunConfig& c, std::size_t sae) {
 // evaluate.curve_rows shapes the lines of metrics.jsonl alone; rules count by their content.
 Settings evaluate_settings(const RunConfig& c) {
   return selected(c, {"evaluate."},
-                  {"evaluate.curve_rows", "evaluate.advice", "evaluate.statistics_rows"});
+                  {"evaluate.curve_rows", "evaluate.advice", "evaluate.statistics"});
 }
 Settings statistics_settings(const RunConfig& c) {
-  return selected(c, {"evaluate.statistics_rows"}, {});
+  return selected(c, {"evaluate.statistics"}, {});
 }
 Settings probe_settings(const RunConfig& c) { return selected(c, {"probe."}, {}); }
 Settings report_settings(const RunConfig& c) { return selected(c, {"report."}, {}); }

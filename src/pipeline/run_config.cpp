@@ -216,6 +216,7 @@ void describe(Fields& f, EvaluateConfig& c) {
   f.field("ce", c.ce, {.help = "CE loss with the SAE spliced into the model"});
   f.field("ce_tokens", c.ce_tokens,
           {.help = "held-out tokens for it, at most", .unit = "tokens", .at_least = 1});
+  f.field("statistics", c.statistics, {.help = "measure the activations themselves too"});
   f.field("statistics_rows", c.statistics_rows,
           {.help = "held-out rows behind the statistics of the activations, at most; 0 = all",
            .unit = "rows"});

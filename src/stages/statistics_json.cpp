@@ -1,4 +1,5 @@
 // Statistics as their file has them, back in memory.
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "refract/base/error.hpp"
@@ -57,6 +58,7 @@ ActivationStatistics statistics_of(const Json& json) {
   of.d_in = json.at("d_in");
   of.rows = json.at("rows");
   of.documents = json.at("documents");
+  of.few_rows = json.at("few_rows");
   of.padding = json.at("padding");
   of.mean_norm = json.at("mean_norm");
   of.raw = spread_of(json.at("raw"));

@@ -20,6 +20,7 @@ enum class Purpose : std::uint64_t {
   negatives = 9,
   resample = 10,
   baselines = 12,
+  planted = 13,
   test = 99
 };
 

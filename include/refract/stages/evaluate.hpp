@@ -33,6 +33,7 @@ struct EvaluateConfig {
   std::uint64_t baseline_rows = 32768;    // training rows that ICA and NMF are fitted to, at most
   bool ce = true;                         // the model's loss with the SAE spliced in
   std::uint64_t ce_tokens = 16384;        // held-out tokens run through the model for it, at most
+  bool statistics = true;                 // of the activations themselves
   std::uint64_t statistics_rows = 65536;  // held-out rows behind the data statistics; 0 = all
   std::uint64_t curve_rows = 32768;  // held-out rows behind each line of metrics.jsonl, at most:
                                      // whole documents, the same for every line; 0 = all
