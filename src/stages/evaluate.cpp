@@ -253,14 +253,17 @@ SaeEvaluation Evaluator::evaluate(const EvaluatedSae& sae) {
     }
   }
   if (!config_.ce) return out;
+  Communicator alone = Communicator::loopback();
+  SharedStop stop(alone);
   auto found = cross_entropy_.find(hook.hook);
   if (found == cross_entropy_.end())
     found = cross_entropy_
-                .emplace(hook.hook, CrossEntropy(model_, corpus_, heldout_, hook, config_.ce_tokens,
-                                                 config_.seed))
+                .emplace(hook.hook, SplicedLoss::collective_without_sae(&model_, corpus_, heldout_,
+                                                                        hook, config_.ce_tokens,
+                                                                        config_.seed, stop, alone))
                 .first;
   SaeReconstructor reconstructor(sae);
-  out.cross_entropy = found->second.of(reconstructor, sae.config->name);
+  out.cross_entropy = found->second.collective_report(reconstructor, sae.config->name, stop, alone);
   return out;
 }
 

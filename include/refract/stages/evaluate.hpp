@@ -85,7 +85,7 @@ class Evaluator {
   const CalibrationData& calibration_;
   const LanguageModel& model_;
   TokenCorpus& corpus_;
-  std::map<std::string, CrossEntropy> cross_entropy_;  // by hook
+  std::map<std::string, SplicedLoss> cross_entropy_;  // by hook
 };
 
 // One JSON object; keys in a fixed order. A MetricReport is {"rows", "documents", "<metric>",
