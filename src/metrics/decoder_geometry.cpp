@@ -117,7 +117,7 @@ UnitRows::UnitRows(std::string_view of, TensorView<const float> W_dec) : W_dec_(
           of, f);
     if (squared[f] == 0) continue;
     feature_.push_back(static_cast<std::uint32_t>(f));
-    norm_.push_back(std::sqrt(squared[f]));
+    inverse_norm_.push_back(1 / std::sqrt(squared[f]));
   }
 }
 
@@ -127,9 +127,9 @@ void UnitRows::fill(std::size_t first, TensorView<float> out) const {
   parallel_for(out.axis(0), [&](std::size_t row) {
     const auto from = W_dec_.row(feature_[first + row]);
     const auto to = out.row(row);
-    const double norm = norm_[first + row];
+    const double inverse = inverse_norm_[first + row];
     for (std::size_t j = 0; j < to.size(); ++j)
-      to[j] = static_cast<float>(static_cast<double>(from[j]) / norm);
+      to[j] = static_cast<float>(static_cast<double>(from[j]) * inverse);
   });
 }
 
@@ -142,7 +142,7 @@ double UnitRows::mean_cosine() const {
     for (std::size_t row = 0; row < live(); ++row) {
       const auto from = W_dec_.row(feature_[row]);
       for (std::size_t j = block * kColumns; j < end; ++j) {
-        const double value = static_cast<double>(from[j]) / norm_[row];
+        const double value = static_cast<double>(from[j]) * inverse_norm_[row];
         sum[j] += value;
         squared[j] += value * value;
       }

@@ -40,7 +40,7 @@ class UnitRows {
  private:
   TensorView<const float> W_dec_;
   std::vector<std::uint32_t> feature_;  // [M]
-  std::vector<double> norm_;            // [M]
+  std::vector<double> inverse_norm_;    // [M]
 };
 
 // What is known after some of the pairs; merged by adding, by the larger, and by merge_strongest.
