@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <limits>
 #include <optional>
 
 #include "refract/base/error.hpp"
@@ -95,8 +96,9 @@ MetricReport SplicedLossSums::report(const Runs& runs, std::uint64_t seed,
   const Values values = values_of({});
   for (std::size_t i = 0; i < kNames.size(); ++i) {
     if (!values[i]) continue;
-    std::vector<std::optional<double>> column;
-    for (const Values& sample : samples) column.push_back(sample[i]);
+    std::vector<double> column;
+    for (const Values& sample : samples)
+      column.push_back(sample[i].value_or(std::numeric_limits<double>::quiet_NaN()));
     report.values.push_back(metric_value(runs_[runs.spliced], kNames[i], values[i], column));
   }
   return report;
