@@ -19,7 +19,7 @@ using Json = nlohmann::ordered_json;
 
 Json parsed(const std::string& text) {
   Json json = Json::parse(text, nullptr, false);
-  if (json.is_discarded() || json.value("schema", "") != "evaluation")
+  if (!json.is_object() || json.value("schema", "") != "evaluation")
     throw DataError("{} bytes are no evaluation written by refract. Run refract evaluate.",
                     text.size());
   return json;

@@ -20,7 +20,7 @@ enum class Purpose : std::uint64_t {
   negatives = 9,
   resample = 10,
   baselines = 12,
-  planted = 13,
+  planted = 20,
   test = 99
 };
 
