@@ -8,8 +8,7 @@
 namespace refract {
 namespace {
 
-constexpr int kPasses = 50, kRefitPasses = 20;
-constexpr double kEnough = 1e-6;  // of the decrease so far
+constexpr Passes kRefit{.most = 20, .enough = 1e-6};
 // Rows whose gradients are held at a time.
 constexpr std::size_t kRows = 1024;
 
@@ -19,12 +18,12 @@ void add_scaled(float scale, const float* from, std::size_t n, float* to) {
 }
 
 void descend_to_the_end(TensorView<const float> gram, Codes codes, std::span<float> h,
-                        std::span<float> g, int passes) {
+                        std::span<float> g, Passes passes) {
   double fell = 0;
-  for (int pass = 0; pass < passes; ++pass) {
+  for (int pass = 0; pass < passes.most; ++pass) {
     const double step = descend(gram, codes, h, g);
     fell += step;
-    if (step <= kEnough * fell) return;
+    if (step <= passes.enough * fell) return;
   }
 }
 
@@ -70,7 +69,8 @@ void CodingDirections::pass(TensorView<const float> x, Codes codes, TensorView<f
   }
 }
 
-void CodingDirections::solve(TensorView<const float> x, Codes codes, TensorView<float> h) const {
+void CodingDirections::solve(TensorView<const float> x, Codes codes, TensorView<float> h,
+                             Passes passes) const {
   const std::size_t n = x.axis(0), m = size();
   expect_shape(h, "h", {{"n", n}, {"m", m}});
   Stream stream;
@@ -81,7 +81,7 @@ void CodingDirections::solve(TensorView<const float> x, Codes codes, TensorView<
     gemm_nt(x.rows(first, rows), v_, g.view().rows(0, rows), first, stream);
     parallel_for(rows, [&](std::size_t i) {
       for (float& value : g.row(i)) value = -value;
-      descend_to_the_end(gram(), codes, h.row(first + i), g.row(i), kPasses);
+      descend_to_the_end(gram(), codes, h.row(first + i), g.row(i), passes);
     });
   }
 }
@@ -100,8 +100,7 @@ void refit(TensorView<const float> gram, Codes codes, std::span<const std::uint3
   for (std::size_t a = 0; a < k; ++a) scratch.gradient[a] = -along[a];
   for (std::size_t b = 0; b < k; ++b)
     add_scaled(values[b], scratch.gram.data() + b * k, k, scratch.gradient.data());
-  descend_to_the_end({scratch.gram.data(), Shape{k, k}}, codes, values, scratch.gradient,
-                     kRefitPasses);
+  descend_to_the_end({scratch.gram.data(), Shape{k, k}}, codes, values, scratch.gradient, kRefit);
 }
 
 }  // namespace refract

@@ -131,13 +131,18 @@ Tensor<float> decorrelated(TensorView<const float> W) {
   Tensor<float> out(W.shape()), gram(W.shape()), product(W.shape()), turned(W.shape());
   std::copy_n(W.data(), W.size(), out.data());
   (void)gram_of(out.cview(), gram.view());
-  // The largest row of absolute values bounds the largest eigenvalue, which must be below 3.
-  double bound = 0;
+  // Its largest row of absolute values and its Frobenius norm bound the largest eigenvalue of the
+  // gram, which must be below 3.
+  double row_bound = 0, squares = 0;
   for (std::size_t i = 0; i < r; ++i) {
     double sum = 0;
-    for (const float value : gram.row(i)) sum += std::abs(static_cast<double>(value));
-    bound = std::max(bound, sum);
+    for (const float value : gram.row(i)) {
+      sum += std::abs(static_cast<double>(value));
+      squares += static_cast<double>(value) * static_cast<double>(value);
+    }
+    row_bound = std::max(row_bound, sum);
   }
+  const double bound = std::min(row_bound, std::sqrt(squares));
   const auto scale = static_cast<float>(1 / std::sqrt(bound));
   for (float& value : out.span()) value *= scale;
   for (int step = 0; step < kSteps; ++step) {

@@ -19,6 +19,13 @@ enum class Codes { of_any_sign, non_negative };
 // how much the squared error fell, at least: the sum of step^2 |v|^2.
 double descend(TensorView<const float> gram, Codes codes, std::span<float> h, std::span<float> g);
 
+// When passes over a row end.
+struct Passes {
+  int most = 1;
+  double enough =
+      0;  // ends after one that makes the error fall by this share of all falls, or less
+};
+
 // Directions that rows are coded with.
 class CodingDirections {
  public:
@@ -29,10 +36,11 @@ class CodingDirections {
 
   // One pass over the codes h [n, m] of rows x [n, D], from what they are.
   void pass(TensorView<const float> x, Codes codes, TensorView<float> h) const;
-  // Codes h [n, m] from zero: at most 50 passes over a row, which ends when one makes the squared
-  // error smaller by less than 1e-6 of what all of them did. A row's codes depend on it alone.
-  // About 2 n D m + 2 m (codes changed) flops.
-  void solve(TensorView<const float> x, Codes codes, TensorView<float> h) const;
+  // Codes h [n, m] from zero. A row's codes depend on it alone. About 2 n D m + 2 m (codes changed)
+  // flops. What is left after the default Passes is spread over codes that balance each other: more
+  // of them cost time, and the strongest few explained a row no better (semi-NMF of GPT-2's rows).
+  void solve(TensorView<const float> x, Codes codes, TensorView<float> h,
+             Passes passes = {.most = 20, .enough = 1e-3}) const;
 
  private:
   PackedMatrix v_, packed_gram_;
@@ -44,7 +52,7 @@ struct RefitScratch {
   std::vector<float> gradient, gram;
 };
 // The codes of one row on a few directions, made the best there: at most 20 passes from what they
-// are, over `chosen` alone, ended as in solve(). along [chosen]: V x of each; values [chosen].
+// are, over `chosen` alone, which end at 1e-6. along [chosen]: V x of each; values [chosen].
 void refit(TensorView<const float> gram, Codes codes, std::span<const std::uint32_t> chosen,
            std::span<const float> along, std::span<float> values, RefitScratch& scratch);
 

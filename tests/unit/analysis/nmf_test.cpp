@@ -87,7 +87,8 @@ TEST(Nmf, codes_new_rows_as_non_negative_least_squares_does) {
   const Tensor<float> x = golden("nmf.x"), best = golden("nmf.codes");
   Tensor<float> codes(best.shape());
 
-  CodingDirections(golden("nmf.w").cview()).solve(x.cview(), Codes::non_negative, codes.view());
+  CodingDirections(golden("nmf.w").cview())
+      .solve(x.cview(), Codes::non_negative, codes.view(), {.most = 200, .enough = 1e-8});
 
   const double error = error_of(x, best, golden("nmf.w"));
   EXPECT_NEAR(error_of(x, codes, golden("nmf.w")), error, 1e-3 * error);
