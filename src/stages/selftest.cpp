@@ -258,13 +258,13 @@ std::string describe(const TruthReport& report) {
       "\nF1 says how well a feature's firing tells when the true feature nearest to it fires; "
       "uniqueness, the share of features that are each nearest to another one; MCC, the mean "
       "|cosine| when features and truth are paired off. All are 1 for the oracle, which is the "
-      "truth, and what chance gives for random, which was never trained: training that learns "
+      "truth, and near what chance gives for random, which was never trained: training that learns "
       "stands far nearer to the oracle.\n";
   text += report.failures.empty()
               ? fmt::format(
-                    "passed: every variant has {} times the F1 of random and an MCC at "
-                    "least half-way from random's to 1\n",
-                    kClearF1)
+                    "passed: every variant has {} times the F1 of random, and an MCC at "
+                    "least {} of the way from random's to 1\n",
+                    kClearF1, kClearMcc)
               : fmt::format("FAILED: {}\n", fmt::join(report.failures, ", "));
   return text;
 }

@@ -8,8 +8,8 @@ inline TruthTestConfig small_truth_test() {
   TruthTestConfig config;
   config.planted.d_in = 32;
   config.planted.features = 48;
-  config.planted.roots = 16;
-  config.planted.firing_most = 0.3;
+  config.planted.roots = 24;
+  config.planted.correlation_scale = 0.05;
   config.d_sae = 48;
   config.steps = 800;
   config.batch_rows = 256;
