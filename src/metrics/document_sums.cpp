@@ -92,7 +92,7 @@ class FeatureScratch {
       rows_[f.feature] = f.rows;
       mass_[f.feature] = f.mass;
     }
-    for (const ActiveRows& a : sums.active) active_[a.active] = a.rows;
+    for (const ActiveCount& a : sums.active) active_[a.active] = a.rows;
   }
   void add(const MetricRows& rows, std::size_t row, DocumentSums& sums) {
     const std::uint64_t first = rows.row_starts[row], last = rows.row_starts[row + 1];
@@ -185,7 +185,7 @@ std::vector<std::uint64_t> DocumentTable::packed() const {
     for (const auto* columns : {&sums.x, &sums.e, &sums.xx, &sums.ee})
       for (const double value : *columns) put(value);
     words.push_back(sums.active.size());
-    for (const ActiveRows& a : sums.active) words.push_back(pair_of(a.active, a.rows));
+    for (const ActiveCount& a : sums.active) words.push_back(pair_of(a.active, a.rows));
     words.push_back(sums.features.size());
     for (const FeatureSum& f : sums.features) {
       words.push_back(pair_of(f.feature, f.rows));
@@ -211,7 +211,7 @@ void DocumentTable::add_packed(std::span<const std::uint64_t> words) {
     for (auto* columns : {&sums.x, &sums.e, &sums.xx, &sums.ee})
       for (double& value : *columns) value = real();
     sums.active.resize(words[at++]);
-    for (ActiveRows& a : sums.active) {
+    for (ActiveCount& a : sums.active) {
       a = {high(words[at]), low(words[at])};
       ++at;
     }

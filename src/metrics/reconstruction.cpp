@@ -48,7 +48,7 @@ MetricTotals totals_of(const Documents& documents, std::span<const std::uint32_t
     add(totals.e, document.e, times);
     add(totals.xx, document.xx, times);
     add(totals.ee, document.ee, times);
-    for (const ActiveRows& a : document.active) active[a.active] += drawn * a.rows;
+    for (const ActiveCount& a : document.active) active[a.active] += drawn * a.rows;
     for (const FeatureSum& f : document.features) {
       totals.fired[f.feature] += drawn * f.rows;
       mass[f.feature] += times * f.mass;

@@ -82,24 +82,43 @@ TrainingCounts training_counts(const Session& session, const TrainedSae& sae) {
           after};
 }
 
-// Against at most eight earlier checkpoints of those that are kept, spread evenly.
-std::vector<CheckpointDrift> drift_of(const Session& session, const RunState& state,
-                                      const TrainedSae& sae) {
-  constexpr std::size_t kMost = 8;
+// Kept checkpoints before the newest, which is what is evaluated: at most as many as drift is
+// measured against, spread evenly. Rank 0.
+std::vector<fs::path> earlier_checkpoints(const Session& session, const RunState& state,
+                                          const std::string& sae) {
   std::vector<fs::path> kept;
-  for (const CheckpointRecord& record : state.checkpoints_of({sae.config.name})) {
-    const fs::path folder = session.folder().checkpoints(sae.config.name) / record.folder;
+  for (const CheckpointRecord& record : state.checkpoints_of({sae})) {
+    const fs::path folder = session.folder().checkpoints(sae) / record.folder;
     if (record.complete && fs::exists(folder / kExportFiles[1])) kept.push_back(folder);
   }
-  if (!kept.empty()) kept.pop_back();  // the newest, which is evaluated
-  std::vector<CheckpointDrift> drift;
-  const std::size_t count = std::min(kMost, kept.size());
-  for (std::size_t i = 0; i < count; ++i) {
-    const fs::path& folder = kept[(i + 1) * kept.size() / count - 1];
-    drift.push_back({folder.filename().string(),
-                     drift_since(read_saelens_weights(folder), sae.state.parameters)});
+  if (!kept.empty()) kept.pop_back();
+  const std::size_t count = std::min(kDriftCheckpoints, kept.size());
+  std::vector<fs::path> spread;
+  for (std::size_t i = 0; i < count; ++i)
+    spread.push_back(kept[(i + 1) * kept.size() / count - 1]);
+  return spread;
+}
+
+std::vector<DriftSince> collective_drift_of(const Session& session, const Ledger* ledger,
+                                            const EvaluatedSae& sae, SharedStop& stop,
+                                            Communicator& world) {
+  std::string names;
+  if (ledger) {
+    Json list = Json::array();
+    for (const fs::path& folder :
+         earlier_checkpoints(session, ledger->state(), sae.config->name))
+      list.push_back(folder.string());
+    names = list.dump();
   }
-  return drift;
+  world.broadcast_string(names, 0);
+  std::vector<fs::path> folders;
+  for (const Json& name : Json::parse(names)) folders.emplace_back(name.get<std::string>());
+  const std::vector<CheckpointDrift> drift = collective_drift(
+      fmt::format("SAE '{}'", sae.config->name), *sae.parameters, folders, stop, world);
+  std::vector<DriftSince> out;
+  for (std::size_t i = 0; i < folders.size(); ++i)
+    out.push_back({folders[i].filename().string(), drift[i]});
+  return out;
 }
 
 std::string verdict_line(const SaeEvaluation& evaluation) {
@@ -224,9 +243,9 @@ void collective_evaluate_run(Session& session, Ledger* ledger, const std::vector
     SharedSae shared(sae, session.store().calibration().of(sae.hook), root ? due[i].sae : nullptr);
     shared.collective_send(world);
     SaeEvaluation evaluation = evaluator.collective_evaluate(shared.view());
+    evaluation.drift = collective_drift_of(session, ledger, shared.view(), stop, world);
     if (!root) continue;
     evaluation.training = training_counts(session, *due[i].sae);
-    evaluation.drift = drift_of(session, ledger->state(), *due[i].sae);
     evaluation.verdicts = verdicts_of(evaluation, advice);
     const std::string text = to_json(evaluation, analysis_parents(session, *due[i].sae)) + "\n";
     ledger->expect_own();

@@ -58,14 +58,19 @@ Json json_of(const DecoderGeometry& decoder) {
   return json;
 }
 
-Json json_of(const CheckpointDrift& drift) {
-  return {{"checkpoint", drift.checkpoint},
-          {"decoder_cosine_mean", drift.drift.decoder.mean},
-          {"decoder_cosine_p05", drift.drift.decoder.p05},
-          {"decoder_moved", drift.drift.decoder.moved},
-          {"encoder_cosine_mean", drift.drift.encoder.mean},
-          {"encoder_cosine_p05", drift.drift.encoder.p05},
-          {"b_dec_cosine", drift.drift.b_dec}};
+Json json_of(const RowDrift& rows) {
+  return {{"rows", rows.rows},
+          {"zero_rows", rows.zero_rows},
+          {"cosine_mean", rows.mean},
+          {"cosine_p05", rows.p05},
+          {"share_drifted", rows.share_drifted}};
+}
+
+Json json_of(const DriftSince& since) {
+  return {{"checkpoint", since.checkpoint},
+          {"decoder", json_of(since.drift.decoder)},
+          {"encoder", json_of(since.drift.encoder)},
+          {"b_dec_cosine", since.drift.b_dec_cosine}};
 }
 
 Json json_of(const BaselineEvaluation& baseline) {
@@ -120,7 +125,7 @@ std::string to_json(const SaeEvaluation& evaluation, const Parents& parents) {
   json["decoder"] = json_of(evaluation.decoder);
   json["chance"] = json_of(evaluation.chance);
   json["drift"] = Json::array();
-  for (const CheckpointDrift& drift : evaluation.drift) json["drift"].push_back(json_of(drift));
+  for (const DriftSince& drift : evaluation.drift) json["drift"].push_back(json_of(drift));
   json["baselines"] = Json::object();
   for (const BaselineEvaluation& baseline : evaluation.baselines)
     json["baselines"][baseline.name] = json_of(baseline);

@@ -225,9 +225,11 @@ void add_drift(const Json& evaluation, std::vector<TextTable>& tables) {
   table.title = "drift: each feature's direction against its own at an earlier checkpoint";
   table.columns = {"since", "cosine of decoder rows", "5th percentile", "moved (below 0.9)"};
   for (const Json& since : drift)
-    table.rows.push_back({since.at("checkpoint"), number(since.at("decoder_cosine_mean")),
-                          number(since.at("decoder_cosine_p05")),
-                          fmt::format("{:.1f} %", 100 * since.at("decoder_moved").get<double>())});
+    table.rows.push_back(
+        {since.at("checkpoint"), number(since.at("decoder").at("cosine_mean")),
+         number(since.at("decoder").at("cosine_p05")),
+         fmt::format("{:.1f} %",
+                     100 * since.at("decoder").at("share_drifted").get<double>())});
 }
 
 std::vector<TextTable> tables_of(const Json& evaluation) {

@@ -45,7 +45,7 @@ struct RowSums {
   double& operator[](Index index) { return of[index]; }
 };
 
-struct ActiveRows {
+struct ActiveCount {
   std::uint32_t active, rows;  // so many rows with so many active features
 };
 struct FeatureSum {
@@ -57,7 +57,7 @@ struct DocumentSums {
   std::uint64_t rows = 0;
   RowSums sums;
   std::vector<double> x, e, xx, ee;  // [D]: sums of x, x - x_hat and of their squares
-  std::vector<ActiveRows> active;    // ascending
+  std::vector<ActiveCount> active;    // ascending
   std::vector<FeatureSum> features;  // ascending
 };
 

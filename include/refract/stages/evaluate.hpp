@@ -16,10 +16,10 @@
 #include "refract/lm/language_model.hpp"
 #include "refract/metrics/advice.hpp"
 #include "refract/metrics/decoder_geometry.hpp"
-#include "refract/metrics/drift.hpp"
 #include "refract/metrics/reconstruction.hpp"
 #include "refract/metrics/verdict.hpp"
 #include "refract/stages/baselines.hpp"
+#include "refract/stages/drift.hpp"
 #include "refract/stages/sae_reconstructor.hpp"
 #include "refract/stages/spliced_loss.hpp"
 #include "refract/stages/token_corpus.hpp"
@@ -59,10 +59,10 @@ struct TrainingCounts {
   std::uint64_t dead_after_rows = 0;  // so many trained rows
 };
 
-// An earlier checkpoint of the same SAE.
-struct CheckpointDrift {
+// Since an earlier checkpoint of the same SAE.
+struct DriftSince {
   std::string checkpoint;  // "chunk-000003"
-  Drift drift;
+  CheckpointDrift drift;
 };
 
 struct BaselineEvaluation {
@@ -79,7 +79,7 @@ struct SaeEvaluation {
   std::optional<MetricReport> training_mode;
   std::optional<TrainingCounts> training;
   DecoderGeometry decoder, chance;  // its own; of a random dictionary of the same shape
-  std::vector<CheckpointDrift> drift;
+  std::vector<DriftSince> drift;
   std::vector<BaselineEvaluation> baselines;  // in the order that they were asked for
   std::optional<MetricReport> spliced_loss;
   std::vector<Verdict> verdicts;
