@@ -255,11 +255,12 @@ std::string describe(const TruthReport& report) {
                         row.name, row.l0, row.r2, row.scores.precision, row.scores.recall,
                         row.scores.f1, row.scores.uniqueness, row.scores.mcc);
   text +=
-      "\nF1 says how well a feature's firing tells when the true feature nearest to it fires; "
-      "uniqueness, the share of features that are each nearest to another one; MCC, the mean "
-      "|cosine| when features and truth are paired off. All are 1 for the oracle, which is the "
-      "truth, and near what chance gives for random, which was never trained: training that learns "
-      "stands far nearer to the oracle.\n";
+      "\nF1: how well a feature's firing tells when the true feature nearest to it fires. "
+      "Uniqueness: the\nshare of features that are each nearest to another one. MCC: the mean "
+      "|cosine| when features and\ntruth are paired off. All are 1 for the oracle, which is the "
+      "truth, and near what chance gives for\nrandom, which was never trained. Training that "
+      "learns "
+      "stands well away from random; R2 alone does\nnot show it.\n";
   text += report.failures.empty()
               ? fmt::format(
                     "passed: every variant has {} times the F1 of random, and an MCC at "
