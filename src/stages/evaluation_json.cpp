@@ -34,7 +34,7 @@ Json json_of(const DensityHistogram& densities) {
 }
 
 // The numbers that have a metric's name.
-std::map<std::string, double> numbers_of(const DecoderGeometry& decoder) {
+std::vector<std::pair<std::string, double>> numbers_of(const DecoderGeometry& decoder) {
   if (decoder.pairs == 0) return {};
   return {{"decoder_cosine_mean", decoder.cosine_mean},
           {"decoder_cosine_p95", decoder.cosine_p95},

@@ -84,6 +84,7 @@ class Rows {
       EvaluationRow row = begin(section, key, value.get<double>());
       if (report.contains(key + "_lo"))
         row.documents = interval(report.at(key + "_lo"), report.at(key + "_hi"));
+      row.random = random_value(part, key);
       if (family_) {
         const auto found = family_->numbers.find(fmt::format("{}.{}", part, key));
         if (found != family_->numbers.end())
@@ -98,6 +99,13 @@ class Rows {
   [[nodiscard]] std::vector<EvaluationRow> take() { return std::move(rows_); }
 
  private:
+  // The same number of what was never trained.
+  [[nodiscard]] std::string random_value(std::string_view part, const std::string& key) const {
+    const std::string from = part == "decoder" ? "/chance/" : "/baselines/random/";
+    const nlohmann::json::json_pointer at(from + key);
+    const bool known = part == "decoder" || part == "inference";
+    return known && evaluation_.contains(at) ? number(evaluation_.at(at)) : std::string();
+  }
   [[nodiscard]] EvaluationRow begin(const std::string& section, const std::string& metric,
                                     double value) const {
     EvaluationRow row;
@@ -182,12 +190,14 @@ std::string sections_text(const Json& evaluation, const std::vector<EvaluationRo
     text += fmt::format("\n{}: {}\n", section, measured_on(evaluation, section));
     std::vector<std::vector<std::string>> cells{{"measure", "value", "over documents"}};
     if (family) cells.front().push_back(fmt::format("over {} seeds", family->names.size()));
-    for (const char* column : {"verdict", "good", "what it says"}) cells.front().push_back(column);
+    for (const char* column : {"random", "verdict", "good", "what it says"})
+      cells.front().push_back(column);
     for (; at < rows.size() && rows[at].section == section; ++at) {
       const EvaluationRow& row = rows[at];
       std::vector<std::string> line{row.title, row.value, row.documents};
       if (family) line.push_back(row.seeds);
-      for (const std::string& cell : {row.verdict, row.good, row.sentence}) line.push_back(cell);
+      for (const std::string& cell : {row.random, row.verdict, row.good, row.sentence})
+        line.push_back(cell);
       cells.push_back(std::move(line));
     }
     text += table(cells);
@@ -306,6 +316,9 @@ std::string describe_evaluation(const std::string& evaluation, const Advice& adv
   text += family ? fmt::format(", over seeds ({}) of the mean by Student's t.\n",
                                fmt::join(family->names, ", "))
                  : ".\n";
+  text +=
+      "random: the frozen-random SAE at the same L0; of the decoder, a random dictionary of its "
+      "shape.\n";
   text += sections_text(json, rows_of(json, advice, family), family);
   text += fmt::format(
       "  A feature that fired in none of {} rows fires in less than {:.2g} of all rows (95 %).\n",

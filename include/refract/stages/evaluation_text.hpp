@@ -31,7 +31,9 @@ struct SeedFamily {
 
 // One row of the table of an evaluation, for whoever shows it elsewhere.
 struct EvaluationRow {
-  std::string section, metric, title, value, documents, seeds, verdict, good, sentence;
+  std::string section, metric, title, value, documents, seeds;
+  std::string random;  // of the frozen-random SAE; of a random dictionary in section "decoder"
+  std::string verdict, good, sentence;
 };
 [[nodiscard]] std::vector<EvaluationRow> evaluation_rows(const std::string& evaluation,
                                                          const Advice& advice,
