@@ -86,9 +86,10 @@ class Baselines {
   // fewer training rows than dimensions. StopRequested as SharedStop; nothing of a fit is kept
   // then.
   //
-  // Cost, n rows, D dimensions, as many components: ICA 4 n D^2 flops an iteration (and n D of
-  // tanh), at most 200; NMF 8 n D^2, split_nmf 12 n D^2, at most 100; divided over ranks. Memory of
-  // each rank: 3 n D floats for ICA, 5 n D and 7 n D for the two of NMF.
+  // Cost, n rows, D dimensions, as many components: ICA (4 n D^2 + about 80 D^3) flops and n D of
+  // tanh an iteration, at most 200; semi_nmf 10 n D^2 at most, split_nmf 14 n D^2, at most 100
+  // iterations. All but the 80 D^3 are divided over ranks. Memory of each rank: 4 n D floats for
+  // ICA and semi_nmf, 7 n D for split_nmf.
   [[nodiscard]] static Baselines collective_fit(std::span<const std::string> names,
                                                 const BaselineSources& sources, SharedStop& stop,
                                                 Communicator& ranks);

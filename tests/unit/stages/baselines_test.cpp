@@ -10,6 +10,7 @@
 #include "refract/analysis/pca.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
+#include "refract/base/parallel.hpp"
 #include "refract/sae/initialise.hpp"
 #include "stages/baseline_dictionary.hpp"
 #include "support/activation_chunk.hpp"
@@ -234,6 +235,24 @@ TEST_F(BaselinesOfAHook, are_fitted_on_at_most_as_many_rows_as_asked_for_and_say
     EXPECT_GT(facts.iterations, 1U);
     EXPECT_TRUE(facts.converged) << name << ' ' << facts.iterations;
   }
+}
+
+TEST_F(BaselinesOfAHook, are_the_same_bytes_for_any_number_of_threads) {
+  const std::vector<std::string> names{"ica", "semi_nmf", "split_nmf"};
+  const int threads = thread_count();
+  const auto all = [&](int with) {
+    set_thread_count(with);
+    const Baselines baselines = fit(names, &*training_);
+    std::vector<std::vector<float>> out;
+    for (const std::string& name : names) {
+      const Result got = reconstruct(*baselines.at(name, sae(), 3).reconstructor, some());
+      out.emplace_back(got.x_hat.span().begin(), got.x_hat.span().end());
+    }
+    set_thread_count(threads);
+    return out;
+  };
+
+  EXPECT_EQ(all(1), all(3));
 }
 
 TEST_F(BaselinesOfAHook, do_not_depend_on_a_k_that_is_not_what_was_measured) {
