@@ -94,8 +94,7 @@ std::vector<fs::path> earlier_checkpoints(const Session& session, const RunState
   if (!kept.empty()) kept.pop_back();
   const std::size_t count = std::min(kDriftCheckpoints, kept.size());
   std::vector<fs::path> spread;
-  for (std::size_t i = 0; i < count; ++i)
-    spread.push_back(kept[(i + 1) * kept.size() / count - 1]);
+  for (std::size_t i = 0; i < count; ++i) spread.push_back(kept[(i + 1) * kept.size() / count - 1]);
   return spread;
 }
 
@@ -105,8 +104,7 @@ std::vector<DriftSince> collective_drift_of(const Session& session, const Ledger
   std::string names;
   if (ledger) {
     Json list = Json::array();
-    for (const fs::path& folder :
-         earlier_checkpoints(session, ledger->state(), sae.config->name))
+    for (const fs::path& folder : earlier_checkpoints(session, ledger->state(), sae.config->name))
       list.push_back(folder.string());
     names = list.dump();
   }

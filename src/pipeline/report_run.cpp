@@ -31,7 +31,8 @@ void add_evaluation_tables(const std::string& name, const RunEvaluation& run, co
   const SeedFamily* family = run.family(name);
   std::vector<std::string> columns{"measure", "value", "95 % over documents"};
   if (family) columns.push_back(fmt::format("95 % over {} seeds", family->names.size()));
-  for (const char* column : {"random", "verdict", "good", "what it says"}) columns.emplace_back(column);
+  for (const char* column : {"random", "verdict", "good", "what it says"})
+    columns.emplace_back(column);
   std::string section;
   for (EvaluationRow& row : evaluation_rows(run.text(name), advice, family)) {
     if (row.section != section) {
@@ -43,7 +44,8 @@ void add_evaluation_tables(const std::string& name, const RunEvaluation& run, co
     }
     std::vector<std::string> cells{row.title, row.value, row.documents};
     if (family) cells.push_back(row.seeds);
-    for (const std::string& cell : {row.random, row.verdict, row.good, row.sentence}) cells.push_back(cell);
+    for (const std::string& cell : {row.random, row.verdict, row.good, row.sentence})
+      cells.push_back(cell);
     tables.back().rows.push_back(std::move(cells));
   }
   for (TextTable& table : evaluation_tables(run.text(name)))

@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "refract/base/error.hpp"
-#include "refract/base/parallel.hpp"
 #include "refract/sae/initialise.hpp"
+#include "refract/stages/sae_reconstructor.hpp"
 #include "stages/baseline_dictionary.hpp"
 #include "stages/baseline_fits.hpp"
 
@@ -42,26 +42,18 @@ const BaselineRow* find(std::string_view name) {
 class FrozenRandom final : public Reconstructor {
  public:
   FrozenRandom(RandomControl control, double input_scale)
-      : control_(std::move(control)), scale_(static_cast<float>(input_scale)) {}
+      : control_(std::move(control)),
+        sae_({&control_.config, control_.variant.get(), &control_.parameters, input_scale}) {}
 
-  [[nodiscard]] std::size_t components() const override { return control_.parameters.d_sae(); }
-
-  void reconstruct(TensorView<const float> x, std::span<const std::uint8_t> /*included*/,
+  [[nodiscard]] std::size_t components() const override { return sae_.components(); }
+  void reconstruct(TensorView<const float> x, std::span<const std::uint8_t> included,
                    SparseActs& acts, TensorView<float> x_hat) override {
-    Tensor<float> scaled(x.shape());
-    parallel_for(x.axis(0), [&](std::size_t row) {
-      for (std::size_t j = 0; j < x.axis(1); ++j) scaled.row(row)[j] = x.row(row)[j] * scale_;
-    });
-    control_.variant->encode(control_.parameters, scaled.cview(), 0, acts);
-    decode(control_.parameters, acts, x_hat);
-    parallel_for(x.axis(0), [&](std::size_t row) {
-      for (float& value : x_hat.row(row)) value /= scale_;
-    });
+    sae_.reconstruct(x, included, acts, x_hat);
   }
 
  private:
   RandomControl control_;
-  float scale_;
+  SaeReconstructor sae_;
 };
 
 }  // namespace

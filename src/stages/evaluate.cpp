@@ -108,6 +108,19 @@ struct Evaluator::Body {
     for (std::size_t i = 0; i < made.size(); ++i)
       out.baselines.push_back({config.baselines[i], made[i].facts, std::move(reports[i].report)});
   }
+
+  void measure_loss(const EvaluatedSae& sae, const HookCalibration& hook, SaeEvaluation& out) {
+    const SplicedLoss& loss = spliced_loss_of(hook);
+    const auto report = [&](Reconstructor& reconstructor, const std::string& name) {
+      MetricReport made = loss.collective_report(reconstructor, name, stop, ranks);
+      return ranks.rank() == 0 ? std::optional(std::move(made)) : std::nullopt;
+    };
+    SaeReconstructor own(sae);
+    out.spliced_loss = report(own, sae.config->name);
+    if (std::ranges::find(config.baselines, "random") == config.baselines.end()) return;
+    const Baseline random = baselines_of(hook).at("random", sae, out.inference.of("l0").value);
+    out.random_spliced_loss = report(*random.reconstructor, sae.config->name + ", frozen random");
+  }
 };
 
 Evaluator::Evaluator(const EvaluateConfig& config, const EvaluationSources& sources,
@@ -132,12 +145,7 @@ SaeEvaluation Evaluator::collective_evaluate(const EvaluatedSae& sae) {
   out.chance = collective_decoder_geometry(
       "a random decoder like that of " + quoted(sae),
       random_decoder(*sae.config, sae.parameters->d_in()).cview(), body_->stop, body_->ranks);
-  if (body_->config.ce) {
-    SaeReconstructor reconstructor(sae);
-    MetricReport loss = body_->spliced_loss_of(hook).collective_report(
-        reconstructor, sae.config->name, body_->stop, body_->ranks);
-    if (body_->ranks.rank() == 0) out.spliced_loss = std::move(loss);
-  }
+  if (body_->config.ce) body_->measure_loss(sae, hook, out);
   return out;
 }
 

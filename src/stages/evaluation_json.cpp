@@ -130,6 +130,8 @@ std::string to_json(const SaeEvaluation& evaluation, const Parents& parents) {
   for (const BaselineEvaluation& baseline : evaluation.baselines)
     json["baselines"][baseline.name] = json_of(baseline);
   if (evaluation.spliced_loss) json["spliced_loss"] = json_of(*evaluation.spliced_loss);
+  if (evaluation.random_spliced_loss)
+    json["random_spliced_loss"] = json_of(*evaluation.random_spliced_loss);
   json["verdicts"] = Json::array();
   for (const Verdict& verdict : evaluation.verdicts) json["verdicts"].push_back(json_of(verdict));
   return json.dump();
@@ -155,6 +157,7 @@ MeasuredSae measured(const SaeEvaluation& evaluation) {
     add(sae.values, baseline.name + ".", baseline.report);
     if (baseline.name == "random") add(sae.control, "", baseline.report);
   }
+  if (evaluation.random_spliced_loss) add(sae.control, "", *evaluation.random_spliced_loss);
   return sae;
 }
 

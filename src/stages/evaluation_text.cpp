@@ -101,10 +101,12 @@ class Rows {
  private:
   // The same number of what was never trained.
   [[nodiscard]] std::string random_value(std::string_view part, const std::string& key) const {
-    const std::string from = part == "decoder" ? "/chance/" : "/baselines/random/";
+    const std::string from = part == "decoder"        ? "/chance/"
+                             : part == "inference"    ? "/baselines/random/"
+                             : part == "spliced_loss" ? "/random_spliced_loss/"
+                                                      : "/none/";
     const nlohmann::json::json_pointer at(from + key);
-    const bool known = part == "decoder" || part == "inference";
-    return known && evaluation_.contains(at) ? number(evaluation_.at(at)) : std::string();
+    return evaluation_.contains(at) ? number(evaluation_.at(at)) : std::string();
   }
   [[nodiscard]] EvaluationRow begin(const std::string& section, const std::string& metric,
                                     double value) const {
@@ -238,8 +240,7 @@ void add_drift(const Json& evaluation, std::vector<TextTable>& tables) {
     table.rows.push_back(
         {since.at("checkpoint"), number(since.at("decoder").at("cosine_mean")),
          number(since.at("decoder").at("cosine_p05")),
-         fmt::format("{:.1f} %",
-                     100 * since.at("decoder").at("share_drifted").get<double>())});
+         fmt::format("{:.1f} %", 100 * since.at("decoder").at("share_drifted").get<double>())});
 }
 
 std::vector<TextTable> tables_of(const Json& evaluation) {

@@ -57,7 +57,7 @@ struct DocumentSums {
   std::uint64_t rows = 0;
   RowSums sums;
   std::vector<double> x, e, xx, ee;  // [D]: sums of x, x - x_hat and of their squares
-  std::vector<ActiveCount> active;    // ascending
+  std::vector<ActiveCount> active;   // ascending
   std::vector<FeatureSum> features;  // ascending
 };
 

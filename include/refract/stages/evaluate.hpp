@@ -82,6 +82,7 @@ struct SaeEvaluation {
   std::vector<DriftSince> drift;
   std::vector<BaselineEvaluation> baselines;  // in the order that they were asked for
   std::optional<MetricReport> spliced_loss;
+  std::optional<MetricReport> random_spliced_loss;  // of the frozen-random SAE, where it was asked
   std::vector<Verdict> verdicts;
 };
 

@@ -30,7 +30,9 @@ TEST(SplicedLossStop, asked_of_one_rank_while_it_runs_the_model_ends_it_on_all) 
                StopRequested);
 
   // The others may hear of it before they begin.
-  if (world().rank() == world().size() - 1) EXPECT_GE(calls, 1);
+  if (world().rank() == world().size() - 1) {
+    EXPECT_GE(calls, 1);
+  }
   EXPECT_TRUE(stop_requested());
   const Tensor<float> W =
       random_decoder({.name = "small", .hook = MovedStream::kHook, .d_sae = 9}, MovedStream::kDim);

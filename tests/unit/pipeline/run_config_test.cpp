@@ -14,6 +14,7 @@
 #include "refract/base/file.hpp"
 #include "refract/pipeline/disk_plan.hpp"
 #include "refract/pipeline/numerics.hpp"
+#include "refract/pipeline/run_evaluation.hpp"
 
 namespace refract {
 namespace {

@@ -118,8 +118,9 @@ TEST_F(Evaluate, runs_the_model_without_an_sae_once_for_all_of_a_hook) {
   const int runs_for_one = model_.runs();
   const SaeEvaluation second = evaluator.collective_evaluate(sae());
 
-  EXPECT_EQ(runs_for_one % 4, 0);  // clean, zero, mean, spliced; of each batch
-  EXPECT_EQ(model_.runs(), runs_for_one + runs_for_one / 4);
+  // Clean, zero, mean; with the SAE, and with a random one.
+  EXPECT_EQ(runs_for_one % 5, 0);
+  EXPECT_EQ(model_.runs(), runs_for_one + 2 * runs_for_one / 5);
   EXPECT_EQ(to_json(first, {}), to_json(second, {}));
 }
 
@@ -151,8 +152,8 @@ TEST_F(Evaluate, of_a_variant_without_k_does_not_depend_on_one_given_elsewhere) 
 
   const double l0 = evaluation.inference.of("l0").value;
   for (const BaselineEvaluation& baseline : evaluation.baselines) {
-    EXPECT_EQ(baseline.facts.kept, std::min<double>(baseline.name == "random" ? 24 : kDim,
-                                                    std::round(l0)))
+    EXPECT_EQ(baseline.facts.kept,
+              std::min<double>(baseline.name == "random" ? 24 : kDim, std::round(l0)))
         << baseline.name;
     EXPECT_LE(baseline.report.of("l0").value, std::round(l0)) << baseline.name;
   }
