@@ -50,7 +50,7 @@ void add_evaluation_tables(const std::string& name, const RunEvaluation& run, co
   }
   for (TextTable& table : evaluation_tables(run.text(name)))
     tables.push_back({.title = fmt::format("{}: {}", name, table.title),
-                      .note = "",
+                      .note = std::move(table.note),
                       .columns = std::move(table.columns),
                       .rows = std::move(table.rows)});
 }
@@ -134,6 +134,11 @@ std::string page_of(const RunConfig& config, const RunFolder& folder, const RunS
   const Advice advice = Advice::load(config.evaluate.advice);
   for (const SaeConfig& sae : config.saes)
     input.saes.push_back(reported_sae(sae, folder, state, evaluation, advice, input.tables));
+  for (TextTable& table : evaluation.statistics_tables())
+    input.tables.push_back({.title = std::move(table.title),
+                            .note = std::move(table.note),
+                            .columns = std::move(table.columns),
+                            .rows = std::move(table.rows)});
 
   return make_report(input);
 }

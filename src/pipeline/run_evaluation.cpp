@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "refract/base/error.hpp"
@@ -16,14 +17,18 @@ namespace {
 using Json = nlohmann::ordered_json;
 using namespace nlohmann::literals;
 
-// Expects a JSON object; the hint is what every damaged file of the analysis has.
-std::string read_object(const fs::path& file) {
+// The text of a file of the analysis, after `check` found it to be one. Damaged names it.
+std::string read_checked(const fs::path& file,
+                         const std::function<void(const std::string&)>& check) {
   std::string text = read_file(file);
-  if (!Json::accept(text))
+  try {
+    check(text);
+  } catch (const DataError&) {
     throw Damaged(
         "{} is damaged: {} bytes that are not what refract wrote. Run refract evaluate: it makes "
         "the file again.",
         file.string(), text.size());
+  }
   while (!text.empty() && text.back() == '\n') text.pop_back();
   return text;
 }
@@ -49,10 +54,12 @@ RunEvaluation::RunEvaluation(const RunConfig& config, const RunFolder& folder)
     : names_(sae_names(config)) {
   for (const std::string& name : names_)
     if (fs::exists(folder.evaluation(name)))
-      evaluations_[name] = read_object(folder.evaluation(name));
+      evaluations_[name] = read_checked(folder.evaluation(name), expect_evaluation);
   for (const std::string& hook : config.hooks)
     if (fs::exists(folder.statistics(hook)))
-      statistics_[hook] = read_object(folder.statistics(hook));
+      statistics_[hook] = read_checked(folder.statistics(hook), [](const std::string& text) {
+        (void)statistics_from_json(text);
+      });
   for (std::vector<std::string>& names : seed_families(config)) {
     std::vector<std::string> texts;
     for (const std::string& name : names)
@@ -71,6 +78,15 @@ const SeedFamily* RunEvaluation::family(const std::string& sae) const {
   for (const SeedFamily& family : families_)
     if (std::ranges::find(family.names, sae) != family.names.end()) return &family;
   return nullptr;
+}
+
+std::vector<TextTable> RunEvaluation::statistics_tables() const {
+  std::vector<TextTable> all;
+  for (const auto& [hook, text] : statistics_) {
+    std::vector<TextTable> tables = tables_of(statistics_from_json(text));
+    std::ranges::move(tables, std::back_inserter(all));
+  }
+  return all;
 }
 
 std::string RunEvaluation::describe(const Advice& advice) const {

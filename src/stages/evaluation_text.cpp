@@ -69,6 +69,15 @@ std::string interval(double low, double high) {
   return fmt::format("{} to {}", number(low), number(high));
 }
 
+// "too high"; "watch, below".
+std::string said(const Json& verdict) {
+  std::string state = verdict.at("state");
+  std::ranges::replace(state, '_', ' ');
+  if (state == "watch" && verdict.at("side") != "inside")
+    state += ", " + verdict.at("side").get<std::string>();
+  return state;
+}
+
 // One evaluation on its way into rows.
 class Rows {
  public:
@@ -121,10 +130,7 @@ class Rows {
     if (section == kTrainingMode) return row;  // the rules are for what is exported
     for (const Json& verdict : evaluation_.value("verdicts", Json::array())) {
       if (verdict.at("metric") != metric) continue;
-      row.verdict = verdict.at("state").get<std::string>();
-      std::ranges::replace(row.verdict, '_', ' ');
-      if (row.verdict == "watch" && verdict.at("side") != "inside")
-        row.verdict += ", " + verdict.at("side").get<std::string>();
+      row.verdict = said(verdict);
       row.good = verdict.at("good").get<std::string>();
     }
     return row;
@@ -250,17 +256,30 @@ std::vector<TextTable> tables_of(const Json& evaluation) {
   return tables;
 }
 
+void add_advice(const Json& evaluation, std::vector<TextTable>& tables) {
+  TextTable table{.title = "advice",
+                  .note = "",
+                  .columns = {"measure", "value", "verdict", "good", "do", "published", "notes"},
+                  .rows = {}};
+  for (const Json& verdict : evaluation.value("verdicts", Json::array())) {
+    const std::string state = verdict.at("state");
+    if (state == "good") continue;
+    std::string notes;
+    for (const Json& note : verdict.at("notes"))
+      notes += (notes.empty() ? "" : "; ") + note.get<std::string>();
+    table.rows.push_back({verdict.at("title"), number(verdict.at("value")), said(verdict),
+                          verdict.at("good"), verdict.at("fix"), verdict.at("field"), notes});
+  }
+  if (!table.rows.empty()) tables.push_back(std::move(table));
+}
+
 std::string advice_text(const Json& evaluation) {
   std::string text;
   for (const Json& verdict : evaluation.value("verdicts", Json::array())) {
     const std::string state = verdict.at("state");
     if (state == "good" || (state == "not_applicable" && verdict.at("notes").empty())) continue;
-    std::string head = state;
-    std::ranges::replace(head, '_', ' ');
     text += fmt::format("  {} is {}: {}", verdict.at("title").get<std::string>(),
-                        number(verdict.at("value")), head);
-    if (state == "watch" && verdict.at("side") != "inside")
-      text += ", " + verdict.at("side").get<std::string>();
+                        number(verdict.at("value")), said(verdict));
     if (!verdict.at("good").get<std::string>().empty())
       text += fmt::format(" (good: {})", verdict.at("good").get<std::string>());
     text += "\n";
@@ -280,6 +299,21 @@ std::string advice_text(const Json& evaluation) {
 
 }  // namespace
 
+void expect_evaluation(const std::string& text) {
+  try {
+    const Json evaluation = parsed(text);
+    for (const char* number : {"d_in", "d_sae"}) (void)evaluation.at(number).get<double>();
+    (void)rows_of(evaluation, Advice::load(""), nullptr);
+    (void)measured_on(evaluation, "held-out rows");
+    (void)evaluation.at("inference").at("unseen_at_most").get<double>();
+    (void)tables_of(evaluation);
+    (void)advice_text(evaluation);
+  } catch (const Json::exception&) {
+    throw DataError("{} bytes are no evaluation written by refract. Run refract evaluate.",
+                    text.size());
+  }
+}
+
 SeedFamily seed_family(std::vector<std::string> names,
                        const std::vector<std::string>& evaluations) {
   SeedFamily family{.names = std::move(names), .numbers = {}};
@@ -298,7 +332,10 @@ std::vector<EvaluationRow> evaluation_rows(const std::string& evaluation, const 
 }
 
 std::vector<TextTable> evaluation_tables(const std::string& evaluation) {
-  return tables_of(parsed(evaluation));
+  const Json json = parsed(evaluation);
+  std::vector<TextTable> tables = tables_of(json);
+  add_advice(json, tables);
+  return tables;
 }
 
 std::string measured_on(const std::string& evaluation, const std::string& section) {

@@ -240,4 +240,102 @@ std::string describe(const ActivationStatistics& of) {
   return text;
 }
 
+namespace {
+
+TextTable scalars_of(const ActivationStatistics& of) {
+  TextTable table{
+      .title = fmt::format("{}: activations", of.hook),
+      .note = fmt::format("{} rows of {} documents, {} dimensions; raw, and whitened by "
+                          "the calibration's covariance",
+                          of.rows, of.documents, of.d_in),
+      .columns = {"measure", "raw", "whitened", "what it says"},
+      .rows = {}};
+  const auto shape = [](const Spread& spread, const auto& member) {
+    return spread.shape ? short_number(std::optional<double>(*spread.shape.*member)) : "-";
+  };
+  const auto both = [&](std::string_view measure, const auto& member, std::string meaning) {
+    table.rows.push_back({std::string(measure), shape(of.raw, member), shape(of.whitened, member),
+                          std::move(meaning)});
+  };
+  table.rows.push_back({"mean norm", short_number(of.mean_norm), "", "length of a row"});
+  table.rows.push_back({"mean cosine", short_number(of.raw.mean_cosine),
+                        short_number(of.whitened.mean_cosine),
+                        "of two rows: anisotropy; 0 is no common direction"});
+  table.rows.push_back({"mean cosine, without the 3 largest dimensions",
+                        short_number(of.mean_cosine_without_strongest), "",
+                        "far below the line above, few dimensions make the common direction"});
+  table.rows.push_back({"mean cosine, less the mean", short_number(of.mean_cosine_centred), "",
+                        "near 0, the common direction is the mean, which b_dec takes up"});
+  both("participation ratio", &SpectrumShape::participation_ratio,
+       fmt::format("directions the spread would fill evenly, 1 to {}", of.d_in));
+  both("effective rank", &SpectrumShape::effective_rank,
+       "the same by entropy: weak directions count for more");
+  both("IsoScore", &SpectrumShape::isoscore, "1 is alike in every direction, 0 along one line");
+  both("condition number", &SpectrumShape::condition_number, "largest variance / smallest");
+  return table;
+}
+
+TextTable outliers_of(const ActivationStatistics& of) {
+  TextTable table{.title = fmt::format("{}: the largest dimensions", of.hook),
+                  .note = fmt::format("{} of {} are outliers; by position and by class: the share "
+                                      "of a dimension's variance that the tables below explain",
+                                      of.outliers.count, of.d_in),
+                  .columns = {"dimension", "size", "x median", "mean", "std", "share",
+                              "by position", "by class", ""},
+                  .rows = {}};
+  for (const StrongDimension& strong :
+       std::span(of.strongest).first(std::min<std::size_t>(10, of.strongest.size()))) {
+    const std::size_t j = strong.dimension;
+    table.rows.push_back({std::to_string(j), short_number(of.dimensions.size[j]),
+                          short_number(strong.times_median), short_number(of.dimensions.mean[j]),
+                          short_number(of.dimensions.std[j]), percent(of.dimensions.share[j]),
+                          percent(strong.explained_by_position), percent(strong.explained_by_class),
+                          strong.outlier ? "outlier" : ""});
+  }
+  return table;
+}
+
+TextTable strata_of(const ActivationStatistics& of, std::string_view title, double explained,
+                    const std::vector<RowStratum>& strata) {
+  TextTable table{.title = fmt::format("{}: {}", of.hook, title),
+                  .note = fmt::format("explains {} of the variance; ~ of fewer than 10 rows a "
+                                      "dimension",
+                                      percent(explained)),
+                  .columns = {"", "rows", "share", "norm", "mean cosine", "participation ratio",
+                              "effective rank", "IsoScore"},
+                  .rows = {}};
+  const std::size_t followed = std::min<std::size_t>(of.strongest.size(), 3);
+  for (std::size_t i = 0; i < followed; ++i)
+    table.columns.push_back(fmt::format("dimension {}", of.strongest[i].dimension));
+  for (const RowStratum& stratum : strata) {
+    if (stratum.rows == 0) continue;
+    const auto shape = [&](const auto& member) {
+      return stratum.shape
+                 ? fmt::format("{}{}", stratum.few_rows ? "~" : "",
+                               short_number(std::optional<double>(*stratum.shape.*member)))
+                 : std::string("-");
+    };
+    std::vector<std::string> row{stratum.name,
+                                 std::to_string(stratum.rows),
+                                 percent(stratum.share),
+                                 short_number(stratum.mean_norm),
+                                 short_number(stratum.mean_cosine),
+                                 shape(&SpectrumShape::participation_ratio),
+                                 shape(&SpectrumShape::effective_rank),
+                                 shape(&SpectrumShape::isoscore)};
+    for (std::size_t i = 0; i < followed; ++i) row.push_back(short_number(stratum.strongest[i]));
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+}  // namespace
+
+std::vector<TextTable> tables_of(const ActivationStatistics& of) {
+  return {scalars_of(of), outliers_of(of),
+          strata_of(of, "by position (tokens before in the document)", of.explained_by_position,
+                    of.positions),
+          strata_of(of, "by token class", of.explained_by_class, of.classes)};
+}
+
 }  // namespace refract

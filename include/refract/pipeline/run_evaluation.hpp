@@ -29,6 +29,8 @@ class RunEvaluation {
   // Null where it is the only one of its kind, or not all of them are evaluated.
   [[nodiscard]] const SeedFamily* family(const std::string& sae) const;
 
+  // Of every hook's statistics.
+  [[nodiscard]] std::vector<TextTable> statistics_tables() const;
   // Every SAE and every hook, for a person.
   [[nodiscard]] std::string describe(const Advice& advice) const;
   // {"saes": [evaluation.json ...], "seeds": [...], "statistics": [...]}, one line.

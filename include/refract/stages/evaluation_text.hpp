@@ -7,8 +7,13 @@
 #include <vector>
 
 #include "refract/metrics/advice.hpp"
+#include "refract/stages/text_table.hpp"
 
 namespace refract {
+
+// DataError when the text of an evaluation.json is not as the format has it; all below take one
+// that is.
+void expect_evaluation(const std::string& text);
 
 // How a number varies between SAEs that differ in their seed alone: 95 % interval of its mean by
 // Student's t.
@@ -21,7 +26,7 @@ struct SeedFamily {
 };
 
 // evaluations: the texts of evaluation.json of the family's SAEs, in the order of `names`. Numbers
-// that not all of them have are left out. DataError for what is no evaluation.
+// that not all of them have are left out.
 [[nodiscard]] SeedFamily seed_family(std::vector<std::string> names,
                                      const std::vector<std::string>& evaluations);
 
@@ -42,12 +47,7 @@ struct EvaluationRow {
 // What a section's numbers were measured on: "93123 rows of 117 documents".
 [[nodiscard]] std::string measured_on(const std::string& evaluation, const std::string& section);
 
-struct TextTable {
-  std::string title;
-  std::vector<std::string> columns;
-  std::vector<std::vector<std::string>> rows;
-};
-// Baselines and drift, where there are any.
+// Baselines, drift and advice, where there are any.
 [[nodiscard]] std::vector<TextTable> evaluation_tables(const std::string& evaluation);
 
 }  // namespace refract

@@ -29,6 +29,7 @@
 #include "refract/comm/shared_stop.hpp"
 #include "refract/metrics/isotropy.hpp"
 #include "refract/metrics/outlier_dimensions.hpp"
+#include "refract/stages/text_table.hpp"
 #include "refract/store/calibration.hpp"
 #include "refract/store/chunk.hpp"
 #include "refract/tokenizer/tokenizer.hpp"
@@ -118,5 +119,7 @@ struct ActivationStatistics {
 [[nodiscard]] ActivationStatistics statistics_from_json(const std::string& text);
 // Lines for a person: tables, with what each number means and what is usual.
 [[nodiscard]] std::string describe(const ActivationStatistics& statistics);
+// The same as tables: scalars, outlier dimensions, positions, classes.
+[[nodiscard]] std::vector<TextTable> tables_of(const ActivationStatistics& statistics);
 
 }  // namespace refract

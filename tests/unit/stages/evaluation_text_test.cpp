@@ -1,47 +1,17 @@
 #include "refract/stages/evaluation_text.hpp"
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
+#include <algorithm>
+#include <cmath>
 
 #include "refract/base/error.hpp"
-#include "refract/stages/evaluation_json.hpp"
+#include "support/example_evaluation.hpp"
 
 namespace refract {
 namespace {
 
-// TopK, 2,560 features of 640 dimensions: row 2 of the research log's table.
-SaeEvaluation example(double r2 = 0.6638) {
-  SaeEvaluation evaluation;
-  evaluation.name = "one";
-  evaluation.hook = "blocks.4.hook_resid_post";
-  evaluation.variant = "topk";
-  evaluation.d_in = 640;
-  evaluation.d_sae = 2560;
-  evaluation.inference = {.rows = 90000,
-                          .documents = 400,
-                          .values = {{"r2", r2, 0.65, 0.68},
-                                     {"l0", 50, 50, 50},
-                                     {"density", 0.01953, 0.01953, 0.01953},
-                                     {"dead_rate", 0.5582, 0.55, 0.57}}};
-  evaluation.densities.features.assign(32, 0);
-  evaluation.decoder.pairs = 2560 * 2559 / 2;
-  evaluation.decoder.cosine_p95 = 0.0936;
-  evaluation.chance.pairs = evaluation.decoder.pairs;
-  evaluation.chance.cosine_p95 = 0.065;
-  BaselineEvaluation pca{
-      .name = "pca_topk", .facts = {.components = 640, .kept = 50}, .report = {}};
-  pca.report = {
-      .rows = 90000, .documents = 400, .values = {{"r2", 0.6, 0.59, 0.61}, {"l0", 50, 50, 50}}};
-  evaluation.baselines.push_back(std::move(pca));
-  evaluation.spliced_loss =
-      MetricReport{.rows = 7000, .documents = 40, .values = {{"delta_ce", 0.4, 0.35, 0.45}}};
-  evaluation.verdicts = verdicts_of(evaluation, Advice::load(""));
-  return evaluation;
-}
-
-std::string text_of(const SaeEvaluation& evaluation) { return to_json(evaluation, {}) + "\n"; }
+std::string text_of(double r2 = 0.6638) { return test::example_evaluation_text(r2); }
 
 const EvaluationRow& row(const std::vector<EvaluationRow>& rows, std::string_view metric) {
   const auto found = std::ranges::find(rows, metric, &EvaluationRow::metric);
@@ -50,8 +20,7 @@ const EvaluationRow& row(const std::vector<EvaluationRow>& rows, std::string_vie
 }
 
 TEST(EvaluationText, has_beside_each_number_its_interval_its_verdict_and_a_sentence) {
-  const std::vector<EvaluationRow> rows =
-      evaluation_rows(text_of(example()), Advice::load(""), nullptr);
+  const std::vector<EvaluationRow> rows = evaluation_rows(text_of(), Advice::load(""), nullptr);
 
   EXPECT_EQ(row(rows, "r2").documents, "0.65 to 0.68");
   EXPECT_EQ(row(rows, "density").verdict, "watch, below");
@@ -60,7 +29,7 @@ TEST(EvaluationText, has_beside_each_number_its_interval_its_verdict_and_a_sente
 }
 
 TEST(EvaluationText, tells_a_person_what_to_change_and_what_loss_was_measured_on) {
-  const std::string text = describe_evaluation(text_of(example()), Advice::load(""), nullptr);
+  const std::string text = describe_evaluation(text_of(), Advice::load(""), nullptr);
 
   EXPECT_NE(text.find("one: topk, 2560 features of 640 dimensions (x4)"), std::string::npos);
   EXPECT_NE(text.find("held-out rows: 90000 rows of 400 documents"), std::string::npos) << text;
@@ -72,8 +41,7 @@ TEST(EvaluationText, tells_a_person_what_to_change_and_what_loss_was_measured_on
 
 // Student's t with two degrees of freedom: 4.303 sd / sqrt(3).
 TEST(EvaluationText, gives_the_interval_over_seeds_its_own_column) {
-  const std::vector<std::string> texts{text_of(example(0.66)), text_of(example(0.68)),
-                                       text_of(example(0.67))};
+  const std::vector<std::string> texts{text_of(0.66), text_of(0.68), text_of(0.67)};
 
   const SeedFamily family = seed_family({"a", "b", "c"}, texts);
 
@@ -91,8 +59,10 @@ TEST(EvaluationText, gives_the_interval_over_seeds_its_own_column) {
 }
 
 TEST(EvaluationText, refuses_what_is_no_evaluation) {
-  for (const char* text : {"", "{", "{}", "[1]", "{\"schema\": \"statistics\"}"})
-    EXPECT_THROW((void)describe_evaluation(text, Advice::load(""), nullptr), DataError) << text;
+  for (const char* text : {"", "{", "{}", "[1]", "{\"schema\": \"statistics\"}",
+                           "{\"schema\": \"evaluation\", \"inference\": {\"rows\": \"many\"}}"})
+    EXPECT_THROW(expect_evaluation(text), DataError) << text;
+  EXPECT_NO_THROW(expect_evaluation(text_of()));
 }
 
 }  // namespace
