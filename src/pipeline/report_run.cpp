@@ -25,34 +25,22 @@ std::vector<std::pair<std::string, std::string>> facts_of(const SaeConfig& sae) 
   return facts;
 }
 
-// What evaluation found of one SAE: a table for each kind of number, the baselines, the advice.
+ReportTable report_table(TextTable table, std::string prefix, bool folded) {
+  return {.title = std::move(prefix) + table.title,
+          .note = std::move(table.note),
+          .folded = folded,
+          .columns = std::move(table.columns),
+          .rows = std::move(table.rows)};
+}
+
+// What evaluation found of one SAE: what to do about it, baselines, then every number.
 void add_evaluation_tables(const std::string& name, const RunEvaluation& run, const Advice& advice,
                            std::vector<ReportTable>& tables) {
-  const SeedFamily* family = run.family(name);
-  std::vector<std::string> columns{"measure", "value", "95 % over documents"};
-  if (family) columns.push_back(fmt::format("95 % over {} seeds", family->names.size()));
-  for (const char* column : {"random", "verdict", "good", "what it says"})
-    columns.emplace_back(column);
-  std::string section;
-  for (EvaluationRow& row : evaluation_rows(run.text(name), advice, family)) {
-    if (row.section != section) {
-      section = row.section;
-      tables.push_back({.title = fmt::format("{}: {}", name, section),
-                        .note = measured_on(run.text(name), section),
-                        .columns = columns,
-                        .rows = {}});
-    }
-    std::vector<std::string> cells{row.title, row.value, row.documents};
-    if (family) cells.push_back(row.seeds);
-    for (const std::string& cell : {row.random, row.verdict, row.good, row.sentence})
-      cells.push_back(cell);
-    tables.back().rows.push_back(std::move(cells));
-  }
+  const std::string prefix = name + ": ";
   for (TextTable& table : evaluation_tables(run.text(name)))
-    tables.push_back({.title = fmt::format("{}: {}", name, table.title),
-                      .note = std::move(table.note),
-                      .columns = std::move(table.columns),
-                      .rows = std::move(table.rows)});
+    tables.push_back(report_table(std::move(table), prefix, false));
+  for (TextTable& table : number_tables(run.text(name), advice, run.family(name)))
+    tables.push_back(report_table(std::move(table), prefix, true));
 }
 
 // Of the newest checkpoint that names the SAE; empty: none yet.
@@ -135,11 +123,7 @@ std::string page_of(const RunConfig& config, const RunFolder& folder, const RunS
   for (const SaeConfig& sae : config.saes)
     input.saes.push_back(reported_sae(sae, folder, state, evaluation, advice, input.tables));
   for (TextTable& table : evaluation.statistics_tables())
-    input.tables.push_back({.title = std::move(table.title),
-                            .note = std::move(table.note),
-                            .columns = std::move(table.columns),
-                            .rows = std::move(table.rows)});
-
+    input.tables.push_back(report_table(std::move(table), "", true));
   return make_report(input);
 }
 

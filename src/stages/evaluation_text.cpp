@@ -190,27 +190,26 @@ std::string measured_on(const Json& evaluation, const std::string& section) {
   return rows(section == Rows::kTrainingMode ? "training_mode" : "inference", "rows");
 }
 
-std::string sections_text(const Json& evaluation, const std::vector<EvaluationRow>& rows,
-                          const SeedFamily* family) {
-  std::string text;
-  for (std::size_t at = 0; at < rows.size();) {
-    const std::string& section = rows[at].section;
-    text += fmt::format("\n{}: {}\n", section, measured_on(evaluation, section));
-    std::vector<std::vector<std::string>> cells{{"measure", "value", "over documents"}};
-    if (family) cells.front().push_back(fmt::format("over {} seeds", family->names.size()));
-    for (const char* column : {"random", "verdict", "good", "what it says"})
-      cells.front().push_back(column);
-    for (; at < rows.size() && rows[at].section == section; ++at) {
-      const EvaluationRow& row = rows[at];
-      std::vector<std::string> line{row.title, row.value, row.documents};
-      if (family) line.push_back(row.seeds);
-      for (const std::string& cell : {row.random, row.verdict, row.good, row.sentence})
-        line.push_back(cell);
-      cells.push_back(std::move(line));
+std::vector<TextTable> sections_of(const Json& evaluation, const std::vector<EvaluationRow>& rows,
+                                   const SeedFamily* family) {
+  std::vector<TextTable> tables;
+  for (const EvaluationRow& row : rows) {
+    if (tables.empty() || tables.back().title != row.section) {
+      TextTable& table = tables.emplace_back();
+      table.title = row.section;
+      table.note = measured_on(evaluation, row.section);
+      table.columns = {"measure", "value", "over documents"};
+      if (family) table.columns.push_back(fmt::format("over {} seeds", family->names.size()));
+      for (const char* column : {"random", "verdict", "good", "what it says"})
+        table.columns.emplace_back(column);
     }
-    text += table(cells);
+    std::vector<std::string>& cells = tables.back().rows.emplace_back();
+    cells = {row.title, row.value, row.documents};
+    if (family) cells.push_back(row.seeds);
+    for (const std::string& cell : {row.random, row.verdict, row.good, row.sentence})
+      cells.push_back(cell);
   }
-  return text;
+  return tables;
 }
 
 void add_baselines(const Json& evaluation, std::vector<TextTable>& tables) {
@@ -331,15 +330,18 @@ std::vector<EvaluationRow> evaluation_rows(const std::string& evaluation, const 
   return rows_of(parsed(evaluation), advice, family);
 }
 
-std::vector<TextTable> evaluation_tables(const std::string& evaluation) {
+std::vector<TextTable> number_tables(const std::string& evaluation, const Advice& advice,
+                                     const SeedFamily* family) {
   const Json json = parsed(evaluation);
-  std::vector<TextTable> tables = tables_of(json);
-  add_advice(json, tables);
-  return tables;
+  return sections_of(json, rows_of(json, advice, family), family);
 }
 
-std::string measured_on(const std::string& evaluation, const std::string& section) {
-  return measured_on(parsed(evaluation), section);
+std::vector<TextTable> evaluation_tables(const std::string& evaluation) {
+  const Json json = parsed(evaluation);
+  std::vector<TextTable> tables;
+  add_advice(json, tables);
+  std::ranges::move(tables_of(json), std::back_inserter(tables));
+  return tables;
 }
 
 std::string describe_evaluation(const std::string& evaluation, const Advice& advice,
@@ -357,16 +359,18 @@ std::string describe_evaluation(const std::string& evaluation, const Advice& adv
   text +=
       "random: the frozen-random SAE at the same L0; of the decoder, a random dictionary of its "
       "shape.\n";
-  text += sections_text(json, rows_of(json, advice, family), family);
+  const auto add = [&](const TextTable& of) {
+    std::vector<std::vector<std::string>> cells{of.columns};
+    cells.insert(cells.end(), of.rows.begin(), of.rows.end());
+    text +=
+        fmt::format("\n{}{}{}\n{}", of.title, of.note.empty() ? "" : ": ", of.note, table(cells));
+  };
+  for (const TextTable& of : sections_of(json, rows_of(json, advice, family), family)) add(of);
   text += fmt::format(
       "  A feature that fired in none of {} rows fires in less than {:.2g} of all rows (95 %).\n",
       json.at("inference").at("rows").get<std::uint64_t>(),
       json.at("inference").at("unseen_at_most").get<double>());
-  for (const TextTable& of : tables_of(json)) {
-    std::vector<std::vector<std::string>> cells{of.columns};
-    cells.insert(cells.end(), of.rows.begin(), of.rows.end());
-    text += fmt::format("\n{}\n{}", of.title, table(cells));
-  }
+  for (const TextTable& of : tables_of(json)) add(of);
   return text + advice_text(json);
 }
 

@@ -44,10 +44,10 @@ struct EvaluationRow {
                                                          const Advice& advice,
                                                          const SeedFamily* family);
 
-// What a section's numbers were measured on: "93123 rows of 117 documents".
-[[nodiscard]] std::string measured_on(const std::string& evaluation, const std::string& section);
-
-// Baselines, drift and advice, where there are any.
+// A table for each section of those rows.
+[[nodiscard]] std::vector<TextTable> number_tables(const std::string& evaluation,
+                                                   const Advice& advice, const SeedFamily* family);
+// Advice, baselines and drift, where there are any.
 [[nodiscard]] std::vector<TextTable> evaluation_tables(const std::string& evaluation);
 
 }  // namespace refract
