@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "refract/base/activity.hpp"
+#include "refract/base/blas_threads.hpp"
 #include "refract/base/error.hpp"
 
 namespace refract {
@@ -31,6 +32,7 @@ PrincipalComponents principal_components(std::span<const double> covariance, std
   // order serves, and column major keeps each eigenvector contiguous.
   const lapack_int info = [&] {
     const LibraryCall call;
+    const OneBlasThread alone;
     return LAPACKE_dsyevr(LAPACK_COL_MAJOR, 'V', 'I', 'U', n, matrix.data(), n, 0, 0,
                           n - static_cast<lapack_int>(k) + 1, n, 0, &found, eigenvalues.data(),
                           vectors.data(), n, support.data());

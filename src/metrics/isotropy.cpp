@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "refract/base/activity.hpp"
+#include "refract/base/blas_threads.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/metrics/moments.hpp"
@@ -24,6 +25,7 @@ std::vector<double> solve(char job, std::vector<double>& matrix, std::size_t d) 
   // Symmetric, so either storage order serves; column major keeps an eigenvector contiguous.
   const lapack_int info = [&] {
     const LibraryCall call;
+    const OneBlasThread alone;
     return LAPACKE_dsyevd(LAPACK_COL_MAJOR, job, 'U', n, matrix.data(), n, values.data());
   }();
   if (info != 0)

@@ -1,11 +1,15 @@
 #include "refract/analysis/pca.hpp"
 
+#include <dlfcn.h>
 #include <gtest/gtest.h>
+
+#include <algorithm>
 
 #include <cmath>
 #include <vector>
 
 #include "refract/base/error.hpp"
+#include "refract/base/random.hpp"
 #include "support/baselines_golden.hpp"
 
 namespace refract {
@@ -75,6 +79,30 @@ TEST(PrincipalComponents, explain_the_variance_that_scikit_learn_says) {
     }
     EXPECT_NEAR(1 - left / whole, r2.data()[r - 1], 1e-6) << r << " components";
   }
+}
+
+// Several ranks share cores that one rank has alone, and the BLAS has threads accordingly.
+TEST(PrincipalComponents, have_the_same_bytes_however_many_threads_the_blas_has) {
+  const auto set =
+      reinterpret_cast<void (*)(int)>(::dlsym(RTLD_DEFAULT, "openblas_set_num_threads"));
+  if (!set) GTEST_SKIP() << "not OpenBLAS";
+  constexpr std::size_t kLarge = 200;
+  const CounterRng rng(Purpose::test, {31});
+  std::vector<double> factor(kLarge * kLarge), covariance(kLarge * kLarge, 0.0);
+  for (std::size_t i = 0; i < factor.size(); ++i) factor[i] = rng.normal(i);
+  for (std::size_t i = 0; i < kLarge; ++i)
+    for (std::size_t j = 0; j < kLarge; ++j)
+      for (std::size_t k = 0; k < kLarge; ++k)
+        covariance[i * kLarge + j] += factor[i * kLarge + k] * factor[j * kLarge + k];
+  const auto of_threads = [&](int threads) {
+    set(threads);
+    return principal_components(covariance, kLarge, kLarge);
+  };
+
+  const PrincipalComponents one = of_threads(1), four = of_threads(4);
+
+  EXPECT_EQ(one.variances, four.variances);
+  EXPECT_TRUE(std::ranges::equal(one.directions.span(), four.directions.span()));
 }
 
 }  // namespace
