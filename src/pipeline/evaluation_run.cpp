@@ -136,7 +136,7 @@ std::string verdict_line(const SaeEvaluation& evaluation) {
 
 // statistics/<hook>.json of those hooks that have none, or one of other rows.
 void collective_measure_activations(Session& session, Ledger* ledger, SharedStop& stop,
-                                    Communicator& world) {
+                                    Communicator& world, bool& made) {
   const RunFolder& folder = session.folder();
   const std::string inputs = inputs_digest(as_text(statistics_settings(session.config())) +
                                            fmt::format("store={}\n", session.store().digest()));
@@ -163,6 +163,7 @@ void collective_measure_activations(Session& session, Ledger* ledger, SharedStop
     make_folder(folder.statistics(hook).parent_path());
     write_file(folder.statistics(hook), text);
     finish(*ledger, statistics_part(folder, hook), inputs, short_digest(text));
+    made = true;
   }
 }
 
@@ -203,7 +204,7 @@ void collective_evaluate_run(Session& session, Ledger* ledger, const std::vector
       if (root) made |= complete_evidence(session, ledger->state().sealed);
     });
 
-  if (config.statistics) collective_measure_activations(session, ledger, stop, world);
+  if (config.statistics) collective_measure_activations(session, ledger, stop, world, made);
 
   const Advice advice = Advice::load(config.advice);
   std::vector<DuePart> due;

@@ -69,12 +69,40 @@ void add_training(const RunConfig& config, const ModelInfo& model, std::uint64_t
   }
 }
 
+// Sums of every held-out document, twice while they are gathered (metrics/document_sums.hpp), of
+// this SAE's, the random one's and the baselines' codes; fits (stages/baselines.hpp); tiles of the
+// statistics.
+std::uint64_t evaluation_of(const RunConfig& config, const ModelInfo& model,
+                            const CorpusSize& corpus) {
+  constexpr std::uint64_t kOfFeature = 16, kOfDimension = 32, kTiles = std::uint64_t{1} << 30;
+  const EvaluateConfig& evaluate = config.evaluate;
+  const std::uint64_t d = model.d_model, rows = config.heldout.rows,
+                      measured = 1 + evaluate.baselines.size();
+  const std::uint64_t documents = std::min(
+      rows,
+      1 + static_cast<std::uint64_t>(config.heldout.share * static_cast<double>(corpus.documents)));
+  std::uint64_t sums = 0;
+  for (const SaeConfig& sae : config.saes) {
+    const std::uint64_t active = sae.k > 0 ? sae.k : sae.d_sae;
+    const std::uint64_t firings = std::min(rows * active, documents * sae.d_sae);
+    sums = std::max(sums, 2 * measured * (documents * d * kOfDimension + firings * kOfFeature));
+  }
+  const auto asked = [&](const char* name) {
+    return std::ranges::find(evaluate.baselines, name) != evaluate.baselines.end();
+  };
+  const std::uint64_t copies = asked("split_nmf") ? 7 : asked("ica") || asked("semi_nmf") ? 4 : 0;
+  const std::uint64_t fits = copies * evaluate.baseline_rows * d * sizeof(float);
+  const std::uint64_t statistics =
+      evaluate.statistics ? std::min(kTiles, 14 * d * d * sizeof(double)) + 24 * d * d : 0;
+  return std::max(sums + fits, statistics);
+}
+
 }  // namespace
 
 std::uint64_t RankPlan::memory_bytes() const {
   std::uint64_t sum = 0;
   for (const auto& [what, bytes] : memory) sum += bytes;
-  return sum;
+  return std::max(sum, evaluation_bytes);
 }
 
 RankPlan plan_rank(const RunConfig& config, const ModelInfo& model, const CorpusSize& corpus,
@@ -88,6 +116,10 @@ RankPlan plan_rank(const RunConfig& config, const ModelInfo& model, const Corpus
     add_extraction(config, model, corpus, ranks, plan);
   if (const std::size_t ranks = roles.ranks_with(Role::train).size(); ranks > 0)
     add_training(config, model, ranks, plan);
+  std::uint64_t weights = 0;  // with their moments, on ranks that trained
+  for (const SaeConfig& sae : config.saes) weights += 3 * 4 * sae_parameters(sae, model);
+  plan.evaluation_bytes =
+      program_bytes + model.parameter_bytes + weights + evaluation_of(config, model, corpus);
   // A window's order while it is made (a draw, two columns, the rows of its contexts); the keys of
   // all documents, twice while two runs of them become one.
   plan.root_bytes = 24 * window_contexts(config, corpus) + 16 * corpus.documents;
