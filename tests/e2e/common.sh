@@ -50,7 +50,7 @@ shrink() {
     --set store.chunk_rows=4096 --set store.block_rows=256
     --set train.tokens=12288 --set train.batch_rows=512 --set train.passes_per_chunk=2
     --set saes.0.d_sae=256 --set saes.0.k=8 --set saes.1.d_sae=512 --set saes.1.k=16
-    --set probe.tokens=4096 --set probe.examples=5 --set "evaluate.baselines=[pca, random]")
+    --set probe.tokens=4096 --set probe.examples=5 --set evaluate.baselines=[pca,random])
   while [ $# -gt 0 ]; do
     settings+=(--set "$1")
     shift
