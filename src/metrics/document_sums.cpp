@@ -41,13 +41,14 @@ RowProducts products_of(const float* x, const float* x_hat, const float* referen
 }
 
 REFRACT_SIMD_CLONES
-void add_columns(const float* x, const float* x_hat, std::size_t n, double* sum_x, double* sum_e,
-                 double* sum_xx, double* sum_ee) {
+void add_columns(const float* x, const float* x_hat, const float* reference, std::size_t n,
+                 double* sum_x, double* sum_e, double* sum_xx, double* sum_ee) {
   for (std::size_t d = 0; d < n; ++d) {
-    const double a = static_cast<double>(x[d]), e = a - static_cast<double>(x_hat[d]);
-    sum_x[d] += a;
+    const double a = static_cast<double>(x[d]), e = a - static_cast<double>(x_hat[d]),
+                 c = a - static_cast<double>(reference[d]);
+    sum_x[d] += c;
     sum_e[d] += e;
-    sum_xx[d] += a * a;
+    sum_xx[d] += c * c;
     sum_ee[d] += e * e;
   }
 }
@@ -55,8 +56,8 @@ void add_columns(const float* x, const float* x_hat, std::size_t n, double* sum_
 void add_row(std::span<const float> x, std::span<const float> x_hat,
              std::span<const float> reference, DocumentSums& sums) {
   const RowProducts p = products_of(x.data(), x_hat.data(), reference.data(), x.size());
-  add_columns(x.data(), x_hat.data(), x.size(), sums.x.data(), sums.e.data(), sums.xx.data(),
-              sums.ee.data());
+  add_columns(x.data(), x_hat.data(), reference.data(), x.size(), sums.x.data(), sums.e.data(),
+              sums.xx.data(), sums.ee.data());
   const double norm = std::sqrt(p.xx), norm_hat = std::sqrt(p.hh);
   ++sums.rows;
   RowSums& s = sums.sums;

@@ -26,8 +26,10 @@ double squared(const std::vector<double>& sums) {
 }
 // Of x about the mean of these rows, over all dimensions.
 Value variance(const MetricTotals& t) {
-  const double left = t.sums[S::squared_norm] - squared(t.x) / t.rows;
-  return left > 1e-12 * t.sums[S::squared_norm] ? Value(left) : std::nullopt;
+  double squares = 0;
+  for (const double value : t.xx) squares += value;
+  const double left = squares - squared(t.x) / t.rows;
+  return left > 1e-12 * squares ? Value(left) : std::nullopt;
 }
 Value share_of_variance(double sum, const MetricTotals& t) {
   const Value all = variance(t);

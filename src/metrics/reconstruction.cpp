@@ -75,6 +75,16 @@ std::vector<std::size_t> strongest_dimensions(const MetricTotals& totals) {
   return order;
 }
 
+double mean_of_finite(std::span<const double> values) {
+  double sum = 0, count = 0;
+  for (const double value : values)
+    if (std::isfinite(value)) {
+      sum += value;
+      ++count;
+    }
+  return sum / count;
+}
+
 bool applies(const MetricRow& metric, const DocumentTable& table) {
   return !metric.needs_features || table.d_sae() != 0;
 }
@@ -159,9 +169,9 @@ MetricReport metric_report(const DocumentTable& table, std::string_view of,
       column.push_back(replicates[r * metrics + m]);
     MetricValue made = metric_value(of, metric.name, value, column);
     if (metric.counts_the_unseen) {
-      const double reflected = std::max(0.0, 2 * made.value - made.high);
-      made.high = std::max(0.0, 2 * made.value - made.low);
-      made.low = reflected;
+      const double moved = made.value - mean_of_finite(column);
+      made.low = std::clamp(made.low + moved, 0.0, made.value);
+      made.high = std::clamp(made.high + moved, made.value, 1.0);
     }
     report.values.push_back(std::move(made));
   }

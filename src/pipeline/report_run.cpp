@@ -37,7 +37,7 @@ ReportTable report_table(TextTable table, std::string prefix, bool folded) {
 void add_evaluation_tables(const std::string& name, const RunEvaluation& run, const Advice& advice,
                            std::vector<ReportTable>& tables) {
   const std::string prefix = name + ": ";
-  for (TextTable& table : evaluation_tables(run.text(name)))
+  for (TextTable& table : evaluation_tables(run.text(name), run.family(name)))
     tables.push_back(report_table(std::move(table), prefix, false));
   for (TextTable& table : number_tables(run.text(name), advice, run.family(name)))
     tables.push_back(report_table(std::move(table), prefix, true));

@@ -94,8 +94,11 @@ struct Evaluator::Body {
     if (made.size() > 1) out.training_mode = std::move(made.back().report);
   }
 
-  void measure_baselines(const EvaluatedSae& sae, const HookCalibration& hook, SaeEvaluation& out) {
-    if (config.baselines.empty()) return;
+  // The frozen-random SAE is given back, where it was among them.
+  [[nodiscard]] std::unique_ptr<Reconstructor> measure_baselines(const EvaluatedSae& sae,
+                                                                 const HookCalibration& hook,
+                                                                 SaeEvaluation& out) {
+    if (config.baselines.empty()) return nullptr;
     const Baselines& fitted = baselines_of(hook);
     std::vector<Baseline> made;
     std::vector<Measured> measured;
@@ -105,11 +108,17 @@ struct Evaluator::Body {
           {fmt::format("baseline {} of {}", name, quoted(sae)), made.back().reconstructor.get()});
     }
     std::vector<Measurement> reports = measure(sae, hook, measured, "baselines");
-    for (std::size_t i = 0; i < made.size(); ++i)
+    std::unique_ptr<Reconstructor> random;
+    for (std::size_t i = 0; i < made.size(); ++i) {
       out.baselines.push_back({config.baselines[i], made[i].facts, std::move(reports[i].report)});
+      if (config.baselines[i] == "random") random = std::move(made[i].reconstructor);
+    }
+    return random;
   }
 
-  void measure_loss(const EvaluatedSae& sae, const HookCalibration& hook, SaeEvaluation& out) {
+  // random: null where it was not asked for.
+  void measure_loss(const EvaluatedSae& sae, const HookCalibration& hook, Reconstructor* random,
+                    SaeEvaluation& out) {
     const SplicedLoss& loss = spliced_loss_of(hook);
     const auto report = [&](Reconstructor& reconstructor, const std::string& name) {
       MetricReport made = loss.collective_report(reconstructor, name, stop, ranks);
@@ -117,9 +126,7 @@ struct Evaluator::Body {
     };
     SaeReconstructor own(sae);
     out.spliced_loss = report(own, sae.config->name);
-    if (std::ranges::find(config.baselines, "random") == config.baselines.end()) return;
-    const Baseline random = baselines_of(hook).at("random", sae, out.inference.of("l0").value);
-    out.random_spliced_loss = report(*random.reconstructor, sae.config->name + ", frozen random");
+    if (random) out.random_spliced_loss = report(*random, sae.config->name + ", frozen random");
   }
 };
 
@@ -139,13 +146,13 @@ SaeEvaluation Evaluator::collective_evaluate(const EvaluatedSae& sae) {
   out.d_in = sae.parameters->d_in();
   out.d_sae = sae.parameters->d_sae();
   body_->measure_sae(sae, hook, out);
-  body_->measure_baselines(sae, hook, out);
+  const std::unique_ptr<Reconstructor> random = body_->measure_baselines(sae, hook, out);
   out.decoder = collective_decoder_geometry(quoted(sae), sae.parameters->W_dec.cview(), body_->stop,
                                             body_->ranks);
   out.chance = collective_decoder_geometry(
       "a random decoder like that of " + quoted(sae),
       random_decoder(*sae.config, sae.parameters->d_in()).cview(), body_->stop, body_->ranks);
-  if (body_->config.ce) body_->measure_loss(sae, hook, out);
+  if (body_->config.ce) body_->measure_loss(sae, hook, random.get(), out);
   return out;
 }
 

@@ -121,6 +121,8 @@ std::string to_json(const SaeEvaluation& evaluation, const Parents& parents) {
   if (evaluation.training_mode) json["training_mode"] = json_of(*evaluation.training_mode);
   if (evaluation.training)
     json["training"] = {{"dead", evaluation.training->dead},
+                        {"dead_training", static_cast<double>(evaluation.training->dead) /
+                                              static_cast<double>(evaluation.d_sae)},
                         {"dead_after_rows", evaluation.training->dead_after_rows}};
   json["decoder"] = json_of(evaluation.decoder);
   json["chance"] = json_of(evaluation.chance);

@@ -55,7 +55,8 @@ void flatten(const Json& part, const std::string& prefix, std::map<std::string, 
 }
 std::map<std::string, double> numbers_of(const Json& evaluation) {
   std::map<std::string, double> numbers;
-  for (const char* part : {"inference", "training_mode", "decoder", "baselines", "spliced_loss"})
+  for (const char* part : {"inference", "training_mode", "training", "decoder", "chance",
+                           "baselines", "spliced_loss", "random_spliced_loss"})
     if (evaluation.contains(part)) flatten(evaluation.at(part), part, numbers);
   return numbers;
 }
@@ -67,6 +68,13 @@ std::string number(double value) {
 }
 std::string interval(double low, double high) {
   return fmt::format("{} to {}", number(low), number(high));
+}
+
+std::string over_seeds(const SeedFamily* family, const std::string& number_of) {
+  if (!family) return {};
+  const auto found = family->numbers.find(number_of);
+  return found == family->numbers.end() ? std::string()
+                                        : interval(found->second.low, found->second.high);
 }
 
 // "too high"; "watch, below".
@@ -94,20 +102,22 @@ class Rows {
       if (report.contains(key + "_lo"))
         row.documents = interval(report.at(key + "_lo"), report.at(key + "_hi"));
       row.random = random_value(part, key);
-      if (family_) {
-        const auto found = family_->numbers.find(fmt::format("{}.{}", part, key));
-        if (found != family_->numbers.end())
-          row.seeds = interval(found->second.low, found->second.high);
-      }
+      row.seeds = over_seeds(part, key);
       rows_.push_back(std::move(row));
     }
   }
-  void add_number(const std::string& section, const std::string& metric, double value) {
-    rows_.push_back(begin(section, metric, value));
+  void add_number(const std::string& section, const char* part, const std::string& metric,
+                  double value) {
+    EvaluationRow row = begin(section, metric, value);
+    row.seeds = over_seeds(part, metric);
+    rows_.push_back(std::move(row));
   }
   [[nodiscard]] std::vector<EvaluationRow> take() { return std::move(rows_); }
 
  private:
+  [[nodiscard]] std::string over_seeds(const char* part, const std::string& key) const {
+    return refract::over_seeds(family_, fmt::format("{}.{}", part, key));
+  }
   // The same number of what was never trained.
   [[nodiscard]] std::string random_value(std::string_view part, const std::string& key) const {
     const std::string from = part == "decoder"        ? "/chance/"
@@ -151,9 +161,8 @@ std::vector<EvaluationRow> rows_of(const Json& evaluation, const Advice& advice,
   Rows rows(evaluation, advice, family);
   rows.add_part("inference", "held-out rows");
   if (evaluation.contains("training"))
-    rows.add_number(
-        "held-out rows", "dead_training",
-        evaluation.at("training").at("dead").get<double>() / evaluation.at("d_sae").get<double>());
+    rows.add_number("held-out rows", "training", "dead_training",
+                    evaluation.at("training").at("dead_training"));
   rows.add_part("training_mode", Rows::kTrainingMode);
   rows.add_part("decoder", "decoder");
   rows.add_part("spliced_loss", "loss of the model with the SAE spliced in");
@@ -212,26 +221,32 @@ std::vector<TextTable> sections_of(const Json& evaluation, const std::vector<Eva
   return tables;
 }
 
-void add_baselines(const Json& evaluation, std::vector<TextTable>& tables) {
+void add_baselines(const Json& evaluation, const SeedFamily* family,
+                   std::vector<TextTable>& tables) {
   const Json& baselines = evaluation.at("baselines");
   if (baselines.empty()) return;
   TextTable& table = tables.emplace_back();
   table.title = "baselines at equal L0, on the same rows";
-  table.columns = {"baseline", "R2", "over documents", "L0", "of components", "what it is"};
-  const auto add = [&](const std::string& name, const Json& report, const Json& components,
-                       std::string meaning) {
-    table.rows.push_back({name, number(report.at("r2")),
-                          interval(report.at("r2_lo"), report.at("r2_hi")), number(report.at("l0")),
-                          components.dump(), std::move(meaning)});
+  table.columns = {"baseline", "R2", "over documents"};
+  if (family) table.columns.push_back(fmt::format("over {} seeds", family->names.size()));
+  for (const char* column : {"L0", "of components", "what it is"})
+    table.columns.emplace_back(column);
+  const auto add = [&](const std::string& name, const std::string& part, const Json& report,
+                       const Json& components, std::string meaning) {
+    std::vector<std::string>& row = table.rows.emplace_back();
+    row = {name, number(report.at("r2")), interval(report.at("r2_lo"), report.at("r2_hi"))};
+    if (family) row.push_back(over_seeds(family, part + ".r2"));
+    row.insert(row.end(), {number(report.at("l0")), components.dump(), std::move(meaning)});
   };
-  add(evaluation.at("name"), evaluation.at("inference"), evaluation.at("d_sae"), "this SAE");
+  add(evaluation.at("name"), "inference", evaluation.at("inference"), evaluation.at("d_sae"),
+      "this SAE");
   for (const auto& [name, report] : baselines.items()) {
     const auto row = std::ranges::find(baseline_table(), name, &BaselineRow::name);
     std::string meaning(row == baseline_table().end() ? std::string_view() : row->meaning);
     if (report.contains("converged") && !report.at("converged").get<bool>())
       meaning += fmt::format(" (not converged after {} iterations)",
                              report.at("iterations").get<std::uint64_t>());
-    add(name, report, report.at("components"), std::move(meaning));
+    add(name, "baselines." + name, report, report.at("components"), std::move(meaning));
   }
 }
 
@@ -248,9 +263,9 @@ void add_drift(const Json& evaluation, std::vector<TextTable>& tables) {
          fmt::format("{:.1f} %", 100 * since.at("decoder").at("share_drifted").get<double>())});
 }
 
-std::vector<TextTable> tables_of(const Json& evaluation) {
+std::vector<TextTable> tables_of(const Json& evaluation, const SeedFamily* family) {
   std::vector<TextTable> tables;
-  add_baselines(evaluation, tables);
+  add_baselines(evaluation, family, tables);
   add_drift(evaluation, tables);
   return tables;
 }
@@ -305,7 +320,7 @@ void expect_evaluation(const std::string& text) {
     (void)rows_of(evaluation, Advice::load(""), nullptr);
     (void)measured_on(evaluation, "held-out rows");
     (void)evaluation.at("inference").at("unseen_at_most").get<double>();
-    (void)tables_of(evaluation);
+    (void)tables_of(evaluation, nullptr);
     (void)advice_text(evaluation);
   } catch (const Json::exception&) {
     throw DataError("{} bytes are no evaluation written by refract. Run refract evaluate.",
@@ -336,11 +351,11 @@ std::vector<TextTable> number_tables(const std::string& evaluation, const Advice
   return sections_of(json, rows_of(json, advice, family), family);
 }
 
-std::vector<TextTable> evaluation_tables(const std::string& evaluation) {
+std::vector<TextTable> evaluation_tables(const std::string& evaluation, const SeedFamily* family) {
   const Json json = parsed(evaluation);
   std::vector<TextTable> tables;
   add_advice(json, tables);
-  std::ranges::move(tables_of(json), std::back_inserter(tables));
+  std::ranges::move(tables_of(json, family), std::back_inserter(tables));
   return tables;
 }
 
@@ -370,7 +385,7 @@ std::string describe_evaluation(const std::string& evaluation, const Advice& adv
       "  A feature that fired in none of {} rows fires in less than {:.2g} of all rows (95 %).\n",
       json.at("inference").at("rows").get<std::uint64_t>(),
       json.at("inference").at("unseen_at_most").get<double>());
-  for (const TextTable& of : tables_of(json)) add(of);
+  for (const TextTable& of : tables_of(json, family)) add(of);
   return text + advice_text(json);
 }
 

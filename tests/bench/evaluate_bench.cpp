@@ -95,7 +95,7 @@ void evaluation_reads(benchmark::State& state) {
   const Heldout heldout = heldout_of(state);
   const HeldoutRows rows = heldout.rows();
   for (auto _ : state)
-    rows.for_each_piece({0, rows.rows()}, {}, nullptr,
+    rows.for_each_piece({0, rows.rows()}, false, {}, nullptr,
                         [](const RowPiece& piece) { benchmark::DoNotOptimize(piece.x.data()); });
   bench::report(state, Heldout::kRows, 0, heldout.bytes());
 }
@@ -134,12 +134,12 @@ void evaluation_bootstrap(benchmark::State& state) {
   DocumentTable table(std::vector<float>(heldout.parameters().d_in(), 0),
                       heldout.parameters().d_sae());
   const HeldoutRows rows = heldout.rows();
-  rows.for_each_piece({0, rows.rows()}, {}, nullptr, [&](const RowPiece& piece) {
+  rows.for_each_piece({0, rows.rows()}, false, {}, nullptr, [&](const RowPiece& piece) {
     SparseActs acts;
     Tensor<float> x_hat(piece.x.shape());
     sae.reconstruct(piece.x.cview(), piece.included, acts, x_hat.view());
     table.add({piece.x.cview(), x_hat.cview(), acts.row_starts, acts.features, acts.values,
-               piece.identity.document, piece.counted});
+               piece.unit, piece.counted});
   });
   for (auto _ : state) benchmark::DoNotOptimize(replicate_metrics(table, 1, {0, 1000}));
 }

@@ -1,6 +1,7 @@
 #pragma once
-// What a document's rows add up to: everything that a metric of reconstruction or sparsity needs,
-// linear in the rows, so that a sample of documents is a weighted sum of these.
+// What a document's rows add up to (or those of several, where a unit of the bootstrap has
+// several): everything that a metric of reconstruction or sparsity needs, linear in the rows, so
+// that a sample of documents is a weighted sum of these.
 #include <array>
 #include <cstdint>
 #include <map>
@@ -18,7 +19,7 @@ struct MetricRows {
   std::span<const std::uint64_t> row_starts;  // [n + 1]; empty: nothing is known of features
   std::span<const std::uint32_t> features;
   std::span<const float> values;
-  std::span<const std::uint64_t> documents;  // [n]
+  std::span<const std::uint64_t> documents;  // [n], or other units
   std::span<const std::uint8_t> included;    // [n]; 0 = the row takes part in nothing
 };
 
@@ -56,7 +57,8 @@ struct FeatureSum {
 struct DocumentSums {
   std::uint64_t rows = 0;
   RowSums sums;
-  std::vector<double> x, e, xx, ee;  // [D]: sums of x, x - x_hat and of their squares
+  // [D]: sums of x - reference, of x - x_hat, and of their squares.
+  std::vector<double> x, e, xx, ee;
   std::vector<ActiveCount> active;   // ascending
   std::vector<FeatureSum> features;  // ascending
 };
@@ -66,7 +68,9 @@ struct DocumentSums {
 // Memory: documents x (32 D B + 16 B for each feature that fires in it).
 class DocumentTable {
  public:
-  // reference [D]: what RowSums::explained compares with. d_sae 0: features are not looked at.
+  // reference [D]: what RowSums::explained compares with, and what x is summed about: near the
+  // mean, so that its square takes no digits from the variance. d_sae 0: features are not looked
+  // at.
   DocumentTable(std::span<const float> reference, std::size_t d_sae);
   void add(const MetricRows& rows);
   [[nodiscard]] const std::map<std::uint64_t, DocumentSums>& documents() const {

@@ -36,8 +36,8 @@ struct MetricRow {
   // to explain. Others are then left out.
   bool required = false;
   // A resample holds only two thirds of the documents, so a count of what was never seen is biased
-  // upwards in it: such a metric's interval is reflected at the value (basic bootstrap) and cut at
-  // 0.
+  // upwards in it, at times all of them above the value: such a share's interval keeps its width
+  // and is moved so that the resamples' mean lies at the value, within 0 and 1.
   bool counts_the_unseen = false;
   // Rows below which it cannot be told (a rate of 1e-5 among 1,000 rows): then it is left out.
   double least_rows = 0;

@@ -48,6 +48,7 @@ struct EvaluationRow {
 [[nodiscard]] std::vector<TextTable> number_tables(const std::string& evaluation,
                                                    const Advice& advice, const SeedFamily* family);
 // Advice, baselines and drift, where there are any.
-[[nodiscard]] std::vector<TextTable> evaluation_tables(const std::string& evaluation);
+[[nodiscard]] std::vector<TextTable> evaluation_tables(const std::string& evaluation,
+                                                       const SeedFamily* family);
 
 }  // namespace refract

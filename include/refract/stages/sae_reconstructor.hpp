@@ -13,6 +13,7 @@ class SaeReconstructor final : public Reconstructor {
   explicit SaeReconstructor(const EvaluatedSae& sae, Mode mode = Mode::inference)
       : sae_(sae), mode_(mode) {}
   [[nodiscard]] std::size_t components() const override { return sae_.parameters->d_sae(); }
+  [[nodiscard]] bool looks_at_whole_calls() const override { return mode_ == Mode::training; }
   void reconstruct(TensorView<const float> x, std::span<const std::uint8_t> included,
                    SparseActs& acts, TensorView<float> x_hat) override;
 

@@ -75,7 +75,10 @@ TEST_F(EvaluateTogether, gives_the_report_of_one_rank) {
   std::size_t compared = 0;
   const std::vector<float> reference(kDim, 0.5F);
   for (const std::vector<std::size_t>& lengths :
-       {std::vector<std::size_t>{70}, {40, 3, 5, 60}, {4, 5000, 7, 90, 2, 4100, 31, 31, 31}}) {
+       {std::vector<std::size_t>{70},
+        {40, 3, 5, 60},
+        {4, 5000, 7, 90, 2, 4100, 31, 31, 31},
+        std::vector<std::size_t>(HeldoutRows::kMostUnits + 500, 2)}) {
     const ChunkReader heldout = collective_heldout(lengths);
     for (const std::string_view variant_name : variant_names()) {
       SaeConfig config{.name = "one", .hook = kHook, .d_sae = 70};
@@ -97,6 +100,9 @@ TEST_F(EvaluateTogether, gives_the_report_of_one_rank) {
                    ranks)) {
             text += to_json(one.report) + "\n";
             EXPECT_GT(one.report.rows, 0U);
+            // Of each document but the third the first row is excluded, of that one all of them.
+            if (max_rows == 0 && lengths.size() > HeldoutRows::kMostUnits)
+              EXPECT_EQ(one.report.documents, lengths.size() - 1);
           }
           return text;
         };
@@ -109,7 +115,7 @@ TEST_F(EvaluateTogether, gives_the_report_of_one_rank) {
       }
     }
   }
-  EXPECT_EQ(compared, 6 * variant_names().size());
+  EXPECT_EQ(compared, 8 * variant_names().size());
 }
 
 }  // namespace

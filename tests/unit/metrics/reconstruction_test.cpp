@@ -101,6 +101,34 @@ TEST(Reconstruction, intervals_hold_the_value) {
   }
 }
 
+// Each document has features of its own, so every resample lacks some: all of them count more dead
+// than there are.
+TEST(Reconstruction, intervals_of_what_counts_the_unseen_hold_the_value_too) {
+  constexpr std::size_t kDocuments = 60;
+  Tensor<float> x(Shape{kDocuments, 1}), x_hat(Shape{kDocuments, 1});
+  std::vector<std::uint64_t> row_starts{0}, documents;
+  std::vector<std::uint32_t> features;
+  for (std::uint32_t d = 0; d < kDocuments; ++d) {
+    x.row(d)[0] = static_cast<float>(d % 7);
+    features.push_back(d);
+    row_starts.push_back(features.size());
+    documents.push_back(d);
+  }
+  const std::vector<float> values(kDocuments, 1);
+  const std::vector<std::uint8_t> included(kDocuments, 1);
+
+  const MetricReport report = report_of(
+      table_of({x.cview(), x_hat.cview(), row_starts, features, values, documents, included}, 100));
+
+  for (const char* name : {"dead_rate", "gini", "gini_mass"}) {
+    const MetricValue& value = report.of(name);
+    EXPECT_LE(value.low, value.value) << name;
+    EXPECT_GE(value.high, value.value) << name;
+    EXPECT_GT(value.high - value.low, 0.01) << name;
+  }
+  EXPECT_EQ(report.of("dead_rate").value, 0.4);
+}
+
 TEST(Reconstruction, do_not_depend_on_how_rows_are_cut) {
   const Example example;
   const DocumentTable whole = table_of(example.rows());
