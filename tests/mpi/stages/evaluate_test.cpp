@@ -101,8 +101,9 @@ TEST_F(EvaluateTogether, gives_the_report_of_one_rank) {
             text += to_json(one.report) + "\n";
             EXPECT_GT(one.report.rows, 0U);
             // Of each document but the third the first row is excluded, of that one all of them.
-            if (max_rows == 0 && lengths.size() > HeldoutRows::kMostUnits)
+            if (max_rows == 0 && lengths.size() > HeldoutRows::kMostUnits) {
               EXPECT_EQ(one.report.documents, lengths.size() - 1);
+            }
           }
           return text;
         };
