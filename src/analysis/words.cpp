@@ -6,24 +6,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "character.hpp"
 #include "refract/base/error.hpp"
 
 namespace refract {
 namespace {
-
-struct Character {
-  UChar32 code = -1;  // -1: ill-formed
-  std::size_t end = 0;
-};
-
-Character character_at(std::string_view text, std::size_t at) {
-  if (const auto byte = static_cast<unsigned char>(text[at]); byte < 0x80) return {byte, at + 1};
-  const auto* bytes = reinterpret_cast<const std::uint8_t*>(text.data());
-  auto offset = static_cast<std::int32_t>(at);
-  UChar32 code = -1;
-  U8_NEXT(bytes, offset, static_cast<std::int32_t>(text.size()), code);
-  return {code, static_cast<std::size_t>(offset)};
-}
 
 bool is_letter(UChar32 code) {
   if (code < 0x80) return (code >= 'a' && code <= 'z') || (code >= 'A' && code <= 'Z');

@@ -13,7 +13,7 @@ namespace {
 constexpr std::string_view kConfigured =
     "set dry-run print-config ranks threads stop-after allow-numerics-change";
 
-constexpr std::array<Command, 15> kCommands{{
+constexpr std::array<Command, 16> kCommands{{
     {"run", "config.yaml",
      "the whole pipeline: download, tokenize, extract, train, evaluate, probe, report", kConfigured,
      "configs/demo.yaml --ranks 2 --set run=runs/mine", Mpi::always, run_command},
@@ -25,7 +25,8 @@ constexpr std::array<Command, 15> kCommands{{
      kConfigured, "configs/demo.yaml", Mpi::always, extract_command},
     {"train", "config.yaml", "activation chunks to SAEs (makes the chunks it lacks)", kConfigured,
      "configs/demo.yaml --set saes.*.k=32", Mpi::always, train_command},
-    {"evaluate", "config.yaml", "metrics on held-out rows, baselines, CE loss", kConfigured,
+    {"evaluate", "config.yaml", "metrics on held-out rows with verdicts, baselines, loss; --json",
+     "set dry-run print-config ranks threads stop-after allow-numerics-change json",
      "configs/demo.yaml", Mpi::always, evaluate_command},
     {"probe", "config.yaml", "what the features mean; --feature f, --verify",
      "set dry-run print-config ranks threads stop-after allow-numerics-change verify sae feature",
@@ -46,6 +47,8 @@ constexpr std::array<Command, 15> kCommands{{
      Mpi::never, settings_command},
     {"doctor", "", "what works here, and which cores each rank has (--ranks)", "ranks threads",
      "--ranks 4", Mpi::if_launched, doctor_command},
+    {"selftest", "", "does it compute rightly here; --truth: and does training learn (a minute)",
+     "truth json ranks threads", "--truth", Mpi::always, selftest_command},
     {"help", "[command]", "this list, or what a command takes", "", "run", Mpi::never,
      help_command},
 }};

@@ -1,6 +1,7 @@
 #include "app/commands.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -19,12 +20,14 @@
 #include "refract/pipeline/describe.hpp"
 #include "refract/pipeline/pipeline.hpp"
 #include "refract/pipeline/preflight.hpp"
+#include "refract/pipeline/run_evaluation.hpp"
 #include "refract/pipeline/run_folder.hpp"
 #include "refract/pipeline/run_registry.hpp"
 #include "refract/pipeline/schedule.hpp"
 #include "refract/stages/download.hpp"
 #include "refract/stages/features.hpp"
 #include "refract/stages/probe.hpp"
+#include "refract/stages/selftest.hpp"
 #include "refract/store/artifact.hpp"
 
 namespace refract {
@@ -67,15 +70,21 @@ void expect_same_run_as_planned(const CommandLine& line, const RunConfig& config
           : 0);
 }
 
+// Threads are this rank's fair share of its host, unless somebody gave their number.
+Placement collective_settle(const CommandLine& line, Communicator& world) {
+  Placement placement = collective_placement(world);
+  if (line.threads == 0 && !std::getenv("OMP_NUM_THREADS"))
+    set_thread_count(placement.fair_threads);
+  return placement;
+}
+
 ExitCode run_until(const CommandLine& line, Until until) {
   const RunConfig config = config_of(line);
   if (line.dry_run) expect_same_run_as_planned(line, config, until);
   if (only_printed(line, config)) return ExitCode::ok;
   install_stop_handlers();
   Communicator world = Communicator::world();
-  const Placement placement = collective_placement(world);
-  if (line.threads == 0 && !std::getenv("OMP_NUM_THREADS"))
-    set_thread_count(placement.fair_threads);
+  const Placement placement = collective_settle(line, world);
   if (world.rank() == 0)
     say(fmt::format("refract {}: {}; run folder {}", kVersion, placement.text(thread_count()),
                     config.run));
@@ -110,7 +119,20 @@ ExitCode run_command(const CommandLine& line) { return run_until(line, Until::re
 ExitCode tokenize_command(const CommandLine& line) { return run_until(line, Until::tokenize); }
 ExitCode extract_command(const CommandLine& line) { return run_until(line, Until::extract); }
 ExitCode train_command(const CommandLine& line) { return run_until(line, Until::train); }
-ExitCode evaluate_command(const CommandLine& line) { return run_until(line, Until::evaluate); }
+
+// What was found is printed also where all of it was there already. With --json it is all that
+// stdout gets.
+ExitCode evaluate_command(const CommandLine& line) {
+  if (line.json) set_quiet(true);
+  const ExitCode code = run_until(line, Until::evaluate);
+  if (code != ExitCode::ok || line.dry_run || line.print_config) return code;
+  if (Communicator::world().rank() != 0) return code;
+  const RunConfig config = config_of(line);
+  const RunEvaluation found(config, run_folder(config.run, model_display_name(config.model)));
+  fmt::print("{}", line.json ? found.to_json() + "\n"
+                             : found.describe(Advice::load(config.evaluate.advice)));
+  return code;
+}
 
 ExitCode report_command(const CommandLine& line) {
   const RunConfig config = config_of(line);
@@ -215,6 +237,37 @@ ExitCode doctor_command(const CommandLine& line) {
                  : "in this build; no device on this machine: the CPU is used");
   fmt::print("NCCL           {}\n", has_nccl ? "in this build" : "not in this build");
   return gemm.passed ? ExitCode::ok : ExitCode::numerical;
+}
+
+ExitCode selftest_command(const CommandLine& line) {
+  expect_arguments(line, 0);
+  install_stop_handlers();
+  Communicator world = Communicator::world();
+  (void)collective_settle(line, world);
+  if (const GemmSelfTest gemm = gemm_self_test(); !gemm.passed)
+    throw NumericalError(
+        "the self-test of products failed: {}. Build again on this machine; if it fails again, use "
+        "another.",
+        gemm.difference);
+  if (!line.truth) {
+    if (world.rank() == 0)
+      fmt::print("{}", line.json ? "{\"products\":true}\n"
+                                 : "products: passed. `refract selftest --truth` also trains, on "
+                                   "rows made of known features.\n");
+    return ExitCode::ok;
+  }
+  const TruthReport report = collective_truth_test({}, world);
+  if (world.rank() == 0) {
+    fmt::print("{}", line.json ? to_json(report) : describe(report));
+    std::fflush(stdout);
+  }
+  if (!report.failures.empty())
+    throw NumericalError(
+        "SAEs that should have learned the planted features did not clearly beat a dictionary that "
+        "was never trained: {}. Training cannot be trusted here: build again on this machine, and "
+        "run the tests of its build.",
+        fmt::join(report.failures, ", "));
+  return ExitCode::ok;
 }
 
 }  // namespace refract

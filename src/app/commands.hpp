@@ -26,6 +26,7 @@ ExitCode describe_command(const CommandLine& line);
 ExitCode clean_command(const CommandLine& line);
 ExitCode settings_command(const CommandLine& line);
 ExitCode doctor_command(const CommandLine& line);
+ExitCode selftest_command(const CommandLine& line);
 ExitCode help_command(const CommandLine& line);
 
 }  // namespace refract

@@ -82,7 +82,7 @@ int main(int argc, char** argv) {
       fmt::print("{}", refract::usage_of(*command));
       return 0;
     }
-    refract::set_quiet(line.quiet);
+    refract::set_quiet(line.quiet || line.json);                    // nothing beside the JSON
     if (line.threads > 0) refract::set_thread_count(line.threads);  // 2. threads
     const bool distributed = runs_on_ranks(*command, line);
     if (distributed && line.ranks > 1 && !refract::in_launched_world())  // 3. ranks

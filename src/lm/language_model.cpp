@@ -1,7 +1,10 @@
 #include "refract/lm/language_model.hpp"
 
+#include <algorithm>
+
 #include "lm/arch_table.hpp"
 #include "refract/base/error.hpp"
+#include "refract/ops/token_nll.hpp"
 
 namespace refract {
 namespace {
@@ -19,6 +22,31 @@ const Architecture& architecture_of(const ModelConfig& config) {
 }
 
 }  // namespace
+
+std::size_t unembedded_at_once(const ModelInfo& info) {
+  constexpr std::size_t kLogits = (std::size_t{64} << 20) / sizeof(float);
+  return std::clamp<std::size_t>(kLogits / std::max<std::size_t>(info.vocab, 1), 16, 256);
+}
+
+void LanguageModel::next_token_nll(const PackedTokens& tokens, Tap& tap, std::span<float> nll,
+                                   Stream& stream) const {
+  const std::size_t rows = tokens.ids.size();
+  REFRACT_ASSERT(nll.size() == rows, "nll {} tokens {}", nll.size(), rows);
+  Tensor<float> normed({rows, info().d_model});
+  forward_to_unembedding(tokens, tap, normed.view(), stream);
+  const std::vector<std::uint32_t> targets = successors(tokens);
+  const std::size_t at_once = std::min(unembedded_at_once(info()), rows);
+  Tensor<float> logits({at_once, info().vocab});
+  for (std::size_t first = 0; first < rows; first += at_once) {
+    const std::size_t count = std::min(at_once, rows - first);
+    const auto part = logits.view().rows(0, count);
+    unembed(normed.cview().rows(first, count), first, part, stream);
+    token_nll(part, std::span(targets).subspan(first, count), nll.subspan(first, count), stream);
+  }
+  const std::vector<std::uint8_t> predicts = has_successor(tokens);
+  for (std::size_t i = 0; i < rows; ++i)
+    if (predicts[i] == 0) nll[i] = 0;
+}
 
 std::unique_ptr<LanguageModel> load_language_model(const std::filesystem::path& folder) {
   const ModelConfig config(folder);

@@ -37,6 +37,13 @@ std::vector<std::uint8_t> has_successor(const PackedTokens& tokens) {
   return out;
 }
 
+std::vector<std::uint32_t> successors(const PackedTokens& tokens) {
+  const std::size_t rows = tokens.ids.size();
+  std::vector<std::uint32_t> out(tokens.ids.begin() + (rows > 0 ? 1 : 0), tokens.ids.end());
+  out.resize(rows, 0);
+  return out;
+}
+
 void expect_layer(HookPoint hook, const ModelInfo& info) {
   if (hook.layer >= 0 && static_cast<std::size_t>(hook.layer) < info.layers) return;
   throw ConfigError("hook {} does not exist: this {} model has {} layers, blocks.0 to blocks.{}.",

@@ -5,6 +5,7 @@
 
 #include "refract/base/error.hpp"
 #include "refract/base/random.hpp"
+#include "refract/metrics/quantile.hpp"
 
 namespace refract {
 
@@ -21,13 +22,7 @@ Interval percentile_interval(std::vector<double> values) {
                      std::ranges::all_of(values, [](double value) { return std::isfinite(value); }),
                  "{} values", values.size());
   std::sort(values.begin(), values.end());
-  const auto at = [&](double share) {
-    const double place = share * static_cast<double>(values.size() - 1);
-    const auto below = static_cast<std::size_t>(place);
-    const double part = place - static_cast<double>(below);
-    return values[below] + part * (values[std::min(below + 1, values.size() - 1)] - values[below]);
-  };
-  return {at(0.025), at(0.975)};
+  return {quantile(values, 0.025), quantile(values, 0.975)};
 }
 
 }  // namespace refract

@@ -1,42 +1,211 @@
 #include "refract/metrics/metric_table.hpp"
 
+#include <algorithm>
+#include <cmath>
+
 namespace refract {
 namespace {
 
 using Value = std::optional<double>;
+using S = RowSums;
 
 double per_row(double sum, const MetricTotals& t) { return sum / t.rows; }
-// What a difference of two sums leaves of rows that are all the same is rounding.
-Value share_of_variance(double sum, const MetricTotals& t) {
-  const double variance = t.squared_norm - t.squared_sum_x / t.rows;
-  return variance > 1e-12 * t.squared_norm ? Value(sum / variance) : std::nullopt;
-}
+Value ratio(double a, double b) { return b != 0 ? Value(a / b) : std::nullopt; }
 Value from_one(Value share) { return share ? Value(1 - *share) : std::nullopt; }
 
-Value squared_error(const MetricTotals& t) { return per_row(t.squared_error, t); }
-Value mse(const MetricTotals& t) {
-  return per_row(t.squared_error, t) / static_cast<double>(t.d_in);
+// Sum of (value - mean)^2 from sums of the value and of its square. What a difference of two sums
+// leaves of rows that are all the same is rounding: nothing then.
+Value scatter(double sum, double squares, double rows) {
+  const double left = squares - sum * sum / rows;
+  return left > 1e-12 * squares ? Value(left) : std::nullopt;
 }
-Value fvu(const MetricTotals& t) { return share_of_variance(t.squared_error, t); }
+double squared(const std::vector<double>& sums) {
+  double total = 0;
+  for (const double value : sums) total += value * value;
+  return total;
+}
+// Of x about the mean of these rows, over all dimensions.
+Value variance(const MetricTotals& t) {
+  double squares = 0;
+  for (const double value : t.xx) squares += value;
+  const double left = squares - squared(t.x) / t.rows;
+  return left > 1e-12 * squares ? Value(left) : std::nullopt;
+}
+Value share_of_variance(double sum, const MetricTotals& t) {
+  const Value all = variance(t);
+  return all ? Value(sum / *all) : std::nullopt;
+}
+
+Value squared_error(const MetricTotals& t) { return per_row(t.sums[S::squared_error], t); }
+Value mse(const MetricTotals& t) {
+  return per_row(t.sums[S::squared_error], t) / static_cast<double>(t.d_in);
+}
+Value fvu(const MetricTotals& t) { return share_of_variance(t.sums[S::squared_error], t); }
 Value r2(const MetricTotals& t) { return from_one(fvu(t)); }
 Value explained_variance(const MetricTotals& t) {
-  return from_one(share_of_variance(t.squared_error - t.squared_sum_e / t.rows, t));
+  return from_one(share_of_variance(t.sums[S::squared_error] - squared(t.e) / t.rows, t));
 }
-Value l0(const MetricTotals& t) { return per_row(t.active, t); }
-Value density(const MetricTotals& t) { return per_row(t.active, t) / static_cast<double>(t.d_sae); }
-Value dead_rate(const MetricTotals& t) { return t.dead / static_cast<double>(t.d_sae); }
+Value r2_per_token(const MetricTotals& t) {
+  return ratio(t.sums[S::explained], t.sums[S::with_reference]);
+}
+// The mean over dimensions that vary.
+Value r2_uniform(const MetricTotals& t) {
+  double sum = 0, dimensions = 0;
+  for (std::size_t d = 0; d < t.d_in; ++d)
+    if (const Value of = scatter(t.x[d], t.xx[d], t.rows)) {
+      sum += 1 - t.ee[d] / *of;
+      ++dimensions;
+    }
+  return ratio(sum, dimensions);
+}
+Value r2_about_zero(const MetricTotals& t) {
+  return from_one(ratio(t.sums[S::squared_error], t.sums[S::squared_norm]));
+}
+Value r2_without_top5(const MetricTotals& t) {
+  double error = 0, squares = 0, left = 0;
+  for (std::size_t d = 0; d < t.d_in; ++d) {
+    if (std::ranges::find(t.strongest, d) != t.strongest.end()) continue;
+    error += t.ee[d];
+    squares += t.xx[d];
+    left += t.xx[d] - t.x[d] * t.x[d] / t.rows;
+  }
+  return left > 1e-12 * squares ? Value(1 - error / left) : std::nullopt;
+}
+Value norm(const MetricTotals& t) { return per_row(t.sums[S::norm], t); }
+Value norm_hat(const MetricTotals& t) { return per_row(t.sums[S::norm_hat], t); }
+Value norm_ratio(const MetricTotals& t) { return ratio(t.sums[S::norm_ratio], t.sums[S::sized]); }
+Value reconstruction_bias(const MetricTotals& t) {
+  return ratio(t.sums[S::squared_hat], t.sums[S::product]);
+}
+Value cosine(const MetricTotals& t) { return ratio(t.sums[S::cosine], t.sums[S::sized]); }
+
+Value l0(const MetricTotals& t) { return per_row(t.sums[S::active], t); }
+// The smallest number of active features that at least this share of the rows does not exceed.
+template <int percent>
+Value l0_percentile(const MetricTotals& t) {
+  double below = 0;
+  for (const auto& [active, rows] : t.active) {
+    below += static_cast<double>(rows);
+    if (100 * below >= percent * t.rows) return static_cast<double>(active);
+  }
+  return std::nullopt;
+}
+Value density(const MetricTotals& t) { return *l0(t) / static_cast<double>(t.d_sae); }
+Value max_density(const MetricTotals& t) { return static_cast<double>(t.fired.back()) / t.rows; }
+// Share of features that fire in less than this share of the rows.
+double share_below(double rate, const MetricTotals& t) {
+  const auto last = std::ranges::lower_bound(
+      t.fired, rate * t.rows, {}, [](std::uint64_t fired) { return static_cast<double>(fired); });
+  return static_cast<double>(last - t.fired.begin()) / static_cast<double>(t.d_sae);
+}
+template <int exponent>
+Value rare(const MetricTotals& t) {
+  return share_below(std::pow(10.0, -exponent), t);
+}
+Value dead_rate(const MetricTotals& t) {
+  const auto last = std::ranges::upper_bound(t.fired, std::uint64_t{0});
+  return static_cast<double>(last - t.fired.begin()) / static_cast<double>(t.d_sae);
+}
+Value gini(const MetricTotals& t) { return t.firings.gini(); }
+Value gini_alive(const MetricTotals& t) { return t.firings.gini_alive(); }
+Value gini_mass(const MetricTotals& t) { return t.mass.gini(); }
 
 constexpr MetricRow kMetrics[] = {
-    {"mse", "mean over rows and dimensions of the squared error", mse, false, false},
-    {"squared_error", "mean over rows of the sum over dimensions of the squared error",
-     squared_error, false, false},
-    {"r2", "1 - FVU, against the mean of these rows", r2, false, false},
-    {"fvu", "fraction of variance unexplained", fvu, false, false},
-    {"explained_variance", "as r2, but the mean error is forgiven", explained_variance, false,
-     false},
-    {"l0", "mean active features per row", l0, true, false},
-    {"density", "l0 / d_sae", density, true, false},
-    {"dead_rate", "share of features that fire on none of these rows", dead_rate, true, true},
+    {.name = "mse",
+     .meaning = "mean over rows and dimensions of the squared error",
+     .value = mse,
+     .required = true},
+    {.name = "squared_error",
+     .meaning = "mean over rows of the sum over dimensions of the squared error",
+     .value = squared_error,
+     .required = true},
+    {.name = "r2",
+     .meaning = "1 - FVU, against the mean of these rows",
+     .value = r2,
+     .required = true},
+    {.name = "fvu", .meaning = "fraction of variance unexplained", .value = fvu, .required = true},
+    {.name = "explained_variance",
+     .meaning = "as r2, but the mean error is forgiven",
+     .value = explained_variance,
+     .required = true},
+    {.name = "r2_per_token",
+     .meaning = "mean over rows of 1 - |x - x_hat|^2 / |x - mean|^2, the mean being calibration's",
+     .value = r2_per_token},
+    {.name = "r2_uniform", .meaning = "mean over dimensions of each one's r2", .value = r2_uniform},
+    {.name = "r2_about_zero",
+     .meaning = "1 - |x - x_hat|^2 / |x|^2: no mean is taken off",
+     .value = r2_about_zero},
+    {.name = "r2_without_top5",
+     .meaning = "r2 over all but the five dimensions of highest variance",
+     .value = r2_without_top5},
+    {.name = "norm", .meaning = "mean |x|", .value = norm},
+    {.name = "norm_hat", .meaning = "mean |x_hat|", .value = norm_hat},
+    {.name = "norm_ratio", .meaning = "mean over rows of |x_hat| / |x|", .value = norm_ratio},
+    {.name = "reconstruction_bias",
+     .meaning = "E|x_hat|^2 / E[x . x_hat] (Rajamanoharan et al. 2024, eq. 10)",
+     .value = reconstruction_bias},
+    {.name = "cosine", .meaning = "mean cosine of x and x_hat", .value = cosine},
+    {.name = "l0", .meaning = "mean active features per row", .value = l0, .needs_features = true},
+    {.name = "l0_p05",
+     .meaning = "active features that 5 % of the rows do not exceed",
+     .value = l0_percentile<5>,
+     .needs_features = true},
+    {.name = "l0_p50",
+     .meaning = "active features that half of the rows do not exceed",
+     .value = l0_percentile<50>,
+     .needs_features = true},
+    {.name = "l0_p95",
+     .meaning = "active features that 95 % of the rows do not exceed",
+     .value = l0_percentile<95>,
+     .needs_features = true},
+    {.name = "density", .meaning = "l0 / d_sae", .value = density, .needs_features = true},
+    {.name = "max_density",
+     .meaning = "share of the rows in which the most frequent feature fires",
+     .value = max_density,
+     .needs_features = true},
+    {.name = "dead_rate",
+     .meaning = "share of features that fire on none of these rows",
+     .value = dead_rate,
+     .needs_features = true,
+     .counts_the_unseen = true},
+    {.name = "rare_1e4",
+     .meaning = "share of features that fire in less than 1e-4 of these rows",
+     .value = rare<4>,
+     .needs_features = true,
+     .counts_the_unseen = true,
+     .least_rows = 3e4},
+    {.name = "rare_1e5",
+     .meaning = "share of features that fire in less than 1e-5 of these rows",
+     .value = rare<5>,
+     .needs_features = true,
+     .counts_the_unseen = true,
+     .least_rows = 3e5},
+    {.name = "rare_1e6",
+     .meaning = "share of features that fire in less than 1e-6 of these rows",
+     .value = rare<6>,
+     .needs_features = true,
+     .counts_the_unseen = true,
+     .least_rows = 3e6},
+    {.name = "rare_1e7",
+     .meaning = "share of features that fire in less than 1e-7 of these rows",
+     .value = rare<7>,
+     .needs_features = true,
+     .counts_the_unseen = true,
+     .least_rows = 3e7},
+    {.name = "gini",
+     .meaning = "of the features' numbers of firings: 0 all alike, near 1 a few have all",
+     .value = gini,
+     .needs_features = true,
+     .counts_the_unseen = true},
+    {.name = "gini_alive",
+     .meaning = "the same among features that fire: gini = dead + (1 - dead) gini_alive",
+     .value = gini_alive,
+     .needs_features = true},
+    {.name = "gini_mass",
+     .meaning = "of the features' sums of absolute activation",
+     .value = gini_mass,
+     .needs_features = true,
+     .counts_the_unseen = true},
 };
 
 }  // namespace

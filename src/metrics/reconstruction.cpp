@@ -1,80 +1,112 @@
 #include "refract/metrics/reconstruction.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
+#include <limits>
+#include <map>
+#include <numeric>
 
 #include "refract/base/error.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/metrics/bootstrap.hpp"
-#include "refract/metrics/metric_table.hpp"
 
 namespace refract {
 namespace {
 
-void add_row(const MetricRows& rows, std::size_t row, DocumentSums& sums) {
-  const auto x = rows.x.row(row), x_hat = rows.x_hat.row(row);
-  ++sums.rows;
-  for (std::size_t d = 0; d < x.size(); ++d) {
-    const double value = static_cast<double>(x[d]), error = value - static_cast<double>(x_hat[d]);
-    sums.squared_error += error * error;
-    sums.squared_norm += value * value;
-    sums.sum_x[d] += value;
-    sums.sum_e[d] += error;
-  }
-  if (rows.row_starts.empty()) return;
-  sums.active += static_cast<double>(rows.row_starts[row + 1] - rows.row_starts[row]);
-  for (std::size_t j = rows.row_starts[row]; j < rows.row_starts[row + 1]; ++j)
-    sums.fired[rows.features[j] / 64] |= std::uint64_t{1} << (rows.features[j] % 64);
+using Documents = std::vector<const DocumentSums*>;
+
+Documents documents_of(const DocumentTable& table) {
+  Documents documents;
+  for (const auto& [id, sums] : table.documents()) documents.push_back(&sums);
+  return documents;
+}
+
+void add(std::vector<double>& sum, const std::vector<double>& values, double times) {
+  for (std::size_t d = 0; d < sum.size(); ++d) sum[d] += times * values[d];
 }
 
 // Documents in order of their id, each drawn counts[i] times (empty: once).
-MetricTotals totals_of(const std::vector<const DocumentSums*>& documents,
-                       std::span<const std::uint32_t> counts, std::size_t d_in, std::size_t d_sae) {
-  MetricTotals totals{.d_in = d_in, .d_sae = d_sae};
-  std::vector<double> sum_x(d_in, 0.0), sum_e(d_in, 0.0);
-  std::vector<std::uint64_t> fired((d_sae + 63) / 64, 0);
+MetricTotals totals_of(const Documents& documents, std::span<const std::uint32_t> counts,
+                       const DocumentTable& table) {
+  MetricTotals totals;
+  totals.d_in = table.d_in();
+  totals.d_sae = table.d_sae();
+  for (auto* columns : {&totals.x, &totals.e, &totals.xx, &totals.ee})
+    columns->resize(table.d_in(), 0.0);
+  totals.fired.resize(table.d_sae(), 0);
+  std::vector<double> mass(table.d_sae(), 0.0);
+  std::map<std::uint32_t, std::uint64_t> active;
   for (std::size_t i = 0; i < documents.size(); ++i) {
     if (!counts.empty() && counts[i] == 0) continue;
-    const double times = counts.empty() ? 1 : static_cast<double>(counts[i]);
+    const std::uint64_t drawn = counts.empty() ? 1 : counts[i];
+    const auto times = static_cast<double>(drawn);
     const DocumentSums& document = *documents[i];
     totals.rows += times * static_cast<double>(document.rows);
-    totals.squared_error += times * document.squared_error;
-    totals.squared_norm += times * document.squared_norm;
-    totals.active += times * document.active;
-    for (std::size_t d = 0; d < d_in; ++d) {
-      sum_x[d] += times * document.sum_x[d];
-      sum_e[d] += times * document.sum_e[d];
+    for (std::size_t s = 0; s < RowSums::count; ++s)
+      totals.sums.of[s] += times * document.sums.of[s];
+    add(totals.x, document.x, times);
+    add(totals.e, document.e, times);
+    add(totals.xx, document.xx, times);
+    add(totals.ee, document.ee, times);
+    for (const ActiveCount& a : document.active) active[a.active] += drawn * a.rows;
+    for (const FeatureSum& f : document.features) {
+      totals.fired[f.feature] += drawn * f.rows;
+      mass[f.feature] += times * f.mass;
     }
-    for (std::size_t word = 0; word < fired.size(); ++word) fired[word] |= document.fired[word];
   }
-  for (const double value : sum_x) totals.squared_sum_x += value * value;
-  for (const double value : sum_e) totals.squared_sum_e += value * value;
-  totals.dead = static_cast<double>(d_sae);
-  for (const std::uint64_t word : fired) totals.dead -= std::popcount(word);
+  totals.active.assign(active.begin(), active.end());
+  std::ranges::sort(totals.fired);
+  totals.firings = Concentration(totals.fired);
+  totals.mass = Concentration(mass);
   return totals;
+}
+
+// The dimensions of highest variance in the whole sample; of equal ones the lower.
+std::vector<std::size_t> strongest_dimensions(const MetricTotals& totals) {
+  std::vector<double> variance(totals.d_in);
+  for (std::size_t d = 0; d < totals.d_in; ++d)
+    variance[d] = totals.xx[d] - totals.x[d] * totals.x[d] / totals.rows;
+  std::vector<std::size_t> order(totals.d_in);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, std::ranges::greater(),
+                           [&](std::size_t d) { return variance[d]; });
+  // Of fewer dimensions something must be left to explain.
+  order.resize(std::min(kStrongest, (totals.d_in - 1) / 2));
+  return order;
+}
+
+double mean_of_finite(std::span<const double> values) {
+  double sum = 0, count = 0;
+  for (const double value : values)
+    if (std::isfinite(value)) {
+      sum += value;
+      ++count;
+    }
+  return sum / count;
+}
+
+bool applies(const MetricRow& metric, const DocumentTable& table) {
+  return !metric.needs_features || table.d_sae() != 0;
 }
 
 }  // namespace
 
 MetricValue metric_value(std::string_view of, std::string_view name, std::optional<double> value,
-                         std::span<const std::optional<double>> replicates) {
+                         std::span<const double> replicates) {
   if (!value)
     throw NumericalError(
         "{}: {} has no meaning on these held-out rows: they vary by less than a millionth of their "
         "size. Take another hook point, or raise heldout.rows, in a new run folder.",
         of, name);
-  std::vector<double> finite;
-  for (const std::optional<double>& replicate : replicates)
-    if (replicate && std::isfinite(*replicate)) finite.push_back(*replicate);
-  const auto defined = std::ranges::count_if(
-      replicates, [](const std::optional<double>& replicate) { return replicate.has_value(); });
-  if (!std::isfinite(*value) || finite.size() != static_cast<std::size_t>(defined))
+  if (!std::isfinite(*value))
     throw NumericalError(
         "{}: {} is {} on the held-out rows, which are finite: its reconstruction of them is not. A "
         "loss that grows in metrics.jsonl says that training diverged: lower optimizer.lr in a new "
         "run folder.",
         of, name, *value);
+  std::vector<double> finite;
+  for (const double replicate : replicates)
+    if (std::isfinite(replicate)) finite.push_back(replicate);
   if (finite.empty())
     throw NumericalError(
         "{}: no resample of the held-out documents has a {}: there are too few. Raise heldout.rows "
@@ -84,103 +116,83 @@ MetricValue metric_value(std::string_view of, std::string_view name, std::option
   return {std::string(name), *value, interval.low, interval.high};
 }
 
+const MetricValue* MetricReport::find(std::string_view name) const {
+  const auto found = std::ranges::find(values, name, &MetricValue::name);
+  return found == values.end() ? nullptr : &*found;
+}
+
 const MetricValue& MetricReport::of(std::string_view name) const {
-  for (const MetricValue& value : values)
-    if (value.name == name) return value;
+  if (const MetricValue* value = find(name)) return *value;
   throw SystemError("metric \"{}\" was not measured here.", name);
 }
 
-ReconstructionSums::ReconstructionSums(std::size_t d_in, std::size_t d_sae)
-    : d_in_(d_in), d_sae_(d_sae) {}
-
-void ReconstructionSums::add(const MetricRows& rows) {
-  const std::size_t n = rows.x.axis(0);
-  expect_shape(rows.x, "x", {{"n", n}, {"D", d_in_}});
-  expect_shape(rows.x_hat, "x_hat", {{"n", n}, {"D", d_in_}});
-  REFRACT_ASSERT(rows.documents.size() == n && rows.included.size() == n,
-                 "n {} documents {} included {}", n, rows.documents.size(), rows.included.size());
-  std::map<std::uint64_t, std::vector<std::uint32_t>> rows_of;
-  for (std::size_t row = 0; row < n; ++row)
-    if (rows.included[row] != 0)
-      rows_of[rows.documents[row]].push_back(static_cast<std::uint32_t>(row));
-  std::vector<std::pair<DocumentSums*, const std::vector<std::uint32_t>*>> work;
-  for (const auto& [document, of] : rows_of) {
-    DocumentSums& sums = documents_[document];
-    sums.sum_x.resize(d_in_, 0.0);
-    sums.sum_e.resize(d_in_, 0.0);
-    sums.fired.resize((d_sae_ + 63) / 64, 0);
-    work.emplace_back(&sums, &of);
-  }
-  parallel_for(work.size(), [&](std::size_t i) {
-    for (const std::uint32_t row : *work[i].second) add_row(rows, row, *work[i].first);
+std::vector<double> replicate_metrics(const DocumentTable& table, std::uint64_t seed,
+                                      ReplicateRange range) {
+  const Documents documents = documents_of(table);
+  const std::size_t metrics = metric_table().size();
+  std::vector<double> out(range.count * metrics, std::numeric_limits<double>::quiet_NaN());
+  if (documents.empty()) return out;
+  const std::vector<std::size_t> strongest = strongest_dimensions(totals_of(documents, {}, table));
+  parallel_for(range.count, [&](std::size_t r) {
+    MetricTotals totals =
+        totals_of(documents, bootstrap_counts(documents.size(), seed, range.first + r), table);
+    totals.strongest = strongest;
+    for (std::size_t m = 0; m < metrics; ++m)
+      if (applies(metric_table()[m], table))
+        if (const auto value = metric_table()[m].value(totals)) out[r * metrics + m] = *value;
   });
+  return out;
 }
 
-// A document: id, rows, three sums, sum_x, sum_e, fired.
-std::vector<std::uint64_t> ReconstructionSums::packed() const {
-  std::vector<std::uint64_t> words;
-  const auto put = [&](double value) { words.push_back(std::bit_cast<std::uint64_t>(value)); };
-  for (const auto& [document, sums] : documents_) {
-    words.push_back(document);
-    words.push_back(sums.rows);
-    for (const double value : {sums.squared_error, sums.squared_norm, sums.active}) put(value);
-    for (const double value : sums.sum_x) put(value);
-    for (const double value : sums.sum_e) put(value);
-    words.insert(words.end(), sums.fired.begin(), sums.fired.end());
-  }
-  return words;
-}
-
-void ReconstructionSums::add_packed(std::span<const std::uint64_t> words) {
-  const std::size_t fired_words = (d_sae_ + 63) / 64, each = 5 + 2 * d_in_ + fired_words;
-  REFRACT_ASSERT(words.size() % each == 0, "{} words, {} each document", words.size(), each);
-  for (; !words.empty(); words = words.subspan(each)) {
-    std::size_t at = 0;
-    const auto take = [&](double& sum) { sum += std::bit_cast<double>(words[at++]); };
-    DocumentSums& sums = documents_[words[at++]];
-    sums.sum_x.resize(d_in_, 0.0);
-    sums.sum_e.resize(d_in_, 0.0);
-    sums.fired.resize(fired_words, 0);
-    sums.rows += words[at++];
-    for (double* sum : {&sums.squared_error, &sums.squared_norm, &sums.active}) take(*sum);
-    for (double& sum : sums.sum_x) take(sum);
-    for (double& sum : sums.sum_e) take(sum);
-    for (std::uint64_t& word : sums.fired) word |= words[at++];
-  }
-}
-
-MetricReport ReconstructionSums::report(std::string_view of, std::uint64_t seed,
-                                        std::size_t replicates) const {
-  if (documents_.empty())
+MetricReport metric_report(const DocumentTable& table, std::string_view of,
+                           std::span<const double> replicates) {
+  const Documents documents = documents_of(table);
+  if (documents.empty())
     throw NumericalError(
         "{} has no held-out row to be measured on: all of them are excluded (BOS, padding, special "
         "tokens or sinks). Raise rows.sink_ratio or heldout.rows in a new run folder.",
         of);
-  std::vector<const DocumentSums*> documents;
-  for (const auto& [document, sums] : documents_) documents.push_back(&sums);
-  std::vector<MetricTotals> samples(replicates);
-  parallel_for(replicates, [&](std::size_t replicate) {
-    samples[replicate] =
-        totals_of(documents, bootstrap_counts(documents.size(), seed, replicate), d_in_, d_sae_);
-  });
-  const MetricTotals totals = totals_of(documents, {}, d_in_, d_sae_);
+  MetricTotals totals = totals_of(documents, {}, table);
+  totals.strongest = strongest_dimensions(totals);
 
+  const std::size_t metrics = metric_table().size();
   MetricReport report;
   report.rows = static_cast<std::uint64_t>(totals.rows);
   report.documents = documents.size();
-  for (const MetricRow& metric : metric_table()) {
-    if (metric.needs_features && d_sae_ == 0) continue;
-    std::vector<std::optional<double>> values;
-    for (const MetricTotals& sample : samples) values.push_back(metric.value(sample));
-    MetricValue made = metric_value(of, metric.name, metric.value(totals), values);
+  for (std::size_t m = 0; m < metrics; ++m) {
+    const MetricRow& metric = metric_table()[m];
+    if (!applies(metric, table) || totals.rows < metric.least_rows) continue;
+    const std::optional<double> value = metric.value(totals);
+    if (!value && !metric.required) continue;
+    std::vector<double> column;
+    for (std::size_t r = 0; r < replicates.size() / metrics; ++r)
+      column.push_back(replicates[r * metrics + m]);
+    MetricValue made = metric_value(of, metric.name, value, column);
     if (metric.counts_the_unseen) {
-      const double reflected = std::max(0.0, 2 * made.value - made.high);
-      made.high = std::max(0.0, 2 * made.value - made.low);
-      made.low = reflected;
+      const double moved = made.value - mean_of_finite(column);
+      made.low = std::clamp(made.low + moved, 0.0, made.value);
+      made.high = std::clamp(made.high + moved, made.value, 1.0);
     }
     report.values.push_back(std::move(made));
   }
   return report;
+}
+
+DensityHistogram density_histogram(const DocumentTable& table) {
+  const MetricTotals totals = totals_of(documents_of(table), {}, table);
+  constexpr int kBins = DensityHistogram::kBinsPerDecade * DensityHistogram::kDecades;
+  DensityHistogram histogram{.features = std::vector<std::uint64_t>(kBins, 0)};
+  for (const std::uint64_t fired : totals.fired) {
+    if (fired == 0) {
+      ++histogram.never;
+      continue;
+    }
+    const double decades =
+        std::log10(static_cast<double>(fired) / totals.rows) + DensityHistogram::kDecades;
+    const int bin = static_cast<int>(decades * DensityHistogram::kBinsPerDecade);
+    ++histogram.features[static_cast<std::size_t>(std::clamp(bin, 0, kBins - 1))];
+  }
+  return histogram;
 }
 
 }  // namespace refract

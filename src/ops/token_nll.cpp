@@ -1,30 +1,19 @@
 #include "refract/ops/token_nll.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "ops/backend.hpp"
-#include "ops/fast_exp.hpp"
+#include "ops/softmax_sums.hpp"
 #include "refract/base/parallel.hpp"
 
 namespace refract {
 namespace {
 
-constexpr std::size_t kLanes = 8;
-
-// sum of exp(logits - largest), in fixed lanes of fp64.
+// sum of exp(logits - largest).
 REFRACT_SIMD_CLONES double sum_of_exp(const float* logits, float largest, std::size_t size) {
-  std::array<double, kLanes> lanes{};
-  std::size_t i = 0;
-  for (; i + kLanes <= size; i += kLanes) {
-    for (std::size_t j = 0; j < kLanes; ++j)
-      lanes[j] += static_cast<double>(fast_exp(logits[i + j] - largest));
-  }
-  for (; i < size; ++i) lanes[i % kLanes] += static_cast<double>(fast_exp(logits[i] - largest));
-  double sum = 0;
-  for (const double lane : lanes) sum += lane;
-  return sum;
+  return sum_in_lanes(
+      size, [&](std::size_t i) { return static_cast<double>(fast_exp(logits[i] - largest)); });
 }
 
 }  // namespace

@@ -124,6 +124,8 @@ std::string rank_lines(const RunPlan& plan) {
   std::string text = "\nMemory, of the rank that holds most\n";
   for (const auto& [what, bytes] : plan.rank.memory)
     text += fmt::format("  {:<58} {:>12}\n", what, human_bytes(bytes));
+  text += fmt::format("  {:<58} {:>12}\n", "while SAEs are evaluated, instead of all these",
+                      human_bytes(plan.rank.evaluation_bytes));
   text += fmt::format("  {:<58} {:>12}  (rank 0: {} more for windows and duplicates)\n", "at most",
                       human_bytes(plan.rank.memory_bytes()), human_bytes(plan.rank.root_bytes));
   text += fmt::format("  {:<58} {:>12}\n",

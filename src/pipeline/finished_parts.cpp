@@ -35,6 +35,10 @@ Part evaluated_part(const RunFolder& folder, const std::string& sae) {
   return text_part("evaluate/" + sae, folder.evaluation(sae));
 }
 
+Part statistics_part(const RunFolder& folder, const std::string& hook) {
+  return text_part("statistics/" + hook, folder.statistics(hook));
+}
+
 Part probed_part(const RunFolder& folder, const std::string& sae) {
   const fs::path file = folder.features(sae);
   return {"probe/" + sae, file, [file] { return verify_features(file).content_digest; }};
@@ -63,6 +67,8 @@ void finish(Ledger& ledger, const Part& part, const std::string& inputs,
 std::string unfinished_part(const RunConfig& config, const RunFolder& folder,
                             const RunState& state) {
   std::vector<Part> parts;
+  if (config.evaluate.statistics)
+    for (const std::string& hook : config.hooks) parts.push_back(statistics_part(folder, hook));
   for (const SaeConfig& sae : config.saes) {
     parts.push_back(evaluated_part(folder, sae.name));
     parts.push_back(probed_part(folder, sae.name));

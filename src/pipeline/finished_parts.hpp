@@ -18,6 +18,7 @@ struct Part {
 };
 
 [[nodiscard]] Part evaluated_part(const RunFolder& folder, const std::string& sae);
+[[nodiscard]] Part statistics_part(const RunFolder& folder, const std::string& hook);
 [[nodiscard]] Part probed_part(const RunFolder& folder, const std::string& sae);
 [[nodiscard]] Part reported_part(const RunConfig& config, const RunFolder& folder);
 

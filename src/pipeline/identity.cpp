@@ -46,15 +46,19 @@ Settings training_settings(const RunConfig& c, std::size_t sae) {
   return out;
 }
 
-// evaluate.curve_rows shapes the lines of metrics.jsonl alone.
+// evaluate.curve_rows shapes the lines of metrics.jsonl alone; rules count by their content.
 Settings evaluate_settings(const RunConfig& c) {
-  return selected(c, {"evaluate."}, {"evaluate.curve_rows"});
+  return selected(c, {"evaluate."},
+                  {"evaluate.curve_rows", "evaluate.advice", "evaluate.statistics"});
+}
+Settings statistics_settings(const RunConfig& c) {
+  return selected(c, {"evaluate.statistics"}, {});
 }
 Settings probe_settings(const RunConfig& c) { return selected(c, {"probe."}, {}); }
 Settings report_settings(const RunConfig& c) { return selected(c, {"report."}, {}); }
 
 Settings results_settings(const RunConfig& c) {
-  return selected(c, {"evaluate.", "probe.", "report."}, {});
+  return selected(c, {"evaluate.", "probe.", "report."}, {"evaluate.advice"});
 }
 
 std::string as_text(const Settings& settings) {

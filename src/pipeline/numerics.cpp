@@ -19,6 +19,7 @@ void describe(Fields& f, Numerics& n) {
 void describe(Fields& f, FrozenInputs& inputs) {
   f.field("model_name", inputs.model_name, {.help = "of the store's folder"});
   f.field("model_digest", inputs.model_digest, {.help = "of config.json and the weights"});
+  f.field("advice", inputs.advice, {.help = "digest of the rules of evaluate.advice"});
 }
 
 void describe(Fields& f, FrozenRun& run) {

@@ -19,6 +19,7 @@
 #include "refract/base/stop.hpp"
 #include "refract/comm/environment.hpp"
 #include "refract/comm/watchdog.hpp"
+#include "refract/metrics/advice.hpp"
 #include "refract/ops/gemm.hpp"
 #include "refract/pipeline/checkpoints.hpp"
 #include "refract/pipeline/evidence.hpp"
@@ -127,12 +128,17 @@ class Attempt {
   void expect_same_inputs(const RunState& state) const;
   void collective_use_frozen_kernel();
   [[nodiscard]] Numerics numerics() const;
+  [[nodiscard]] std::string advice_digest() const {
+    return Advice::load(config().evaluate.advice).digest();
+  }
   void begin();
   [[nodiscard]] ProgressRecord first_progress() const;
   [[nodiscard]] std::string stuck(const std::string& stopped) const;
   void say_how_it_ended(const std::string& word, ExitCode code, const std::string& text);
   ExitCode collective_work();
   void collective_analyse(std::vector<TrainedSae>& trained);
+  void collective_explain(const std::vector<TrainedSae>& trained);
+  [[nodiscard]] PartsDone tell(const char* stage);
   void require_gemm_self_test();
   void collective_say_memory();
 
@@ -162,6 +168,7 @@ bool Attempt::already_done(const RunState& state) const {
              config().saes,
              [&](const SaeConfig& sae) { return sae_is_whole(folder(), state, sae.name); }) &&
          results_settings(frozen_->config) == results_settings(config()) &&
+         frozen_->inputs.advice == advice_digest() &&
          unfinished_part(config(), folder(), state).empty();
 }
 
@@ -242,11 +249,11 @@ void Attempt::begin() {
   session_.run().expect_own();
   write_status(folder().status(), {"running", job_name(), attempt_, 0, ""});
   write_file(folder().corpus(), corpus_text(session_.run().inputs().corpus));
-  write_file(
-      folder().run_yaml(),
-      frozen_text({.config = config(),
-                   .inputs = {session_.folder().model_name(), session_.run().inputs().model_digest},
-                   .numerics = numerics()}));
+  write_file(folder().run_yaml(),
+             frozen_text({.config = config(),
+                          .inputs = {session_.folder().model_name(),
+                                     session_.run().inputs().model_digest, advice_digest()},
+                          .numerics = numerics()}));
   ledger_ = std::make_unique<Ledger>(folder().ledger(), [this] { session_.run().expect_own(); });
   ledger_->attempt_started({.attempt = attempt_,
                             .job = job_name(),
@@ -394,27 +401,34 @@ ExitCode Attempt::collective_work() {
   return ExitCode::ok;
 }
 
-// On world rank 0, while the others sleep: it may use their cores.
+PartsDone Attempt::tell(const char* stage) {
+  if (!root()) return {};
+  return [this, stage, of = config().saes.size()](std::uint64_t done) {
+    progress_->parts_done(stage, done);
+    if (done < of) progress_->at_work(stage, fmt::format("{} {} of {}", stage, done + 1, of));
+  };
+}
+
 void Attempt::collective_analyse(std::vector<TrainedSae>& trained) {
+  if (root() && trained.empty()) trained = load_newest(session_, ledger_->state());
+  const bool has_model =
+      roles_.roles[static_cast<std::size_t>(world_.rank())].contains(Role::extract);
+  collective_evaluate_run(session_, ledger_.get(), trained, has_model, world_, progressed_,
+                          tell("evaluate"));
+  if (options_.until >= Until::probe) collective_explain(trained);
+}
+
+// On world rank 0, while the others sleep: it may use their cores.
+void Attempt::collective_explain(const std::vector<TrainedSae>& trained) {
   std::uint64_t stopped = 0;
   if (root()) {
-    working("evaluation, probe and report");
+    working("probe and report");
     const int threads = thread_count();
     if (world_.size() > 1) set_thread_count(usable_cores());
     try {
-      if (trained.empty()) trained = load_newest(session_, ledger_->state());
-      const auto tell = [&](const char* stage) {
-        return [this, stage, of = trained.size()](std::uint64_t done) {
-          progress_->parts_done(stage, done);
-          if (done < of) progress_->at_work(stage, fmt::format("{} {} of {}", stage, done + 1, of));
-        };
-      };
-      evaluate_run(session_, *ledger_, trained, progressed_, tell("evaluate"));
-      if (options_.until >= Until::probe) {
-        progress_->at_work("probe", "probe");
-        progressed_ |= complete_evidence(session_, ledger_->state().sealed);
-        probe_run(session_, *ledger_, trained, progressed_, tell("probe"));
-      }
+      progress_->at_work("probe", "probe");
+      progressed_ |= complete_evidence(session_, ledger_->state().sealed);
+      probe_run(session_, *ledger_, trained, progressed_, tell("probe"));
       if (options_.until >= Until::report) {
         progress_->at_work("report", "report");
         report_run(config(), folder(), *ledger_, report_facts(config(), ledger_->state()));

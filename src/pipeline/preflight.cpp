@@ -139,6 +139,21 @@ std::string window_name(const RunConfig& config, std::uint64_t window) {
                                config.store.seed, config.tokens.window_shards, config.rows.take)));
 }
 
+// Baselines that are fitted need more rows than dimensions; a run would say so only at its end.
+void check_baseline_rows(const RunConfig& config, const ModelInfo& model) {
+  const std::uint64_t rows = std::min(config.evaluate.baseline_rows, config.probe.tokens);
+  for (const std::string& name : config.evaluate.baselines) {
+    const auto row = std::ranges::find(baseline_table(), name, &BaselineRow::name);
+    if (row == baseline_table().end() || !row->needs_rows || rows >= model.d_model) continue;
+    const bool kept = config.probe.tokens < config.evaluate.baseline_rows;
+    const std::string key = kept ? "probe.tokens" : "evaluate.baseline_rows";
+    throw ConfigError(
+        "{}: {} is {}, but the baseline {} is fitted to training rows and needs at least as many "
+        "as the {} dimensions. Raise it, or leave {} out of evaluate.baselines.",
+        where_given(config, key), key, rows, name, model.d_model, name);
+  }
+}
+
 KnownBefore check_before_start(const RunConfig& config, const DownloadPlan& corpus, Asks asks) {
   const fs::path folder = model_folder(config);
   KnownBefore known{read_model_info(folder), std::nullopt};
@@ -146,6 +161,7 @@ KnownBefore check_before_start(const RunConfig& config, const DownloadPlan& corp
   const std::unique_ptr<Tokenizer> tokenizer = open_tokenizer(config, known.model);
   if (asks == Asks::corpus) return known;
   check_model(config, folder);
+  check_baseline_rows(config, known.model);
   if (!corpus.digest.empty()) {
     const TokenizePlan tokens =
         plan_tokenize(config.source, corpus, *tokenizer, config.data_root, config.tokens.keep_text);

@@ -4,6 +4,7 @@
 
 #include "refract/pipeline/disk_plan.hpp"
 #include "refract/stages/block_rows.hpp"
+#include "refract/stages/heldout_rows.hpp"
 
 namespace refract {
 namespace {
@@ -69,12 +70,45 @@ void add_training(const RunConfig& config, const ModelInfo& model, std::uint64_t
   }
 }
 
+// The sums of the held-out documents (metrics/document_sums.hpp): a rank's own of all that is
+// measured together, and twice the whole of one; copies of the SAE and of a random one; fits
+// (stages/baselines.hpp); tiles of the statistics.
+std::uint64_t evaluation_of(const RunConfig& config, const ModelInfo& model,
+                            const CorpusSize& corpus, std::uint64_t ranks) {
+  constexpr std::uint64_t kOfFeature = 16, kOfDimension = 32, kTiles = std::uint64_t{1} << 30,
+                          kGuessedL0 = 100;
+  const EvaluateConfig& evaluate = config.evaluate;
+  const std::uint64_t d = model.d_model, rows = config.heldout.rows;
+  const std::uint64_t rows_of_document =
+      config.rows.take == "all" && corpus.documents > 0
+          ? std::max<std::uint64_t>(1, corpus.tokens / corpus.documents)
+          : 1;
+  const std::uint64_t units =
+      std::min<std::uint64_t>(HeldoutRows::kMostUnits, 1 + rows / rows_of_document);
+  std::uint64_t most = 0;
+  for (const SaeConfig& sae : config.saes) {
+    const std::uint64_t active = sae.k > 0 ? sae.k : kGuessedL0;
+    const std::uint64_t table =
+        units * d * kOfDimension + std::min(rows * active, units * sae.d_sae) * kOfFeature;
+    const std::uint64_t tables = 2 * table + evaluate.baselines.size() * table / ranks;
+    most = std::max(most, tables + 3 * 4 * sae_parameters(sae, model));
+  }
+  const auto asked = [&](const char* name) {
+    return std::ranges::find(evaluate.baselines, name) != evaluate.baselines.end();
+  };
+  const std::uint64_t copies = asked("split_nmf") ? 7 : asked("ica") || asked("semi_nmf") ? 4 : 0;
+  const std::uint64_t fits = copies * evaluate.baseline_rows * d * sizeof(float);
+  const std::uint64_t statistics =
+      evaluate.statistics ? std::min(kTiles, 14 * d * d * sizeof(double)) + 24 * d * d : 0;
+  return std::max(most + fits, statistics);
+}
+
 }  // namespace
 
 std::uint64_t RankPlan::memory_bytes() const {
   std::uint64_t sum = 0;
   for (const auto& [what, bytes] : memory) sum += bytes;
-  return sum;
+  return std::max(sum, evaluation_bytes);
 }
 
 RankPlan plan_rank(const RunConfig& config, const ModelInfo& model, const CorpusSize& corpus,
@@ -88,6 +122,11 @@ RankPlan plan_rank(const RunConfig& config, const ModelInfo& model, const Corpus
     add_extraction(config, model, corpus, ranks, plan);
   if (const std::size_t ranks = roles.ranks_with(Role::train).size(); ranks > 0)
     add_training(config, model, ranks, plan);
+  std::uint64_t weights = 0;  // with their moments, on ranks that trained
+  for (const SaeConfig& sae : config.saes) weights += 3 * 4 * sae_parameters(sae, model);
+  plan.evaluation_bytes =
+      program_bytes + model.parameter_bytes + weights +
+      evaluation_of(config, model, corpus, std::max<std::uint64_t>(1, roles.roles.size()));
   // A window's order while it is made (a draw, two columns, the rows of its contexts); the keys of
   // all documents, twice while two runs of them become one.
   plan.root_bytes = 24 * window_contexts(config, corpus) + 16 * corpus.documents;

@@ -124,9 +124,11 @@ class Recorder {
   void add_finished() {
     for (const auto& [key, recorded] : state_.finished) {
       const std::string digest = recorded.substr(recorded.rfind(':') + 1);
-      const std::string sae = key.substr(key.find('/') + 1);
+      const std::string sae = key.substr(key.find('/') + 1);  // or a hook
       if (key.starts_with("evaluate/"))
         add_part(evaluated_part(folder_, sae), digest);
+      else if (key.starts_with("statistics/"))
+        add_part(statistics_part(folder_, sae), digest);
       else if (key.starts_with("probe/"))
         add_part(probed_part(folder_, sae), digest);
       else if (key == "report")

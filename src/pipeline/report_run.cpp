@@ -1,8 +1,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
-#include <set>
 
 #include "pipeline/finished_parts.hpp"
 #include "refract/base/activity.hpp"
@@ -12,12 +10,11 @@
 #include "refract/base/stop.hpp"
 #include "refract/pipeline/identity.hpp"
 #include "refract/pipeline/results.hpp"
+#include "refract/pipeline/run_evaluation.hpp"
 #include "refract/stages/report.hpp"
 
 namespace refract {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 std::vector<std::pair<std::string, std::string>> facts_of(const SaeConfig& sae) {
   std::vector<std::pair<std::string, std::string>> facts{{"variant", sae.variant},
@@ -28,58 +25,22 @@ std::vector<std::pair<std::string, std::string>> facts_of(const SaeConfig& sae) 
   return facts;
 }
 
-// A table of evaluation.json: every number with its interval.
-ReportTable evaluation_table(const std::string& name, const Json& evaluation) {
-  const Json& inference = evaluation.at("inference");
-  ReportTable table{
-      .title = fmt::format("Evaluation of {}", name),
-      .note = fmt::format(
-          "{} held-out rows of {} documents; 95 % intervals by bootstrap over documents",
-          inference.at("rows").get<std::uint64_t>(),
-          inference.at("documents").get<std::uint64_t>()),
-      .columns = {"measure", "value", "95 % interval"},
-      .rows = {}};
-  const auto number = [](const Json& value) {
-    return value.is_null() ? std::string("-") : fmt::format("{:.4f}", value.get<double>());
-  };
-  const auto add = [&](const Json& report, const std::string& prefix,
-                       const std::set<std::string>& only) {
-    for (const auto& [key, value] : report.items()) {
-      if (key == "rows" || key == "documents" || key.ends_with("_lo") || key.ends_with("_hi"))
-        continue;
-      if (!only.empty() && !only.contains(key)) continue;
-      std::string interval;
-      if (report.contains(key + "_lo"))
-        interval = number(report.at(key + "_lo")) + " to " + number(report.at(key + "_hi"));
-      table.rows.push_back({prefix + key, number(value), interval});
-    }
-  };
-  add(inference, "", {});
-  if (evaluation.contains("baselines"))
-    for (const auto& [baseline, report] : evaluation.at("baselines").items())
-      add(report, baseline + ": ", {"r2", "l0"});
-  if (evaluation.contains("cross_entropy") && !evaluation.at("cross_entropy").is_null())
-    add(evaluation.at("cross_entropy"), "", {});
-  return table;
+ReportTable report_table(TextTable table, std::string prefix, bool folded) {
+  return {.title = std::move(prefix) + table.title,
+          .note = std::move(table.note),
+          .folded = folded,
+          .columns = std::move(table.columns),
+          .rows = std::move(table.rows)};
 }
 
-struct EvaluationFile {
-  ReportTable table;
-  std::string weights;  // digest of those that were evaluated
-};
-
-EvaluationFile read_evaluation(const std::string& name, const fs::path& file) {
-  const std::string text = read_file(file);
-  try {
-    const Json evaluation = Json::parse(text);
-    return {evaluation_table(name, evaluation),
-            evaluation.at("parents").at("weights").get<std::string>()};
-  } catch (const Json::exception&) {
-    throw Damaged(
-        "{} is damaged: {} bytes that are not an evaluation written by refract. Run refract "
-        "evaluate: it makes the file again.",
-        file.string(), text.size());
-  }
+// What evaluation found of one SAE: what to do about it, baselines, then every number.
+void add_evaluation_tables(const std::string& name, const RunEvaluation& run, const Advice& advice,
+                           std::vector<ReportTable>& tables) {
+  const std::string prefix = name + ": ";
+  for (TextTable& table : evaluation_tables(run.text(name), run.family(name)))
+    tables.push_back(report_table(std::move(table), prefix, false));
+  for (TextTable& table : number_tables(run.text(name), advice, run.family(name)))
+    tables.push_back(report_table(std::move(table), prefix, true));
 }
 
 // Of the newest checkpoint that names the SAE; empty: none yet.
@@ -92,6 +53,7 @@ std::string newest_weights(const RunState& state, const std::string& sae) {
 
 // What there is of one SAE, and what there is not.
 ReportSae reported_sae(const SaeConfig& sae, const RunFolder& folder, const RunState& state,
+                       const RunEvaluation& evaluation, const Advice& advice,
                        std::vector<ReportTable>& tables) {
   ReportSae out{.name = sae.name,
                 .hook = sae.hook,
@@ -105,10 +67,9 @@ ReportSae reported_sae(const SaeConfig& sae, const RunFolder& folder, const RunS
       out.notes.push_back(fmt::format("{} an earlier checkpoint than the newest", what));
   };
   if (weights.empty()) out.notes.emplace_back("not trained yet");
-  if (fs::exists(folder.evaluation(sae.name))) {
-    EvaluationFile evaluation = read_evaluation(sae.name, folder.evaluation(sae.name));
-    expect_newest(evaluation.weights, "the evaluation is of");
-    tables.push_back(std::move(evaluation.table));
+  if (evaluation.has(sae.name)) {
+    expect_newest(evaluation.weights(sae.name), "the evaluation is of");
+    add_evaluation_tables(sae.name, evaluation, advice, tables);
   } else {
     out.notes.emplace_back("not evaluated yet");
   }
@@ -157,8 +118,12 @@ std::string page_of(const RunConfig& config, const RunFolder& folder, const RunS
     input.header.emplace_back(
         "state", fmt::format("not finished: {} of {} chunks trained", facts.visits_done,
                              facts.visits == 0 ? "?" : std::to_string(facts.visits)));
+  const RunEvaluation evaluation(config, folder);
+  const Advice advice = Advice::load(config.evaluate.advice);
   for (const SaeConfig& sae : config.saes)
-    input.saes.push_back(reported_sae(sae, folder, state, input.tables));
+    input.saes.push_back(reported_sae(sae, folder, state, evaluation, advice, input.tables));
+  for (TextTable& table : evaluation.statistics_tables())
+    input.tables.push_back(report_table(std::move(table), "", true));
   return make_report(input);
 }
 

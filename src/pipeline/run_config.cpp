@@ -18,7 +18,7 @@ namespace {
 // Bounds of the format rather than of a machine: products of two such numbers and a few bytes still
 // fit 64 bits.
 constexpr double kMostFeatures = 1 << 30, kMostRows = 0x1p40, kMostTogether = 0xFFFFFFFFp0,
-                 kMostPasses = 1e6, kMostTokens = 1e15;
+                 kMostPasses = 1e6, kMostTokens = 1e15, kMostSeeds = 1000;
 constexpr std::size_t kLongestName = 100;
 
 }  // namespace
@@ -181,7 +181,10 @@ void describe(Fields& f, SaeConfig& c) {
   f.field("d_sae", c.d_sae, {.help = "features", .at_least = 1, .at_most = kMostFeatures});
   f.field("k", c.k, {.help = "topk: active features per row; batchtopk: on average"});
   f.field("seed", c.seed, {.help = "of the initial weights"});
-  f.field("seeds", c.seeds, {.help = "train so many, with seeds from `seed` on", .at_least = 1});
+  f.field("seeds", c.seeds,
+          {.help = "train so many on the same batches, with seeds from `seed` on: name-seed1 ...",
+           .at_least = 1,
+           .at_most = kMostSeeds});
   f.field("target_hook", c.target_hook, {.help = "what it reconstructs; empty: hook"});
   f.field("normalize", c.normalize,
           {.help = "of the input; where absent: train.input_scale",
@@ -203,14 +206,26 @@ void describe(Fields& f, CheckpointConfig& c) {
 }
 
 void describe(Fields& f, EvaluateConfig& c) {
-  f.field("baselines", c.baselines, {.help = "reconstructions to compare with: pca, random"});
+  f.field("baselines", c.baselines,
+          {.help = "compared with at equal L0: pca, pca_topk, ica, semi_nmf, split_nmf, neurons, "
+                   "random"});
+  f.field("baseline_rows", c.baseline_rows,
+          {.help = "training rows that ica and the nmf baselines are fitted to, at most",
+           .unit = "rows",
+           .at_least = 1});
   f.field("ce", c.ce, {.help = "CE loss with the SAE spliced into the model"});
   f.field("ce_tokens", c.ce_tokens,
           {.help = "held-out tokens for it, at most", .unit = "tokens", .at_least = 1});
+  f.field("statistics", c.statistics, {.help = "measure the activations themselves too"});
+  f.field("statistics_rows", c.statistics_rows,
+          {.help = "held-out rows behind the statistics of the activations, at most; 0 = all",
+           .unit = "rows"});
   f.field("curve_rows", c.curve_rows,
           {.help = "held-out rows behind each line of metrics.jsonl, at most; 0 = all",
            .unit = "rows"});
-  f.field("seed", c.seed, {.help = "of the bootstrap over documents"});
+  f.field("advice", c.advice,
+          {.help = "file of rules for the verdicts; empty: the program's own (refract advice)"});
+  f.field("seed", c.seed, {.help = "of the bootstrap over documents, and of where ica starts"});
 }
 
 void describe(Fields& f, ProbeConfig& c) {
@@ -304,7 +319,6 @@ void check_saes(const RunConfig& c) {
     at_key(c,
            c.origins.of(key + ".optimizer") == "default" ? "train.optimizer" : key + ".optimizer",
            [&] { check(sae.optimizer, key + ".optimizer"); });
-    if (sae.seeds > 1) refuse_unbuilt(c, key + ".seeds", std::to_string(sae.seeds), "1");
     if (!sae.target_hook.empty() && sae.target_hook != sae.hook)
       refuse_unbuilt(c, key + ".target_hook", sae.target_hook, "the SAE's hook");
     if (!is_plain_name(sae.name))
@@ -325,6 +339,27 @@ void check_saes(const RunConfig& c) {
       throw ConfigError("{}: {}.hook is '{}', which hooks: does not list ({}). Add it there.",
                         where_given(c, key + ".hook"), key, sae.hook, fmt::join(c.hooks, ", "));
   }
+}
+
+// `seeds: 3` as three entries; the first keeps its place.
+void expand_seeds(RunConfig& c) {
+  std::vector<SaeConfig> expanded;
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < c.saes.size(); ++i) {
+    const SaeConfig& sae = c.saes[i];
+    for (std::uint64_t n = 0; n < sae.seeds; ++n) {
+      SaeConfig& one = expanded.emplace_back(sae);
+      one.seeds = 1;
+      one.seed = sae.seed + n;
+      if (sae.seeds > 1) one.name = fmt::format("{}-seed{}", sae.name, one.seed);
+      if (!names.insert(one.name).second || one.name.size() > kLongestName)
+        throw ConfigError("{}: saes.{}.seeds makes an SAE '{}', {}. Give that entry another name.",
+                          where_given(c, fmt::format("saes.{}.seeds", i)), i, one.name,
+                          one.name.size() > kLongestName ? "a name too long for a folder"
+                                                         : "which there is already");
+    }
+  }
+  c.saes = std::move(expanded);
 }
 
 void check_hooks(const RunConfig& c) {
@@ -383,7 +418,8 @@ void check_training(const RunConfig& c) {
         "train.passes_per_chunk instead.",
         where_given(c, "train.corpus_passes"), c.train.corpus_passes, c.store.mode);
   (void)keep_rule(c);
-  at_key(c, "evaluate", [&] { check(c.evaluate); });
+  at_key(c, "evaluate.baselines", [&] { check(c.evaluate); });
+  at_key(c, "evaluate.advice", [&] { (void)Advice::load(c.evaluate.advice); });
   if (!is_plain_name(c.report.file) || !c.report.file.ends_with(".html"))
     throw ConfigError(
         "{}: report.file is '{}'; expected a plain name that ends in .html, such as report.html "
@@ -454,6 +490,7 @@ RunConfig load_run_config(const std::string& file, const std::vector<std::string
   RunConfig config;
   config.origins = read_yaml_text(text, file, overrides, [&](Fields& f) { describe(f, config); });
   check(config, asks);
+  expand_seeds(config);
   return config;
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "refract/base/parallel.hpp"
 #include "refract/base/progress.hpp"
@@ -107,21 +108,44 @@ double checkpoint_s(const TimedRun& run, const Rates& rates) {
   return static_cast<double>(bytes) / rates.write_bytes_per_s;
 }
 
-// Rank 0 with the cores of its host. The clean model and two ablations once, the model with each
-// SAE; the held-out rows through each SAE, PCA and a random one.
+// What ICA and the two of NMF take at most (stages/baselines.hpp), once for each hook.
+double fit_flop(const EvaluateConfig& evaluate, double d) {
+  const std::map<std::string_view, double> of_row{
+      {"ica", 200 * 4 * d * d}, {"semi_nmf", 100 * 10 * d * d}, {"split_nmf", 100 * 14 * d * d}};
+  double flop = 0;
+  for (const std::string& name : evaluate.baselines)
+    if (const auto found = of_row.find(name); found != of_row.end())
+      flop += found->second * static_cast<double>(evaluate.baseline_rows);
+  return flop;
+}
+
+// All ranks; of the model, those that extract. The clean model and two ablations once; with each
+// SAE, and with a random one. The held-out rows through each SAE, a random one and the baselines;
+// the cosines of all pairs of features twice; the statistics.
 StageTime evaluate_time(const TimedRun& run, const Rates& rates) {
   const RunConfig& config = run.config;
-  const auto saes = static_cast<double>(config.saes.size());
-  const double passes = config.evaluate.ce ? 3 + saes : 0;
+  const EvaluateConfig& evaluate = config.evaluate;
+  const auto d = static_cast<double>(run.model.d_model),
+             rows = static_cast<double>(config.heldout.rows),
+             hooks = static_cast<double>(config.hooks.size()),
+             ranks = static_cast<double>(run.roles.roles.size());
+  const bool random = std::ranges::count(evaluate.baselines, "random") != 0;
+  const double passes =
+      evaluate.ce ? 3 * hooks + (random ? 2 : 1) * static_cast<double>(config.saes.size()) : 0;
   const double forward =
-      passes * static_cast<double>(config.evaluate.ce_tokens) *
+      passes * static_cast<double>(evaluate.ce_tokens) *
       forward_flop_per_token(run.model, run.model.layers, config.tokens.context, true);
-  double encode = 0;
-  for (const SaeConfig& sae : config.saes)
-    encode += 3 * static_cast<double>(config.heldout.rows) * encode_flop_per_row(sae, run.model);
-  return {
-      "evaluate", fmt::format("{} SAE(s) on the held-out rows", config.saes.size()),
-      (forward / kForwardShare + encode / kEncodeShare) / (rates.flop_per_s * run.ranks_per_node)};
+  double encode = hooks * fit_flop(evaluate, d);
+  if (evaluate.statistics) encode += hooks * 4 * rows * d * d;
+  for (const SaeConfig& sae : config.saes) {
+    const auto n = static_cast<double>(sae.d_sae);
+    encode += rows * ((random ? 2 : 1) * encode_flop_per_row(sae, run.model) +
+                      4 * d * d * static_cast<double>(evaluate.baselines.size())) +
+              2 * n * n * d;
+  }
+  return {"evaluate", fmt::format("{} SAE(s) on the held-out rows", config.saes.size()),
+          forward / (rates.flop_per_s * kForwardShare * ranks_with(run.roles, Role::extract)) +
+              encode / (rates.flop_per_s * kEncodeShare * ranks)};
 }
 
 StageTime probe_time(const TimedRun& run, const Rates& rates, int threads) {

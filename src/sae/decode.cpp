@@ -10,6 +10,11 @@ constexpr std::size_t kRowsPerItem = 64;
 }  // namespace
 
 void decode(const SaeParameters& parameters, const SparseActs& acts, TensorView<float> x_hat) {
+  decode(parameters, parameters.b_dec.span(), acts, x_hat);
+}
+
+void decode(const SaeParameters& parameters, std::span<const float> b_dec, const SparseActs& acts,
+            TensorView<float> x_hat) {
   const std::size_t rows = acts.row_starts.empty() ? 0 : acts.row_starts.size() - 1,
                     d_in = parameters.d_in();
   expect_shape(x_hat, "x_hat", {{"n", rows}, {"D", d_in}});
@@ -22,7 +27,7 @@ void decode(const SaeParameters& parameters, const SparseActs& acts, TensorView<
       for (std::size_t j = 0; j < count; ++j)
         directions[j] = parameters.W_dec.data() + acts.features[first + j] * d_in;
       float* to = x_hat.data() + row * d_in;
-      std::copy_n(parameters.b_dec.data(), d_in, to);
+      std::copy_n(b_dec.data(), d_in, to);
       add_scaled_rows(directions.data(), acts.values.data() + first, count, d_in, to);
     }
   });

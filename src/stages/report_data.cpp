@@ -194,6 +194,7 @@ Json tables_data(const std::vector<ReportTable>& tables) {
   for (const ReportTable& table : tables)
     list.push_back({{"title", table.title},
                     {"note", table.note},
+                    {"folded", table.folded},
                     {"columns", table.columns},
                     {"rows", table.rows}});
   return list;

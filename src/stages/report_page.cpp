@@ -38,6 +38,11 @@ table.plain th{font-weight:600;color:var(--soft);text-align:right;padding:6px 12
 table.plain td{text-align:right;padding:7px 12px;border-bottom:1px solid var(--line)}
 table.plain th:first-child,table.plain td:first-child{text-align:left;padding-left:0}
 table.plain tr:last-child td{border-bottom:0}
+table.plain .words{text-align:left}table.plain td{white-space:nowrap}table.plain td.words{white-space:normal}
+details.table{margin-top:10px}details.table>summary{color:var(--ink);font-size:15px}details.table>summary span{color:var(--soft)}
+.verdict{display:inline-block;padding:1px 8px;border-radius:9px;white-space:nowrap;background:var(--accent-soft);color:var(--accent)}
+.verdict.watch{background:var(--warn-soft);color:var(--warn)}.verdict.red{background:rgba(190,50,40,.14);color:#c0392b}
+.verdict.none{background:none;color:var(--faint);padding-left:0}
 td.strong{font-weight:700;color:var(--accent)}
 .tabs{display:flex;flex-wrap:wrap;gap:6px;margin:4px 0 14px}
 button,select,input{font:inherit;color:inherit}
@@ -462,9 +467,21 @@ function plain_tables(parent, heading, tables) {
   parent.hidden = !tables.length;
   if (!tables.length) return;
   parent.append(el('h2', {}, heading));
-  for (const table of tables) parent.append(el('p', {class: 'lead'}, el('b', {}, table.title), table.note ? ' ' + table.note : ''),
-    el('div', {class: 'card scroll'}, el('table', {class: 'plain'}, el('thead', {}, el('tr', {}, table.columns.map(c => el('th', {}, c)))),
-      el('tbody', {}, table.rows.map(row => el('tr', {}, row.map(cell => el('td', {}, cell))))))));
+  for (const table of tables) {
+    // Columns of words are set as prose, those of numbers as figures.
+    const words = table.columns.map((_, c) => c > 0 && table.rows.some(row => /[a-z]{3}/.test(row[c])));
+    const verdict = table.columns.indexOf('verdict');
+    const cell = (text, c) => el('td', words[c] ? {class: 'words'} : {}, c === verdict && text ? el('span', {class: 'verdict ' + verdict_class(text)}, text) : text);
+    const body = el('div', {class: 'card scroll'}, el('table', {class: 'plain'},
+      el('thead', {}, el('tr', {}, table.columns.map((c, i) => el('th', words[i] ? {class: 'words'} : {}, c)))),
+      el('tbody', {}, table.rows.map(row => el('tr', {}, row.map(cell))))));
+    const box = el('details', {class: 'table'}, el('summary', {}, el('b', {}, table.title), el('span', {}, table.note ? ' ' + table.note : '')), body);
+    box.open = !table.folded;
+    parent.append(box);
+  }
+}
+function verdict_class(text) {
+  return text === 'good' ? 'good' : text.startsWith('watch') ? 'watch' : text.startsWith('too') ? 'red' : 'none';
 }
 
 opening();

@@ -4,6 +4,7 @@
 #include "refract/base/activity.hpp"
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
+#include "refract/base/parallel.hpp"
 #include "refract/store/chunk.hpp"
 #include "store/chunk_layout.hpp"
 
@@ -101,9 +102,14 @@ void ChunkReader::read_rows(std::size_t hook, std::uint64_t first, std::uint64_t
     open_->read(dataset, first, count, std::as_writable_bytes(to));
     return;
   }
-  std::vector<BFloat16> stored(to.size());
-  open_->read(dataset, first, count, std::as_writable_bytes(std::span(stored)));
-  to_float(stored, to);
+  const auto memory = std::make_unique_for_overwrite<BFloat16[]>(to.size());
+  const std::span<BFloat16> stored(memory.get(), to.size());
+  open_->read(dataset, first, count, std::as_writable_bytes(stored));
+  constexpr std::size_t kValues = 65536;  // of one item
+  parallel_for((to.size() + kValues - 1) / kValues, [&](std::size_t item) {
+    const std::size_t at = item * kValues, size = std::min(kValues, to.size() - at);
+    to_float(stored.subspan(at, size), to.subspan(at, size));
+  });
 }
 
 void ChunkReader::read_hook_excluded(std::size_t hook, std::uint64_t first, std::uint64_t count,

@@ -2,7 +2,7 @@
 """Writes gpt2_golden.safetensors: what Hugging Face transformers computes for the demo model, in fp64.
 
 Usage: make_gpt2_golden.py <source-dir>      needs torch, transformers, tokenizers, safetensors
-Made with torch 2.15.0 and transformers 5.23.0. Only LayerNorm models may be compared in fp64: transformers
+Made with torch 2.15.0 and transformers 5.24.0. Only LayerNorm models may be compared in fp64: transformers
 keeps other norms in fp32 even in a double model.
 """
 import pathlib
@@ -16,6 +16,7 @@ from transformers import GPT2LMHeadModel
 TEXT = ("Hydrogen is the chemical element with atomic number 1. It is the lightest element and, at standard "
         "conditions, a gas of diatomic molecules. Stars are mainly composed of hydrogen in the plasma state.")
 LAYERS = (0, 2, 5)
+ERASED = 3  # the layer whose output is set to zero, behind the first token, for the divergence
 
 
 def main(source: pathlib.Path) -> None:
@@ -34,19 +35,32 @@ def main(source: pathlib.Path) -> None:
             residuals[layer] = output[0] if isinstance(output, tuple) else output
         return hook
 
-    for layer in LAYERS:
-        model.transformer.h[layer].register_forward_hook(keep(layer))
+    keepers = [model.transformer.h[layer].register_forward_hook(keep(layer)) for layer in LAYERS]
     with torch.no_grad():
         logits = model(ids).logits[0]
+    for keeper in keepers:
+        keeper.remove()
     nll = torch.nn.functional.cross_entropy(logits[:-1], ids[0, 1:], reduction="none")
+
+    def erase(_module, _inputs, output):
+        values = (output[0] if isinstance(output, tuple) else output).clone()
+        values[:, 1:] = 0
+        return (values,) + output[1:] if isinstance(output, tuple) else values
+
+    model.transformer.h[ERASED].register_forward_hook(erase)
+    with torch.no_grad():
+        erased = model(ids).logits[0]
+    kl = torch.nn.functional.kl_div(erased.log_softmax(-1), logits.log_softmax(-1), log_target=True,
+                                    reduction="none").sum(-1)
 
     width = model.config.n_embd
     tensors = {f"blocks.{layer}.hook_resid_post": residuals[layer].reshape(-1, width).float().contiguous()
                for layer in LAYERS}
     tensors["nll"] = nll.float()
+    tensors[f"kl.blocks.{ERASED}.erased"] = kl.float()
     tensors["ids"] = ids[0].to(torch.uint64)
     save_file(tensors, source / "tests/data/gpt2_golden.safetensors", metadata={"text": TEXT})
-    print(f"{ids.shape[1]} tokens, mean nll {nll.mean():.3f}")
+    print(f"{ids.shape[1]} tokens, mean nll {nll.mean():.3f}, mean kl {kl.mean():.3f}")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ shrink() {
     --set store.chunk_rows=4096 --set store.block_rows=256
     --set train.tokens=12288 --set train.batch_rows=512 --set train.passes_per_chunk=2
     --set saes.0.d_sae=256 --set saes.0.k=8 --set saes.1.d_sae=512 --set saes.1.k=16
-    --set probe.tokens=4096 --set probe.examples=5)
+    --set probe.tokens=4096 --set probe.examples=5 --set evaluate.baselines=[pca,random])
   while [ $# -gt 0 ]; do
     settings+=(--set "$1")
     shift
@@ -167,7 +167,7 @@ stop_when() {
 fingerprint() {
   (cd "$run" && find . -type f \( -path './*_activations/calibration.h5' -o -path './*_activations/heldout.h5' \
     -o -path './*_activations/evidence.h5' \
-    -o -path './*_activations/chunk-*.h5' -o -path './saes/*' -o -path './features/*' \) \
+    -o -path './*_activations/chunk-*.h5' -o -path './saes/*' -o -path './statistics/*' -o -path './features/*' \) \
     ! -name timing.jsonl -print0 | sort -z | xargs -0 sha256sum)
   (cd "$data" && find ./tokens -type f ! -name '*.claim*' -print0 | sort -z | xargs -0 sha256sum)
 }

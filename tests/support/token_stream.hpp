@@ -35,7 +35,11 @@ class TokenStream final : public LanguageModel {
       tap.at({0, site}, values.view());
     }
   }
-  void next_token_nll(const PackedTokens&, Tap&, std::span<float>, Stream&) const override {
+  void forward_to_unembedding(const PackedTokens&, Tap&, TensorView<float>,
+                              Stream&) const override {
+    FAIL();
+  }
+  void unembed(TensorView<const float>, std::size_t, TensorView<float>, Stream&) const override {
     FAIL();
   }
 

@@ -19,6 +19,8 @@ enum class Purpose : std::uint64_t {
   random_control = 8,
   negatives = 9,
   resample = 10,
+  baselines = 12,
+  planted = 20,
   test = 99
 };
 

@@ -51,11 +51,23 @@ class LanguageModel {
   // (ops/gemm.hpp), so equal calls give equal bytes for any number of threads.
   virtual void forward(const PackedTokens& tokens, int last_layer, Tap& tap,
                        Stream& stream) const = 0;
+  // Runs the whole model but for the unembedding. normed [N, D] f32: the stream behind the final
+  // norm, which unembed() reads. What is promised of a token is that of forward().
+  virtual void forward_to_unembedding(const PackedTokens& tokens, Tap& tap,
+                                      TensorView<float> normed, Stream& stream) const = 0;
+  // logits [n, V] f32 of n rows of a call's `normed`, from first_row on.
+  virtual void unembed(TensorView<const float> normed, std::size_t first_row,
+                       TensorView<float> logits, Stream& stream) const = 0;
   // Runs the whole model; nll[i] = -log p(ids[i+1] | ...) for the tokens that have a successor in
   // their segment (has_successor), 0 for the last of each segment. nll [N] f32.
-  virtual void next_token_nll(const PackedTokens& tokens, Tap& tap, std::span<float> nll,
-                              Stream& stream) const = 0;
+  void next_token_nll(const PackedTokens& tokens, Tap& tap, std::span<float> nll,
+                      Stream& stream) const;
 };
+
+// Tokens whose logits are held at once: 64 MiB of them, and 16 to 256 tokens.
+[[nodiscard]] std::size_t unembedded_at_once(const ModelInfo& info);
+// [N]: the token behind each, for the last 0.
+[[nodiscard]] std::vector<std::uint32_t> successors(const PackedTokens& tokens);
 
 // Opens a Hugging Face model folder (config.json, *.safetensors). Throws DataError naming the file
 // and the field: missing, unreadable, truncated, unknown architecture, tensor of another shape;

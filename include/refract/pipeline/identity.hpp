@@ -21,6 +21,7 @@ using Settings = std::vector<std::pair<std::string, std::string>>;
 [[nodiscard]] Settings training_settings(const RunConfig& config, std::size_t sae);
 // Those of one part of the analysis, and of all of them together.
 [[nodiscard]] Settings evaluate_settings(const RunConfig& config);
+[[nodiscard]] Settings statistics_settings(const RunConfig& config);
 [[nodiscard]] Settings probe_settings(const RunConfig& config);
 [[nodiscard]] Settings report_settings(const RunConfig& config);
 [[nodiscard]] Settings results_settings(const RunConfig& config);

@@ -25,6 +25,7 @@ struct Numerics {
 struct FrozenInputs {
   std::string model_name;    // of the store's folder; stays when the model's folder is renamed
   std::string model_digest;  // of config.json and the weights
+  std::string advice;        // digest of the rules that the last start had
 };
 
 struct FrozenRun {

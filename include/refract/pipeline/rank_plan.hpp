@@ -21,12 +21,15 @@ struct CorpusSize {
 struct RankPlan {
   // What the rank that holds most holds, by what it is for, in bytes. Not all of it at one time.
   std::vector<std::pair<std::string, std::uint64_t>> memory;
+  // What a rank holds when training is over and SAEs are evaluated, program, model and weights
+  // included.
+  std::uint64_t evaluation_bytes = 0;
   std::uint64_t root_bytes = 0;  // what world rank 0 holds besides
   // A training rank sends this much for one visit to a chunk, all SAEs together: the exchanges of
   // train_step.cpp by rings, (R-1)/R of each buffer.
   std::uint64_t sent_bytes = 0;
   std::uint64_t files = 0;  // that a visit leaves for good, `checkpoint.keep` aside
-  [[nodiscard]] std::uint64_t memory_bytes() const;
+  [[nodiscard]] std::uint64_t memory_bytes() const;  // the larger of the two
 };
 
 // program_bytes: of a process that does nothing yet, as measured.

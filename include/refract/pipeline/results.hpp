@@ -26,10 +26,14 @@ namespace refract {
 // So many SAEs are finished; called before each that is due, and once at the end.
 using PartsDone = std::function<void(std::uint64_t done)>;
 
-// saes/<name>/evaluation.json, from the SAE's weights, the store and the settings of evaluate.
-// `made` becomes true with the first SAE finished here, also where a stop ends the call.
-void evaluate_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes, bool& made,
-                  const PartsDone& parts_done = {});
+// saes/<name>/evaluation.json, from the SAE's weights, the store and the settings of evaluate; and
+// statistics/<hook>.json. Collective: rank 0 alone has the ledger (null elsewhere) and `saes`, and
+// writes; every rank measures. has_model: this rank runs the model; one at least does. `made`
+// becomes true (rank 0) with the first file finished here, also where a stop ends the call, which
+// is on every rank.
+void collective_evaluate_run(Session& session, Ledger* ledger, const std::vector<TrainedSae>& saes,
+                             bool has_model, Communicator& world, bool& made,
+                             const PartsDone& parts_done = {});
 // features/<name>.h5, from the SAE's weights, the rows read and the settings of probe.
 void probe_run(Session& session, Ledger& ledger, const std::vector<TrainedSae>& saes, bool& made,
                const PartsDone& parts_done = {});

@@ -47,6 +47,9 @@ struct RunFolder {
   [[nodiscard]] std::filesystem::path evaluation(const std::string& name) const {
     return sae(name) / "evaluation.json";
   }
+  [[nodiscard]] std::filesystem::path statistics(const std::string& hook) const {
+    return root / "statistics" / (hook + ".json");
+  }
   [[nodiscard]] std::filesystem::path features(const std::string& name) const {
     return root / "features" / (name + ".h5");
   }

@@ -42,7 +42,7 @@ struct SaeConfig {
   std::size_t d_sae = 0;             // features
   std::size_t k = 0;                 // topk: active features per row; batchtopk: on average
   std::uint64_t seed = 1;            // initialisation and resampling
-  std::uint64_t seeds = 1;           // so many SAEs, from `seed` on
+  std::uint64_t seeds = 1;           // so many SAEs, from `seed` on; 1 once it was read
   std::string normalize = "sqrt_d";  // of the input: none | sqrt_d | layer_norm | whiten
   OptimizerConfig optimizer{};
   bool non_negative_decoder = false;  // every entry of W_dec >= 0, in any variant

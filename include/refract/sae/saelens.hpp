@@ -21,4 +21,14 @@ namespace refract {
     const std::filesystem::path& folder, const SaeExport& exported, DType dtype,
     const std::map<std::string, std::string>& metadata);
 
+// What such a folder says of directions, in units of the raw input; fp32, whatever it was stored
+// in.
+struct SaelensWeights {
+  Tensor<float> W_enc, W_dec;  // [F, D], both
+  Tensor<float> b_dec;         // [D]
+};
+// DataError naming the file and the tensor: missing, truncated, of another dtype, or of shapes that
+// do not fit together.
+[[nodiscard]] SaelensWeights read_saelens_weights(const std::filesystem::path& folder);
+
 }  // namespace refract

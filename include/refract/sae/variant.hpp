@@ -134,6 +134,9 @@ class Variant {
 
 // x_hat [n, D] = acts W_dec + b_dec, entries added in feature order.
 void decode(const SaeParameters& parameters, const SparseActs& acts, TensorView<float> x_hat);
+// The same with another b_dec [D].
+void decode(const SaeParameters& parameters, std::span<const float> b_dec, const SparseActs& acts,
+            TensorView<float> x_hat);
 
 // `dead_after_rows`: a feature is dead when its age reaches it (SPEC 2). Throws ConfigError for an
 // unknown variant, listing the known ones.

@@ -27,6 +27,7 @@ struct ReportSae {
 
 struct ReportTable {
   std::string title, note;
+  bool folded = false;  // shown by its title until it is asked for
   std::vector<std::string> columns;
   std::vector<std::vector<std::string>> rows;
 };

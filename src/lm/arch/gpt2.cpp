@@ -20,12 +20,9 @@
 #include "refract/ops/gelu_new.hpp"
 #include "refract/ops/gemm.hpp"
 #include "refract/ops/layer_norm.hpp"
-#include "refract/ops/token_nll.hpp"
 
 namespace refract::gpt2 {
 namespace {
-
-constexpr std::size_t kLogitRows = 256;  // rows whose logits are held at once
 
 // GPT2Config.attribute_map of transformers: what a setting may also be called.
 constexpr SettingName kLayers{"n_layer", "num_hidden_layers"}, kWidth{"n_embd", "hidden_size"},
@@ -208,15 +205,21 @@ class Gpt2 final : public LanguageModel {
     return_activations(std::move(activations));
   }
 
-  void next_token_nll(const PackedTokens& tokens, Tap& tap, std::span<float> nll,
-                      Stream& stream) const override {
+  void forward_to_unembedding(const PackedTokens& tokens, Tap& tap, TensorView<float> normed,
+                              Stream& stream) const override {
     expect_fits(tokens, info_);
-    REFRACT_ASSERT(nll.size() == tokens.ids.size(), "nll {} tokens {}", nll.size(),
-                   tokens.ids.size());
-    auto activations = take_activations(tokens.ids.size());
+    const std::size_t rows = tokens.ids.size();
+    expect_shape(normed, "normed", {{"N", rows}, {"D", info_.d_model}});
+    auto activations = take_activations(rows);
     run_blocks(tokens, static_cast<int>(info_.layers) - 1, tap, *activations, stream);
-    read_out(tokens, *activations, nll, stream);
+    normalise(activations->x.view().rows(0, rows), weights_.ln_f, normed, stream);
     return_activations(std::move(activations));
+  }
+
+  void unembed(TensorView<const float> normed, std::size_t first_row, TensorView<float> logits,
+               Stream& stream) const override {
+    expect_shape(logits, "logits", {{"n", normed.axis(0)}, {"V", info_.vocab}});
+    gemm_nt(normed, weights_.head, logits, first_row, stream);
   }
 
  private:
@@ -260,26 +263,6 @@ class Gpt2 final : public LanguageModel {
     const double head_width = static_cast<double>(info_.d_model / info_.heads);
     const double by_head = hyper_.scale_by_head ? 1.0 / std::sqrt(head_width) : 1.0;
     return static_cast<float>(hyper_.scale_by_layer ? by_head / (layer + 1) : by_head);
-  }
-
-  void read_out(const PackedTokens& tokens, Activations& a, std::span<float> nll,
-                Stream& stream) const {
-    const std::size_t rows = tokens.ids.size();
-    const auto normed = a.normed.view().rows(0, rows);
-    normalise(a.x.view().rows(0, rows), weights_.ln_f, normed, stream);
-    // The last token of the call has no successor; any target will do for the last of a segment.
-    std::vector<std::uint32_t> targets(tokens.ids.begin() + (rows > 0 ? 1 : 0), tokens.ids.end());
-    targets.resize(rows, 0);
-    Tensor<float> logits({std::min(kLogitRows, rows), info_.vocab});
-    for (std::size_t first = 0; first < rows; first += kLogitRows) {
-      const std::size_t count = std::min(kLogitRows, rows - first);
-      const auto part = logits.view().rows(0, count);
-      gemm_nt(normed.rows(first, count), weights_.head, part, first, stream);
-      token_nll(part, std::span(targets).subspan(first, count), nll.subspan(first, count), stream);
-    }
-    const std::vector<std::uint8_t> predicts = has_successor(tokens);
-    for (std::size_t i = 0; i < rows; ++i)
-      if (predicts[i] == 0) nll[i] = 0;
   }
 
   // Calls are const and may run side by side; each takes the spare activations or makes its own.

@@ -7,6 +7,8 @@
 #include "refract/base/file.hpp"
 #include "refract/base/random.hpp"
 #include "refract/sae/initialise.hpp"
+#include "refract/stages/evaluation_json.hpp"
+#include "refract/stages/measure.hpp"
 #include "support/world.hpp"
 
 namespace refract {
@@ -71,8 +73,12 @@ class EvaluateTogether : public testing::Test {
 
 TEST_F(EvaluateTogether, gives_the_report_of_one_rank) {
   std::size_t compared = 0;
+  const std::vector<float> reference(kDim, 0.5F);
   for (const std::vector<std::size_t>& lengths :
-       {std::vector<std::size_t>{70}, {40, 3, 5, 60}, {4, 5000, 7, 90, 2, 4100, 31, 31, 31}}) {
+       {std::vector<std::size_t>{70},
+        {40, 3, 5, 60},
+        {4, 5000, 7, 90, 2, 4100, 31, 31, 31},
+        std::vector<std::size_t>(HeldoutRows::kMostUnits + 500, 2)}) {
     const ChunkReader heldout = collective_heldout(lengths);
     for (const std::string_view variant_name : variant_names()) {
       SaeConfig config{.name = "one", .hook = kHook, .d_sae = 70};
@@ -83,22 +89,34 @@ TEST_F(EvaluateTogether, gives_the_report_of_one_rank) {
           initial_parameters(config, *variant, std::vector<float>(kDim, 0.1F));
       const EvaluatedSae sae{&config, variant.get(), &parameters, 0.5};
       for (const std::uint64_t max_rows : {std::uint64_t{0}, std::uint64_t{100}}) {
+        const auto measure = [&](Communicator& ranks) {
+          SaeReconstructor inference(sae), training(sae, SaeReconstructor::Mode::training);
+          const Measured measured[] = {{"inference", &inference}, {"training", &training}};
+          SharedStop stop(ranks);
+          std::string text;
+          for (const Measurement& one : collective_measure(
+                   HeldoutRows(heldout, kHook, max_rows), measured,
+                   {.reference = reference, .seed = 1, .replicates = 50, .doing = {}}, &stop,
+                   ranks)) {
+            text += to_json(one.report) + "\n";
+            EXPECT_GT(one.report.rows, 0U);
+            // Of each document but the third the first row is excluded, of that one all of them.
+            if (max_rows == 0 && lengths.size() > HeldoutRows::kMostUnits) {
+              EXPECT_EQ(one.report.documents, lengths.size() - 1);
+            }
+          }
+          return text;
+        };
         Communicator alone = Communicator::loopback();
 
-        const MetricReport together = collective_evaluate_rows(sae, heldout, 1, max_rows, world());
+        const std::string together = measure(world());
 
-        if (world().rank() != 0) {
-          EXPECT_TRUE(together.values.empty());
-          continue;
-        }
-        const MetricReport one = collective_evaluate_rows(sae, heldout, 1, max_rows, alone);
-        EXPECT_EQ(to_json(together), to_json(one)) << variant_name << " of " << max_rows;
-        EXPECT_GT(one.rows, 0u);
+        EXPECT_EQ(together, measure(alone)) << variant_name << " of " << max_rows;
         ++compared;
       }
     }
   }
-  EXPECT_EQ(compared, world().rank() == 0 ? 6 * variant_names().size() : 0);
+  EXPECT_EQ(compared, 8 * variant_names().size());
 }
 
 }  // namespace

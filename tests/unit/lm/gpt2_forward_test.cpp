@@ -318,6 +318,24 @@ TEST_F(Gpt2Forward, next_token_nll_equals_the_oracle_and_counts_no_segments_last
   EXPECT_EQ(compared, 27U);
 }
 
+TEST_F(Gpt2Forward,
+       next_token_nll_of_more_tokens_than_are_unembedded_at_once_is_that_of_each_alone) {
+  const auto model = load_language_model(write({}));
+  const auto pack = random_pack(50, {150, 7, 150});
+  ASSERT_GT(pack.ids.size(), unembedded_at_once(model->info()));
+  std::vector<float> together(pack.ids.size());
+  Recorder recorder;
+
+  model->next_token_nll(pack.tokens(), recorder, together, stream_);
+
+  std::size_t row = 0;
+  for (const auto& document : pack.documents) {
+    std::vector<float> alone(document.size());
+    model->next_token_nll(Pack({document}).tokens(), recorder, alone, stream_);
+    for (std::size_t t = 0; t < document.size(); ++t, ++row) EXPECT_EQ(together[row], alone[t]);
+  }
+}
+
 TEST_F(Gpt2Forward, refuses_ids_positions_and_layers_the_model_does_not_have) {
   const auto model = load_language_model(write({}));
   Recorder recorder;

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "refract/lm/language_model.hpp"
+#include "refract/ops/token_kl.hpp"
 #include "refract/store/safetensors.hpp"
 
 namespace refract {
@@ -65,6 +66,46 @@ TEST(Gpt2Golden, residuals_and_nll_of_the_demo_model_equal_transformers) {
   }
   // A trained model reads English text far better than chance, log 8192 = 9.0.
   EXPECT_LT(mean, 5.5);
+}
+
+// The output of layer 3 set to zero, behind the first token.
+class Eraser final : public Tap {
+ public:
+  void at(HookPoint hook, TensorView<float> values) override {
+    if (hook == HookPoint{3, Site::resid_post})
+      std::ranges::fill(values.rows(1, values.axis(0) - 1).span(), 0.0F);
+  }
+};
+
+TEST(Gpt2Golden, divergence_of_the_demo_model_from_itself_with_a_layer_erased_equals_torch) {
+  const std::filesystem::path source = REFRACT_SOURCE_DIR;
+  const SafetensorsFile golden(source / "tests/data/gpt2_golden.safetensors");
+  const auto model = load_language_model(source / "configs/demo/model");
+  std::vector<std::uint32_t> ids, positions;
+  for (const std::uint64_t id : read_u64(golden.at("ids"))) {
+    positions.push_back(static_cast<std::uint32_t>(ids.size()));
+    ids.push_back(static_cast<std::uint32_t>(id));
+  }
+  const std::vector<std::uint32_t> starts{0, static_cast<std::uint32_t>(ids.size())};
+  const PackedTokens tokens{ids, positions, starts};
+  Stream stream;
+  const auto logits_with = [&](Tap& tap) {
+    Tensor<float> normed({ids.size(), model->info().d_model});
+    Tensor<float> logits({ids.size(), model->info().vocab});
+    model->forward_to_unembedding(tokens, tap, normed.view(), stream);
+    model->unembed(normed.cview(), 0, logits.view(), stream);
+    return logits;
+  };
+  Recorder reader;
+  Eraser eraser;
+  std::vector<float> kl(ids.size());
+
+  token_kl(logits_with(reader).cview(), logits_with(eraser).cview(), kl, stream);
+
+  const auto expected = read_f32(golden.at("kl.blocks.3.erased"));
+  ASSERT_EQ(expected.size(), 40U);
+  EXPECT_EQ(kl[0], 0.0F);
+  for (std::size_t t = 1; t < 40; ++t) EXPECT_NEAR(kl[t], expected[t], 3e-5F * expected[t]) << t;
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "refract/ops/embedding.hpp"
 #include "refract/ops/gelu_new.hpp"
 #include "refract/ops/layer_norm.hpp"
+#include "refract/ops/token_kl.hpp"
 #include "refract/ops/token_nll.hpp"
 
 namespace refract {
@@ -161,6 +162,71 @@ TEST(TokenNll, equals_fp64_and_stands_large_logits) {
     const double expected = std::log(sum) + 200 - static_cast<double>(logits.row(i)[targets[i]]);
     EXPECT_NEAR(static_cast<double>(nll[i]), expected, 1e-6 * std::max(1.0, expected));
   }
+}
+
+double kl_in_fp64(std::span<const float> p, std::span<const float> q) {
+  const auto log_sum = [](std::span<const float> logits) {
+    const double top = static_cast<double>(*std::ranges::max_element(logits));
+    double sum = 0;
+    for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - top);
+    return std::log(sum) + top;
+  };
+  const double log_p = log_sum(p), log_q = log_sum(q);
+  double kl = 0;
+  for (std::size_t v = 0; v < p.size(); ++v) {
+    const double of_p = static_cast<double>(p[v]) - log_p;
+    kl += std::exp(of_p) * (of_p - (static_cast<double>(q[v]) - log_q));
+  }
+  return kl;
+}
+
+TEST(TokenKl, gives_the_divergence_of_two_coins_by_hand) {
+  Stream stream;
+  Tensor<float> p({1, 2}), q({1, 2});
+  p.data()[0] = std::log(3.0F);  // 3/4, 1/4
+  q.data()[1] = 5;
+  q.data()[0] = 5;  // 1/2, 1/2
+  std::array<float, 1> kl{};
+
+  token_kl(p.cview(), q.cview(), kl, stream);
+
+  EXPECT_NEAR(static_cast<double>(kl[0]), 0.75 * std::log(1.5) + 0.25 * std::log(0.5), 1e-6);
+}
+
+TEST(TokenKl, equals_fp64_for_distributions_near_and_far) {
+  Stream stream;
+  for (const std::size_t vocab : {1, 7, 8, 1001, 8192})
+    for (const double apart : {0.0, 1e-3, 0.1, 3.0}) {
+      const auto p = random_tensor({5, vocab}, 1, 4), noise = random_tensor({5, vocab}, 2, apart);
+      Tensor<float> q({5, vocab});
+      for (std::size_t i = 0; i < q.size(); ++i) q.data()[i] = p.data()[i] + noise.data()[i];
+      std::array<float, 5> kl{};
+
+      token_kl(p.cview(), q.cview(), kl, stream);
+
+      for (std::size_t i = 0; i < 5; ++i) {
+        const double expected = kl_in_fp64(p.row(i), q.row(i));
+        EXPECT_NEAR(static_cast<double>(kl[i]), expected, 1e-6 * std::max(1.0, expected));
+        EXPECT_GE(kl[i], 0.0F);
+        if (apart == 0) {
+          EXPECT_EQ(kl[i], 0.0F);
+        }
+      }
+    }
+}
+
+TEST(TokenKl, stands_logits_that_underflow_on_either_side) {
+  Stream stream;
+  Tensor<float> p({2, 3}), q({2, 3});
+  std::ranges::copy(std::array<float, 6>{3000, 0, -3000, 0, -200, 0}, p.data());
+  std::ranges::copy(std::array<float, 6>{3000, -3000, 0, 0, 0, -500}, q.data());
+  std::array<float, 2> kl{};
+
+  token_kl(p.cview(), q.cview(), kl, stream);
+
+  EXPECT_EQ(kl[0], 0.0F);
+  EXPECT_NEAR(static_cast<double>(kl[1]), kl_in_fp64(p.row(1), q.row(1)), 1e-3);
+  EXPECT_GT(kl[1], 200.0F);
 }
 
 }  // namespace

@@ -130,7 +130,7 @@ TEST(FrozenRun, reads_back_what_was_written) {
   const fs::path file = fs::path(testing::TempDir()) / "frozen_run.yaml";
   const RunConfig config = demo({"saes.1.optimizer.lr=3e-4"});
   write_file(file, frozen_text({.config = config,
-                                .inputs = {"gpt2", "0f3c"},
+                                .inputs = {"gpt2", "0f3c", "ad01"},
                                 .numerics = current_numerics(config, 3)}));
 
   const FrozenRun frozen = read_frozen(file);
@@ -138,6 +138,7 @@ TEST(FrozenRun, reads_back_what_was_written) {
   EXPECT_EQ(to_yaml(frozen.config), to_yaml(config));
   EXPECT_EQ(frozen.inputs.model_name, "gpt2");
   EXPECT_EQ(frozen.inputs.model_digest, "0f3c");
+  EXPECT_EQ(frozen.inputs.advice, "ad01");
   EXPECT_EQ(frozen.numerics.ranks, 3u);
 }
 

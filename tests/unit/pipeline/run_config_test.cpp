@@ -14,6 +14,7 @@
 #include "refract/base/file.hpp"
 #include "refract/pipeline/disk_plan.hpp"
 #include "refract/pipeline/numerics.hpp"
+#include "refract/pipeline/run_evaluation.hpp"
 
 namespace refract {
 namespace {
@@ -81,7 +82,7 @@ TEST(RunConfig, takes_for_files_and_folders_plain_names_alone) {
 
 TEST(RunConfig, says_not_built_of_what_the_format_has_and_this_version_lacks) {
   for (const char* setting :
-       {"saes.0.seeds=2", "saes.0.target_hook=blocks.3.hook_resid_post", "saes.0.normalize=whiten",
+       {"saes.0.target_hook=blocks.3.hook_resid_post", "saes.0.normalize=whiten",
         "saes.0.normalize=layer_norm", "saes.0.variant=jumprelu", "saes.0.variant=gated",
         "saes.0.variant=matryoshka", "saes.0.variant=abstopk", "saes.0.penalty={l1: 1}",
         "saes.0.hook=[blocks.4.hook_resid_post, blocks.3.hook_resid_post]", "store.mode=memory",
@@ -101,6 +102,24 @@ TEST(RunConfig, says_not_built_of_what_the_format_has_and_this_version_lacks) {
   EXPECT_THROW((void)load_run_config(kDemo, {"store.pith=x"}), ConfigError);
   EXPECT_NE(settings_reference("train").find("train.mesh"), std::string::npos);
   EXPECT_NE(settings_reference("store").find("not built: memory"), std::string::npos);
+}
+
+TEST(RunConfig, makes_an_sae_of_each_seed) {
+  const RunConfig config = load_run_config(kDemo, {"saes.0.seeds=3", "saes.0.seed=7"});
+
+  EXPECT_EQ(sae_names(config),
+            (std::vector<std::string>{"small-seed7", "small-seed8", "small-seed9", "big"}));
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(config.saes[i].seed, 7 + i);
+    EXPECT_EQ(config.saes[i].k, config.saes[0].k);
+  }
+  EXPECT_EQ(seed_families(config),
+            (std::vector<std::vector<std::string>>{{"small-seed7", "small-seed8", "small-seed9"}}));
+  // What a run is frozen as is read as it is.
+  EXPECT_EQ(to_yaml(run_config_from_text(to_yaml(config), "run.yaml")), to_yaml(config));
+  EXPECT_NE(failure({"saes.0.seeds=2", "saes.1.name=small-seed1"}).find("there is already"),
+            std::string::npos);
+  EXPECT_NE(failure({"saes.0.seeds=0"}).find("saes.0.seeds"), std::string::npos);
 }
 
 TEST(RunConfig, takes_a_list_of_one_hook_for_that_hook) {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "refract/base/digest.hpp"
+#include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/sae/variant.hpp"
 #include "refract/store/safetensors.hpp"
@@ -108,6 +109,53 @@ TEST_F(SaeLens, export_computes_the_same_activations_on_raw_input) {
     EXPECT_GT(largest, 0);
     EXPECT_LE(worst, 1e-5 * largest) << row;
   }
+}
+
+TEST_F(SaeLens, folders_give_back_their_directions_in_raw_units) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const fs::path folder = folder_ / ("topk-" + std::string(name(dtype)));
+    write_golden_folder(folder, problem_, dtype);
+
+    const SaelensWeights read = read_saelens_weights(folder);
+
+    const SaeParameters& p = problem_.state.parameters;
+    ASSERT_EQ(read.W_enc.shape(), p.W_enc.shape());
+    ASSERT_EQ(read.W_dec.shape(), p.W_dec.shape());
+    const float tolerance = dtype == DType::f32 ? 1e-6F : 1.0F / 256;
+    for (std::size_t i = 0; i < p.W_enc.size(); ++i) {
+      EXPECT_NEAR(read.W_enc.data()[i], p.W_enc.data()[i], tolerance);
+      EXPECT_NEAR(read.W_dec.data()[i], p.W_dec.data()[i], tolerance);
+    }
+    for (std::size_t d = 0; d < kDim; ++d)
+      EXPECT_NEAR(read.b_dec.data()[d] * kInputScale, p.b_dec.data()[d],
+                  tolerance * std::max(1.0F, std::abs(p.b_dec.data()[d])));
+  }
+}
+
+TEST(SaeLensFolder, without_a_tensor_or_with_one_of_another_shape_is_refused) {
+  const fs::path folder = fs::path(::testing::TempDir()) / "saelens_refused";
+  make_folder(folder);
+  const std::vector<float> values(6);
+  const auto refused = [&](std::vector<StoredTensor> tensors) {
+    write_safetensors(folder / "sae_weights.safetensors", tensors);
+    try {
+      (void)read_saelens_weights(folder);
+    } catch (const DataError& error) {
+      return std::string(error.what());
+    }
+    return std::string("accepted");
+  };
+  const auto W_dec = stored_tensor<float>("W_dec", DType::f32, {3, 2}, values);
+  const auto W_enc = stored_tensor<float>("W_enc", DType::f32, {2, 3}, values);
+
+  EXPECT_NE(refused({W_dec, W_enc}).find("b_dec"), std::string::npos);
+  EXPECT_NE(
+      refused({W_dec, stored_tensor<float>("W_enc", DType::f32, {3, 2}, values)}).find("W_enc"),
+      std::string::npos);
+  EXPECT_NE(refused({stored_tensor<float>("W_dec", DType::f32, {6}, values)}).find("1 axes"),
+            std::string::npos);
+  fs::remove_all(folder);
+  EXPECT_THROW((void)read_saelens_weights(folder), Error);
 }
 
 // Widths and dictionaries that are no multiple of a tile, and one that is.

@@ -28,7 +28,11 @@ class TokenStream final : public LanguageModel {
       std::ranges::fill(values.row(i), value_(tokens.ids[i]));
     tap.at({0, Site::resid_post}, values.view());
   }
-  void next_token_nll(const PackedTokens&, Tap&, std::span<float>, Stream&) const override {
+  void forward_to_unembedding(const PackedTokens&, Tap&, TensorView<float>,
+                              Stream&) const override {
+    FAIL();
+  }
+  void unembed(TensorView<const float>, std::size_t, TensorView<float>, Stream&) const override {
     FAIL();
   }
 

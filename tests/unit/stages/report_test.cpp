@@ -61,8 +61,8 @@ ReportInput input_of(const FeatureAtlas& atlas) {
                  .notes = {},
                  .features = folder() / "small.h5",
                  .metrics = folder() / "metrics.jsonl"}};
-  input.tables = {{"Baselines", "note", {"what", "mse"}, {{"pca", "0.5"}}}};
-  input.history = {{"Attempts", "", {"attempt", "seconds"}, {{"1", "61.5"}}}};
+  input.tables = {{"Baselines", "note", true, {"what", "mse"}, {{"pca", "0.5"}}}};
+  input.history = {{"Attempts", "", false, {"attempt", "seconds"}, {{"1", "61.5"}}}};
   return input;
 }
 

@@ -31,7 +31,11 @@ class TokenStream final : public LanguageModel {
         values.row(i)[d] = static_cast<float>(tokens.ids[i] * kDim + d);
     tap.at(parse_hook_point(kHook), values.view());
   }
-  void next_token_nll(const PackedTokens&, Tap&, std::span<float>, Stream&) const override {
+  void forward_to_unembedding(const PackedTokens&, Tap&, TensorView<float>,
+                              Stream&) const override {
+    FAIL();
+  }
+  void unembed(TensorView<const float>, std::size_t, TensorView<float>, Stream&) const override {
     FAIL();
   }
 

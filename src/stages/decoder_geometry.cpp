@@ -1,0 +1,70 @@
+#include "refract/stages/decoder_geometry.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "refract/base/activity.hpp"
+#include "refract/base/progress.hpp"
+#include "refract/order/sample_order.hpp"
+#include "refract/sae/initialise.hpp"
+
+namespace refract {
+namespace {
+
+// Rows whose nearest neighbours are gathered at once: memory is 8 bytes times it for each rank.
+constexpr std::size_t kRowsAtATime = 65536;
+
+void collective_merge(CosineTally& tally, Communicator& ranks) {
+  tally.histogram.push_back(tally.near_duplicates);
+  ranks.all_reduce_sum(std::span(tally.histogram));
+  tally.near_duplicates = tally.histogram.back();
+  tally.histogram.pop_back();
+  tally.strongest = merge_strongest(ranks.all_gather(std::span<const CosinePair>(tally.strongest)));
+  for (std::size_t first = 0; first < tally.nearest.size(); first += kRowsAtATime) {
+    const auto mine = std::span(tally.nearest)
+                          .subspan(first, std::min(kRowsAtATime, tally.nearest.size() - first));
+    const std::vector<std::uint64_t> all = ranks.all_gather(std::span<const std::uint64_t>(mine));
+    for (std::size_t i = 0; i < all.size(); ++i)
+      mine[i % mine.size()] = std::max(mine[i % mine.size()], all[i]);
+  }
+}
+
+}  // namespace
+
+DecoderGeometry collective_decoder_geometry(std::string_view of, TensorView<const float> W_dec,
+                                            SharedStop& stop, Communicator& ranks) {
+  const UnitRows rows(of, W_dec);
+  const Share mine = share_of(DecoderCosines::tile_pairs(rows.live()), ranks.rank(), ranks.size());
+  DecoderCosines cosines(rows);
+  stop.collective([&] {
+    const std::string doing = fmt::format("{}: decoder cosines", of);
+    working(doing);
+    Progress progress(doing, mine.count, "tiles");
+    for (std::uint64_t pair = mine.first; pair < mine.first + mine.count; ++pair) {
+      stop.poll();
+      cosines.add(pair);
+      progress.advance(1);
+    }
+  });
+  CosineTally tally = cosines.tally();
+  collective_merge(tally, ranks);
+  return decoder_geometry(rows, tally);
+}
+
+Tensor<float> random_decoder(const SaeConfig& sae, std::size_t d_in) {
+  const SaeConfig config{.name = sae.name + ".random-control",
+                         .hook = sae.hook,
+                         .variant = "topk",
+                         .d_sae = sae.d_sae,
+                         .k = 1,
+                         .seed = sae.seed,
+                         .non_negative_decoder = sae.non_negative_decoder};
+  const std::unique_ptr<Variant> variant = make_variant(config, d_in, 1);
+  return std::move(
+      initial_parameters(config, *variant, std::vector<float>(d_in), Purpose::random_control)
+          .W_dec);
+}
+
+}  // namespace refract
