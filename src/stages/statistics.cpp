@@ -484,12 +484,16 @@ RowStratum stratum_of(std::string name, const StratumSums& sums, std::span<const
                  .rows = static_cast<std::uint64_t>(sums.rows),
                  .share = 0,
                  .mean_norm = std::nullopt,
+                 .std = std::nullopt,
                  .strongest = {},
                  .mean_cosine = mean_cosine(sums.directions),
                  .shape = spectrum_shape(spectrum),
                  .few_rows = sums.rows < static_cast<double>(kRowsPerDimension * of.d_in)};
   if (sums.rows == 0) return out;
   out.mean_norm = sums.norm / sums.rows;
+  if (!spectrum.empty())
+    out.std = std::sqrt(std::max(0.0, std::accumulate(spectrum.begin(), spectrum.end(), 0.0)) /
+                        static_cast<double>(of.d_in));
   for (const StrongDimension& strong : of.strongest)
     out.strongest.push_back(sums.mean(strong.dimension));
   return out;

@@ -37,6 +37,7 @@ std::vector<RowStratum> strata_of(const Json& json) {
                       .rows = one.at("rows"),
                       .share = one.at("share"),
                       .mean_norm = number_or_none(one.at("mean_norm")),
+                      .std = number_or_none(one.at("std")),
                       .strongest = one.at("mean_of_strongest").get<std::vector<double>>(),
                       .mean_cosine = number_or_none(one.at("mean_cosine")),
                       .shape = shape_of(one),

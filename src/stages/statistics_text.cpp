@@ -38,6 +38,7 @@ void put_spectrum(Json& json, const Spread& spread) {
 Json json_of(const RowStratum& stratum) {
   Json json{{"name", stratum.name}, {"rows", stratum.rows}, {"share", stratum.share}};
   json["mean_norm"] = number_or_null(stratum.mean_norm);
+  json["std"] = number_or_null(stratum.std);
   json["mean_cosine"] = number_or_null(stratum.mean_cosine);
   put_shape(json, stratum.shape);
   json["few_rows"] = stratum.few_rows;
@@ -140,8 +141,9 @@ std::string outlier_lines(const ActivationStatistics& of) {
 std::string stratum_table(const ActivationStatistics& of, std::string_view title,
                           const std::vector<RowStratum>& strata) {
   const std::size_t followed = std::min<std::size_t>(of.strongest.size(), 3);
-  std::string text = fmt::format("  {:<13} {:>9} {:>8} {:>9} {:>8} {:>9} {:>9} {:>9}", title,
-                                 "rows", "share", "norm", "cosine", "PR", "eff. rank", "IsoScore");
+  std::string text =
+      fmt::format("  {:<13} {:>9} {:>8} {:>9} {:>8} {:>8} {:>9} {:>9} {:>9}", title, "rows",
+                  "share", "norm", "std", "cosine", "PR", "eff. rank", "IsoScore");
   for (std::size_t i = 0; i < followed; ++i)
     text += fmt::format(" {:>9}", fmt::format("dim {}", of.strongest[i].dimension));
   text += '\n';
@@ -150,11 +152,12 @@ std::string stratum_table(const ActivationStatistics& of, std::string_view title
     const auto shape = [&](const auto& member) {
       return shape_number(stratum.shape, member, stratum.few_rows);
     };
-    text += fmt::format("  {:<13} {:>9} {:>8} {:>9} {:>8} {:>9} {:>9} {:>9}", stratum.name,
-                        stratum.rows, stratum.share > 0 ? percent(stratum.share) : "left out",
-                        short_number(stratum.mean_norm), short_number(stratum.mean_cosine),
-                        shape(&SpectrumShape::participation_ratio),
-                        shape(&SpectrumShape::effective_rank), shape(&SpectrumShape::isoscore));
+    text +=
+        fmt::format("  {:<13} {:>9} {:>8} {:>9} {:>8} {:>8} {:>9} {:>9} {:>9}", stratum.name,
+                    stratum.rows, stratum.share > 0 ? percent(stratum.share) : "left out",
+                    short_number(stratum.mean_norm), short_number(stratum.std),
+                    short_number(stratum.mean_cosine), shape(&SpectrumShape::participation_ratio),
+                    shape(&SpectrumShape::effective_rank), shape(&SpectrumShape::isoscore));
     for (std::size_t i = 0; i < followed; ++i)
       text += fmt::format(" {:>9}", short_number(stratum.strongest[i]));
     text += '\n';
@@ -301,8 +304,8 @@ TextTable strata_of(const ActivationStatistics& of, std::string_view title, doub
                   .note = fmt::format("explains {} of the variance; ~ of fewer than 10 rows a "
                                       "dimension",
                                       percent(explained)),
-                  .columns = {"", "rows", "share", "norm", "mean cosine", "participation ratio",
-                              "effective rank", "IsoScore"},
+                  .columns = {"", "rows", "share", "norm", "std", "mean cosine",
+                              "participation ratio", "effective rank", "IsoScore"},
                   .rows = {}};
   const std::size_t followed = std::min<std::size_t>(of.strongest.size(), 3);
   for (std::size_t i = 0; i < followed; ++i)
@@ -319,6 +322,7 @@ TextTable strata_of(const ActivationStatistics& of, std::string_view title, doub
                                  std::to_string(stratum.rows),
                                  percent(stratum.share),
                                  short_number(stratum.mean_norm),
+                                 short_number(stratum.std),
                                  short_number(stratum.mean_cosine),
                                  shape(&SpectrumShape::participation_ratio),
                                  shape(&SpectrumShape::effective_rank),

@@ -64,8 +64,10 @@ struct Spread {
 struct RowStratum {
   std::string name;
   std::uint64_t rows = 0;
-  double share = 0;                    // of the included rows; 0 of those left out
-  std::optional<double> mean_norm;     // nothing without rows
+  double share = 0;                 // of the included rows; 0 of those left out
+  std::optional<double> mean_norm;  // nothing without rows
+  std::optional<double> std;  // root mean square, over dimensions, of the standard deviation about
+                              // the stratum's own mean; not of those left out
   std::vector<double> strongest;       // mean of each of ActivationStatistics::strongest; or empty
   std::optional<double> mean_cosine;   // as below; also of those left out
   std::optional<SpectrumShape> shape;  // about the stratum's own mean; not of those left out
