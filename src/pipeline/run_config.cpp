@@ -223,8 +223,9 @@ void describe(Fields& f, EvaluateConfig& c) {
   f.field("curve_rows", c.curve_rows,
           {.help = "held-out rows behind each line of metrics.jsonl, at most; 0 = all",
            .unit = "rows"});
-  f.field("advice", c.advice,
-          {.help = "file of rules for the verdicts; empty: the program's own (refract advice)"});
+  f.field(
+      "advice", c.advice,
+      {.help = "file of rules for the verdicts; empty: the program's own (configs/advice.yaml)"});
   f.field("seed", c.seed, {.help = "of the bootstrap over documents, and of where ica starts"});
 }
 
