@@ -7,13 +7,29 @@
 #include "refract/base/file.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/pipeline/results.hpp"
+#include "refract/stages/evaluation_text.hpp"
 #include "refract/stages/features.hpp"
+#include "refract/stages/statistics.hpp"
 
 namespace refract {
 namespace {
 
 Part text_part(std::string key, const fs::path& file) {
   return {std::move(key), file, [file] { return short_digest(read_file(file)); }};
+}
+
+// Of a file that this program must be able to read too: one of another build is made again.
+Part readable_part(std::string key, const fs::path& file,
+                   const std::function<void(const std::string&)>& check) {
+  return {std::move(key), file, [file, check] {
+            const std::string text = read_file(file);
+            try {
+              check(text);
+            } catch (const DataError& error) {
+              throw Damaged("{}: {}", file.string(), error.what());
+            }
+            return short_digest(text);
+          }};
 }
 
 // inputs:content
@@ -32,11 +48,12 @@ bool holds(const Part& part, const std::string& recorded) {
 }  // namespace
 
 Part evaluated_part(const RunFolder& folder, const std::string& sae) {
-  return text_part("evaluate/" + sae, folder.evaluation(sae));
+  return readable_part("evaluate/" + sae, folder.evaluation(sae), expect_evaluation);
 }
 
 Part statistics_part(const RunFolder& folder, const std::string& hook) {
-  return text_part("statistics/" + hook, folder.statistics(hook));
+  return readable_part("statistics/" + hook, folder.statistics(hook),
+                       [](const std::string& text) { (void)statistics_from_json(text); });
 }
 
 Part probed_part(const RunFolder& folder, const std::string& sae) {

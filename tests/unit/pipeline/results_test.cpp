@@ -92,6 +92,19 @@ TEST_F(Analysis, is_finished_until_a_file_is_missing_or_not_what_was_made) {
   }
 }
 
+// Another build may have written other fields: what the ledger names is whole, and of no use.
+TEST_F(Analysis, is_made_again_where_this_program_cannot_read_it) {
+  const std::string other = R"({"schema":"evaluation","version":2})";
+  write_file(folder_.evaluation("small"), other);
+  finish(*ledger_, evaluated_part(folder_, "small"), "e", short_digest(other));
+  make_folder(folder_.statistics("h").parent_path());
+  write_file(folder_.statistics("h"), "{}");
+  finish(*ledger_, statistics_part(folder_, "h"), "s", short_digest("{}"));
+
+  EXPECT_FALSE(is_finished(ledger_->state(), evaluated_part(folder_, "small"), "e"));
+  EXPECT_FALSE(is_finished(ledger_->state(), statistics_part(folder_, "h"), "s"));
+}
+
 TEST_F(Analysis, of_an_sae_is_made_again_only_for_its_own_inputs) {
   make_everything();
 
