@@ -61,7 +61,7 @@ double gram_of(TensorView<const float> W, TensorView<float> gram) {
 
 }  // namespace
 
-Whitening whitening_of(const PrincipalComponents& components) {
+IcaWhitening whitening_of(const PrincipalComponents& components) {
   const std::vector<double>& variances = components.variances;
   const auto kept = static_cast<std::size_t>(
       std::count_if(variances.begin(), variances.end(),
@@ -71,7 +71,7 @@ Whitening whitening_of(const PrincipalComponents& components) {
         "independent components: the fitting rows do not vary. Leave ica out of evaluate.baselines "
         "for a hook whose activations never change.");
   const std::size_t d_in = components.directions.axis(1);
-  Whitening out{Tensor<float>(Shape{kept, d_in}), Tensor<float>(Shape{kept, d_in})};
+  IcaWhitening out{Tensor<float>(Shape{kept, d_in}), Tensor<float>(Shape{kept, d_in})};
   for (std::size_t i = 0; i < kept; ++i) {
     const auto deviation = static_cast<float>(std::sqrt(variances[i]));
     for (std::size_t d = 0; d < d_in; ++d) {

@@ -247,7 +247,7 @@ FittedBaseline collective_fit_neurons(BaselineFitting& fitting) {
 FittedBaseline collective_fit_ica(BaselineFitting& fitting) {
   const Tensor<float>& x = fitting.collective_rows();
   working(doing(fitting, "ica"));
-  const Whitening white =
+  const IcaWhitening white =
       whitening_of(fitting.collective_principal_of(collective_second_moments(fitting, x)));
   const std::size_t r = white.to_white.axis(0);
   Progress progress(doing(fitting, "ica"), kIcaIterations, "iterations", fitting.quiet());

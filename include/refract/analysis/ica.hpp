@@ -21,13 +21,13 @@ namespace refract {
 // variance of at most kVarianceFloor of the largest are left out: fp32 rows hold little but
 // rounding there.
 inline constexpr double kVarianceFloor = 1e-6;
-struct Whitening {
+struct IcaWhitening {
   Tensor<float> to_white;    // K [r, D]: direction / sqrt(variance); z = K (x - mean)
   Tensor<float> from_white;  // [r, D]: direction * sqrt(variance); x - mean is about z from_white
 };
 // `components`: of the rows that are whitened; with those of others E[z z^T] is not the identity,
 // and the iteration may not settle.
-[[nodiscard]] Whitening whitening_of(const PrincipalComponents& components);
+[[nodiscard]] IcaWhitening whitening_of(const PrincipalComponents& components);
 
 // Whitened rows, laid out for the products of an iteration. Memory: twice that of the rows.
 class IcaRows {

@@ -74,7 +74,7 @@ Fit fit(const IcaRows& rows, Tensor<float> W) {
 
 TEST(Ica, takes_the_steps_of_scikit_learn_from_the_same_start) {
   const Centred x = centred(golden("ica.x"));
-  const Whitening white = whitening_of(principal_components(x.covariance, 6, 6));
+  const IcaWhitening white = whitening_of(principal_components(x.covariance, 6, 6));
   const IcaRows rows(times(x.rows, white.to_white).cview());
   const Tensor<float> unmixing = golden("ica.unmixing");
 
@@ -90,7 +90,7 @@ TEST(Ica, takes_the_steps_of_scikit_learn_from_the_same_start) {
 // From a start of its own scikit-learn finds the same mixture, in another order and sign.
 TEST(Ica, finds_the_mixture_that_scikit_learn_finds_from_anywhere) {
   const Centred x = centred(golden("ica.x"));
-  const Whitening white = whitening_of(principal_components(x.covariance, 6, 6));
+  const IcaWhitening white = whitening_of(principal_components(x.covariance, 6, 6));
   const IcaRows rows(times(x.rows, white.to_white).cview());
   const Tensor<float> mixing = golden("ica.mixing");
 
@@ -196,7 +196,7 @@ TEST(Whitening, leaves_out_directions_without_variance) {
   covariance[4] = 1;
   covariance[8] = 1e-7;  // of the largest: less than the floor
 
-  const Whitening white = whitening_of(principal_components(covariance, 3, 3));
+  const IcaWhitening white = whitening_of(principal_components(covariance, 3, 3));
 
   ASSERT_EQ(white.to_white.axis(0), 2U);
   EXPECT_FLOAT_EQ(white.to_white.row(0)[0], 0.5F);
