@@ -29,23 +29,6 @@ void to_tanh(float* values, std::size_t n) {
   }
 }
 
-// In lanes of their own, added in a fixed order.
-REFRACT_SIMD_CLONES
-double sum_of_squares(const float* values, std::size_t n) {
-  constexpr std::size_t kLanes = 8;
-  double lanes[kLanes] = {};
-  std::size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    for (std::size_t l = 0; l < kLanes; ++l) {
-      const auto value = static_cast<double>(values[i + l]);
-      lanes[l] += value * value;
-    }
-  for (; i < n; ++i) lanes[0] += static_cast<double>(values[i]) * static_cast<double>(values[i]);
-  double sum = 0;
-  for (const double lane : lanes) sum += lane;
-  return sum;
-}
-
 // gram = W W^T, and its largest distance from the identity.
 double gram_of(TensorView<const float> W, TensorView<float> gram) {
   Stream stream;
@@ -110,7 +93,7 @@ void IcaRows::update(TensorView<const float> W, std::size_t first, TensorView<fl
     gemm_nt(W.rows(first, count), block.rows, s.view(), 0, stream);
     parallel_for(count, [&](std::size_t j) {
       to_tanh(s.row(j).data(), s.axis(1));
-      squares[j] += sum_of_squares(s.row(j).data(), s.axis(1));
+      squares[j] += squared_norm(s.row(j).data(), s.axis(1));
     });
     gemm_nt(s.cview(), block.columns, product.view(), 0, stream);
     for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += static_cast<double>(product.data()[i]);

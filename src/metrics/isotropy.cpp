@@ -1,48 +1,22 @@
 #include "refract/metrics/isotropy.hpp"
 
-#include <lapacke.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
 
-#include "refract/base/activity.hpp"
-#include "refract/base/blas_threads.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/metrics/moments.hpp"
+#include "refract/ops/symmetric_eigen.hpp"
 #include "refract/tensor/dot.hpp"
 
 namespace refract {
 namespace {
 
-// `matrix` is used up; for 'V' it becomes the eigenvectors, one after the other. Ascending.
-std::vector<double> solve(char job, std::vector<double>& matrix, std::size_t d) {
-  REFRACT_ASSERT(matrix.size() == d * d, "covariance {} d {}", matrix.size(), d);
-  std::vector<double> values(d);
-  const auto n = static_cast<lapack_int>(d);
-  // Symmetric, so either storage order serves; column major keeps an eigenvector contiguous.
-  const lapack_int info = [&] {
-    const LibraryCall call;
-    const OneBlasThread alone;
-    return LAPACKE_dsyevd(LAPACK_COL_MAJOR, job, 'U', n, matrix.data(), n, values.data());
-  }();
-  if (info != 0)
-    throw NumericalError(
-        "statistics of the activations: LAPACK dsyevd returned {} for a covariance of {} "
-        "dimensions. Check that the held-out rows and calibration.h5 hold finite numbers "
-        "(refract verify).",
-        info, d);
-  return values;
-}
-
-void expect_countable(std::size_t d) {
-  if (d > std::numeric_limits<lapack_int>::max() / d)
-    throw ConfigError(
-        "statistics of activations of {} dimensions need a matrix of more elements than LAPACK can "
-        "count (46,340 dimensions at most): leave them out.",
-        d);
+SymmetricEigen eigen_of(std::span<const double> covariance, std::size_t d, Eigen wanted) {
+  return symmetric_eigen(covariance, d, wanted, "statistics of activations",
+                         "leave them out (evaluate.statistics: false)");
 }
 
 constexpr std::size_t kTogether = 8;  // rows of a product: each row read serves all of them
@@ -101,10 +75,7 @@ std::optional<double> mean_cosine(const DirectionSum& directions) {
 }
 
 std::vector<double> eigenvalues(std::span<const double> covariance, std::size_t d) {
-  expect_countable(d);
-  std::vector<double> matrix(covariance.begin(), covariance.end());
-  std::vector<double> values = solve('N', matrix, d);
-  std::ranges::reverse(values);
+  std::vector<double> values = eigen_of(covariance, d, Eigen::values).values;
   for (double& value : values) value = std::max(value, 0.0);
   return values;
 }
@@ -156,25 +127,21 @@ std::size_t components_for(std::span<const double> eigenvalues, double share) {
 }
 
 Whitening whitening_of(std::span<const double> covariance, std::size_t d, double relative_floor) {
-  expect_countable(d);
-  std::vector<double> vectors(covariance.begin(), covariance.end());
-  const std::vector<double> values = solve('V', vectors, d);
-  if (!(values.back() > 0))
+  const SymmetricEigen eigen = eigen_of(covariance, d, Eigen::values_and_vectors);
+  const double most = eigen.values.front();
+  if (!(most > 0))
     throw NumericalError(
         "the calibration's covariance of {} dimensions has no eigenvalue above zero (the largest "
-        "is "
-        "{}): nothing to whiten by. Check that calibration.h5 holds finite numbers (refract "
-        "verify).",
-        d, values.back());
-  Whitening out{.W = Tensor<float>(Shape{d, d}), .floor = relative_floor * values.back()};
+        "is {}): nothing to whiten by. Check that calibration.h5 holds finite numbers (refract "
+        "describe --verify).",
+        d, most);
+  Whitening out{.W = Tensor<float>(Shape{d, d}), .floor = relative_floor * most};
   for (std::size_t i = 0; i < d; ++i) {
-    const double variance = values[d - 1 - i];
+    const double variance = eigen.values[i];
     if (variance < out.floor) ++out.floored;
-    const double* from = vectors.data() + (d - 1 - i) * d;
-    const double* largest = std::max_element(
-        from, from + d, [](double a, double b) { return std::abs(a) < std::abs(b); });
-    const double scale = (*largest < 0 ? -1 : 1) / std::sqrt(std::max(variance, out.floor));
-    for (std::size_t j = 0; j < d; ++j) out.W.row(i)[j] = static_cast<float>(scale * from[j]);
+    const double scale = 1 / std::sqrt(std::max(variance, out.floor));
+    for (std::size_t j = 0; j < d; ++j)
+      out.W.row(i)[j] = static_cast<float>(scale * eigen.vectors[i * d + j]);
   }
   return out;
 }

@@ -1,8 +1,7 @@
 #pragma once
-// Principal components. They are LAPACK's, and their last bits are those of the BLAS below it,
-// which chooses kernels by processor and thread count: rounding to fp32 hides most of it, not all.
-// So what is made of them (the baselines; nothing that is trained or stored in chunks, checkpoints
-// or features) may differ in its last digits when a run is evaluated again on another processor.
+// Principal components, with LAPACK's last bits (ops/symmetric_eigen.hpp). So what is made of them
+// (the baselines; nothing that is trained or stored in chunks, checkpoints or features) may differ
+// in its last digits when a run is evaluated again on another processor.
 #include <cstddef>
 #include <span>
 #include <vector>
@@ -16,9 +15,8 @@ struct PrincipalComponents {
   Tensor<float> directions;       // [k, D] f32, unit rows; each has its largest entry positive
 };
 
-// The k eigenvectors of the symmetric covariance [D, D] with the largest eigenvalues. Throws
-// NumericalError when LAPACK does not converge, ConfigError for more dimensions than its 32-bit
-// sizes allow (46,340). About 9 D^3 flops, and 8 D (D + k) bytes.
+// The k eigenvectors of the symmetric covariance [D, D] with the largest eigenvalues. Throws, and
+// costs, as symmetric_eigen().
 [[nodiscard]] PrincipalComponents principal_components(std::span<const double> covariance,
                                                        std::size_t d_in, std::size_t k);
 
