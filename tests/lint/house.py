@@ -202,7 +202,20 @@ def check_messages(path, text, vocabulary):
             yield f"{path}:{number}: a message names {name}, which does not exist"
 
 
+# A type of the namespace refract itself, not one within another type.
+TYPE = re.compile(r"^(?:struct|class|enum class) (\w+)[^;]*\{")
+
+
+def check_types(path, lines, types):
+    """Two headers that define one name make two types of which the linker keeps some functions of either."""
+    for number, line in enumerate(lines, 1):
+        found = TYPE.match(line)
+        if found and types.setdefault(found.group(1), path) != path:
+            yield f"{path}:{number}: the type {found.group(1)} is {types[found.group(1)]}'s: give it a name of its own"
+
+
 def check_files(source):
+    types = {}
     vocabulary = Vocabulary(source)
     floors = floors_of(source)
     rooms = {room_of(path) for path in files_of(source)} - {None}
@@ -217,6 +230,8 @@ def check_files(source):
         with open(os.path.join(source, path), encoding="utf-8") as file:
             lines = file.read().split("\n")
         yield from check_messages(path, "\n".join(lines), vocabulary)
+        if path.endswith(".hpp") and top in ("src", "include"):
+            yield from check_types(path, lines, types)
         if path.endswith(".hpp") and "#pragma once" not in lines:
             yield f"{path}:1: a header without #pragma once"
         if lines[-1] and not path.startswith(QUOTED):

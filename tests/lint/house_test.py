@@ -35,6 +35,10 @@ void describe(Fields& f, RunConfig& c) {
       "saes", "the SAEs", c.saes.size(),
 }
 """
+HEADER = """#pragma once
+struct Whitening {
+};
+"""
 COMMANDS = """constexpr std::array<Command, 1> kCommands{{
     {"run", "config.yaml", "all", kConfigured, "configs/demo.yaml", true, run_command},
 }};
@@ -48,7 +52,8 @@ def breaches(path, text):
     with tempfile.TemporaryDirectory() as source:
         tree = {"cmake/Room.cmake": ROOMS + "set(REFRACT_FLOOR_pipeline 6)\nset(REFRACT_FLOOR_app 7)\n",
                 "src/pipeline/run_config.cpp": SETTINGS, "src/app/command_table.cpp": COMMANDS,
-                "src/app/command_line.cpp": OPTIONS, "docs/there.md": "a\n", path: text}
+                "src/app/command_line.cpp": OPTIONS, "docs/there.md": "a\n",
+                "include/refract/base/one.hpp": HEADER, path: text}
         for name, content in tree.items():
             os.makedirs(os.path.dirname(os.path.join(source, name)) or source, exist_ok=True)
             with open(os.path.join(source, name), "w", encoding="utf-8") as file:
@@ -86,6 +91,10 @@ class House(unittest.TestCase):
     def test_rejects_an_unknown_room_and_a_stray_file_at_the_top(self):
         self.rejects("src/attic/a.cpp", "\n", "without a floor")
         self.rejects("scratch.txt", "a\n", "top level")
+
+    def test_rejects_a_type_that_two_headers_define(self):
+        self.rejects("include/refract/sae/a.hpp", HEADER, "the type Whitening is include/refract/base/one.hpp's")
+        self.accepts("include/refract/sae/a.hpp", "#pragma once\nstruct Whitening;\nstruct Other : Whitening {\n};\n")
 
     def test_rejects_traces_of_one_machine(self):
         self.rejects("docs/a.md", "see /" + "home/me/refract\n", "a path of one machine")
