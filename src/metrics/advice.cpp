@@ -11,59 +11,33 @@
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 #include "refract/config/fields.hpp"
+#include "refract/metrics/metric_table.hpp"
 
 namespace refract {
 namespace {
 
-constexpr std::string_view kMetrics[] = {"mse",
-                                         "squared_error",
-                                         "r2",
-                                         "fvu",
-                                         "explained_variance",
-                                         "r2_per_token",
-                                         "r2_uniform",
-                                         "r2_about_zero",
-                                         "r2_without_top5",
-                                         "cosine",
-                                         "norm",
-                                         "norm_hat",
-                                         "norm_ratio",
-                                         "reconstruction_bias",
-                                         "l0",
-                                         "l0_p05",
-                                         "l0_p50",
-                                         "l0_p95",
-                                         "density",
-                                         "max_density",
-                                         "dead_rate",
-                                         "dead_training",
-                                         "rare_1e4",
-                                         "rare_1e5",
-                                         "rare_1e6",
-                                         "rare_1e7",
-                                         "gini",
-                                         "gini_alive",
-                                         "gini_mass",
-                                         "decoder_cosine_mean",
-                                         "decoder_cosine_p95",
-                                         "decoder_cosine_abs_p95",
-                                         "decoder_cosine_max",
-                                         "nearest_cosine_mean",
-                                         "nearest_cosine_p50",
-                                         "nearest_cosine_p95",
-                                         "near_duplicates",
-                                         "ce_clean",
-                                         "ce_sae",
-                                         "ce_zero",
-                                         "ce_mean",
-                                         "delta_ce",
-                                         "ce_recovered_zero",
-                                         "ce_recovered_mean",
-                                         "kl_sae",
-                                         "kl_zero",
-                                         "kl_mean",
-                                         "kl_score_zero",
-                                         "kl_score_mean"};
+// Besides those of the table.
+constexpr std::string_view kOtherMetrics[] = {"dead_training",
+                                              "decoder_cosine_mean",
+                                              "decoder_cosine_p95",
+                                              "decoder_cosine_abs_p95",
+                                              "decoder_cosine_max",
+                                              "nearest_cosine_mean",
+                                              "nearest_cosine_p50",
+                                              "nearest_cosine_p95",
+                                              "near_duplicates",
+                                              "ce_clean",
+                                              "ce_sae",
+                                              "ce_zero",
+                                              "ce_mean",
+                                              "delta_ce",
+                                              "ce_recovered_zero",
+                                              "ce_recovered_mean",
+                                              "kl_sae",
+                                              "kl_zero",
+                                              "kl_mean",
+                                              "kl_score_zero",
+                                              "kl_score_mean"};
 
 constexpr std::int64_t kVersion = 1;
 
@@ -156,7 +130,7 @@ void describe_file(Fields& f, AdviceFile& file) {
 }
 
 bool is_metric(std::string_view name) {
-  return std::ranges::find(kMetrics, name) != std::end(kMetrics);
+  return std::ranges::find(advised_metrics(), name) != advised_metrics().end();
 }
 
 // What cannot be said by a field alone; `where(key)` is the place of a key of this rule.
@@ -166,7 +140,7 @@ void check_rule(const AdviceRule& r, const Where& where) {
                                  std::string_view name) {
     if (!is_metric(name))
       throw ConfigError("{}: {} is '{}', but no metric is called '{}'. The metrics are: {}",
-                        where(key), key, text, name, fmt::join(kMetrics, ", "));
+                        where(key), key, text, name, fmt::join(advised_metrics(), ", "));
   };
   expect_metric("metric", r.metric, r.metric);
   for (const std::string& metric : r.see) expect_metric("see", metric, metric);
@@ -242,7 +216,15 @@ void check_file(const AdviceFile& file, const Origins& origins, const std::strin
 
 }  // namespace
 
-std::span<const std::string_view> advised_metrics() { return kMetrics; }
+std::span<const std::string_view> advised_metrics() {
+  static const std::vector<std::string_view> kAll = [] {
+    std::vector<std::string_view> names;
+    for (const MetricRow& metric : metric_table()) names.push_back(metric.name);
+    names.insert(names.end(), std::begin(kOtherMetrics), std::end(kOtherMetrics));
+    return names;
+  }();
+  return kAll;
+}
 
 std::string_view Advice::text() { return advice_file(); }
 

@@ -82,6 +82,13 @@ TrainingCounts training_counts(const Session& session, const TrainedSae& sae) {
           after};
 }
 
+// What rank 0 lists, on every rank.
+std::vector<std::string> collective_list(std::vector<std::string> list, Communicator& world) {
+  std::string text = Json(list).dump();
+  world.broadcast_string(text, 0);
+  return Json::parse(text).get<std::vector<std::string>>();
+}
+
 // Kept checkpoints before the newest, which is what is evaluated: at most as many as drift is
 // measured against, spread evenly. Rank 0.
 std::vector<fs::path> earlier_checkpoints(const Session& session, const RunState& state,
@@ -101,16 +108,12 @@ std::vector<fs::path> earlier_checkpoints(const Session& session, const RunState
 std::vector<DriftSince> collective_drift_of(const Session& session, const Ledger* ledger,
                                             const EvaluatedSae& sae, SharedStop& stop,
                                             Communicator& world) {
-  std::string names;
-  if (ledger) {
-    Json list = Json::array();
+  std::vector<std::string> earlier;
+  if (ledger)
     for (const fs::path& folder : earlier_checkpoints(session, ledger->state(), sae.config->name))
-      list.push_back(folder.string());
-    names = list.dump();
-  }
-  world.broadcast_string(names, 0);
-  std::vector<fs::path> folders;
-  for (const Json& name : Json::parse(names)) folders.emplace_back(name.get<std::string>());
+      earlier.push_back(folder.string());
+  earlier = collective_list(std::move(earlier), world);
+  const std::vector<fs::path> folders(earlier.begin(), earlier.end());
   const std::vector<CheckpointDrift> drift = collective_drift(
       fmt::format("SAE '{}'", sae.config->name), *sae.parameters, folders, stop, world);
   std::vector<DriftSince> out;
@@ -140,16 +143,12 @@ void collective_measure_activations(Session& session, Ledger* ledger, SharedStop
   const RunFolder& folder = session.folder();
   const std::string inputs = inputs_digest(as_text(statistics_settings(session.config())) +
                                            fmt::format("store={}\n", session.store().digest()));
-  std::string due;
-  if (ledger) {
-    Json hooks = Json::array();
+  std::vector<std::string> hooks;
+  if (ledger)
     for (const std::string& hook : session.config().hooks)
       if (!is_finished(ledger->state(), statistics_part(folder, hook), inputs))
         hooks.push_back(hook);
-    due = hooks.dump();
-  }
-  world.broadcast_string(due, 0);
-  const auto hooks = Json::parse(due).get<std::vector<std::string>>();
+  hooks = collective_list(std::move(hooks), world);
   if (hooks.empty()) return;
   const std::vector<TokenClass> classes = token_classes(session.run().tokenizer());
   const ChunkReader heldout = session.store().open_heldout();
@@ -206,19 +205,17 @@ void collective_evaluate_run(Session& session, Ledger* ledger, const std::vector
 
   if (config.statistics) collective_measure_activations(session, ledger, stop, world, made);
 
-  const Advice advice = Advice::load(config.advice);
+  std::optional<Advice> advice;
   std::vector<DuePart> due;
-  std::string names;  // of the SAEs that are due, for every rank
+  std::vector<std::string> due_names;
   if (root) {
+    advice = Advice::load(config.advice);
     due = due_parts(session, *ledger, saes, evaluated_part,
-                    as_text(evaluate_settings(session.config())) + "advice=" + advice.digest() +
+                    as_text(evaluate_settings(session.config())) + "advice=" + advice->digest() +
                         "\n" + (evidence ? rows_kept(session) : ""));
-    Json list = Json::array();
-    for (const DuePart& part : due) list.push_back(part.sae->config.name);
-    names = list.dump();
+    for (const DuePart& part : due) due_names.push_back(part.sae->config.name);
   }
-  world.broadcast_string(names, 0);
-  const auto due_names = Json::parse(names).get<std::vector<std::string>>();
+  due_names = collective_list(std::move(due_names), world);
   std::optional<OneByOne> parts;
   if (root) parts.emplace(saes.size() - due.size(), parts_done, made);
   if (due_names.empty()) return;
@@ -245,7 +242,7 @@ void collective_evaluate_run(Session& session, Ledger* ledger, const std::vector
     evaluation.drift = collective_drift_of(session, ledger, shared.view(), stop, world);
     if (!root) continue;
     evaluation.training = training_counts(session, *due[i].sae);
-    evaluation.verdicts = verdicts_of(evaluation, advice);
+    evaluation.verdicts = verdicts_of(evaluation, *advice);
     const std::string text = to_json(evaluation, analysis_parents(session, *due[i].sae)) + "\n";
     ledger->expect_own();
     write_file(folder.evaluation(sae.name), text);

@@ -25,22 +25,18 @@ std::vector<std::pair<std::string, std::string>> facts_of(const SaeConfig& sae) 
   return facts;
 }
 
-ReportTable report_table(TextTable table, std::string prefix, bool folded) {
-  return {.title = std::move(prefix) + table.title,
-          .note = std::move(table.note),
-          .folded = folded,
-          .columns = std::move(table.columns),
-          .rows = std::move(table.rows)};
-}
-
 // What evaluation found of one SAE: what to do about it, baselines, then every number.
 void add_evaluation_tables(const std::string& name, const RunEvaluation& run, const Advice& advice,
-                           std::vector<ReportTable>& tables) {
-  const std::string prefix = name + ": ";
-  for (TextTable& table : evaluation_tables(run.text(name), run.family(name)))
-    tables.push_back(report_table(std::move(table), prefix, false));
-  for (TextTable& table : number_tables(run.text(name), advice, run.family(name)))
-    tables.push_back(report_table(std::move(table), prefix, true));
+                           std::vector<TextTable>& tables) {
+  const auto add = [&](std::vector<TextTable> found, bool folded) {
+    for (TextTable& table : found) {
+      table.title = name + ": " + table.title;
+      table.folded = folded;
+      tables.push_back(std::move(table));
+    }
+  };
+  add(evaluation_tables(run.text(name), run.family(name)), false);
+  add(number_tables(run.text(name), advice, run.family(name)), true);
 }
 
 // Of the newest checkpoint that names the SAE; empty: none yet.
@@ -54,7 +50,7 @@ std::string newest_weights(const RunState& state, const std::string& sae) {
 // What there is of one SAE, and what there is not.
 ReportSae reported_sae(const SaeConfig& sae, const RunFolder& folder, const RunState& state,
                        const RunEvaluation& evaluation, const Advice& advice,
-                       std::vector<ReportTable>& tables) {
+                       std::vector<TextTable>& tables) {
   ReportSae out{.name = sae.name,
                 .hook = sae.hook,
                 .facts = facts_of(sae),
@@ -89,12 +85,11 @@ std::string corpus_text(const RunConfig& config, const ReportFacts& facts) {
                      config.train.passes_per_chunk * config.train.corpus_passes);
 }
 
-ReportTable attempts_of(const RunState& state) {
-  ReportTable attempts{
-      .title = "Attempts",
-      .note = "",
-      .columns = {"attempt", "job", "host", "ranks", "started", "ended", "outcome"},
-      .rows = {}};
+TextTable attempts_of(const RunState& state) {
+  TextTable attempts{.title = "Attempts",
+                     .note = "",
+                     .columns = {"attempt", "job", "host", "ranks", "started", "ended", "outcome"},
+                     .rows = {}};
   for (const AttemptRecord& attempt : state.attempts)
     attempts.rows.push_back({std::to_string(attempt.attempt), attempt.job, attempt.host,
                              std::to_string(attempt.ranks), attempt.started, attempt.ended,
@@ -122,8 +117,10 @@ std::string page_of(const RunConfig& config, const RunFolder& folder, const RunS
   const Advice advice = Advice::load(config.evaluate.advice);
   for (const SaeConfig& sae : config.saes)
     input.saes.push_back(reported_sae(sae, folder, state, evaluation, advice, input.tables));
-  for (TextTable& table : evaluation.statistics_tables())
-    input.tables.push_back(report_table(std::move(table), "", true));
+  for (TextTable& table : evaluation.statistics_tables()) {
+    table.folded = true;
+    input.tables.push_back(std::move(table));
+  }
   return make_report(input);
 }
 

@@ -74,23 +74,27 @@ std::size_t active_components(double l0) {
   return static_cast<std::size_t>(std::max(1.0, std::round(l0)));
 }
 
+RandomControl random_control(const SaeConfig& sae, std::size_t k, std::span<const float> b_dec) {
+  RandomControl control;
+  control.config = {.name = sae.name + ".random-control",
+                    .hook = sae.hook,
+                    .variant = "topk",
+                    .d_sae = sae.d_sae,
+                    .k = std::min(k, sae.d_sae),
+                    .seed = sae.seed,
+                    .normalize = sae.normalize,
+                    .non_negative_decoder = sae.non_negative_decoder};
+  control.variant = make_variant(control.config, b_dec.size(), 1);
+  control.parameters = initial_parameters(control.config, *control.variant,
+                                          {b_dec.begin(), b_dec.end()}, Purpose::random_control);
+  return control;
+}
+
 RandomControl random_control(const EvaluatedSae& sae, const HookCalibration& calibration,
                              double l0) {
-  RandomControl control;
-  control.config = {.name = sae.config->name + ".random-control",
-                    .hook = sae.config->hook,
-                    .variant = "topk",
-                    .d_sae = sae.config->d_sae,
-                    .k = std::min(active_components(l0), sae.config->d_sae),
-                    .seed = sae.config->seed,
-                    .normalize = sae.config->normalize,
-                    .non_negative_decoder = sae.config->non_negative_decoder};
-  control.variant = make_variant(control.config, sae.parameters->d_in(), 1);
   std::vector<float> median(calibration.geometric_median);
   for (float& value : median) value *= static_cast<float>(sae.input_scale);
-  control.parameters =
-      initial_parameters(control.config, *control.variant, median, Purpose::random_control);
-  return control;
+  return random_control(*sae.config, active_components(l0), median);
 }
 
 Baselines Baselines::collective_fit(std::span<const std::string> names,

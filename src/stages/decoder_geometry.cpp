@@ -8,7 +8,7 @@
 #include "refract/base/activity.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/order/sample_order.hpp"
-#include "refract/sae/initialise.hpp"
+#include "refract/stages/baselines.hpp"
 
 namespace refract {
 namespace {
@@ -41,7 +41,7 @@ DecoderGeometry collective_decoder_geometry(std::string_view of, TensorView<cons
   stop.collective([&] {
     const std::string doing = fmt::format("{}: decoder cosines", of);
     working(doing);
-    Progress progress(doing, mine.count, "tiles");
+    Progress progress(doing, mine.count, "tiles", ranks.rank() != 0);
     for (std::uint64_t pair = mine.first; pair < mine.first + mine.count; ++pair) {
       stop.poll();
       cosines.add(pair);
@@ -53,18 +53,9 @@ DecoderGeometry collective_decoder_geometry(std::string_view of, TensorView<cons
   return decoder_geometry(rows, tally);
 }
 
+// Directions do not depend on k or b_dec.
 Tensor<float> random_decoder(const SaeConfig& sae, std::size_t d_in) {
-  const SaeConfig config{.name = sae.name + ".random-control",
-                         .hook = sae.hook,
-                         .variant = "topk",
-                         .d_sae = sae.d_sae,
-                         .k = 1,
-                         .seed = sae.seed,
-                         .non_negative_decoder = sae.non_negative_decoder};
-  const std::unique_ptr<Variant> variant = make_variant(config, d_in, 1);
-  return std::move(
-      initial_parameters(config, *variant, std::vector<float>(d_in), Purpose::random_control)
-          .W_dec);
+  return std::move(random_control(sae, 1, std::vector<float>(d_in)).parameters.W_dec);
 }
 
 }  // namespace refract

@@ -45,6 +45,7 @@ struct Evaluator::Body {
   EvaluationSources sources;
   SharedStop& stop;
   Communicator& ranks;
+  std::map<std::string, HeldoutRows> rows;          // by hook
   std::map<std::string, Baselines> baselines;       // by hook
   std::map<std::string, SplicedLoss> spliced_loss;  // by hook
 
@@ -75,7 +76,9 @@ struct Evaluator::Body {
                                                  const HookCalibration& hook,
                                                  std::span<const Measured> measured,
                                                  std::string_view what) {
-    return collective_measure(HeldoutRows(sources.heldout, hook.hook, 0), measured,
+    const HeldoutRows& of_hook =
+        rows.try_emplace(hook.hook, sources.heldout, hook.hook, 0).first->second;
+    return collective_measure(of_hook, measured,
                               {.reference = hook.mean,
                                .seed = config.seed,
                                .replicates = kReplicates,
@@ -132,7 +135,7 @@ struct Evaluator::Body {
 
 Evaluator::Evaluator(const EvaluateConfig& config, const EvaluationSources& sources,
                      SharedStop& stop, Communicator& ranks)
-    : body_(new Body{config, sources, stop, ranks, {}, {}}) {
+    : body_(new Body{config, sources, stop, ranks, {}, {}, {}}) {
   check(config);
 }
 Evaluator::~Evaluator() = default;

@@ -11,14 +11,6 @@ namespace {
 
 constexpr std::uint64_t kRowsAtATime = 4096;
 
-std::uint64_t rows_to_use(const ChunkReader& file, std::uint64_t max_rows) {
-  if (max_rows == 0 || max_rows >= file.rows()) return file.rows();
-  const std::vector<std::uint64_t> documents = file.read_identity(0, max_rows + 1).document;
-  std::uint64_t rows = max_rows;
-  while (rows > 0 && documents[rows - 1] == documents[rows]) --rows;
-  return rows != 0 ? rows : max_rows;
-}
-
 // Rows with which a document begins.
 std::vector<std::uint64_t> document_starts(const ChunkReader& file, std::uint64_t rows) {
   std::vector<std::uint64_t> starts;
@@ -43,11 +35,19 @@ std::vector<std::uint64_t> every_unit(std::vector<std::uint64_t> documents) {
 
 }  // namespace
 
+std::uint64_t rows_of_whole_documents(const ChunkReader& file, std::uint64_t max_rows) {
+  if (max_rows == 0 || max_rows >= file.rows()) return file.rows();
+  const std::vector<std::uint64_t> documents = file.read_identity(0, max_rows + 1).document;
+  std::uint64_t rows = max_rows;
+  while (rows > 0 && documents[rows - 1] == documents[rows]) --rows;
+  return rows != 0 ? rows : max_rows;
+}
+
 HeldoutRows::HeldoutRows(const ChunkReader& file, std::string hook, std::uint64_t max_rows)
     : file_(file),
       hook_(std::move(hook)),
       column_(file.hook_index(hook_)),
-      rows_(rows_to_use(file, max_rows)),
+      rows_(rows_of_whole_documents(file, max_rows)),
       unit_starts_(every_unit(document_starts(file, rows_))) {}
 
 std::size_t HeldoutRows::d_in() const { return file_.spec().hooks[column_].d_in; }

@@ -189,9 +189,9 @@ Json pairs_data(const std::vector<std::pair<std::string, std::string>>& pairs) {
   return list;
 }
 
-Json tables_data(const std::vector<ReportTable>& tables) {
+Json tables_data(const std::vector<TextTable>& tables) {
   Json list = Json::array();
-  for (const ReportTable& table : tables)
+  for (const TextTable& table : tables)
     list.push_back({{"title", table.title},
                     {"note", table.note},
                     {"folded", table.folded},

@@ -11,8 +11,8 @@
 #include "refract/base/error.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
-#include "refract/sae/initialise.hpp"
 #include "refract/sae/variant.hpp"
+#include "refract/stages/baselines.hpp"
 #include "refract/stages/calibrate.hpp"
 #include "refract/stages/train.hpp"
 
@@ -217,17 +217,14 @@ TruthReport collective_truth_test(const TruthTestConfig& config, Communicator& r
   const double input_scale = saes.front().input_scale;
   std::vector<float> median = calibration.hooks.front().geometric_median;
   for (float& value : median) value *= static_cast<float>(input_scale);
-  const SaeConfig random_config = sae_config(config, truth, "topk");
-  const auto topk = make_variant(random_config, config.planted.d_in, rows);
-  const SaeParameters random =
-      initial_parameters(random_config, *topk, median, Purpose::random_control);
-  SaeParameters oracle =
-      make_parameters(config.planted.features, config.planted.d_in, topk->has_threshold());
+  const RandomControl random =
+      random_control(saes.front().config, active_components(truth.mean_active()), median);
+  SaeParameters oracle = make_parameters(config.planted.features, config.planted.d_in, false);
   std::ranges::copy(truth.directions().span(), oracle.W_dec.data());
   for (std::size_t d = 0; d < config.planted.d_in; ++d)
     oracle.b_dec.data()[d] = truth.constant()[d] * static_cast<float>(input_scale);
 
-  std::vector<Dictionary> dictionaries{{"random", topk.get(), &random}};
+  std::vector<Dictionary> dictionaries{{"random", random.variant.get(), &random.parameters}};
   for (const TrainedSae& sae : saes)
     dictionaries.push_back({sae.config.name, sae.variant.get(), &sae.state.parameters});
   dictionaries.push_back({"oracle", nullptr, &oracle});

@@ -146,7 +146,7 @@ struct SplicedLoss::Body {
     stop.collective([&] {
       if (tokens == 0) return;
       working(doing);
-      Progress progress(std::string(doing), tokens, "tokens");
+      Progress progress(std::string(doing), tokens, "tokens", ranks.rank() != 0);
       for (std::size_t b = 0; b < batches.size(); ++b) {
         if (runs_on[b] != ranks.rank()) continue;
         run(b, splice, sae, stop, mine);

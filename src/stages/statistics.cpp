@@ -16,6 +16,7 @@
 #include "refract/metrics/power_moments.hpp"
 #include "refract/ops/gemm.hpp"
 #include "refract/order/sample_order.hpp"
+#include "refract/stages/heldout_rows.hpp"
 #include "refract/tensor/dot.hpp"
 
 namespace refract {
@@ -48,7 +49,7 @@ class StatisticsRows {
       : heldout_(heldout),
         column_(heldout.hook_index(calibration.hook)),
         d_(heldout.spec().hooks[column_].d_in),
-        rows_(rows_of_whole_documents(max_rows)) {
+        rows_(rows_of_whole_documents(heldout, max_rows)) {
     for (std::uint64_t first = 0; first < rows_; first += kBlockRows) {
       stop_point();
       read_kinds(first, std::min(kBlockRows, rows_ - first), token_classes);
@@ -99,14 +100,6 @@ class StatisticsRows {
   }
 
  private:
-  [[nodiscard]] std::uint64_t rows_of_whole_documents(std::uint64_t max_rows) const {
-    if (max_rows == 0 || max_rows >= heldout_.rows()) return heldout_.rows();
-    const std::vector<std::uint64_t> documents = heldout_.read_identity(0, max_rows + 1).document;
-    std::uint64_t rows = max_rows;
-    while (rows > 0 && documents[rows - 1] == documents[rows]) --rows;
-    return rows != 0 ? rows : max_rows;
-  }
-
   void read_kinds(std::uint64_t first, std::uint64_t n, std::span<const TokenClass> classes) {
     const RowIdentity identity = heldout_.read_identity(first, n);
     const std::vector<std::uint8_t> excluded = heldout_.read_excluded(column_, first, n);

@@ -1,6 +1,7 @@
 #pragma once
 // Every metric of reconstruction and sparsity, one row each: a function of the sums over a sample
-// of documents. What each is good for is said where its rule is (configs/advice.yaml).
+// of documents. docs/formats/evaluation.md defines each; what of it is good is said where its rule
+// is (configs/advice.yaml).
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -28,7 +29,7 @@ struct MetricTotals {
 inline constexpr std::size_t kStrongest = 5;
 
 struct MetricRow {
-  std::string_view name, meaning;
+  std::string_view name;
   // Nothing where the metric has no meaning: a cosine of rows that are all zero.
   std::optional<double> (*value)(const MetricTotals&);
   bool needs_features = false;

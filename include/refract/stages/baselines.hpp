@@ -53,14 +53,16 @@ void check_baselines(std::span<const std::string> names);
 // Components (features of an SAE, neurons) that an SAE of this L0 is compared with.
 [[nodiscard]] std::size_t active_components(double l0);
 
-// As many features, initialisation rule and b_dec (the geometric median) of the SAE, with
-// directions of their own stream (Purpose::random_control), never trained; selects the
-// active_components(l0) strongest of a row.
+// As many features and initialisation rule of the SAE, with directions of their own stream
+// (Purpose::random_control), never trained; selects the k strongest of a row.
 struct RandomControl {
   SaeConfig config;
   std::unique_ptr<Variant> variant;
   SaeParameters parameters;
 };
+[[nodiscard]] RandomControl random_control(const SaeConfig& sae, std::size_t k,
+                                           std::span<const float> b_dec);
+// With b_dec of the SAE (the geometric median) and active_components(l0).
 [[nodiscard]] RandomControl random_control(const EvaluatedSae& sae,
                                            const HookCalibration& calibration, double l0);
 

@@ -29,6 +29,10 @@ struct RowRange {
   std::uint64_t first = 0, last = 0;
 };
 
+// Rows of the first whole documents, at most max_rows of them; 0 = all.
+[[nodiscard]] std::uint64_t rows_of_whole_documents(const ChunkReader& file,
+                                                    std::uint64_t max_rows);
+
 // Borrows the file.
 class HeldoutRows {
  public:

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "refract/stages/features.hpp"
+#include "refract/stages/text_table.hpp"
 
 namespace refract {
 
@@ -25,21 +26,14 @@ struct ReportSae {
                 // visit, tokens, mse, r2, l0, density, dead_rate, and <key>_lo, <key>_hi
 };
 
-struct ReportTable {
-  std::string title, note;
-  bool folded = false;  // shown by its title until it is asked for
-  std::vector<std::string> columns;
-  std::vector<std::vector<std::string>> rows;
-};
-
 struct ReportInput {
   std::string title;  // e.g. the run's name
   std::vector<std::pair<std::string, std::string>>
       header;  // model, hooks, corpus, rows ...: deterministic facts
   std::vector<ReportSae> saes;
-  std::vector<ReportTable> tables;   // final evaluation: baselines, CE loss recovered ...
-  std::vector<ReportTable> history;  // run history: attempts, times. The only part that
-                                     // may differ between equal runs; shown last
+  std::vector<TextTable> tables;   // final evaluation: baselines, CE loss recovered ...
+  std::vector<TextTable> history;  // run history: attempts, times. The only part that
+                                   // may differ between equal runs; shown last
   std::string licence = "Text from Wikipedia, CC BY-SA; see links";
   std::uint64_t example_bytes = 6u << 20;  // budget for embedded examples, all SAEs together
 };
