@@ -1,4 +1,6 @@
-// Statistics as their file has them, back in memory.
+// Statistics as their file has them, and back in memory.
+#include <fmt/format.h>
+
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -9,6 +11,62 @@ namespace refract {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+template <typename T>
+Json number_or_null(const std::optional<T>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+void put_shape(Json& json, const std::optional<SpectrumShape>& shape) {
+  const auto of = [&](double SpectrumShape::*member) {
+    return shape ? Json((*shape).*member) : Json(nullptr);
+  };
+  json["participation_ratio"] = of(&SpectrumShape::participation_ratio);
+  json["effective_rank"] = of(&SpectrumShape::effective_rank);
+  json["isoscore"] = number_or_null(shape ? shape->isoscore : std::nullopt);
+  json["condition_number"] = number_or_null(shape ? shape->condition_number : std::nullopt);
+}
+
+void put_spectrum(Json& json, const Spread& spread) {
+  put_shape(json, spread.shape);
+  for (const int percent : {50, 90, 99})
+    json[fmt::format("components_for_{}_percent", percent)] =
+        components_for(spread.eigenvalues, percent / 100.0);
+  json["eigenvalues"] = spread.eigenvalues;
+}
+
+Json json_of(const RowStratum& stratum) {
+  Json json{{"name", stratum.name}, {"rows", stratum.rows}, {"share", stratum.share}};
+  json["mean_norm"] = number_or_null(stratum.mean_norm);
+  json["std"] = number_or_null(stratum.std);
+  json["mean_cosine"] = number_or_null(stratum.mean_cosine);
+  put_shape(json, stratum.shape);
+  json["few_rows"] = stratum.few_rows;
+  json["mean_of_strongest"] = stratum.strongest;
+  return json;
+}
+
+Json json_of(const std::vector<RowStratum>& strata) {
+  Json json = Json::array();
+  for (const RowStratum& stratum : strata) json.push_back(json_of(stratum));
+  return json;
+}
+
+Json json_of_strongest(const ActivationStatistics& of) {
+  Json json = Json::array();
+  for (const StrongDimension& strong : of.strongest)
+    json.push_back({{"dimension", strong.dimension},
+                    {"outlier", strong.outlier},
+                    {"size", of.dimensions.size[strong.dimension]},
+                    {"times_median", strong.times_median},
+                    {"deviations", strong.deviations},
+                    {"mean", of.dimensions.mean[strong.dimension]},
+                    {"std", of.dimensions.std[strong.dimension]},
+                    {"share", of.dimensions.share[strong.dimension]},
+                    {"explained_by_position", strong.explained_by_position},
+                    {"explained_by_class", strong.explained_by_class}});
+  return json;
+}
 
 std::optional<double> number_or_none(const Json& json) {
   return json.is_null() ? std::nullopt : std::optional(json.get<double>());
@@ -100,6 +158,47 @@ ActivationStatistics statistics_of(const Json& json) {
 }
 
 }  // namespace
+
+std::string to_json(const ActivationStatistics& of, const Parents& parents) {
+  Json json{{"schema", "statistics"},
+            {"version", kSchemaVersion},
+            {"stage", "evaluate"},
+            {"parents", parents}};
+  json["hook"] = of.hook;
+  json["d_in"] = of.d_in;
+  json["rows"] = of.rows;
+  json["documents"] = of.documents;
+  json["few_rows"] = of.few_rows;
+  json["padding"] = of.padding;
+  json["mean_norm"] = of.mean_norm;
+  Json& raw = json["raw"];
+  raw["mean_cosine"] = number_or_null(of.raw.mean_cosine);
+  raw["mean_cosine_centred"] = number_or_null(of.mean_cosine_centred);
+  raw["mean_cosine_without_strongest"] = number_or_null(of.mean_cosine_without_strongest);
+  put_spectrum(raw, of.raw);
+  Json& whitened = json["whitened"];
+  whitened["floor"] = of.whitening_floor;
+  whitened["floored"] = of.floored;
+  whitened["mean_cosine"] = number_or_null(of.whitened.mean_cosine);
+  put_spectrum(whitened, of.whitened);
+  json["outliers"] = {{"count", of.outliers.count},
+                      {"threshold", of.outliers.threshold},
+                      {"median", of.outliers.median},
+                      {"mean", of.outliers.mean},
+                      {"deviation", of.outliers.deviation}};
+  json["strongest"] = json_of_strongest(of);
+  json["explained_by_position"] = of.explained_by_position;
+  json["explained_by_class"] = of.explained_by_class;
+  json["positions"] = json_of(of.positions);
+  json["classes"] = json_of(of.classes);
+  json["left_out"] = json_of(of.left_out);
+  json["dimensions"] = {
+      {"mean", of.dimensions.mean},         {"std", of.dimensions.std},
+      {"skewness", of.dimensions.skewness}, {"excess_kurtosis", of.dimensions.excess_kurtosis},
+      {"smallest", of.dimensions.smallest}, {"largest", of.dimensions.largest},
+      {"size", of.dimensions.size},         {"share", of.dimensions.share}};
+  return json.dump();
+}
 
 ActivationStatistics statistics_from_json(const std::string& text) {
   try {

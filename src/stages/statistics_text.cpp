@@ -1,72 +1,13 @@
-// The statistics for programs and for people.
+// The statistics for people: lines, and tables of the same cells.
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "refract/base/progress.hpp"
 #include "refract/stages/statistics.hpp"
 
 namespace refract {
 namespace {
-
-using Json = nlohmann::ordered_json;
-
-template <typename T>
-Json number_or_null(const std::optional<T>& value) {
-  return value ? Json(*value) : Json(nullptr);
-}
-
-void put_shape(Json& json, const std::optional<SpectrumShape>& shape) {
-  const auto of = [&](double SpectrumShape::*member) {
-    return shape ? Json((*shape).*member) : Json(nullptr);
-  };
-  json["participation_ratio"] = of(&SpectrumShape::participation_ratio);
-  json["effective_rank"] = of(&SpectrumShape::effective_rank);
-  json["isoscore"] = number_or_null(shape ? shape->isoscore : std::nullopt);
-  json["condition_number"] = number_or_null(shape ? shape->condition_number : std::nullopt);
-}
-
-void put_spectrum(Json& json, const Spread& spread) {
-  put_shape(json, spread.shape);
-  for (const int percent : {50, 90, 99})
-    json[fmt::format("components_for_{}_percent", percent)] =
-        components_for(spread.eigenvalues, percent / 100.0);
-  json["eigenvalues"] = spread.eigenvalues;
-}
-
-Json json_of(const RowStratum& stratum) {
-  Json json{{"name", stratum.name}, {"rows", stratum.rows}, {"share", stratum.share}};
-  json["mean_norm"] = number_or_null(stratum.mean_norm);
-  json["std"] = number_or_null(stratum.std);
-  json["mean_cosine"] = number_or_null(stratum.mean_cosine);
-  put_shape(json, stratum.shape);
-  json["few_rows"] = stratum.few_rows;
-  json["mean_of_strongest"] = stratum.strongest;
-  return json;
-}
-
-Json json_of(const std::vector<RowStratum>& strata) {
-  Json json = Json::array();
-  for (const RowStratum& stratum : strata) json.push_back(json_of(stratum));
-  return json;
-}
-
-Json json_of_strongest(const ActivationStatistics& of) {
-  Json json = Json::array();
-  for (const StrongDimension& strong : of.strongest)
-    json.push_back({{"dimension", strong.dimension},
-                    {"outlier", strong.outlier},
-                    {"size", of.dimensions.size[strong.dimension]},
-                    {"times_median", strong.times_median},
-                    {"deviations", strong.deviations},
-                    {"mean", of.dimensions.mean[strong.dimension]},
-                    {"std", of.dimensions.std[strong.dimension]},
-                    {"share", of.dimensions.share[strong.dimension]},
-                    {"explained_by_position", strong.explained_by_position},
-                    {"explained_by_class", strong.explained_by_class}});
-  return json;
-}
 
 std::string short_number(double value) { return fmt::format("{:.4g}", value); }
 std::string short_number(const std::optional<double>& value) {
@@ -115,98 +56,94 @@ std::string shape_lines(const ActivationStatistics& of) {
          components(0.5) + components(0.9);
 }
 
+// Cells behind each other, each as wide as said; a negative width aligns to the left.
+std::string aligned(const std::vector<std::string>& cells, std::initializer_list<int> widths) {
+  std::string text = " ";
+  auto width = widths.begin();
+  for (const std::string& cell : cells) {
+    const int w = *width;
+    text += w < 0 ? fmt::format(" {:<{}}", cell, -w) : fmt::format(" {:>{}}", cell, w);
+    if (width + 1 != widths.end()) ++width;
+  }
+  return text;
+}
+
+const std::vector<std::string> kOutlierColumns{"dimension", "size",  "x median",    "mean",
+                                               "std",       "share", "by position", "by class"};
+
+// Under kOutlierColumns.
+std::vector<std::string> cells_of(const ActivationStatistics& of, const StrongDimension& strong) {
+  const std::size_t j = strong.dimension;
+  return {std::to_string(j),
+          short_number(of.dimensions.size[j]),
+          short_number(strong.times_median),
+          short_number(of.dimensions.mean[j]),
+          short_number(of.dimensions.std[j]),
+          percent(of.dimensions.share[j]),
+          percent(strong.explained_by_position),
+          percent(strong.explained_by_class)};
+}
+
+// Dimensions whose mean is shown of each stratum.
+std::span<const StrongDimension> followed(const ActivationStatistics& of) {
+  return std::span(of.strongest).first(std::min<std::size_t>(of.strongest.size(), 3));
+}
+
+// Name, rows, share, norm, std, cosine, participation ratio, effective rank, IsoScore, and the mean
+// of each dimension followed.
+std::vector<std::string> cells_of(const ActivationStatistics& of, const RowStratum& stratum) {
+  const auto shape = [&](const auto& member) {
+    return shape_number(stratum.shape, member, stratum.few_rows);
+  };
+  std::vector<std::string> cells{stratum.name,
+                                 std::to_string(stratum.rows),
+                                 stratum.share > 0 ? percent(stratum.share) : "left out",
+                                 short_number(stratum.mean_norm),
+                                 short_number(stratum.std),
+                                 short_number(stratum.mean_cosine),
+                                 shape(&SpectrumShape::participation_ratio),
+                                 shape(&SpectrumShape::effective_rank),
+                                 shape(&SpectrumShape::isoscore)};
+  for (std::size_t i = 0; i < followed(of).size(); ++i)
+    cells.push_back(short_number(stratum.strongest[i]));
+  return cells;
+}
+
 std::string outlier_lines(const ActivationStatistics& of) {
   std::string text = fmt::format(
       "  {} of {} dimensions {} (root mean square above {}: 20 x the median, or 3 deviations above "
       "the mean and 2 x the median)\n",
       of.outliers.count, of.d_in, of.outliers.count == 1 ? "is an outlier" : "are outliers",
       short_number(of.outliers.threshold));
-  text += fmt::format("  {:>9} {:>9} {:>8} {:>9} {:>9} {:>9} {:>13} {:>10}\n", "dimension", "size",
-                      "x median", "mean", "std", "share", "by position", "by class");
+  const auto line = [](const std::vector<std::string>& cells) {
+    return aligned(cells, {9, 9, 8, 9, 9, 9, 13, 10});
+  };
+  text += line(kOutlierColumns) + "\n";
   const std::size_t shown =
       std::min(of.strongest.size(), std::clamp<std::size_t>(of.outliers.count, 3, 10));
-  for (const StrongDimension& strong : std::span(of.strongest).first(shown)) {
-    const std::size_t j = strong.dimension;
-    text += fmt::format("  {:>9} {:>9} {:>8} {:>9} {:>9} {:>9} {:>13} {:>10}{}\n", j,
-                        short_number(of.dimensions.size[j]), short_number(strong.times_median),
-                        short_number(of.dimensions.mean[j]), short_number(of.dimensions.std[j]),
-                        percent(of.dimensions.share[j]), percent(strong.explained_by_position),
-                        percent(strong.explained_by_class), strong.outlier ? "  outlier" : "");
-  }
+  for (const StrongDimension& strong : std::span(of.strongest).first(shown))
+    text += line(cells_of(of, strong)) + (strong.outlier ? "  outlier\n" : "\n");
   return text +
          "  share: of the mean of |x|^2. by position, by class: the share of its variance that the "
          "tables below explain.\n";
 }
 
-std::string stratum_table(const ActivationStatistics& of, std::string_view title,
+std::string stratum_table(const ActivationStatistics& of, std::string title,
                           const std::vector<RowStratum>& strata) {
-  const std::size_t followed = std::min<std::size_t>(of.strongest.size(), 3);
-  std::string text =
-      fmt::format("  {:<13} {:>9} {:>8} {:>9} {:>8} {:>8} {:>9} {:>9} {:>9}", title, "rows",
-                  "share", "norm", "std", "cosine", "PR", "eff. rank", "IsoScore");
-  for (std::size_t i = 0; i < followed; ++i)
-    text += fmt::format(" {:>9}", fmt::format("dim {}", of.strongest[i].dimension));
-  text += '\n';
-  for (const RowStratum& stratum : strata) {
-    if (stratum.rows == 0) continue;
-    const auto shape = [&](const auto& member) {
-      return shape_number(stratum.shape, member, stratum.few_rows);
-    };
-    text +=
-        fmt::format("  {:<13} {:>9} {:>8} {:>9} {:>8} {:>8} {:>9} {:>9} {:>9}", stratum.name,
-                    stratum.rows, stratum.share > 0 ? percent(stratum.share) : "left out",
-                    short_number(stratum.mean_norm), short_number(stratum.std),
-                    short_number(stratum.mean_cosine), shape(&SpectrumShape::participation_ratio),
-                    shape(&SpectrumShape::effective_rank), shape(&SpectrumShape::isoscore));
-    for (std::size_t i = 0; i < followed; ++i)
-      text += fmt::format(" {:>9}", short_number(stratum.strongest[i]));
-    text += '\n';
-  }
+  const auto line = [](const std::vector<std::string>& cells) {
+    return aligned(cells, {-13, 9, 8, 9, 8, 8, 9}) + "\n";
+  };
+  std::vector<std::string> head{std::move(title), "rows", "share",     "norm",    "std",
+                                "cosine",         "PR",   "eff. rank", "IsoScore"};
+  for (const StrongDimension& strong : followed(of))
+    head.push_back(fmt::format("dim {}", strong.dimension));
+  std::string text = line(head);
+  for (const RowStratum& stratum : strata)
+    if (stratum.rows != 0) text += line(cells_of(of, stratum));
   return text;
 }
 
 }  // namespace
-
-std::string to_json(const ActivationStatistics& of, const Parents& parents) {
-  Json json{{"schema", "statistics"},
-            {"version", kSchemaVersion},
-            {"stage", "evaluate"},
-            {"parents", parents}};
-  json["hook"] = of.hook;
-  json["d_in"] = of.d_in;
-  json["rows"] = of.rows;
-  json["documents"] = of.documents;
-  json["few_rows"] = of.few_rows;
-  json["padding"] = of.padding;
-  json["mean_norm"] = of.mean_norm;
-  Json& raw = json["raw"];
-  raw["mean_cosine"] = number_or_null(of.raw.mean_cosine);
-  raw["mean_cosine_centred"] = number_or_null(of.mean_cosine_centred);
-  raw["mean_cosine_without_strongest"] = number_or_null(of.mean_cosine_without_strongest);
-  put_spectrum(raw, of.raw);
-  Json& whitened = json["whitened"];
-  whitened["floor"] = of.whitening_floor;
-  whitened["floored"] = of.floored;
-  whitened["mean_cosine"] = number_or_null(of.whitened.mean_cosine);
-  put_spectrum(whitened, of.whitened);
-  json["outliers"] = {{"count", of.outliers.count},
-                      {"threshold", of.outliers.threshold},
-                      {"median", of.outliers.median},
-                      {"mean", of.outliers.mean},
-                      {"deviation", of.outliers.deviation}};
-  json["strongest"] = json_of_strongest(of);
-  json["explained_by_position"] = of.explained_by_position;
-  json["explained_by_class"] = of.explained_by_class;
-  json["positions"] = json_of(of.positions);
-  json["classes"] = json_of(of.classes);
-  json["left_out"] = json_of(of.left_out);
-  json["dimensions"] = {
-      {"mean", of.dimensions.mean},         {"std", of.dimensions.std},
-      {"skewness", of.dimensions.skewness}, {"excess_kurtosis", of.dimensions.excess_kurtosis},
-      {"smallest", of.dimensions.smallest}, {"largest", of.dimensions.largest},
-      {"size", of.dimensions.size},         {"share", of.dimensions.share}};
-  return json.dump();
-}
 
 std::string describe(const ActivationStatistics& of) {
   std::string text = fmt::format(
@@ -283,17 +220,13 @@ TextTable outliers_of(const ActivationStatistics& of) {
                   .note = fmt::format("{} of {} are outliers; by position and by class: the share "
                                       "of a dimension's variance that the tables below explain",
                                       of.outliers.count, of.d_in),
-                  .columns = {"dimension", "size", "x median", "mean", "std", "share",
-                              "by position", "by class", ""},
+                  .columns = kOutlierColumns,
                   .rows = {}};
+  table.columns.emplace_back();
   for (const StrongDimension& strong :
        std::span(of.strongest).first(std::min<std::size_t>(10, of.strongest.size()))) {
-    const std::size_t j = strong.dimension;
-    table.rows.push_back({std::to_string(j), short_number(of.dimensions.size[j]),
-                          short_number(strong.times_median), short_number(of.dimensions.mean[j]),
-                          short_number(of.dimensions.std[j]), percent(of.dimensions.share[j]),
-                          percent(strong.explained_by_position), percent(strong.explained_by_class),
-                          strong.outlier ? "outlier" : ""});
+    table.rows.push_back(cells_of(of, strong));
+    table.rows.back().emplace_back(strong.outlier ? "outlier" : "");
   }
   return table;
 }
@@ -307,29 +240,10 @@ TextTable strata_of(const ActivationStatistics& of, std::string_view title, doub
                   .columns = {"", "rows", "share", "norm", "std", "mean cosine",
                               "participation ratio", "effective rank", "IsoScore"},
                   .rows = {}};
-  const std::size_t followed = std::min<std::size_t>(of.strongest.size(), 3);
-  for (std::size_t i = 0; i < followed; ++i)
-    table.columns.push_back(fmt::format("dimension {}", of.strongest[i].dimension));
-  for (const RowStratum& stratum : strata) {
-    if (stratum.rows == 0) continue;
-    const auto shape = [&](const auto& member) {
-      return stratum.shape
-                 ? fmt::format("{}{}", stratum.few_rows ? "~" : "",
-                               short_number(std::optional<double>(*stratum.shape.*member)))
-                 : std::string("-");
-    };
-    std::vector<std::string> row{stratum.name,
-                                 std::to_string(stratum.rows),
-                                 percent(stratum.share),
-                                 short_number(stratum.mean_norm),
-                                 short_number(stratum.std),
-                                 short_number(stratum.mean_cosine),
-                                 shape(&SpectrumShape::participation_ratio),
-                                 shape(&SpectrumShape::effective_rank),
-                                 shape(&SpectrumShape::isoscore)};
-    for (std::size_t i = 0; i < followed; ++i) row.push_back(short_number(stratum.strongest[i]));
-    table.rows.push_back(std::move(row));
-  }
+  for (const StrongDimension& strong : followed(of))
+    table.columns.push_back(fmt::format("dimension {}", strong.dimension));
+  for (const RowStratum& stratum : strata)
+    if (stratum.rows != 0) table.rows.push_back(cells_of(of, stratum));
   return table;
 }
 
