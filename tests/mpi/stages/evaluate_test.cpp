@@ -2,13 +2,13 @@
 #include "refract/stages/evaluate.hpp"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include "refract/base/file.hpp"
 #include "refract/base/random.hpp"
 #include "refract/sae/initialise.hpp"
 #include "refract/stages/evaluation_json.hpp"
 #include "refract/stages/measure.hpp"
+#include "support/heldout_rows.hpp"
+#include "support/shared_folder.hpp"
 #include "support/world.hpp"
 
 namespace refract {
@@ -17,58 +17,31 @@ namespace {
 using test::world;
 
 constexpr std::size_t kDim = 10;
-constexpr const char* kHook = "blocks.0.hook_resid_post";
+constexpr const char* kHook = test::HeldoutRows::kHook;
 
 // Rows of documents of these lengths. Excluded: the first row of each, and the whole third one.
 class EvaluateTogether : public testing::Test {
  protected:
-  EvaluateTogether() {
-    std::string folder = (fs::path(testing::TempDir()) / fmt::format("evaluate_{}", ::getpid()));
-    world().broadcast_string(folder, 0);
-    folder_ = folder;
-    if (world().rank() == 0) make_folder(folder_);
-  }
-  ~EvaluateTogether() override {
-    world().barrier();
-    if (world().rank() == 0) fs::remove_all(folder_);
-  }
-
   ChunkReader collective_heldout(const std::vector<std::size_t>& lengths) {
-    const fs::path path = folder_ / fmt::format("heldout-{}.h5", files_++);
-    if (world().rank() == 0) write(path, lengths);
-    world().barrier();
-    return ChunkReader(path);
+    return ChunkReader(
+        folder_.collective_file([&](const fs::path& file) { rows_of(lengths).write(file); }));
   }
 
-  static void write(const fs::path& path, const std::vector<std::size_t>& lengths) {
+  static test::HeldoutRows rows_of(const std::vector<std::size_t>& lengths) {
     const CounterRng rng(Purpose::test, {9});
-    RowIdentity identity;
-    std::vector<float> activations;
-    for (std::size_t d = 0; d < lengths.size(); ++d)
-      for (std::size_t i = 0; i < lengths[d]; ++i) {
-        identity.context.push_back(d);
-        identity.position.push_back(static_cast<std::uint32_t>(i));
-        identity.token.push_back(1);
-        identity.document.push_back(100 - d);  // not in the order of their numbers
-        identity.document_position.push_back(static_cast<std::uint32_t>(i));
-        identity.excluded.push_back(i == 0 || d == 2 ? kExcludedBos : 0);
+    test::HeldoutRows rows;
+    std::vector<float> row(kDim);
+    for (std::uint32_t d = 0; d < lengths.size(); ++d)
+      for (std::uint32_t i = 0; i < lengths[d]; ++i) {
         for (std::size_t j = 0; j < kDim; ++j)
-          activations.push_back(static_cast<float>(rng.normal(activations.size())) + 0.5F);
+          row[j] = static_cast<float>(rng.normal(rows.x.size() + j)) + 0.5F;
+        // Documents are not in the order of their numbers.
+        rows.add(100000 - d, i, i, 1, i == 0 || d == 2 ? kExcludedBos : 0, false, row);
       }
-    ChunkSpec spec;
-    spec.permuted = false;
-    spec.rows = spec.block_rows = identity.size();
-    spec.hooks = {{kHook, kDim}};
-    const std::vector<std::uint8_t> sinks(identity.size(), 0);
-    const HookRows rows{activations, sinks};
-    Communicator alone = Communicator::loopback();
-    ChunkWriter writer = ChunkWriter::collective_open(path, spec, alone);
-    writer.write_block(0, identity, {&rows, 1});
-    (void)writer.collective_seal();
+    return rows;
   }
 
-  fs::path folder_;
-  int files_ = 0;
+  test::SharedFolder folder_{"evaluate"};
 };
 
 TEST_F(EvaluateTogether, gives_the_report_of_one_rank) {

@@ -10,6 +10,7 @@
 #include "refract/base/parallel.hpp"
 #include "refract/base/random.hpp"
 #include "support/heldout_rows.hpp"
+#include "support/shared_folder.hpp"
 #include "support/world.hpp"
 
 namespace refract {
@@ -53,21 +54,8 @@ HookCalibration drawn_calibration() {
 
 class StatisticsTogether : public testing::Test {
  protected:
-  StatisticsTogether() {
-    std::string folder = (fs::path(testing::TempDir()) / fmt::format("statistics_{}", ::getpid()));
-    world().broadcast_string(folder, 0);
-    folder_ = folder;
-    if (world().rank() == 0) make_folder(folder_);
-  }
-  ~StatisticsTogether() override {
-    world().barrier();
-    if (world().rank() == 0) fs::remove_all(folder_);
-  }
   ChunkReader collective_heldout(const HeldoutRows& rows) {
-    const fs::path path = folder_ / fmt::format("heldout-{}.h5", files_++);
-    if (world().rank() == 0) rows.write(path);
-    world().barrier();
-    return ChunkReader(path);
+    return ChunkReader(folder_.collective_file([&](const fs::path& file) { rows.write(file); }));
   }
   static ActivationStatistics collective_measure(const ChunkReader& heldout, std::uint64_t max_rows,
                                                  Communicator& ranks,
@@ -79,8 +67,7 @@ class StatisticsTogether : public testing::Test {
                                             scatter_bytes);
   }
 
-  fs::path folder_;
-  int files_ = 0;
+  test::SharedFolder folder_{"statistics"};
 };
 
 TEST_F(StatisticsTogether, are_the_bytes_of_one_rank_for_any_memory_and_number_of_threads) {

@@ -21,16 +21,23 @@ class Recorder final : public Tap {
   std::map<std::string, std::vector<float>> seen;
 };
 
-TEST(Gpt2Golden, residuals_and_nll_of_the_demo_model_equal_transformers) {
-  const std::filesystem::path source = REFRACT_SOURCE_DIR;
-  const SafetensorsFile golden(source / "tests/data/gpt2_golden.safetensors");
-  const auto model = load_language_model(source / "configs/demo/model");
-  std::vector<std::uint32_t> ids, positions;
-  for (const std::uint64_t id : read_u64(golden.at("ids"))) {
-    positions.push_back(static_cast<std::uint32_t>(ids.size()));
-    ids.push_back(static_cast<std::uint32_t>(id));
+// The demo model, and the text of which others have said what it makes of it.
+class Gpt2Golden : public ::testing::Test {
+ protected:
+  Gpt2Golden() {
+    for (const std::uint64_t id : read_u64(golden.at("ids"))) {
+      positions.push_back(static_cast<std::uint32_t>(ids.size()));
+      ids.push_back(static_cast<std::uint32_t>(id));
+    }
+    starts = {0, static_cast<std::uint32_t>(ids.size())};
   }
-  const std::vector<std::uint32_t> starts{0, static_cast<std::uint32_t>(ids.size())};
+  const std::filesystem::path source = REFRACT_SOURCE_DIR;
+  const SafetensorsFile golden{source / "tests/data/gpt2_golden.safetensors"};
+  const std::unique_ptr<LanguageModel> model = load_language_model(source / "configs/demo/model");
+  std::vector<std::uint32_t> ids, positions, starts;
+};
+
+TEST_F(Gpt2Golden, residuals_and_nll_of_the_demo_model_equal_transformers) {
   Recorder recorder;
   std::vector<float> nll(ids.size());
   Stream stream;
@@ -77,16 +84,7 @@ class Eraser final : public Tap {
   }
 };
 
-TEST(Gpt2Golden, divergence_of_the_demo_model_from_itself_with_a_layer_erased_equals_torch) {
-  const std::filesystem::path source = REFRACT_SOURCE_DIR;
-  const SafetensorsFile golden(source / "tests/data/gpt2_golden.safetensors");
-  const auto model = load_language_model(source / "configs/demo/model");
-  std::vector<std::uint32_t> ids, positions;
-  for (const std::uint64_t id : read_u64(golden.at("ids"))) {
-    positions.push_back(static_cast<std::uint32_t>(ids.size()));
-    ids.push_back(static_cast<std::uint32_t>(id));
-  }
-  const std::vector<std::uint32_t> starts{0, static_cast<std::uint32_t>(ids.size())};
+TEST_F(Gpt2Golden, divergence_of_the_demo_model_from_itself_with_a_layer_erased_equals_torch) {
   const PackedTokens tokens{ids, positions, starts};
   Stream stream;
   const auto logits_with = [&](Tap& tap) {
