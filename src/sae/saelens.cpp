@@ -96,7 +96,7 @@ std::vector<WrittenFile> write_saelens_folder(const fs::path& folder, const SaeE
   cfg["d_sae"] = exported.d_sae;
   cfg["dtype"] = dtype == DType::f32 ? "float32" : "bfloat16";
   cfg["device"] = "cpu";
-  cfg["apply_b_dec_to_input"] = true;
+  cfg["apply_b_dec_to_input"] = exported.apply_b_dec_to_input;
   cfg["normalize_activations"] = "none";
   cfg["reshape_activations"] = "none";
   for (const auto& [key, text] : exported.json_values) cfg[key] = parse(key, text);

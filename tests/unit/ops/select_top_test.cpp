@@ -1,4 +1,4 @@
-#include "refract/sae/select_top.hpp"
+#include "refract/ops/select_top.hpp"
 
 #include <gtest/gtest.h>
 

@@ -11,9 +11,10 @@ namespace refract {
 // y[d] = ((y[d] + a0 x0[d]) + a1 x1[d]) ..., `count` rows of x at the given pointers, in order.
 void add_scaled_rows(const float* const* rows, const float* scales, std::size_t count,
                      std::size_t d_in, float* y);
-// The same with the offset taken from each row first: y[d] += a (x[d] - offset[d]).
-void add_scaled_centred_rows(const float* const* rows, const float* scales, std::size_t count,
-                             const float* offset, std::size_t d_in, float* y);
+// The same in one pass with dots[j] = rows[j] . direction, 16 lanes added in a fixed tree. Both are
+// read from the first-level cache once.
+void add_scaled_rows_with_dots(const float* const* rows, const float* scales, std::size_t count,
+                               const float* direction, std::size_t d_in, float* y, float* dots);
 // maxima[b, l] = max over j < depth of values[(b * depth + j) * kMaximaLanes + l]; NaN is passed
 // over.
 inline constexpr std::size_t kMaximaLanes = 16;

@@ -1,11 +1,11 @@
-#include "refract/sae/select_top.hpp"
+#include "refract/ops/select_top.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
 
-#include "sae/row_kernels.hpp"
+#include "ops/row_kernels.hpp"
 
 namespace refract {
 namespace {
