@@ -1,7 +1,10 @@
 #include "refract/lm/hook_point.hpp"
 
+#include <fmt/ranges.h>
+
 #include <array>
 #include <charconv>
+#include <vector>
 
 #include "refract/base/error.hpp"
 
@@ -12,18 +15,21 @@ struct SiteName {
   Site site;
   std::string_view word;
 };
-constexpr std::array<SiteName, 5> kSites{{{Site::resid_pre, "hook_resid_pre"},
+constexpr std::array<SiteName, 6> kSites{{{Site::resid_pre, "hook_resid_pre"},
                                           {Site::resid_mid, "hook_resid_mid"},
                                           {Site::resid_post, "hook_resid_post"},
                                           {Site::attn_out, "hook_attn_out"},
+                                          {Site::ln2_normalized, "ln2.hook_normalized"},
                                           {Site::mlp_out, "hook_mlp_out"}}};
 
 [[noreturn]] void refuse(std::string_view text) {
+  std::vector<std::string_view> words;
+  for (const auto& known : kSites) words.push_back(known.word);
   throw ConfigError(
       "hook '{}' is not a hook point. Write blocks.LAYER.SITE with LAYER from 0 and SITE one of "
-      "hook_resid_pre, hook_resid_mid, hook_resid_post, hook_attn_out, hook_mlp_out, e.g. "
-      "blocks.4.hook_resid_post.",
-      text);
+      "{}, "
+      "e.g. blocks.4.hook_resid_post.",
+      text, fmt::join(words, ", "));
 }
 
 }  // namespace

@@ -182,8 +182,8 @@ std::vector<std::string> collective_metrics_lines(Session& session,
   std::vector<std::string> lines;
   for (const TrainedSae& sae : saes) {
     const MetricReport report = collective_evaluate_rows(
-        evaluated(sae), heldout, session.store().calibration().of(sae.config.hook), config.seed,
-        config.curve_rows, ranks);
+        evaluated(sae), heldout, session.store().calibration().of(only_hook(sae.config)),
+        config.seed, config.curve_rows, ranks);
     if (ranks.rank() == 0) lines.push_back(metrics_line(sae, report, visit));
   }
   return lines;
@@ -236,7 +236,8 @@ void collective_evaluate_run(Session& session, Ledger* ledger, const std::vector
     stop.collective([&] {
       if (parts) parts->begin("evaluating " + sae.name);
     });
-    SharedSae shared(sae, session.store().calibration().of(sae.hook), root ? due[i].sae : nullptr);
+    SharedSae shared(sae, session.store().calibration().of(only_hook(sae)),
+                     root ? due[i].sae : nullptr);
     shared.collective_send(world);
     SaeEvaluation evaluation = evaluator.collective_evaluate(shared.view());
     evaluation.drift = collective_drift_of(session, ledger, shared.view(), stop, world);

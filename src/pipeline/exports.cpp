@@ -23,7 +23,7 @@ std::string sum_line(const std::string& sha256, const std::string& file) {
 std::map<std::string, std::string> metadata_of(const CheckpointedRun& run, const TrainedSae& sae) {
   const auto quoted = [](const std::string& text) { return Json(text).dump(); };
   return {{"model_name", quoted(run.folder.model_name())},
-          {"hook_name", quoted(sae.config.hook)},
+          {"hook_name", quoted(hook_text(sae.config))},
           {"context_size", std::to_string(run.config.tokens.context)},
           {"prepend_bos", run.config.tokens.bos == "none" ? "false" : "true"},
           {"dataset_path", quoted("wikipedia")},

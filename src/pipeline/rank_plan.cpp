@@ -64,7 +64,8 @@ void add_training(const RunConfig& config, const ModelInfo& model, std::uint64_t
     // weights. fast: sums to the owners, then the same.
     const std::uint64_t active = sae.k > 0 ? sae.k : sae.d_sae;
     const std::uint64_t rows =
-        config.train.batch_rows * (2 * model.d_model * sizeof(float) + active * 12);
+        config.train.batch_rows *
+        ((input_width(sae, model) + target_width(sae, model)) * sizeof(float) + active * 12);
     const std::uint64_t step = ordered ? rows + weights : 2 * weights;
     plan.sent_bytes += steps * step / ranks * (ranks - 1);
   }
@@ -88,8 +89,8 @@ std::uint64_t evaluation_of(const RunConfig& config, const ModelInfo& model,
   std::uint64_t most = 0;
   for (const SaeConfig& sae : config.saes) {
     const std::uint64_t active = sae.k > 0 ? sae.k : kGuessedL0;
-    const std::uint64_t table =
-        units * d * kOfDimension + std::min(rows * active, units * sae.d_sae) * kOfFeature;
+    const std::uint64_t table = units * target_width(sae, model) * kOfDimension +
+                                std::min(rows * active, units * sae.d_sae) * kOfFeature;
     const std::uint64_t tables = 2 * table + evaluate.baselines.size() * table / ranks;
     most = std::max(most, tables + 3 * 4 * sae_parameters(sae, model));
   }

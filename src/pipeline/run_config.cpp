@@ -171,8 +171,9 @@ void describe(Fields& f, L1Config& c) {
 
 void describe(Fields& f, SaeConfig& c) {
   f.field("name", c.name, {.help = "folder under saes/"});
-  f.field("hook", c.hook,
-          {.help = "hook point it is trained on, one of hooks:", .list_of_one = true});
+  f.field("hook", c.hooks,
+          {.help = "what it reads, one of hooks:, or a list of them, concatenated in that order",
+           .one_or_list = true});
   f.field("variant", c.variant,
           {.help = "what is trained",
            .allowed = variant_names(),
@@ -185,7 +186,8 @@ void describe(Fields& f, SaeConfig& c) {
           {.help = "train so many on the same batches, with seeds from `seed` on: name-seed1 ...",
            .at_least = 1,
            .at_most = kMostSeeds});
-  f.field("target_hook", c.target_hook, {.help = "what it reconstructs; empty: hook"});
+  f.field("target_hook", c.target_hook,
+          {.help = "what it reconstructs, one of hooks:; empty: what it reads"});
   f.field("normalize", c.normalize,
           {.help = "of the input; where absent: train.input_scale",
            .allowed = {"none", "sqrt_d"},
@@ -309,6 +311,34 @@ bool is_plain_name(const std::string& text) {
                  key, value, built);
 }
 
+// What an SAE reads and reconstructs lies in the store.
+void check_hooks_of(const RunConfig& c, const SaeConfig& sae, const std::string& key) {
+  const auto expect_stored = [&](const std::string& setting, const std::string& hook) {
+    if (std::ranges::find(c.hooks, hook) == c.hooks.end())
+      throw ConfigError("{}: {} is '{}', which hooks: does not list ({}). Add it there.",
+                        where_given(c, setting), setting, hook, fmt::join(c.hooks, ", "));
+  };
+  if (sae.hooks.empty())
+    throw ConfigError("{}: {}.hook is missing. Name one of hooks: ({}).", where_given(c, key), key,
+                      fmt::join(c.hooks, ", "));
+  std::set<std::string> names;
+  for (const std::string& hook : sae.hooks) {
+    expect_stored(key + ".hook", hook);
+    if (!names.insert(hook).second)
+      throw ConfigError("{}: {}.hook lists '{}' twice. Name each hook once.",
+                        where_given(c, key + ".hook"), key, hook);
+  }
+  if (!sae.target_hook.empty()) expect_stored(key + ".target_hook", sae.target_hook);
+}
+
+// The steps of training, evaluation and probe know one hook, which is read and reconstructed
+// (only_hook): the one place that says so to the user.
+void refuse_untrained_hooks(const RunConfig& c, const SaeConfig& sae, const std::string& key) {
+  if (sae.hooks.size() > 1) refuse_unbuilt(c, key + ".hook", hook_text(sae), "one of them");
+  if (target_hooks(sae) != sae.hooks)
+    refuse_unbuilt(c, key + ".target_hook", sae.target_hook, "the SAE's hook");
+}
+
 void check_saes(const RunConfig& c) {
   if (c.saes.empty())
     throw ConfigError(
@@ -320,8 +350,6 @@ void check_saes(const RunConfig& c) {
     at_key(c,
            c.origins.of(key + ".optimizer") == "default" ? "train.optimizer" : key + ".optimizer",
            [&] { check(sae.optimizer, key + ".optimizer"); });
-    if (!sae.target_hook.empty() && sae.target_hook != sae.hook)
-      refuse_unbuilt(c, key + ".target_hook", sae.target_hook, "the SAE's hook");
     if (!is_plain_name(sae.name))
       throw ConfigError(
           "{}: {}.name is '{}'; expected letters, digits, '-', '_' or '.', the first no '.', at "
@@ -336,9 +364,8 @@ void check_saes(const RunConfig& c) {
     if (!names.insert(sae.name).second)
       throw ConfigError("{}: {}.name '{}' is used twice. Give each SAE its own name.",
                         where_given(c, key + ".name"), key, sae.name);
-    if (std::find(c.hooks.begin(), c.hooks.end(), sae.hook) == c.hooks.end())
-      throw ConfigError("{}: {}.hook is '{}', which hooks: does not list ({}). Add it there.",
-                        where_given(c, key + ".hook"), key, sae.hook, fmt::join(c.hooks, ", "));
+    check_hooks_of(c, sae, key);
+    refuse_untrained_hooks(c, sae, key);
   }
 }
 

@@ -59,6 +59,22 @@ void refuse_foreign_settings(const SaeConfig& config, std::string_view where) {
 
 }  // namespace
 
+std::string hook_text(const SaeConfig& config) {
+  return fmt::format("{}", fmt::join(config.hooks, "+"));
+}
+
+std::vector<std::string> target_hooks(const SaeConfig& config) {
+  if (config.target_hook.empty()) return config.hooks;
+  return {config.target_hook};
+}
+
+const std::string& only_hook(const SaeConfig& config) {
+  REFRACT_ASSERT(config.hooks.size() == 1 && target_hooks(config) == config.hooks,
+                 "SAE '{}' reads {} and reconstructs {}", config.name, hook_text(config),
+                 fmt::join(target_hooks(config), "+"));
+  return config.hooks.front();
+}
+
 void check(const SaeConfig& config, std::string_view where) {
   if (config.name.empty() || config.name.find_first_of("/\\ ") != std::string::npos)
     throw ConfigError("{}.name is \"{}\"; expected a folder name without spaces and slashes.",

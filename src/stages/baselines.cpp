@@ -77,7 +77,8 @@ std::size_t active_components(double l0) {
 RandomControl random_control(const SaeConfig& sae, std::size_t k, std::span<const float> b_dec) {
   RandomControl control;
   control.config = {.name = sae.name + ".random-control",
-                    .hook = sae.hook,
+                    .hooks = sae.hooks,
+                    .target_hook = sae.target_hook,
                     .variant = "topk",
                     .d_sae = sae.d_sae,
                     .k = std::min(k, sae.d_sae),

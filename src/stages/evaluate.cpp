@@ -30,7 +30,7 @@ MetricReport collective_evaluate_rows(const EvaluatedSae& sae, const ChunkReader
                                       std::uint64_t max_rows, Communicator& ranks) {
   SaeReconstructor reconstructor(sae);
   const Measured measured{quoted(sae), &reconstructor};
-  return collective_measure(HeldoutRows(heldout, sae.config->hook, max_rows), {&measured, 1},
+  return collective_measure(HeldoutRows(heldout, only_hook(*sae.config), max_rows), {&measured, 1},
                             {.reference = calibration.mean,
                              .seed = seed,
                              .replicates = kReplicatesOfCurves,
@@ -141,10 +141,10 @@ Evaluator::Evaluator(const EvaluateConfig& config, const EvaluationSources& sour
 Evaluator::~Evaluator() = default;
 
 SaeEvaluation Evaluator::collective_evaluate(const EvaluatedSae& sae) {
-  const HookCalibration& hook = body_->sources.calibration.of(sae.config->hook);
+  const HookCalibration& hook = body_->sources.calibration.of(only_hook(*sae.config));
   SaeEvaluation out;
   out.name = sae.config->name;
-  out.hook = sae.config->hook;
+  out.hook = hook_text(*sae.config);
   out.variant = sae.config->variant;
   out.d_in = sae.parameters->d_in();
   out.d_sae = sae.parameters->d_sae();

@@ -43,7 +43,7 @@ HookCalibration collective_calibration_of(const PlantedTruth& truth, Communicato
 
 SaeConfig sae_config(const TruthTestConfig& config, const PlantedTruth& truth,
                      std::string_view variant) {
-  SaeConfig sae{.name = std::string(variant), .hook = kHook, .variant = std::string(variant)};
+  SaeConfig sae{.name = std::string(variant), .hooks = {kHook}, .variant = std::string(variant)};
   sae.d_sae = config.d_sae;
   sae.seed = config.seed;
   sae.optimizer.lr = config.lr;

@@ -33,7 +33,7 @@ class SpliceTap final : public Tap {
         excluded_(excluded),
         stop_(stop) {}
 
-  void at(HookPoint hook, TensorView<float> values) override {
+  void at(HookPoint hook, TensorView<float> values, Stream&) override {
     stop_.poll();
     if (splice_ == Splice::none || !(hook == hook_)) return;
     const std::size_t n = values.axis(0), d_in = values.axis(1);

@@ -76,7 +76,7 @@ class HookRowsOfRank {
 
 // What SAEs share: a hook and what its activations are multiplied by.
 using Input = std::pair<std::string, double>;
-Input input_of(const TrainedSae& sae) { return {sae.config.hook, sae.input_scale}; }
+Input input_of(const TrainedSae& sae) { return {only_hook(sae.config), sae.input_scale}; }
 
 void collective_expect_included(const HookRowsOfRank& mine, const std::string& hook,
                                 const ChunkReader& chunk, Communicator& ranks) {

@@ -20,6 +20,7 @@
 #include "refract/sae/optimizer.hpp"
 #include "refract/sae/trainer_state.hpp"
 #include "refract/sae/weight_gradients.hpp"
+#include "refract/stages/scaled_hooks.hpp"
 #include "refract/stages/train.hpp"
 
 namespace refract {
@@ -94,7 +95,7 @@ float largest(TensorView<const float> values) {
     throw NumericalError(
         "{} It is the input: set normalize: sqrt_d for this SAE, lower rows.sink_ratio so that "
         "such rows are excluded, or take another hook point than {}, in a new run folder.",
-        what, sae.config.hook);
+        what, hook_text(sae.config));
   throw NumericalError(
       "{} Training diverged: lower optimizer.lr of this SAE (now {}), or bound its steps by "
       "train.clip (now {}; 0 does not). A run that has a checkpoint needs a new folder for that.",
@@ -127,15 +128,13 @@ std::vector<TrainedSae> make_trained_saes(const std::vector<SaeConfig>& saes,
                                           std::uint64_t dead_after_rows) {
   std::vector<TrainedSae> out;
   for (const SaeConfig& config : saes) {
-    const HookCalibration& hook = calibration.of(config.hook);
+    const ScaledHooks input = scaled_input(config, calibration);
     TrainedSae sae;
     sae.config = config;
-    sae.input_scale = input_scale(hook, config.normalize);
-    sae.variant = make_variant(config, hook.d_in, dead_after_rows);
+    sae.input_scale = input.parts.front().scale;
+    sae.variant = make_variant(config, input.width(), dead_after_rows);
     sae.scratch = sae.variant->make_scratch();
-    std::vector<float> median = hook.geometric_median;
-    for (float& value : median) value *= static_cast<float>(sae.input_scale);
-    sae.state = initial_state(config, *sae.variant, median);
+    sae.state = initial_state(config, *sae.variant, input.geometric_median);
     out.push_back(std::move(sae));
   }
   return out;

@@ -22,7 +22,7 @@ namespace {
 constexpr std::size_t kWidth = 1024, kFeatures = 16384;
 
 struct Saved {
-  SaeConfig config{.name = "bench", .hook = "h", .d_sae = kFeatures, .k = 32};
+  SaeConfig config{.name = "bench", .hooks = {"h"}, .d_sae = kFeatures, .k = 32};
   std::unique_ptr<Variant> variant = make_variant(config, kWidth, 1'000'000);
   SaeState state;
   fs::path folder = fs::temp_directory_path() / ("refract-bench-" + std::to_string(::getpid()));

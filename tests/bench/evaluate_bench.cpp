@@ -43,7 +43,7 @@ class Heldout {
   Heldout(std::size_t d_in, std::size_t d_sae, std::size_t k)
       : folder_(std::filesystem::temp_directory_path() /
                 ("refract-bench-" + std::to_string(::getpid()))),
-        config_{.name = "one", .hook = kHook, .d_sae = d_sae, .k = k},
+        config_{.name = "one", .hooks = {kHook}, .d_sae = d_sae, .k = k},
         variant_(make_variant(config_, d_in, 100)),
         parameters_(initial_parameters(config_, *variant_, std::vector<float>(d_in, 0))) {
     set_quiet(true);

@@ -12,7 +12,7 @@ void step(benchmark::State& state, const char* variant) {
              k = static_cast<std::size_t>(state.range(2)),
              n = static_cast<std::size_t>(state.range(3));
   const SaeConfig config{
-      .name = "bench", .hook = "h", .variant = variant, .d_sae = F, .k = k, .seed = 1};
+      .name = "bench", .hooks = {"h"}, .variant = variant, .d_sae = F, .k = k, .seed = 1};
   const auto made = make_variant(config, d, 1'000'000'000);
   std::vector<float> median(d);
   SaeState sae = initial_state(config, *made, median);

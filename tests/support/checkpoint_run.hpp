@@ -24,7 +24,7 @@ class CheckpointRun {
     config_.checkpoint.keep = keep;
     config_.checkpoint.every_s = 1e9;  // `latest` at stops and at the end alone
     for (const char* name : {"a", "b"})
-      config_.saes.push_back({.name = name, .hook = kHook, .d_sae = 64, .k = 4});
+      config_.saes.push_back({.name = name, .hooks = {kHook}, .d_sae = 64, .k = 4});
     calibration_.hooks.push_back({.hook = kHook,
                                   .d_in = 4,
                                   .mean_norm = 2,

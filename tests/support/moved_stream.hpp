@@ -49,14 +49,14 @@ class MovedStream final : public LanguageModel {
   void require(HookPoint) const override {}
   void forward(const PackedTokens&, int, Tap&, Stream&) const override { FAIL(); }
   void forward_to_unembedding(const PackedTokens& tokens, Tap& tap, TensorView<float> normed,
-                              Stream&) const override {
+                              Stream& stream) const override {
     ++runs_;
     if (called_) called_();
     const std::size_t n = tokens.ids.size();
     Tensor<float> values(Shape{n, kDim});
     for (std::size_t i = 0; i < n; ++i)
       std::ranges::copy(stream_of(tokens.ids[i]), values.row(i).begin());
-    tap.at(parse_hook_point(kHook), values.view());
+    tap.at(parse_hook_point(kHook), values.view(), stream);
     const std::vector<std::uint32_t> targets = successors(tokens);
     for (std::size_t i = 0; i < n; ++i) {
       const std::vector<float> before = stream_of(tokens.ids[i]);

@@ -25,7 +25,7 @@ struct FieldInfo {
   double at_most = std::numeric_limits<double>::infinity();
   std::vector<std::string_view> allowed = {};    // for strings: the only values
   std::vector<std::string_view> not_built = {};  // values of the format that this version lacks
-  bool list_of_one = false;  // for strings: may be a list; one of several entries is not built
+  bool one_or_list = false;  // for lists of strings: one may stand without brackets
 };
 
 // A byte count written as 2GiB, 500MB or 1073741824.

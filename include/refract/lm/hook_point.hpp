@@ -5,7 +5,10 @@
 
 namespace refract {
 
-enum class Site { resid_pre, resid_mid, resid_post, attn_out, mlp_out };
+// ln2_normalized is what the MLP reads, behind the norm's gain and bias. TransformerLens' point of
+// that name holds the same only where the norm is folded into the MLP (fold_ln: gain and bias are
+// in W_in there); else it stands before the gain.
+enum class Site { resid_pre, resid_mid, resid_post, attn_out, ln2_normalized, mlp_out };
 
 struct HookPoint {
   int layer = 0;  // from 0

@@ -60,7 +60,7 @@ class DriftTogether : public testing::Test {
   fs::path folder(std::size_t i) const { return folder_ / fmt::format("chunk-{:06}", i); }
 
   SaeConfig config_{
-      .name = "small", .hook = "blocks.0.hook_resid_post", .d_sae = kFeatures, .k = 3};
+      .name = "small", .hooks = {"blocks.0.hook_resid_post"}, .d_sae = kFeatures, .k = 3};
   fs::path folder_;
   std::unique_ptr<Variant> variant_;
   SaeParameters now_;

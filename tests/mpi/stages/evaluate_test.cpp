@@ -54,7 +54,7 @@ TEST_F(EvaluateTogether, gives_the_report_of_one_rank) {
         std::vector<std::size_t>(HeldoutRows::kMostUnits + 500, 2)}) {
     const ChunkReader heldout = collective_heldout(lengths);
     for (const std::string_view variant_name : variant_names()) {
-      SaeConfig config{.name = "one", .hook = kHook, .d_sae = 70};
+      SaeConfig config{.name = "one", .hooks = {kHook}, .d_sae = 70};
       config.variant = variant_name;
       if (variant_name != "relu") config.k = 3;
       const std::unique_ptr<Variant> variant = make_variant(config, kDim, 100);

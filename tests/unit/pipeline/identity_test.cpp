@@ -48,6 +48,21 @@ TEST(Identity, of_an_sae_holds_train_and_its_own_entry) {
   }
 }
 
+TEST(Identity, of_an_sae_holds_what_it_reads_and_reconstructs_and_keeps_the_words_of_one_hook) {
+  RunConfig config = demo();
+  const auto has = [&](const char* line) {
+    return as_text(training_settings(config, 0)).find(line) != std::string::npos;
+  };
+  EXPECT_TRUE(has("\nsae.hook=blocks.2.hook_resid_post\n"));
+  EXPECT_TRUE(has("\nsae.target_hook=\n"));
+
+  config.saes.at(0).hooks = {"blocks.2.hook_resid_post", "blocks.3.hook_resid_post"};
+  config.saes.at(0).target_hook = "blocks.4.hook_mlp_out";
+  EXPECT_TRUE(has("\nsae.hook=[blocks.2.hook_resid_post, blocks.3.hook_resid_post]\n"));
+  EXPECT_TRUE(has("\nsae.target_hook=blocks.4.hook_mlp_out\n"));
+  EXPECT_EQ(to_yaml(run_config_from_text(to_yaml(config), "run.yaml")), to_yaml(config));
+}
+
 TEST(Identity, is_the_same_whether_train_or_the_sae_gives_the_optimizer) {
   EXPECT_EQ(as_text(training_settings(demo({"train.optimizer.lr=2e-4"}), 0)),
             as_text(training_settings(demo({"saes.*.optimizer.lr=2e-4"}), 0)));

@@ -41,6 +41,12 @@ TEST(RunConfig, refuses_impossible_combinations_and_names_the_setting) {
   const std::vector<std::pair<std::string, std::string>> cases{
       {"saes.0.k=4096", "saes.0"},
       {"saes.0.hook=blocks.1.hook_resid_post", "saes.0.hook"},
+      {"saes.0.hook=[blocks.2.hook_resid_post, blocks.1.hook_resid_post]",
+       "saes.0.hook is 'blocks.1.hook_resid_post', which hooks: does not list"},
+      {"saes.0.hook=[blocks.2.hook_resid_post, blocks.2.hook_resid_post]",
+       "saes.0.hook lists 'blocks.2.hook_resid_post' twice"},
+      {"saes.0.target_hook=blocks.1.hook_resid_post",
+       "saes.0.target_hook is 'blocks.1.hook_resid_post', which hooks: does not list"},
       {"saes.*.name=a", "saes.1.name"},
       {"saes.0.variant=magic", "magic"},
       {"store.chunk_rows=131073", "store.chunk_rows"},
@@ -85,13 +91,14 @@ TEST(RunConfig, says_not_built_of_what_the_format_has_and_this_version_lacks) {
        {"saes.0.target_hook=blocks.3.hook_resid_post", "saes.0.normalize=whiten",
         "saes.0.normalize=layer_norm", "saes.0.variant=jumprelu", "saes.0.variant=gated",
         "saes.0.variant=matryoshka", "saes.0.variant=abstopk", "saes.0.penalty={l1: 1}",
-        "saes.0.hook=[blocks.4.hook_resid_post, blocks.3.hook_resid_post]", "store.mode=memory",
+        "saes.0.hook=[blocks.2.hook_resid_post, blocks.3.hook_resid_post]", "store.mode=memory",
         "store.path=elsewhere", "store.dtype=int8", "train.mesh={rows: 2}", "train.groups=2",
         "train.dtype=bf16", "extract.dtype=bf16", "device=cuda",
         "source.from=hf:wikimedia/wikipedia"}) {
     const std::string key = std::string(setting).substr(0, std::string(setting).find('='));
     try {
-      (void)load_run_config(kDemo, {setting});
+      (void)load_run_config(
+          kDemo, {"hooks=[blocks.2.hook_resid_post, blocks.3.hook_resid_post]", setting});
       FAIL() << setting << " was taken";
     } catch (const NotBuilt& error) {
       EXPECT_NE(std::string(error.what()).find("--set " + key + ": " + key), std::string::npos)
@@ -125,7 +132,7 @@ TEST(RunConfig, makes_an_sae_of_each_seed) {
 TEST(RunConfig, takes_a_list_of_one_hook_for_that_hook) {
   const RunConfig config = load_run_config(kDemo, {"saes.0.hook=[blocks.2.hook_resid_post]"});
 
-  EXPECT_EQ(config.saes.at(0).hook, "blocks.2.hook_resid_post");
+  EXPECT_EQ(config.saes.at(0).hooks, std::vector<std::string>{"blocks.2.hook_resid_post"});
   EXPECT_EQ(as_text(training_settings(config, 0)),
             as_text(training_settings(load_run_config(kDemo, {}), 0)));
 }
@@ -269,6 +276,28 @@ TEST(Settings, have_a_reference_for_every_section) {
   EXPECT_NE(settings_reference("train").find("train.optimizer.lr"), std::string::npos);
   EXPECT_NE(settings_reference("").find("saes.N.k"), std::string::npos);
   EXPECT_THROW((void)settings_reference("nothing"), ConfigError);
+}
+
+TEST(DiskPlan, counts_the_weights_of_what_an_sae_reads_and_of_what_it_reconstructs) {
+  const ModelInfo model{.family = "gpt2", .layers = 6, .d_model = 256};
+  RunConfig config = load_run_config(kDemo, {});
+  SaeConfig& sae = config.saes.at(0);
+  sae.d_sae = 1000;
+  EXPECT_EQ(sae_parameters(sae, model), 1000U * (256 + 1 + 256) + 256);
+  const std::uint64_t one = plan_disk(config, model, 1000, 7, 7).fixed_bytes();
+
+  sae.hooks = {"blocks.2.ln2.hook_normalized", "blocks.3.ln2.hook_normalized"};
+  EXPECT_EQ(input_width(sae, model), 512U);
+  EXPECT_EQ(target_width(sae, model), 512U);
+  EXPECT_EQ(sae_parameters(sae, model), 1000U * (512 + 1 + 512) + 512);
+
+  sae.target_hook = "blocks.3.hook_mlp_out";
+  EXPECT_EQ(input_width(sae, model), 512U);
+  EXPECT_EQ(target_width(sae, model), 256U);
+  EXPECT_EQ(sae_parameters(sae, model), 1000U * (512 + 1 + 256) + 256);
+  // Four trainer states of 12 bytes a weight, and exports in bf16 (7 visits) and fp32 (2).
+  EXPECT_EQ(plan_disk(config, model, 1000, 7, 7).fixed_bytes() - one,
+            1000U * 256U * (4 * 12 + 7 * 2 + 2 * 4));
 }
 
 TEST(DiskPlan, refuses_a_quota_that_holds_no_chunk_and_says_how_much_is_needed) {

@@ -47,7 +47,7 @@ inline Problem make_problem(std::size_t d_in, std::size_t d_sae, std::size_t k, 
                             const std::string& variant = "topk") {
   Problem made;
   made.config = {.name = "test",
-                 .hook = "blocks.0.hook_resid_post",
+                 .hooks = {"blocks.0.hook_resid_post"},
                  .variant = variant,
                  .d_sae = d_sae,
                  .k = k,

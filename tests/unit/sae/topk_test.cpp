@@ -27,7 +27,7 @@ class ThreadCount {
 };
 
 TEST(TopK, keeps_the_k_largest_and_zeroes_the_rest) {
-  SaeConfig config{.name = "hand", .hook = "h", .d_sae = 4, .k = 2};
+  SaeConfig config{.name = "hand", .hooks = {"h"}, .d_sae = 4, .k = 2};
   const auto variant = make_variant(config, 2, 100);
   SaeParameters p = make_parameters(4, 2, false);
   const float W_enc[4][2] = {{1, 0}, {0, 1}, {1, 1}, {-1, 0}};

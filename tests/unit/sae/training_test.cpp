@@ -46,7 +46,7 @@ TEST(Training, lowers_the_loss_and_recovers_planted_features) {
     for (const float value : planted.row(f)) squared += double(value) * double(value);
     for (float& value : planted.row(f)) value = static_cast<float>(value / std::sqrt(squared));
   }
-  const SaeConfig config{.name = "planted", .hook = "h", .d_sae = 96, .k = 3, .seed = 5};
+  const SaeConfig config{.name = "planted", .hooks = {"h"}, .d_sae = 96, .k = 3, .seed = 5};
   const auto variant = make_variant(config, kDim, 20000);
   SaeState state = initial_state(config, *variant, std::vector<float>(kDim, 0.5F));
   const std::vector<std::uint8_t> included(kRows, 1);
@@ -90,7 +90,7 @@ TEST(Training, repeats_itself_to_the_byte) {
 }
 
 TEST(InitialParameters, are_tied_unit_rows_that_depend_on_seed_and_feature_alone) {
-  SaeConfig config{.name = "a", .hook = "h", .d_sae = 64, .k = 3, .seed = 5};
+  SaeConfig config{.name = "a", .hooks = {"h"}, .d_sae = 64, .k = 3, .seed = 5};
   const auto variant = make_variant(config, kDim, 100);
   const std::vector<float> median(kDim, 0.25F);
   const SaeParameters small = initial_parameters(config, *variant, median);

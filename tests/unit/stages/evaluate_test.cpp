@@ -23,7 +23,7 @@ constexpr const char* kHook = MovedStream::kHook;
 class Evaluate : public ::testing::Test {
  protected:
   Evaluate() {
-    config_ = {.name = "small", .hook = kHook, .d_sae = 24, .k = 3};
+    config_ = {.name = "small", .hooks = {kHook}, .d_sae = 24, .k = 3};
     variant_ = make_variant(config_, kDim, 100);
     parameters_ = initial_parameters(config_, *variant_, std::vector<float>(kDim, 1));
   }

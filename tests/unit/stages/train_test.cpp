@@ -18,7 +18,7 @@ constexpr const char* kHook = "blocks.0.hook_resid_post";
 constexpr std::size_t kDim = 8, kRows = 64;
 
 SaeConfig sae_config(const std::string& name) {
-  return {.name = name, .hook = kHook, .d_sae = 32, .k = 4};
+  return {.name = name, .hooks = {kHook}, .d_sae = 32, .k = 4};
 }
 
 class TrainChunk : public ::testing::Test {
