@@ -1,15 +1,19 @@
 #pragma once
+#include <cstddef>
 #include <memory>
 
-#include "comm/mpi_piece.hpp"
-#include "refract/comm/exchange.hpp"
+#include "comm/exchange_body.hpp"
 
 namespace refract {
 
-// On host buffers, between the ranks of `comm`, a pointer to an MPI_Comm (native_mpi()). Transfers
-// go in pieces of at most `piece_bytes`, at least one float each; where a call needs more than one
-// piece, the parts of the ranks follow each other.
-[[nodiscard]] std::unique_ptr<Exchange> make_mpi_exchange(
-    const void* comm, std::size_t piece_bytes = kMpiPiece_bytes);
+// What goes at a time: large enough for the full rate, small enough for MPI's counts, for the work
+// buffers (this much again for what arrives, half of it for what is rounded), and for the watchdog
+// to see a large transfer get on.
+inline constexpr std::size_t kBucket_bytes = std::size_t{32} << 20;
+
+// On host memory, between the ranks of `comm`, a pointer to an MPI_Comm (native_mpi()). A bucket
+// holds at least one element for each rank.
+[[nodiscard]] std::unique_ptr<ExchangeBody> make_mpi_exchange(
+    const void* comm, Wire wire, std::size_t bucket_bytes = kBucket_bytes);
 
 }  // namespace refract

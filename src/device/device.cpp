@@ -27,11 +27,11 @@ std::byte* allocate_host(std::size_t bytes) {
   return static_cast<std::byte*>(data);
 }
 
+}  // namespace
+
 std::string text(Device device) {
   return device.kind == DeviceKind::cpu ? "the CPU" : fmt::format("CUDA device {}", device.index);
 }
-
-}  // namespace
 
 void cuda::throw_cuda_error(const char* doing, int device, const char* text) {
   throw SystemError("CUDA device {}: {}: {}", device, doing, text);
