@@ -64,9 +64,10 @@ class MpiExchange final : public ExchangeBody {
  public:
   MpiExchange(MPI_Comm comm, Wire wire, std::size_t bucket_bytes)
       : comm_(comm), wire_(wire), bucket_bytes_(bucket_bytes) {
-    REFRACT_ASSERT(bucket_bytes <= kMpiPiece_bytes, "bucket_bytes {}", bucket_bytes);
     check(MPI_Comm_rank(comm_, &rank_), "MPI_Comm_rank");
     check(MPI_Comm_size(comm_, &size_), "MPI_Comm_size");
+    if (bucket_bytes_ == 0) bucket_bytes_ = bucket_bytes_for(size_);
+    REFRACT_ASSERT(bucket_bytes_ <= kMpiPiece_bytes, "bucket_bytes {}", bucket_bytes_);
     parts_.resize(ranks());
     addends_.resize(ranks());
   }
