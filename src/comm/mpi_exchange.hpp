@@ -12,7 +12,7 @@ namespace refract {
 // the full rate of a network. The work buffers are as large: one for what arrives, one for what is
 // rounded before it goes.
 [[nodiscard]] constexpr std::size_t bucket_bytes_for(int ranks) {
-  constexpr std::size_t kMessage_bytes = 256 << 10, kLeast_bytes = 4 << 20, kMost_bytes = 32 << 20;
+  constexpr std::size_t kMessage_bytes = 256 << 10, kLeast_bytes = 2 << 20, kMost_bytes = 32 << 20;
   return std::clamp(static_cast<std::size_t>(ranks) * kMessage_bytes, kLeast_bytes, kMost_bytes);
 }
 
