@@ -51,11 +51,11 @@ void release_host(std::byte* data, std::size_t bytes) {
 // Counted for the whole process, as memory is the process's.
 std::atomic<std::uint64_t> allocations{0}, copies_to_host{0};
 
+}  // namespace
+
 std::string text(Device device) {
   return device.kind == DeviceKind::cpu ? "the CPU" : fmt::format("CUDA device {}", device.index);
 }
-
-}  // namespace
 
 void cuda::throw_cuda_error(const char* doing, int device, const char* text) {
   throw SystemError("CUDA device {}: {}: {}", device, doing, text);

@@ -189,7 +189,7 @@ void StepRunner::collective_fast_gradients(TrainedSae& sae, const Batch& batch, 
     if (whole.size() == 0) return;
     std::vector<std::size_t> counts;
     for (const std::size_t share : shares) counts.push_back(share * width);
-    exchange_->reduce_scatter_sum(whole.span(), counts, mine.span(), stream_);
+    exchange_->reduce_scatter_sum(whole.cview(), counts, mine.view(), stream_);
   };
   reduce(local.dW_enc, own.dW_enc, d);
   reduce(local.db_enc, own.db_enc, 1);
@@ -202,7 +202,7 @@ void StepRunner::collective_gather_features(TensorView<float> whole, std::size_t
   if (ranks_.size() == 1 || whole.size() == 0) return;
   std::vector<std::size_t> counts = features_of_ranks(d_sae);
   for (std::size_t& count : counts) count *= whole.size() / d_sae;
-  exchange_->all_gather(whole.span(), counts, stream_);
+  exchange_->all_gather(whole, counts, stream_);
 }
 
 void StepRunner::collective_gather_rows(const FeatureGradients& own, FeatureGradients& all) {

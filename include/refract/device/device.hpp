@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 
 namespace refract {
 
@@ -15,6 +16,8 @@ struct Device {
   int index = 0;
   friend bool operator==(const Device&, const Device&) = default;
 };
+
+[[nodiscard]] std::string text(Device device);  // "the CPU", "CUDA device 0"
 
 [[nodiscard]] int cuda_device_count();  // 0 without a driver, a device or a CUDA build
 
