@@ -1,6 +1,7 @@
 #include "refract/ops/feature_ages.hpp"
 
 #include "ops/backend.hpp"
+#include "refract/ops/step_sums.hpp"
 
 namespace refract {
 
@@ -22,6 +23,12 @@ void list_dead(TensorView<const std::uint64_t> age, std::uint64_t dead_after,
   for (std::size_t f = 0; f < age.size(); ++f)
     if (age.data()[f] >= dead_after) dead.features.data()[count++] = static_cast<std::uint32_t>(f);
   dead.count.data()[0] = count;
+}
+
+void note_dead(TensorView<const std::uint64_t> count, TensorView<double> scalars, Stream& stream) {
+  expect_shape(scalars, "scalars", {{"scalars", kStepScalars}});
+  expect_cpu(stream, "note_dead");
+  scalars.data()[kDead] = static_cast<double>(count.data()[0]);
 }
 
 }  // namespace refract

@@ -27,10 +27,11 @@ void sum_slices(const SliceSums& from, std::size_t slice_rows, TensorView<double
       const float* error = from.error.data() + row * d_out;
       const std::uint64_t first = from.entries.starts.data()[row];
       const std::size_t count = from.entries.counts.data()[row];
-      sums[kSquaredError] += squared_norm(error, d_out);
       sums[kActive] += static_cast<double>(count);
       for (std::size_t j = 0; j < count; ++j)
         sums[kActivation] += static_cast<double>(from.entries.values.data()[first + j]);
+      if (!from.errors) continue;
+      sums[kSquaredError] += squared_norm(error, d_out);
       if (aux)
         sums[kAuxSquaredError] += squared_norm(from.aux_error.data() + row * d_out, d_out);
       for (std::size_t d = 0; d < d_out; ++d)

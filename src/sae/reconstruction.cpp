@@ -9,7 +9,7 @@
 namespace refract {
 
 bool input_is_centred(const SaeConfig& config) {
-  return config.target_hook.empty() || config.target_hook == config.hook;
+  return config.target_hook.empty() || target_hooks(config) == config.hooks;
 }
 
 Reconstruction::Reconstruction(const SaeConfig& config, std::size_t d_in, const AuxConfig& aux,
@@ -24,6 +24,10 @@ std::vector<Round> Reconstruction::rounds() const {
   if (aux_k() > 0) all.push_back({.error = 1});
   all.push_back({.statistics = true});
   return all;
+}
+
+void Reconstruction::prepare(const Step& step) const {
+  list_dead(step.state.age.cview(), dead_after_rows_, step.buffers.dead_features(), step.stream);
 }
 
 void Reconstruction::begin(const Step& step) const {
@@ -71,7 +75,8 @@ void Reconstruction::measure(std::size_t round, const Step& step) const {
               .entries = own.entries.view(),
               .error = own.error[0].cview(),
               .aux_error = own.error[1].cview(),
-              .any_dead = own.all_dead.cview()},
+              .any_dead = own.all_dead.cview(),
+              .errors = own.part.tile == 0},
              step.batch.slice_rows, own.own_slices(), step.stream);
 }
 

@@ -25,6 +25,7 @@ class Reconstruction {
   [[nodiscard]] std::vector<Round> rounds() const;
   void measure(std::size_t round, const Step& step) const;
 
+  void prepare(const Step& step) const;
   // Before a selection: the input, centred where it is; the encoder, packed.
   void begin(const Step& step) const;
   // What a selection does for AuxK beside its own.

@@ -20,7 +20,7 @@ std::size_t most_entries(const StepShape& shape, const SaeShape& tile, std::size
 
 StepBuffers::StepBuffers(const StepShape& shape, const SaeShape& tile, const StepPart& step_part,
                          bool is_centred, Stream& stream)
-    : part(step_part), encoder(tile.d_sae, tile.d_in, stream.device()) {
+    : part(step_part), rounds(shape.rounds), terms(shape.terms()), encoder(tile.d_sae, tile.d_in, stream.device()) {
   const Device device = stream.device();
   const std::size_t n = part.rows, slices = part.batch_rows / part.slice_rows,
                     sorted = part.gathers_rows ? part.batch_rows : n;
@@ -53,9 +53,9 @@ StepBuffers::StepBuffers(const StepShape& shape, const SaeShape& tile, const Ste
   panels =
       Tensor<double>(Shape{panels_of(part.dictionary), is_centred ? 1 + tile.d_in : 1}, device);
   db_dec = Tensor<double>(Shape{tile.d_out}, device);
-  for (std::size_t i = 0; i < log.size(); ++i) {
-    log[i] = PinnedBuffer<double>(kStepScalars, device);
-    logged[i] = Event(device);
+  for (Record& record : records) {
+    record.scalars = PinnedBuffer<double>(kStepScalars, device);
+    record.written = Event(device);
   }
 }
 

@@ -11,5 +11,7 @@ void update_ages(TensorView<const std::uint64_t> counts, bool first_pass,
 // The features with age >= dead_after.
 void list_dead(TensorView<const std::uint64_t> age, std::uint64_t dead_after,
                const DeadFeatures& dead, Stream& stream);
+// scalars[kDead] = count[0] (ops/step_sums.hpp)
+void note_dead(TensorView<const std::uint64_t> count, TensorView<double> scalars, Stream& stream);
 
 }  // namespace refract

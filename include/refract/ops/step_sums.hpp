@@ -14,6 +14,8 @@ struct SliceSums {
   TensorView<const float> error;             // [n, D]
   TensorView<const float> aux_error;         // [n, D], or empty
   TensorView<const std::uint64_t> any_dead;  // [1]: 0: aux_error holds nothing; empty without it
+  // false: entries alone, where the rows' errors are summed by another tile of theirs
+  bool errors = true;
 };
 
 // out [n / slice_rows, kErrorSum + D] f64: of each slice, rows in order, over included rows: |e|^2,

@@ -63,7 +63,8 @@ struct StepPart {
   std::size_t dictionary = 0;      // features of all of them
   bool gathers_rows = false;       // ordered: gradients are summed over all N rows by their owner
   std::size_t gradient_features = 0;  // rows of StepBuffers::gradients
-  std::size_t first_own = 0, own = 0;  // features of the tile whose moments are here
+  std::size_t first_gradient = 0;      // the tile's feature that is their first
+  friend bool operator==(const StepPart&, const StepPart&) = default;
 };
 
 inline constexpr std::size_t kMostTerms = 2;
@@ -80,6 +81,8 @@ struct StepBuffers {
               Stream& stream);
 
   StepPart part;
+  std::vector<Round> rounds;
+  std::size_t terms;
   EncodeSelect encoder;
   // x - b_dec [n, D_in], which is also what is to be explained; of a transcoder, which reads x as it
   // is, target - b_dec [n, D_out].
@@ -100,8 +103,15 @@ struct StepBuffers {
   Tensor<double> db_dec;            // [D_out]
 
   // The host's side: two records of scalars, one being written while the other is read.
-  std::array<PinnedBuffer<double>, 2> log;
-  std::array<Event, 2> logged;
+  struct Record {
+    PinnedBuffer<double> scalars;
+    Event written;
+    bool pending = false;
+    std::uint64_t step = 0;
+    double lr = 0;
+    bool first_pass = true;
+  };
+  std::array<Record, 2> records;
 
   [[nodiscard]] DeadFeatures dead_features() const { return {dead.view(), dead_count.view()}; }
   [[nodiscard]] std::size_t first_slice() const { return part.first_row / part.slice_rows; }

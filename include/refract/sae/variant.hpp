@@ -53,6 +53,8 @@ class Variant {
   [[nodiscard]] virtual bool has_threshold() const { return false; }
   [[nodiscard]] virtual bool trains_threshold() const { return false; }
   [[nodiscard]] virtual StepShape shape() const = 0;
+  // Once, when the buffers were made: what they carry from step to step follows from the state.
+  virtual void prepare(const Step& step) const = 0;
   // The rounds in order. Reads batch, parameters, ages' dead list; writes buffers.
   virtual void measure(std::size_t round, const Step& step) const = 0;
   // From the sums of the whole batch: StepBuffers::scalars.

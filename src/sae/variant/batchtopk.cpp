@@ -48,6 +48,7 @@ class BatchTopK final : public Variant {
     return shape;
   }
 
+  void prepare(const Step& step) const override { loss_.prepare(step); }
   void measure(std::size_t round, const Step& step) const override {
     StepBuffers& own = step.buffers;
     const RowEntries candidates = own.candidates.view();

@@ -20,6 +20,7 @@ class TopK final : public Variant {
     return shape;
   }
 
+  void prepare(const Step& step) const override { loss_.prepare(step); }
   void measure(std::size_t round, const Step& step) const override {
     if (round > 0) return loss_.measure(round - 1, step);
     loss_.begin(step);
