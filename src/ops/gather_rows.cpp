@@ -1,5 +1,7 @@
 #include "refract/ops/gather_rows.hpp"
 
+#include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "ops/backend.hpp"

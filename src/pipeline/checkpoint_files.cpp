@@ -76,7 +76,8 @@ void read_checkpoint_files(const fs::path& folder, const CheckpointRecord& recor
     throw Damaged("{} is missing", (folder / kTrainerState).string());
   (void)metadata_named(record, sae.config.name, folder);  // before its settings are believed
   StoredTrainerState stored =
-      read_trainer_state(folder, sae.config, sae.state.parameters.d_in(), training_digest);
+      read_trainer_state(folder, sae.config, {sae.input.width(), sae.target.width()},
+                         training_digest);
   sae.log = value_of(stored.metadata, kVisitLog, folder, log_from);
   sae.state = std::move(stored.state);
   sae.weights_digest = stored.metadata.weights_digest;

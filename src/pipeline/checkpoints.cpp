@@ -80,7 +80,11 @@ void Checkpoints::collective_save(const TrainingPosition& position, Reason reaso
                                   const std::vector<std::string>& metrics,
                                   std::vector<TrainedSae>& saes, StepRunner& runner) {
   REFRACT_ASSERT(!pending(), "a checkpoint is pending");
-  for (TrainedSae& sae : saes) runner.collective_gather_moments(sae);
+  std::vector<TrainedSae> gathered;
+  for (TrainedSae& sae : saes) {
+    runner.collective_finish(sae);
+    gathered.push_back(runner.holds_whole(sae) ? std::move(sae) : runner.collective_on_host(sae));
+  }
   if (ranks_.rank() == 0) {
     const bool complete = reason == Reason::visit_done;
     saved_ = {.visit = complete ? position.visit - 1 : position.visit,
@@ -92,10 +96,10 @@ void Checkpoints::collective_save(const TrainingPosition& position, Reason reaso
     std::vector<StagedFolder> staged;
     for (std::size_t i = 0; i < saes.size(); ++i)
       staged.push_back(
-          stage_checkpoint(i, saes[i], position, complete ? metrics.at(i) : "", saved_));
+          stage_checkpoint(i, gathered[i], position, complete ? metrics.at(i) : "", saved_));
     const bool old = monotonic_s() - latest_s_ > run_.config.checkpoint.every_s;
     if (reason == Reason::stop || old || position.visit == run_.visits()) {
-      for (const TrainedSae& sae : saes) staged.push_back(stage_latest(run_, sae));
+      for (const TrainedSae& sae : gathered) staged.push_back(stage_latest(run_, sae));
       latest_s_ = monotonic_s();
     }
     std::vector<fs::path> logs;
@@ -107,6 +111,11 @@ void Checkpoints::collective_save(const TrainingPosition& position, Reason reaso
       for (std::size_t i = 0; i < lines.size(); ++i) MetricsLog::append(logs[i], lines[i]);
     });
   }
+  for (std::size_t i = 0; i < saes.size(); ++i)
+    if (saes[i].variant)
+      saes[i].weights_digest = gathered[i].weights_digest;
+    else
+      saes[i] = std::move(gathered[i]);
   ranks_.barrier();
 }
 

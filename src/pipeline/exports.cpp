@@ -36,7 +36,7 @@ std::vector<WrittenFile> write_export(const fs::path& folder, const Checkpointed
                                       const TrainedSae& sae, DType dtype) {
   std::vector<WrittenFile> files = write_saelens_folder(
       folder,
-      sae.variant->export_for_saelens(sae.state.parameters, static_cast<float>(sae.input_scale)),
+      sae.variant->export_for_saelens(sae.state.parameters, sae.scale()),
       dtype, metadata_of(run, sae));
   std::string sums;
   for (const WrittenFile& file : files) sums += sum_line(file.sha256, file.path.filename());

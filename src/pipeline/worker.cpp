@@ -215,6 +215,8 @@ Json Worker::collective_restore() {
                               {"took_s", monotonic_s() - saving_since_s_}});
       });
   const Checkpoints::Restored restored = checkpoints_->collective_restore(saes_);
+  for (TrainedSae& sae : saes_)
+    if (!runner_->trains_whole(sae)) sae.state = runner_->tile_of(sae.state);
   position_ = restored.position;
   Json withdrawn = Json::array();
   for (const auto& [record, cause] : restored.withdrawn)
@@ -254,9 +256,9 @@ Json Worker::collective_train(std::uint64_t visit_number) {
   double saved_s = started_s;
   const auto after_step = [&](std::uint64_t done) {
     progress.advance(train.batch_rows);
-    progress.note(fmt::format(
-        "squared error {:.3f}",
-        saes_.front().log.squared_error / static_cast<double>(saes_.front().log.steps)));
+    if (const VisitLog& log = saes_.front().log; log.steps > 0)
+      progress.note(fmt::format("squared error {:.3f}",
+                                log.squared_error / static_cast<double>(log.steps)));
     rows_ = (done - from) * train.batch_rows;
     report_progress({Work::train, visit_number}, trainers_, done, steps, rows_);
     breathe();
@@ -270,7 +272,7 @@ Json Worker::collective_train(std::uint64_t visit_number) {
     return wish < 2;
   };
   const std::uint64_t done = collective_train_chunk(saes_, *chunk, visit, session_.corpus().order(),
-                                                    train, *runner_, trainers_, after_step);
+                                                    train, *runner_, after_step);
   progress.finish();
   if (done < steps) return {{"made", true}, {"stopped", true}};
 
@@ -278,7 +280,7 @@ Json Worker::collective_train(std::uint64_t visit_number) {
                .steps_in_visit = 0,
                .store_running = extend_digest(position_.store_running, chunk->content_digest())};
   const std::vector<std::string> metrics =
-      collective_metrics_lines(session_, saes_, visit_number, trainers_);
+      collective_metrics_lines(session_, saes_, visit_number, *runner_);
   if (trainers_.rank() == 0) log_timing(visit_number, steps - from, monotonic_s() - started_s);
   collective_save(Checkpoints::Reason::visit_done, metrics);
   return {{"made", true}};

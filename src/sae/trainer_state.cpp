@@ -15,7 +15,7 @@
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/parallel.hpp"
-#include "refract/sae/weight_gradients.hpp"
+#include "refract/ops/feature_gradients.hpp"
 #include "refract/store/artifact.hpp"
 #include "refract/store/safetensors.hpp"
 
@@ -52,8 +52,6 @@ std::vector<std::pair<std::string, TensorView<float>>> stored_names(const SaeSta
 struct NamedPanels {
   std::string name, lines;
 };
-
-bool has_feature_axis(std::string_view name) { return !name.ends_with("b_dec"); }
 
 std::vector<NamedPanels> digest_panels(const std::vector<StoredTensor>& tensors) {
   struct Panel {
@@ -125,7 +123,7 @@ std::vector<StoredTensor> stored_tensors(const SaeState& state) {
   std::vector<StoredTensor> tensors;
   for (const auto& [tensor_name, view] : stored_names(state))
     tensors.push_back(stored_tensor<float>(tensor_name, DType::f32, shape_of(view), view.span()));
-  tensors.push_back(stored_tensor<std::uint64_t>("age", DType::u64, {state.age.size()}, state.age));
+  tensors.push_back(stored_tensor<std::uint64_t>("age", DType::u64, {state.age.size()}, state.age.span()));
   return tensors;
 }
 
@@ -191,7 +189,7 @@ void read_tensors(const fs::path& path, SaeState& state, std::size_t d_sae) {
   const SafetensorsFile file(path);
   for (const auto& [tensor_name, view] : stored_names(state))
     read_f32(file.at(tensor_name, shape_of(view)), view.span());
-  state.age = read_u64(file.at("age", {d_sae}));
+  std::ranges::copy(read_u64(file.at("age", {d_sae})), state.age.data());
   if (file.tensors().size() != stored_names(state).size() + 1)
     throw Damaged("{}: {} tensors, expected {}", path.string(), file.tensors().size(),
                   stored_names(state).size() + 1);
@@ -258,7 +256,7 @@ TrainerMetadata read_trainer_metadata(const fs::path& folder) {
 }
 
 StoredTrainerState read_trainer_state(const fs::path& folder, const SaeConfig& config,
-                                      std::size_t d_in, const std::string& config_digest) {
+                                      const SaeWidth& width, const std::string& config_digest) {
   const Json json = read_state_json(folder);
   const fs::path json_path = folder / kStateFile, weights_path = folder / kWeightsFile;
   StoredTrainerState out;
@@ -271,10 +269,12 @@ StoredTrainerState read_trainer_state(const fs::path& folder, const SaeConfig& c
   const bool threshold =
       read_ours([&] { return SafetensorsFile(weights_path).find("threshold") != nullptr; });
   SaeState& state = out.state;
-  state.parameters = make_parameters(config.d_sae, d_in, threshold);
+  const SaeShape shape{config.d_sae, width.d_in, width.d_out, threshold};
+  state.parameters = make_parameters(shape);
   state.parameters.non_negative_decoder = config.non_negative_decoder;
-  state.m = make_parameters(config.d_sae, d_in, threshold);
-  state.v = make_parameters(config.d_sae, d_in, threshold);
+  state.m = make_parameters(shape);
+  state.v = make_parameters(shape);
+  state.age = Tensor<std::uint64_t>(Shape{config.d_sae});
   read_ours([&] { read_tensors(weights_path, state, config.d_sae); });
   state.step = field<std::uint64_t>(json, "step", json_path);
   state.trained_rows = field<std::uint64_t>(json, "trained_rows", json_path);

@@ -86,7 +86,7 @@ RandomControl random_control(const SaeConfig& sae, std::size_t k, std::span<cons
                     .normalize = sae.normalize,
                     .non_negative_decoder = sae.non_negative_decoder};
   control.variant = make_variant(control.config, b_dec.size(), 1);
-  control.parameters = initial_parameters(control.config, *control.variant,
+  control.parameters = initial_parameters(control.config, *control.variant, b_dec.size(),
                                           {b_dec.begin(), b_dec.end()}, Purpose::random_control);
   return control;
 }

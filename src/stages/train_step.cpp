@@ -411,6 +411,27 @@ void StepRunner::collective_finish(TrainedSae& sae) {
   if (sae.state.step > 0) read_log(sae, sae.state.step - 1);
 }
 
+bool StepRunner::holds_whole(const TrainedSae& sae) const {
+  return mesh_.device().kind == DeviceKind::cpu && sae.state.m.d_sae() == sae.config.d_sae;
+}
+
+bool StepRunner::trains_whole(const TrainedSae& sae) const {
+  return mesh_.device().kind == DeviceKind::cpu &&
+         mesh_.own_of(sae.config.d_sae, sharded_).count == sae.config.d_sae;
+}
+
+TrainedSae StepRunner::collective_on_host(TrainedSae& sae) {
+  TrainedSae copy;
+  copy.config = sae.config;
+  copy.state = collective_whole(sae);
+  copy.variant = make_variant(sae.config, sae.input.width(), 1);
+  copy.input = sae.input;
+  copy.target = sae.target;
+  copy.log = sae.log;
+  copy.weights_digest = sae.weights_digest;
+  return copy;
+}
+
 SaeState StepRunner::tile_of(const SaeState& whole) {
   const std::size_t d_sae = whole.parameters.d_sae();
   const FeatureRange tile = mesh_.tile_of(d_sae), own = mesh_.own_of(d_sae, sharded_);

@@ -12,6 +12,10 @@
 
 namespace refract {
 
+struct SaeWidth {
+  std::size_t d_in = 0, d_out = 0;  // the same, for an SAE that is no transcoder
+};
+
 struct SaeShape {
   std::size_t d_sae = 0, d_in = 0, d_out = 0;  // F, D_in, D_out
   bool threshold = false;

@@ -38,7 +38,7 @@ struct Round {
   bool histogram = false;          // StepBuffers::histogram, over all tiles
   bool candidates = false;         // entries that have k places a row: the best of a row, over the
                                    // tiles that share it
-  std::optional<std::size_t> error;  // this term's partial reconstruction, over the same tiles
+  std::optional<std::size_t> error{};  // this term's partial reconstruction, over the same tiles
   bool statistics = false;         // counts over the tiles of a feature, slice sums in slice order
 };
 

@@ -46,10 +46,10 @@ struct StoredTrainerState {
 };
 // Throws, naming the file and the field:
 //   Damaged    a file is missing or cut, a value is missing or of another type, a digest does not
-//              fit, shapes are not those of `config` with `d_in`: an older checkpoint may be whole
+//              fit, shapes are not those of `config` with `width`: an older checkpoint may be whole
 //   DataError  another configuration digest, or another schema version: older ones will not help
 [[nodiscard]] StoredTrainerState read_trainer_state(const std::filesystem::path& folder,
-                                                    const SaeConfig& config, std::size_t d_in,
+                                                    const SaeConfig& config, const SaeWidth& width,
                                                     const std::string& config_digest);
 // Damaged when a byte of state.json, or of trainer_state.safetensors where it is still there, is
 // not what was written. Needs no configuration.

@@ -63,6 +63,11 @@ class StepRunner {
   // Collective. Returns when the last step has finished, with its log, or throws as above. Before
   // anything of the SAE is read.
   void collective_finish(TrainedSae& sae);
+  // Everything of it is here, on the host: parameters, moments and ages of all features.
+  [[nodiscard]] bool holds_whole(const TrainedSae& sae) const;
+  [[nodiscard]] bool trains_whole(const TrainedSae& sae) const;  // and is to stay so
+  // Collective: a copy of it that is so.
+  [[nodiscard]] TrainedSae collective_on_host(TrainedSae& sae);
   // What of a whole state this rank trains, on the mesh's device.
   [[nodiscard]] SaeState tile_of(const SaeState& whole);
   // Collective, and twice the memory of it: the SAE as one rank would hold it, on the host.
