@@ -23,6 +23,8 @@ namespace {
 
 constexpr std::size_t kGuard_bytes = 4096 * 16;  // also where pages have 64 KiB
 constexpr std::size_t kStack_bytes = std::size_t{256} << 10;
+// Stacks begin at different places of a page: else their hot ends share a few lines of the cache.
+constexpr std::size_t kStagger_bytes = 5 * 64, kStaggered = 64;
 
 struct Context {
 #if defined(REFRACT_FIBER_BY_HAND)
@@ -42,6 +44,7 @@ thread_local Fiber::State* running = nullptr;
 
 struct Fiber::State {
   std::byte* memory = nullptr;  // guard, then stack
+  std::byte* top = nullptr;     // where it begins
   Context context;
   void (*entry)(void*) = nullptr;
   void* argument = nullptr;
@@ -114,6 +117,9 @@ Fiber::Fiber() : state_(std::make_unique<State>()) {
   if (memory == MAP_FAILED) throw std::bad_alloc();
   mprotect(memory, kGuard_bytes, PROT_NONE);
   state_->memory = static_cast<std::byte*>(memory);
+  thread_local std::size_t fibers = 0;
+  state_->top =
+      state_->memory + kGuard_bytes + kStack_bytes - fibers++ % kStaggered * kStagger_bytes;
   state_->context.stack = state_->memory + kGuard_bytes;
   state_->context.bytes = kStack_bytes;
 }
@@ -123,22 +129,21 @@ Fiber::~Fiber() { munmap(state_->memory, kGuard_bytes + kStack_bytes); }
 void Fiber::start(void (*entry)(void*), void* argument) {
   state_->entry = entry;
   state_->argument = argument;
-  std::byte* top = state_->memory + kGuard_bytes + kStack_bytes;
 #if defined(__SANITIZE_ADDRESS__)
   // What a forgotten function has poisoned.
   __asan_unpoison_memory_region(state_->memory + kGuard_bytes, kStack_bytes);
 #endif
 #if defined(REFRACT_FIBER_BY_HAND)
-  auto** word = reinterpret_cast<void**>(top);
+  auto** word = reinterpret_cast<void**>(state_->top);
   *--word = nullptr;  // where enter() would return to
   *--word = reinterpret_cast<void*>(&enter);
   for (int saved = 0; saved < 6; ++saved) *--word = nullptr;
   state_->context.stack_pointer = word;
 #else
-  static_cast<void>(top);
   getcontext(&state_->context.context);
   state_->context.context.uc_stack.ss_sp = state_->memory + kGuard_bytes;
-  state_->context.context.uc_stack.ss_size = kStack_bytes;
+  state_->context.context.uc_stack.ss_size =
+      static_cast<std::size_t>(state_->top - state_->memory) - kGuard_bytes;
   state_->context.context.uc_link = nullptr;
   makecontext(&state_->context.context, &enter, 0);
 #endif
