@@ -17,11 +17,11 @@
 #include <sanitizer/asan_interface.h>
 #endif
 #include "emulated/block.hpp"
+#include "emulated/races.hpp"
 
 namespace refract::emulated {
 namespace {
 
-constexpr std::size_t kArena_bytes = std::size_t{1} << 38;  // of addresses, not of memory
 constexpr std::size_t kAlignment = 64;
 constexpr std::byte kFresh{0xFF};  // NaN: CUDA promises nothing of new memory
 constexpr std::byte kPast{0xA5};
@@ -82,10 +82,12 @@ class Arena {
     __asan_unpoison_memory_region(first, pages);
 #endif
     allocations_.erase(found);
+    forget_accesses(first, pages);
     return mmap(first, pages, open_ == 0 ? PROT_NONE : PROT_READ | PROT_WRITE,
                 MAP_SHARED | MAP_FIXED | MAP_NORESERVE, empty_file_, first - base_) != MAP_FAILED;
   }
 
+  std::byte* base() const { return base_; }
   bool contains(const void* address) const {
     const auto at = reinterpret_cast<std::uintptr_t>(address),
                first = reinterpret_cast<std::uintptr_t>(base_);
@@ -125,7 +127,7 @@ class Arena {
       return;
     }
     const auto& [data, allocation] = *--next;
-    std::snprintf(text, size, "byte %td from the start of an allocation of %zu bytes", at - data,
+    std::snprintf(text, size, "byte %td of an allocation of %zu bytes", at - data,
                   allocation.bytes);
   }
 
@@ -201,6 +203,15 @@ int device_of(const void* address) {
   for (int device = 0; device < kDevices; ++device)
     if (arenas()[static_cast<std::size_t>(device)].contains(address)) return device;
   return -1;
+}
+
+std::byte* base_of(int device) { return arenas()[static_cast<std::size_t>(device)].base(); }
+
+std::string describe(const void* address) {
+  std::array<char, 128> text{};
+  arenas()[static_cast<std::size_t>(device_of(address))].describe(
+      static_cast<const std::byte*>(address), text.data(), text.size());
+  return text.data();
 }
 
 Open::Open(int device) : device_(device) {

@@ -10,12 +10,17 @@
 namespace refract::emulated {
 
 inline constexpr int kDevices = 2;
+inline constexpr std::size_t kArena_bytes = std::size_t{1} << 36;  // of addresses, not of memory
 
 [[nodiscard]] void* allocate(int device, std::size_t bytes);  // null when there is no more
 [[nodiscard]] bool release(void* data);                       // false where `data` is no allocation
 
 // The device that an address belongs to, -1 for the host's.
 [[nodiscard]] int device_of(const void* address);
+
+[[nodiscard]] std::byte* base_of(int device);
+// "byte 8 of an allocation of 64 bytes", of a device's memory.
+[[nodiscard]] std::string describe(const void* address);
 
 // Opens the memory of a device while it lives; nests.
 class Open {

@@ -38,7 +38,7 @@ struct Thread {
   State state = State::runnable;
   std::source_location where;
   WarpOp kind{};
-  unsigned mask = 0, source = 0;
+  unsigned mask = 0, source = 0, warp_syncs = 0;
   std::uint64_t value = 0, result = 0;
 };
 
@@ -64,7 +64,9 @@ struct Grid {
   std::array<unsigned, 32> waiting{};  // of each warp: lanes at a warp operation
   unsigned size = 0, returned = 0, at_barrier = 0, current = 0;
   bool running = false;
+  unsigned barriers = 0;  // of the block
   std::string wrong;
+  Runner runner{};
   const std::function<void()>* body = nullptr;
 };
 
@@ -110,10 +112,6 @@ std::string doing(const Thread& thread) {
                          file_name(thread.where), thread.where.line());
   }
   return {};
-}
-
-void report(std::string text) {
-  if (grid().wrong.empty()) grid().wrong = std::move(text);
 }
 
 bool meets(const Thread& a, const Thread& b) {
@@ -175,11 +173,16 @@ void run_block(unsigned threads, Draw& draw) {
   fill_shared_with_garbage();
   while (g.threads.size() < threads) g.threads.push_back(std::make_unique<Thread>());
   g.size = threads;
-  g.returned = g.at_barrier = 0;
+  g.returned = g.at_barrier = g.barriers = 0;
+  g.runner.block = blockIdx.x;
+  ++g.runner.block_serial;
+  g.runner.fenced = false;
+  g.runner.after.clear();
   g.runnable.clear();
   g.waiting.fill(0);
   for (unsigned id = 0; id < threads; ++id) {
     g.threads[id]->fiber.start(&thread_main, nullptr);
+    g.threads[id]->warp_syncs = 0;
     make_runnable(id);
   }
   while (!g.runnable.empty() && g.wrong.empty()) {
@@ -187,7 +190,8 @@ void run_block(unsigned threads, Draw& draw) {
     g.current = drawn;
     drawn = g.runnable.back();
     g.runnable.pop_back();
-    threadIdx.x = g.current;
+    threadIdx.x = g.runner.thread = g.current;
+    g.runner.epoch = g.barriers << 16 | g.threads[g.current]->warp_syncs;
     g.threads[g.current]->fiber.resume();
   }
   if (g.wrong.empty() && g.returned < threads) report(describe_deadlock());
@@ -197,6 +201,15 @@ void run_block(unsigned threads, Draw& draw) {
 
 void set_seed(std::uint64_t seed) { the_seed = seed; }
 std::uint64_t seed() { return the_seed; }
+
+void report(std::string wrong) {
+  if (grid().wrong.empty()) grid().wrong = std::move(wrong);
+}
+
+const Runner* runner() {
+  if (!in_kernel) return nullptr;
+  return &grid().runner;
+}
 
 const char* running_thread() {
   if (!in_kernel) return "";
@@ -211,6 +224,8 @@ std::string run_grid(std::size_t blocks, unsigned threads, const std::function<v
   g.body = &thread;
   blockDim = {threads, 1, 1};
   gridDim = {static_cast<unsigned>(blocks), 1, 1};
+  thread_local std::uint64_t launches = 0;
+  g.runner.grid = ++launches;
   Draw draw(the_seed);
   std::vector<unsigned> order(blocks);
   std::iota(order.begin(), order.end(), 0U);
@@ -226,6 +241,11 @@ std::string run_grid(std::size_t blocks, unsigned threads, const std::function<v
   return fmt::format("{} (REFRACT_TEST_SEED={})", g.wrong, the_seed);
 }
 
+void fence() {
+  grid().runner.fenced = true;
+  give_way();
+}
+
 void give_way() {
   make_runnable(grid().current);
   Fiber::stop();
@@ -238,6 +258,8 @@ void barrier(std::source_location where) {
   if (++g.at_barrier == g.size) {
     expect_one_barrier();
     g.at_barrier = 0;
+    ++g.barriers;
+    g.runner.after = fmt::format("__syncthreads, {}:{}", file_name(where), where.line());
     for (unsigned id = 0; id < g.size; ++id) make_runnable(id);
   }
   Fiber::stop();
@@ -269,6 +291,7 @@ std::uint64_t warp_operation(WarpOp kind, unsigned mask, std::uint64_t value, un
   if (complete) {
     for (unsigned rest = mask; rest != 0; rest &= rest - 1) {
       Thread& other = *g.threads[first + static_cast<unsigned>(std::countr_zero(rest))];
+      if (kind == WarpOp::sync) other.warp_syncs = (other.warp_syncs + 1) & 0xFFFFU;
       // What a lane outside the mask holds is not defined.
       other.result = kind == WarpOp::vote        ? votes
                      : mask >> other.source & 1U ? g.threads[first + other.source]->value

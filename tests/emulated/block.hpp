@@ -22,6 +22,19 @@ void set_seed(std::uint64_t seed);  // of the grids from here on
 // "thread 5 of block 3" while a kernel runs, else empty. Safe in a signal handler.
 [[nodiscard]] const char* running_thread();
 
+// The running thread, for who watches what it does (races.cpp).
+struct Runner {
+  std::uint64_t grid;          // counts launches, from 1
+  std::uint64_t block_serial;  // counts blocks of all launches, from 1
+  std::uint32_t block;         // its index
+  std::uint32_t thread;        // of the block
+  std::uint32_t epoch;         // barriers of the block << 16 | __syncwarps of the thread
+  bool fenced;                 // a thread of the block has called __threadfence
+  std::string after;           // the last barrier, in words; empty before the first
+};
+[[nodiscard]] const Runner* runner();  // null outside a kernel
+void report(std::string wrong);        // ends the grid; the first report counts
+
 // What device code (shim/device_code.hpp) calls on its fiber.
 enum class WarpOp : std::uint8_t { sync, shuffle, vote };
 void barrier(std::source_location where);
@@ -29,6 +42,7 @@ void barrier(std::source_location where);
 // the value of lane `source`; for a vote the lanes whose value is not 0.
 std::uint64_t warp_operation(WarpOp kind, unsigned mask, std::uint64_t value, unsigned source,
                              std::source_location where);
+void fence();
 void give_way();
 
 }  // namespace refract::emulated

@@ -192,6 +192,8 @@ cudaError_t launch(const cudaLaunchConfig_t& config, std::string wrong_argument,
     return fail(cudaErrorInvalidConfiguration);
   what_the_kernel_did = std::move(wrong_argument);
   if (what_the_kernel_did.empty()) {
+    static std::mutex one_at_a_time;  // threadIdx and its like are single
+    const std::lock_guard lock(one_at_a_time);
     const Open open(device);
     what_the_kernel_did = run_grid(grid.x, block.x, thread);
     if (what_the_kernel_did.empty()) what_the_kernel_did = overwritten(device);

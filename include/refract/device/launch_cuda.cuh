@@ -25,7 +25,7 @@ inline constexpr unsigned kWholeWarp = 0xFFFFFFFFU;
 
 struct Grid {
   std::size_t blocks;  // at most 2^31 - 1
-  unsigned threads;    // of a block: a multiple of kWarp, at most 1024
+  unsigned threads;    // of a block: at most 1024, a multiple of kWarp where warps work together
 };
 
 // For a loop `for (i = block * threads + thread; i < items; i += blocks * threads)`: a thread for

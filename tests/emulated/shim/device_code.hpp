@@ -9,6 +9,7 @@
 #include <source_location>
 
 #include "emulated/block.hpp"
+#include "emulated/races.hpp"
 
 #define __global__
 #define __device__
@@ -39,8 +40,9 @@ T shuffle(unsigned mask, T value, unsigned source, std::source_location where) {
 
 // Other threads may come before it and after it, never between its read and its write.
 template <typename T, typename Change>
-T atomically(T* at, Change change) {
+__attribute__((no_sanitize("thread"))) T atomically(T* at, Change change) {
   give_way();
+  note_access(at, sizeof(T), Access::atomic);
   const T before = *at;
   *at = change(before);
   return before;
@@ -57,7 +59,7 @@ inline void __syncwarp(unsigned mask = 0xFFFFFFFFU,
                        std::source_location where = std::source_location::current()) {
   refract::emulated::warp_operation(refract::emulated::WarpOp::sync, mask, 0, 0, where);
 }
-inline void __threadfence() { refract::emulated::give_way(); }
+inline void __threadfence() { refract::emulated::fence(); }
 
 inline unsigned __ballot_sync(unsigned mask, int predicate,
                               std::source_location where = std::source_location::current()) {
