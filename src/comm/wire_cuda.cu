@@ -4,19 +4,13 @@
 // 6 bytes moved per element: bound by memory.
 // No floating-point operation: integers alone, so a NaN keeps its sign and a denormal is kept.
 // Deterministic: no element sees another.
-#include <cuda_runtime.h>
-
-#include <algorithm>
 #include <cstdint>
 
 #include "comm/wire_cuda.hpp"
-#include "refract/device/cuda_launch.hpp"
+#include "refract/device/launch_cuda.cuh"
 
 namespace refract::cuda {
 namespace {
-
-constexpr std::size_t kThreads = 256;
-constexpr std::size_t kMostBlocks = 4096;  // beyond that a thread takes several elements
 
 __global__ void bf16_of_f32(const std::uint32_t* from, std::uint16_t* to, std::size_t count) {
   const std::size_t stride = std::size_t{gridDim.x} * blockDim.x;
@@ -34,26 +28,16 @@ __global__ void f32_of_bf16(const std::uint16_t* from, std::uint32_t* to, std::s
     to[i] = static_cast<std::uint32_t>(from[i]) << 16;
 }
 
-unsigned blocks_for(std::size_t count) {
-  return static_cast<unsigned>(std::min(kMostBlocks, (count + kThreads - 1) / kThreads));
-}
-
 }  // namespace
 
 void to_bf16(const float* from, BFloat16* to, std::size_t count, Stream& stream) {
-  if (count == 0) return;
-  const auto queue = static_cast<cudaStream_t>(enter(stream));
-  bf16_of_f32<<<blocks_for(count), kThreads, 0, queue>>>(
-      reinterpret_cast<const std::uint32_t*>(from), reinterpret_cast<std::uint16_t*>(to), count);
-  check_launch("to_bf16", stream);
+  launch("to_bf16", bf16_of_f32, grid_over(count), stream,
+         reinterpret_cast<const std::uint32_t*>(from), reinterpret_cast<std::uint16_t*>(to), count);
 }
 
 void to_float(const BFloat16* from, float* to, std::size_t count, Stream& stream) {
-  if (count == 0) return;
-  const auto queue = static_cast<cudaStream_t>(enter(stream));
-  f32_of_bf16<<<blocks_for(count), kThreads, 0, queue>>>(
-      reinterpret_cast<const std::uint16_t*>(from), reinterpret_cast<std::uint32_t*>(to), count);
-  check_launch("to_float", stream);
+  launch("to_float", f32_of_bf16, grid_over(count), stream,
+         reinterpret_cast<const std::uint16_t*>(from), reinterpret_cast<std::uint32_t*>(to), count);
 }
 
 }  // namespace refract::cuda

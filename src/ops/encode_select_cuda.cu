@@ -5,25 +5,22 @@
 // TF32, no emulation). select: a block owns a row, a thread every kThreads-th feature; reads pre
 // four times, from L2 after the first. Deterministic: the sums are cuBLAS's with one stream and its
 // own workspace, the selection counts integers only.
-#include <cublas_v2.h>
-
 #include <algorithm>
 #include <cstdint>
-#include <cub/block/block_scan.cuh>
 
-#include "refract/device/cuda_launch.hpp"
+#include "refract/device/block_cuda.cuh"
+#include "refract/device/launch_cuda.cuh"
+#include "refract/ops/gemm_cuda.hpp"
 #include "sae/topk_encoder_body.hpp"
 
 namespace refract {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr unsigned kThreads = 256;
 constexpr int kBins = 2048;  // of a histogram: 11 bits of the key
 constexpr int kBinsPerThread = kBins / kThreads;
-constexpr std::size_t kCublasWorkspace_bytes = std::size_t{32}
-                                               << 20;  // what cuBLAS advises for Hopper
 constexpr std::size_t kPre_bytes = std::size_t{256} << 20;
-using Scan = cub::BlockScan<unsigned, kThreads>;
+using Scan = cuda::BlockMemory<unsigned, kThreads>;
 
 // centred [rows, D], of which the first `filled` have an x.
 __global__ void centre(const float* x, const float* b_dec, float* centred, std::size_t d_in,
@@ -53,8 +50,8 @@ struct Search {
 
 // One pass: fixes the next bits of the k-th largest key. All threads of the block.
 __device__ void narrow(const Row& row, unsigned mask, int shift, unsigned* bins, Search& search,
-                       Scan::TempStorage& scan) {
-  for (int b = threadIdx.x; b < kBins; b += kThreads) bins[b] = 0;
+                       Scan& scan) {
+  for (unsigned b = threadIdx.x; b < kBins; b += kThreads) bins[b] = 0;
   __syncthreads();
   const unsigned prefix = search.prefix, wanted = search.wanted;
   for (unsigned f = threadIdx.x; f < row.size; f += kThreads) {
@@ -64,9 +61,9 @@ __device__ void narrow(const Row& row, unsigned mask, int shift, unsigned* bins,
   __syncthreads();
   // Thread t owns bins in descending order, so that the exclusive sum counts the larger keys.
   const int highest = kBins - 1 - static_cast<int>(threadIdx.x) * kBinsPerThread;
-  unsigned own = 0, above = 0, total = 0;
+  unsigned own = 0, total = 0;
   for (int b = highest; b > highest - kBinsPerThread; --b) own += bins[b];
-  Scan(scan).ExclusiveSum(own, above, total);
+  unsigned above = cuda::exclusive_sum(own, total, scan);
   if (threadIdx.x == 0) search.candidates = total;
   for (int b = highest; b > highest - kBinsPerThread;
        --b) {  // at most one thread and bin holds the wanted-th key
@@ -82,7 +79,7 @@ __device__ void narrow(const Row& row, unsigned mask, int shift, unsigned* bins,
 // Writes, in ascending order, the features with a key above `least`, and the first `ties` of those
 // equal to it.
 __device__ void gather(const Row& row, unsigned least, unsigned ties, std::uint32_t* features,
-                       float* values, std::uint32_t* count, Scan::TempStorage& scan) {
+                       float* values, std::uint32_t* count, Scan& scan) {
   unsigned above_before = 0, equal_before = 0;  // in the tiles so far; the same in all threads
   for (unsigned first = 0; first < row.size; first += kThreads) {
     const unsigned f = first + threadIdx.x;
@@ -90,8 +87,9 @@ __device__ void gather(const Row& row, unsigned least, unsigned ties, std::uint3
     const unsigned key = key_of(pre);
     const bool above = key > least, equal = key != 0 && key == least;
     // Both counts in one sum: a tile has kThreads = 256 features, so 16 bits hold either.
-    unsigned before = 0, total = 0;
-    Scan(scan).ExclusiveSum((above ? 1U << 16 : 0U) | (equal ? 1U : 0U), before, total);
+    unsigned total = 0;
+    const unsigned before =
+        cuda::exclusive_sum((above ? 1U << 16 : 0U) | (equal ? 1U : 0U), total, scan);
     const unsigned larger = above_before + (before >> 16), same = equal_before + (before & 0xFFFFU);
     if (above || (equal && same < ties)) {
       const unsigned at = larger + min(same, ties);
@@ -100,7 +98,6 @@ __device__ void gather(const Row& row, unsigned least, unsigned ties, std::uint3
     }
     above_before += total >> 16;
     equal_before += total & 0xFFFFU;
-    __syncthreads();  // the next tile reuses the scan's memory
   }
   if (threadIdx.x == 0) *count = above_before + min(equal_before, ties);
 }
@@ -110,7 +107,7 @@ __global__ void __launch_bounds__(kThreads)
            std::uint32_t* features, float* values, std::uint32_t* counts) {
   __shared__ unsigned bins[kBins];
   __shared__ Search search;
-  __shared__ Scan::TempStorage scan;
+  __shared__ Scan scan;
   const std::size_t r = blockIdx.x;
   const Row row{product + r * d_sae, b_enc, d_sae};
   if (threadIdx.x == 0) search = {0, k, 0};
@@ -129,29 +126,15 @@ __global__ void __launch_bounds__(kThreads)
 
 class CudaTopkEncoder final : public TopkEncoderBody {
  public:
-  explicit CudaTopkEncoder(Device device)
-      : device_(device), workspace_(kCublasWorkspace_bytes, device) {
-    check(cublasCreate(&handle_),
-          "cublasCreate");  // on the device that allocating the workspace made current
-  }
-  ~CudaTopkEncoder() override {
-    if (handle_) cublasDestroy(handle_);
-  }
-  CudaTopkEncoder(const CudaTopkEncoder&) = delete;
-  CudaTopkEncoder& operator=(const CudaTopkEncoder&) = delete;
+  explicit CudaTopkEncoder(Device device) : device_(device), gemm_(device) {}
 
   void pack(const SaeParameters&, Stream&) override {}  // cuBLAS reads W_enc as it lies
 
   void encode(const SaeParameters& parameters, TensorView<const float> x, const TopkRows& rows,
               Stream& stream) override {
-    const auto queue = static_cast<cudaStream_t>(cuda::enter(stream));
     const std::size_t n = x.axis(0), panel = fit(parameters);
-    check(cublasSetStream(handle_, queue), "cublasSetStream");  // forgets the workspace
-    check(cublasSetWorkspace(handle_, workspace_.data(), workspace_.bytes()), "cublasSetWorkspace");
-    check(cublasSetMathMode(handle_, CUBLAS_PEDANTIC_MATH), "cublasSetMathMode");
     for (std::size_t first = 0; first < n; first += panel)
-      encode_panel(parameters, x.rows(first, std::min(panel, n - first)), first, rows, stream,
-                   queue);
+      encode_panel(parameters, x.rows(first, std::min(panel, n - first)), first, rows, stream);
   }
 
  private:
@@ -167,37 +150,20 @@ class CudaTopkEncoder final : public TopkEncoderBody {
   }
 
   void encode_panel(const SaeParameters& parameters, TensorView<const float> x, std::size_t first,
-                    const TopkRows& rows, Stream& stream, cudaStream_t queue) {
+                    const TopkRows& rows, Stream& stream) {
     const std::size_t panel = product_.axis(0), filled = x.axis(0), k = rows.features.axis(1);
-    const int d_in = static_cast<int>(parameters.d_in()),
-              d_sae = static_cast<int>(parameters.d_sae());
-    const auto blocks =
-        static_cast<unsigned>(std::min<std::size_t>(4096, (panel * parameters.d_in() + 255) / 256));
-    centre<<<blocks, 256, 0, queue>>>(x.data(), parameters.b_dec.data(), centred_.data(),
-                                      parameters.d_in(), filled, panel);
-    cuda::check_launch("centre", stream);
-    // Column-major, as cuBLAS sees our rows: product^T [F, P] = W_enc [F, D] . centred^T [D, P].
-    const float one = 1, zero = 0;
-    check(cublasSgemm(handle_, CUBLAS_OP_T, CUBLAS_OP_N, d_sae, static_cast<int>(panel), d_in, &one,
-                      parameters.W_enc.data(), d_in, centred_.data(), d_in, &zero, product_.data(),
-                      d_sae),
-          "cublasSgemm");
-    select<<<static_cast<unsigned>(filled), kThreads, 0, queue>>>(
-        product_.data(), parameters.b_enc.data(), static_cast<unsigned>(d_sae),
-        static_cast<unsigned>(k), rows.features.data() + first * k, rows.values.data() + first * k,
-        rows.counts.data() + first);
-    cuda::check_launch("select", stream);
-  }
-
-  void check(cublasStatus_t code, const char* doing) const {
-    if (code != CUBLAS_STATUS_SUCCESS)
-      cuda::throw_cuda_error(doing, device_.index, cublasGetStatusString(code));
+    cuda::launch("centre", centre, cuda::grid_over(panel * parameters.d_in()), stream, x.data(),
+                 parameters.b_dec.data(), centred_.data(), parameters.d_in(), filled, panel);
+    gemm_.nt(centred_.cview(), parameters.W_enc.cview(), product_.view(), stream);
+    cuda::launch("select", select, {filled, kThreads}, stream, product_.data(),
+                 parameters.b_enc.data(), static_cast<unsigned>(parameters.d_sae()),
+                 static_cast<unsigned>(k), rows.features.data() + first * k,
+                 rows.values.data() + first * k, rows.counts.data() + first);
   }
 
   Device device_;
-  RawBuffer workspace_;
+  cuda::Gemm gemm_;
   Tensor<float> centred_, product_;
-  cublasHandle_t handle_ = nullptr;
 };
 
 }  // namespace

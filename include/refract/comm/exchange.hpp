@@ -71,9 +71,10 @@ class Exchange {
   std::unique_ptr<ExchangeBody> body_;
 };
 
-// For tensors on `device`. Loopback where the communicator has one rank; else MPI for the CPU, and
-// for CUDA NCCL: this is collective over the communicator, throws SystemError on every rank where
-// two of them share a GPU or one has no such device, and NotBuilt without NCCL.
+// For tensors on `device`; the communicator outlives it. Loopback where the communicator has one
+// rank; else MPI for the CPU, and for CUDA NCCL: this is collective over the communicator, throws
+// SystemError on every rank where two of them share a GPU or one has no such device, and NotBuilt
+// without NCCL.
 [[nodiscard]] std::unique_ptr<Exchange> make_exchange(Communicator& communicator,
                                                       Device device = {}, Wire wire = Wire::fp32);
 
