@@ -5,7 +5,7 @@ source "$(dirname "$0")/common.sh"
 begin "$@"
 rows_of=$3
 
-low=blocks.1.hook_resid_post high=blocks.4.hook_mlp_out
+low=blocks.1.ln2.hook_normalized high=blocks.4.hook_mlp_out
 
 # small NAME RULE HELDOUT_ROWS: two hooks, an SAE on each, two chunks.
 small() {
