@@ -31,7 +31,7 @@ const std::map<std::string, std::string> kMetadata{{"hook_name", "\"blocks.0.hoo
 void write_golden_folder(const fs::path& folder, const Problem& problem, DType dtype) {
   make_folder(folder);
   const SaeParameters& p = problem.state.parameters;
-  (void)write_saelens_folder(folder, problem.variant->export_for_saelens(p, kInputScale), dtype,
+  (void)write_saelens_folder(folder, problem.variant->export_for_saelens(p, {kInputScale, kInputScale}), dtype,
                              kMetadata);
   Tensor<float> scaled(Shape{kRows, kDim});
   for (std::size_t i = 0; i < scaled.size(); ++i)
@@ -58,8 +58,8 @@ class SaeLens : public ::testing::Test {
     // REFRACT_GOLDEN_OUT keeps the folders for the interop test.
     const char* keep = std::getenv("REFRACT_GOLDEN_OUT");
     folder_ = keep != nullptr ? fs::path(keep) : fs::path(::testing::TempDir()) / "saelens_golden";
-    for (int step = 0; step < 5; ++step)
-      (void)one_rank_step(*problem_.variant, problem_.state, problem_.batch(), {}, 5, 1.0);
+    OneRank rank(5);
+    for (int step = 0; step < 5; ++step) (void)rank.step(problem_, problem_.batch());
   }
   Problem problem_;
   fs::path folder_;
@@ -162,7 +162,7 @@ TEST(SaeLensFolder, without_a_tensor_or_with_one_of_another_shape_is_refused) {
 TEST(SaeLensFolder, holds_each_value_in_its_place_for_any_shape) {
   for (const auto& [width, features] :
        {std::pair<std::size_t, std::size_t>{1, 1}, {63, 130}, {64, 64}, {65, 127}, {200, 3}}) {
-    SaeParameters p = make_parameters(features, width, false);
+    SaeParameters p = make_parameters({.d_sae = features, .d_in = width, .d_out = width});
     float next = 1;
     for (const auto& [name, tensor] : named_tensors(p))
       for (float& value : tensor.span()) value = next++;
