@@ -167,6 +167,12 @@ void StepRunner::collective_prepare(TrainedSae& sae, const Batch& batch) {
   const StepPart part = part_of(sae, batch);
   if (sae.buffers && sae.buffers->part == part) return;
   if (sae.buffers) collective_finish(sae);
+  if (const std::size_t panels = (sae.config.d_sae + kPanelFeatures - 1) / kPanelFeatures;
+      panels < mesh_.shape().features)
+    throw ConfigError(
+        "SAE '{}' has {} panels of {} features, fewer than the {} columns of train.mesh: give the "
+        "mesh fewer.",
+        sae.config.name, panels, kPanelFeatures, mesh_.shape().features);
   sae.buffers = std::make_unique<StepBuffers>(sae.variant->shape(), sae.state.parameters.shape(),
                                               part, input_is_centred(sae.config), stream_);
   sae.variant->prepare({sae.state, batch, *sae.buffers, stream_});

@@ -30,7 +30,7 @@ struct Saved {
   Saved() {
     std::uint64_t seed = 0;
     for (SaeParameters* part : {&state.parameters, &state.m, &state.v}) {
-      *part = make_parameters(kFeatures, kWidth, false);
+      *part = make_parameters({.d_sae = kFeatures, .d_in = kWidth, .d_out = kWidth});
       for (const auto& [name, tensor] : named_tensors(*part)) bench::fill(tensor.span(), ++seed);
     }
     state.age.resize(kFeatures);
@@ -48,7 +48,7 @@ struct Saved {
     return write_trainer_state(folder, state, metadata);
   }
   std::vector<WrittenFile> write_export(DType dtype) {
-    return write_saelens_folder(folder, variant->export_for_saelens(state.parameters, 1), dtype,
+    return write_saelens_folder(folder, variant->export_for_saelens(state.parameters, {1, 1}), dtype,
                                 {});
   }
 };

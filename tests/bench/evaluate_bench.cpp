@@ -45,7 +45,7 @@ class Heldout {
                 ("refract-bench-" + std::to_string(::getpid()))),
         config_{.name = "one", .hooks = {kHook}, .d_sae = d_sae, .k = k},
         variant_(make_variant(config_, d_in, 100)),
-        parameters_(initial_parameters(config_, *variant_, std::vector<float>(d_in, 0))) {
+        parameters_(initial_parameters(config_, *variant_, d_in, std::vector<float>(d_in, 0))) {
     set_quiet(true);
     std::filesystem::create_directories(folder_);
     Tensor<float> x(Shape{kRows, d_in});

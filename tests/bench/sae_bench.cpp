@@ -1,30 +1,37 @@
 // One optimisation step on one rank: forward, gradients, Adam. Peers: SAELens, dictionary_learning,
-// sparsify.
+// sparsify (docs/performance.md).
 #include "bench/support.hpp"
 #include "support/one_rank_step.hpp"
+#include "unit/sae/problem.hpp"
 
 namespace refract {
 namespace {
+
+using namespace testing_support;
 
 void step(benchmark::State& state, const char* variant) {
   const auto d = static_cast<std::size_t>(state.range(0)),
              F = static_cast<std::size_t>(state.range(1)),
              k = static_cast<std::size_t>(state.range(2)),
              n = static_cast<std::size_t>(state.range(3));
-  const SaeConfig config{
-      .name = "bench", .hooks = {"h"}, .variant = variant, .d_sae = F, .k = k, .seed = 1};
-  const auto made = make_variant(config, d, 1'000'000'000);
-  std::vector<float> median(d);
-  SaeState sae = initial_state(config, *made, median);
-  Tensor<float> x(Shape{n, d});
-  bench::fill(x.span(), 3);
-  const std::vector<std::uint8_t> included(n, 1);
-  const Batch batch{
-      .x = x.cview(), .included = included, .first_row = 0, .rows = n, .slice_rows = 32};
-  for (auto _ : state) (void)testing_support::one_rank_step(*made, sae, batch, {}, 1'000'000, 1.0);
+  Problem problem = make_problem(d, F, k, n, 32, false, 3, variant);
+  std::ranges::fill(problem.included, std::uint8_t{1});
+  problem.variant = make_variant(problem.config, d, 1'000'000'000);
+  problem.state = initial_state(problem.config, *problem.variant, d, std::vector<float>(d));
+  bench::fill(problem.x.span(), 3);
+  OneRank rank(1'000'000);
+  const Batch batch = problem.batch();
+  std::uint64_t entries = 0;
+  for (auto _ : state) {
+    rank.runner().collective_step(problem, batch);
+    ++entries;
+  }
+  rank.runner().collective_finish(problem);
   const auto rows = static_cast<double>(n), width = static_cast<double>(d);
+  state.counters["L0"] = problem.log.l0 / static_cast<double>(entries);
   bench::report(state, rows,
-                rows * (2 * width * static_cast<double>(F) + 8 * width * static_cast<double>(k)),
+                rows * (2 * width * static_cast<double>(F) +
+                        8 * width * problem.log.l0 / static_cast<double>(entries)),
                 0);
 }
 BENCHMARK_CAPTURE(step, topk, "topk")
@@ -34,6 +41,10 @@ BENCHMARK_CAPTURE(step, topk, "topk")
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime();
 BENCHMARK_CAPTURE(step, batchtopk, "batchtopk")
+    ->Args({256, 4096, 32, 4096})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(step, relu, "relu")
     ->Args({256, 4096, 32, 4096})
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime();

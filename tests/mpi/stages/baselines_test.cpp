@@ -37,7 +37,7 @@ TEST(BaselinesTogether, are_the_same_bytes_for_any_number_of_ranks) {
   const SaeConfig config{.name = "small", .hooks = {kHook}, .d_sae = 16, .k = 3};
   const std::unique_ptr<Variant> variant = make_variant(config, kDim, 100);
   const SaeParameters parameters =
-      initial_parameters(config, *variant, std::vector<float>(kDim, 1));
+      initial_parameters(config, *variant, kDim, std::vector<float>(kDim, 1));
   const EvaluatedSae sae{&config, variant.get(), &parameters, 0.5};
 
   const Baselines by_all = Baselines::collective_fit(names, sources, stop, world());

@@ -16,7 +16,7 @@ namespace {
 using namespace testing_support;
 
 constexpr std::uint64_t kSteps = 6;
-constexpr std::size_t kDim = 10, kFeatures = 130, kRows = 48, kSliceRows = 6;
+constexpr std::size_t kDim = 10, kFeatures = 260, kRows = 48, kSliceRows = 6;
 
 Problem problem_of(std::string_view variant) {
   Problem problem = make_problem(kDim, kFeatures, 5, kRows, kSliceRows, true, 7,

@@ -54,7 +54,7 @@ class BaselinesOfAHook : public ::testing::Test {
     make_folder(folder_);
     config_ = {.name = "small", .hooks = {kHook}, .d_sae = 16, .k = 3};
     variant_ = make_variant(config_, kDim, 100);
-    parameters_ = initial_parameters(config_, *variant_, std::vector<float>(kDim, 1));
+    parameters_ = initial_parameters(config_, *variant_, kDim, std::vector<float>(kDim, 1));
     training_ = write(rows_.x, rows_.excluded);
   }
   ~BaselinesOfAHook() override { fs::remove_all(folder_); }

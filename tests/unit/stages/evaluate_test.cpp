@@ -25,7 +25,7 @@ class Evaluate : public ::testing::Test {
   Evaluate() {
     config_ = {.name = "small", .hooks = {kHook}, .d_sae = 24, .k = 3};
     variant_ = make_variant(config_, kDim, 100);
-    parameters_ = initial_parameters(config_, *variant_, std::vector<float>(kDim, 1));
+    parameters_ = initial_parameters(config_, *variant_, kDim, std::vector<float>(kDim, 1));
   }
 
   [[nodiscard]] EvaluatedSae sae() const { return {&config_, variant_.get(), &parameters_, 0.5}; }
@@ -163,7 +163,7 @@ TEST_F(Evaluate, of_batchtopk_selects_among_included_rows_alone_in_training_mode
   SaeConfig batchtopk = config_;
   batchtopk.variant = "batchtopk";
   const std::unique_ptr<Variant> variant = make_variant(batchtopk, kDim, 100);
-  SaeParameters parameters = initial_parameters(batchtopk, *variant, std::vector<float>(kDim, 1));
+  SaeParameters parameters = initial_parameters(batchtopk, *variant, kDim, std::vector<float>(kDim, 1));
 
   const auto report = evaluate({&batchtopk, variant.get(), &parameters, 0.5}).training_mode;
 
