@@ -33,7 +33,7 @@ struct Saved {
       *part = make_parameters({.d_sae = kFeatures, .d_in = kWidth, .d_out = kWidth});
       for (const auto& [name, tensor] : named_tensors(*part)) bench::fill(tensor.span(), ++seed);
     }
-    state.age.resize(kFeatures);
+    state.age = Tensor<std::uint64_t>(Shape{kFeatures});
     make_folder(folder);
   }
   ~Saved() { fs::remove_all(folder); }
