@@ -16,6 +16,9 @@
 extern "C" {
 extern std::byte __start_refract_shared[] __attribute__((weak));
 extern std::byte __stop_refract_shared[] __attribute__((weak));
+// The linker's names for the ends of what the program has of variables.
+extern std::byte __data_start[] __attribute__((weak));
+extern std::byte _end[] __attribute__((weak));
 }
 
 namespace refract::emulated {
@@ -87,7 +90,16 @@ void report_race(const Runner& now, const std::byte* at, Access access, const ch
 
 void note_word(const Runner& now, const std::byte* at, std::uint8_t bytes, Access access) {
   Cell* const cell = find(at);
-  if (!cell) return;
+  if (!cell) {
+    if (access != Access::read && at >= __data_start && at < _end)
+      report(fmt::format(
+          "thread {} of block {} writes a variable that is neither on a device nor __shared__; or "
+          "is "
+          "it __shared__ in a template, where gcc puts it among the others? Declare it in a kernel "
+          "that is none and hand a reference to the template",
+          now.thread, now.block));
+    return;
+  }
   // What another block left in shared memory is no one's.
   if (const std::uint64_t span = is_shared(at) ? now.block_serial : now.grid; cell->span != span) {
     *cell = Cell{};

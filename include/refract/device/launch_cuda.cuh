@@ -7,7 +7,8 @@
 //   __syncthreads __syncwarp __shfl_sync _up_ _down_ _xor_ __ballot_sync __any_sync __all_sync
 //   atomicAdd (int, u32, u64, f32, f64) atomicMax atomicMin (int, u32, u64) __threadfence
 //   __float_as_uint __uint_as_float __popc __clz __ffs min max fmaf sqrtf rsqrtf expf and <cmath>
-// __shared__ stands in the kernel itself, in no function it calls: those are given a reference.
+// __shared__ stands in the kernel itself, which then is no template, and in no function it calls:
+// those, templates or not, are given a reference.
 // There is no dynamic shared memory: sizes are constants. What a block shares is garbage until
 // written.
 #include <cuda_runtime.h>

@@ -18,7 +18,8 @@
 #define __launch_bounds__(...)
 // One block at a time, so the block's memory is static. Its own section, so that all of it can be
 // filled with garbage before each block. A compiler's complaint about a conflict of section types
-// means: not in a kernel of an anonymous namespace.
+// means: not in a kernel of an anonymous namespace. gcc drops the section in a template, which
+// races.cpp reports.
 #define __shared__ __attribute__((section("refract_shared"))) static
 
 namespace refract::emulated {

@@ -39,7 +39,7 @@ class TopkEncoderOnGpu : public test::OnGpu {
 TEST_F(TopkEncoderOnGpu, selects_what_the_cpu_selects_to_the_byte_where_sums_are_exact) {
   std::size_t compared = 0;
   for (const std::size_t d_sae : {1U, 31U, 32U, 33U, 255U, 257U, 1023U, 1025U, 8192U})
-    for (const std::size_t n : {1U, 5U, 67U})
+    for (const std::size_t n : {0U, 1U, 5U, 67U})
       for (const std::size_t k : {1U, 2U, 32U, 700U}) {
         const std::size_t d_in = n == 5 ? 1 : 37;
         const SaeParameters parameters = test::integer_parameters(d_sae, d_in, n + k);
