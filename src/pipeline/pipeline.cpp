@@ -124,10 +124,10 @@ class Attempt {
   void say_if_crashed() const;
   std::string take_over();
   [[nodiscard]] bool already_done(const RunState& state) const;
-  void expect_same_settings(const RunState& state) const;
+  void expect_same_settings(const RunState& state);
   void expect_same_inputs(const RunState& state) const;
   void collective_use_frozen_kernel();
-  [[nodiscard]] Numerics numerics() const;
+  [[nodiscard]] Numerics numerics();
   [[nodiscard]] std::string advice_digest() const {
     return Advice::load(config().evaluate.advice).digest();
   }
@@ -173,7 +173,7 @@ bool Attempt::already_done(const RunState& state) const {
 }
 
 // What has been computed must fit what is asked for now. What nothing depends on yet may change.
-void Attempt::expect_same_settings(const RunState& state) const {
+void Attempt::expect_same_settings(const RunState& state) {
   if (!frozen_) return;
   refuse_difference(folder(),
                     frozen_difference(frozen_->config, config(), store_exists(folder(), state),
@@ -236,8 +236,8 @@ void Attempt::collective_use_frozen_kernel() {
 }
 
 // What a command that does not train has no say in stays as it was.
-Numerics Attempt::numerics() const {
-  Numerics now = current_numerics(config(), training_ranks_);
+Numerics Attempt::numerics() {
+  Numerics now = current_numerics(config(), session_.run().model_info(), training_ranks_);
   if (options_.until > Until::extract || !frozen_) return now;
   now.reduction = frozen_->numerics.reduction;
   now.exchange = frozen_->numerics.exchange;

@@ -11,6 +11,7 @@
 #include "refract/base/file.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
+#include "refract/pipeline/training_layout.hpp"
 #include "refract/pipeline/results.hpp"
 #include "refract/store/manifest.hpp"
 
@@ -208,7 +209,14 @@ Json Worker::collective_restore() {
   trainers_.barrier();
   saes_ = make_trained_saes(config.saes, session_.store().calibration(),
                             dead_threshold(config.store.chunk_rows, session_.plan().rows));
-  runner_ = std::make_unique<StepRunner>(config.train, session_.plan().steps, trainers_);
+  const TrainingLayout layout =
+      training_layout(config, session_.run().model_info(), trainers_.size());
+  train_ = config.train;
+  train_.exchange = layout.exchange;
+  runner_ = std::make_unique<StepRunner>(
+      train_, session_.plan().steps,
+      Mesh::collective_make(trainers_, layout.mesh, {},
+                            train_.wire == "bf16" ? Wire::bf16 : Wire::fp32));
   checkpoints_ = std::make_unique<Checkpoints>(
       checkpointed_run(session_), trainers_, [&](const CheckpointRecord& record) {
         report("checkpoint", {{"record", Json::parse(to_text(record))},

@@ -55,6 +55,7 @@ class Worker {
   double reported_s_ = 0, saving_since_s_ = 0;
   std::uint64_t rows_ = 0;  // worked through for the ticket, by all of its ranks
   std::vector<TrainedSae> saes_;
+  TrainConfig train_;  // with the exchange that was chosen
   std::unique_ptr<StepRunner> runner_;
   std::unique_ptr<Checkpoints> checkpoints_;
   TrainingPosition position_;
