@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "ops/backend.hpp"
+#include "ops/cuda_bodies.hpp"
+#include "refract/base/build_info.hpp"
 #include "refract/base/parallel.hpp"
 
 namespace refract {
@@ -40,8 +42,7 @@ RowEntriesBuffer::RowEntriesBuffer(std::size_t n, std::size_t per_row, std::size
 }
 
 RowEntries RowEntriesBuffer::view() const {
-  return {starts_.view(), counts_.view(), features_.view(),
-          values_.view(), used_.view(),   per_row_};
+  return {starts_.view(), counts_.view(), features_.view(), values_.view(), used_.view(), per_row_};
 }
 
 FeatureEntriesBuffer::FeatureEntriesBuffer(std::size_t features, std::size_t capacity,
@@ -52,10 +53,13 @@ FeatureEntriesBuffer::FeatureEntriesBuffer(std::size_t features, std::size_t cap
       values_(Shape{capacity}, device) {}
 
 void sort_by_feature(const RowEntries& from, const FeatureEntriesBuffer& to, Stream& stream) {
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda) return cuda::sort_by_feature(from, to, stream);
   expect_cpu(stream, "sort_by_feature");
   const FeatureEntries out = to.view();
   const std::size_t n = from.rows(), features = out.starts.size() - 1, parts = parts_of(n);
-  std::uint32_t* const counts = to.work().data();  // [parts, F], then where the part's next one goes
+  std::uint32_t* const counts =
+      to.work().data();  // [parts, F], then where the part's next one goes
   std::uint64_t* const starts = out.starts.data();
   const auto rows_of = [&](std::size_t part, auto&& use) {
     for (std::size_t row = part * n / parts; row < (part + 1) * n / parts; ++row) {
@@ -92,9 +96,12 @@ void sort_by_feature(const RowEntries& from, const FeatureEntriesBuffer& to, Str
 
 void count_entries(const RowEntries& entries, TensorView<const std::uint8_t> included,
                    TensorView<std::uint64_t> counts, Stream& stream) {
+  expect_shape(included, "included", {{"n", entries.rows()}});
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda)
+      return cuda::count_entries(entries, included, counts, stream);
   expect_cpu(stream, "count_entries");
   const std::size_t features = counts.size() - 1;
-  expect_shape(included, "included", {{"n", entries.rows()}});
   std::uint64_t* to = counts.data();
   std::fill_n(to, features + 1, std::uint64_t{0});
   for (std::size_t row = 0; row < entries.rows(); ++row) {
