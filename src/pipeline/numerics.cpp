@@ -46,6 +46,8 @@ Numerics current_numerics(const RunConfig& config, const ModelInfo& model, int r
 
 std::string training_difference(const Numerics& frozen, const Numerics& now) {
   if (now.reduction == "ordered" && frozen.reduction == "ordered") return "";
+  if (frozen.device != now.device)
+    return fmt::format("device of training: was {}, is now {}", frozen.device, now.device);
   if (frozen.ranks != now.ranks)
     return fmt::format("training ranks: were {}, are now {}", frozen.ranks, now.ranks);
   if (frozen.exchange != now.exchange)

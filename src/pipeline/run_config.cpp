@@ -348,6 +348,11 @@ void refuse_untrained_hooks(const RunConfig& c, const SaeConfig& sae, const std:
 }
 
 void check_mesh(const RunConfig& c) {
+  if (c.device == "cuda" && c.train.reduction == "ordered")
+    throw ConfigError(
+        "{}: device is cuda, but train.reduction is ordered, which is promised on the CPU alone. "
+        "Set device: cpu, or train.reduction: fast.",
+        where_given(c, "device"));
   at_key(c, "train.mesh", [&] { (void)parse_mesh(c.train.mesh); });
   if (c.train.reduction == "ordered" && c.train.wire != "fp32")
     throw ConfigError(
@@ -492,9 +497,9 @@ void describe(Fields& f, RunConfig& c) {
   f.field("run", c.run, {.help = "folder of this run"});
   f.field("data_root", c.data_root, {.help = "shards and tokens shared by runs"});
   f.field("device", c.device,
-          {.help = "what computes; frozen with the numerics",
-           .allowed = {"auto", "cpu"},
-           .not_built = {"cuda"}});
+          {.help = "what training computes on, frozen with the numerics; auto: a GPU where every "
+                   "rank has one",
+           .allowed = {"auto", "cpu", "cuda"}});
   f.field(
       "model", c.model,
       {.help = "file:<folder>, or <owner>/<name>[@revision] from the local Hugging Face cache"});

@@ -28,14 +28,15 @@ Communicator group_of(Communicator& world, const RolePlan& plan, Role role) {
 
 }  // namespace
 
-Worker::Worker(Session& session, Communicator& world, const RolePlan& plan,
+Worker::Worker(Session& session, Communicator& world, const RolePlan& plan, Device device,
                std::function<void()> desk)
     : session_(session),
       world_(world),
       draws_(!plan.split && world.rank() == 0),
       extractors_(group_of(world, plan, Role::extract)),
       trainers_(group_of(world, plan, Role::train)),
-      desk_(std::move(desk)) {}
+      desk_(std::move(desk)),
+      device_(device) {}
 
 bool Worker::collective_work() {
   using namespace std::chrono_literals;
@@ -215,7 +216,7 @@ Json Worker::collective_restore() {
   train_.exchange = layout.exchange;
   runner_ = std::make_unique<StepRunner>(
       train_, session_.plan().steps,
-      Mesh::collective_make(trainers_, layout.mesh, {},
+      Mesh::collective_make(trainers_, layout.mesh, device_,
                             train_.wire == "bf16" ? Wire::bf16 : Wire::fp32));
   checkpoints_ = std::make_unique<Checkpoints>(
       checkpointed_run(session_), trainers_, [&](const CheckpointRecord& record) {
