@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ops/backend.hpp"
+#include "ops/bf16_gemm.hpp"
 #include "ops/encode_select_body.hpp"
 #include "ops/row_kernels.hpp"
 #include "ops/workers.hpp"
@@ -30,6 +31,7 @@ std::size_t panel_rows(std::size_t n) {
 
 struct PanelMemory {
   Tensor<float> pre;  // [kMostPanelRows, F]
+  std::vector<std::uint32_t> rounded;  // the panel's rows as bf16, where products are
   SelectScratch select;
   std::vector<std::uint32_t> features;  // of one row, while their number is not known
   std::vector<float> dead_pre;          // one row's pre-activations of dead features
@@ -38,7 +40,7 @@ struct PanelMemory {
 
 class CpuEncodeSelect final : public EncodeSelectBody {
  public:
-  CpuEncodeSelect(std::size_t d_sae, std::size_t d_in) : d_sae_(d_sae), d_in_(d_in) {
+  CpuEncodeSelect(std::size_t d_sae, std::size_t d_in, DType product) : product_(product) {
     memory_.resize(static_cast<std::size_t>(std::max(1, thread_count())));
     for (PanelMemory& memory : memory_) {
       memory.pre = Tensor<float>(Shape{kMostPanelRows, d_sae});
@@ -46,11 +48,16 @@ class CpuEncodeSelect final : public EncodeSelectBody {
       memory.select.candidates.resize(d_sae + 1);
       memory.features.resize(d_sae + 1);
       memory.dead_pre.reserve(d_sae);
+      if (product == DType::bf16)
+        memory.rounded.resize(Bf16Matrix::words(kMostPanelRows, d_in));
     }
   }
 
   void pack(TensorView<const float> W_enc, TensorView<const float> b_enc, Stream& stream) override {
-    weights_.pack(W_enc, b_enc, stream);
+    if (product_ == DType::bf16)
+      rounded_weights_.pack(W_enc, b_enc);
+    else
+      weights_.pack(W_enc, b_enc, stream);
   }
 
   void run(const EncodeRequest& r, Stream&) override {
@@ -65,7 +72,10 @@ class CpuEncodeSelect final : public EncodeSelectBody {
       const std::size_t first = panel * height, rows = std::min(height, n - first);
       Stream stream;
       const TensorView<float> pre = memory.pre.view().rows(0, rows);
-      gemm_nt(r.x.rows(first, rows), weights_, pre, first, stream);
+      if (product_ == DType::bf16)
+        rounded_weights_.multiply(r.x.rows(first, rows), memory.rounded.data(), pre);
+      else
+        gemm_nt(r.x.rows(first, rows), weights_, pre, first, stream);
       for (std::size_t i = 0; i < rows; ++i) select(r, first + i, pre.row(i), memory);
     });
   }
@@ -142,13 +152,23 @@ class CpuEncodeSelect final : public EncodeSelectBody {
     }
   }
 
-  std::size_t d_sae_, d_in_;
+  DType product_;
   PackedMatrix weights_;
+  Bf16Matrix rounded_weights_;
   std::vector<PanelMemory> memory_;
 };
 
-std::unique_ptr<EncodeSelectBody> make_body(std::size_t d_sae, std::size_t d_in, Device device) {
-  if (device.kind == DeviceKind::cpu) return std::make_unique<CpuEncodeSelect>(d_sae, d_in);
+std::unique_ptr<EncodeSelectBody> make_body(std::size_t d_sae, std::size_t d_in, Device device,
+                                            DType product) {
+  if (product != DType::f32 && product != DType::bf16)
+    throw SystemError("encode_select: products in {}; expected fp32 or bf16", name(product));
+  if (product == DType::bf16 && !encodes_in_bf16(device))
+    throw ConfigError(
+        "train.dtype is bf16, but {}. Set train.dtype: fp32.",
+        device.kind == DeviceKind::cpu ? "this processor has no AVX-512-BF16"
+                                       : "products in bf16 are not built for CUDA");
+  if (device.kind == DeviceKind::cpu)
+    return std::make_unique<CpuEncodeSelect>(d_sae, d_in, product);
   throw NotBuilt("encode_select has no CUDA body in this build: set device to cpu.");
 }
 
@@ -158,8 +178,12 @@ void expect_device(Device found, Device expected, const char* what) {
 
 }  // namespace
 
-EncodeSelect::EncodeSelect(std::size_t d_sae, std::size_t d_in, Device device)
-    : d_sae_(d_sae), d_in_(d_in), device_(device), body_(make_body(d_sae, d_in, device)) {}
+bool encodes_in_bf16(Device device) {
+  return device.kind == DeviceKind::cpu && runs_bf16_gemm();
+}
+
+EncodeSelect::EncodeSelect(std::size_t d_sae, std::size_t d_in, Device device, DType product)
+    : d_sae_(d_sae), d_in_(d_in), device_(device), body_(make_body(d_sae, d_in, device, product)) {}
 EncodeSelect::~EncodeSelect() = default;
 EncodeSelect::EncodeSelect(EncodeSelect&&) noexcept = default;
 EncodeSelect& EncodeSelect::operator=(EncodeSelect&&) noexcept = default;

@@ -140,7 +140,8 @@ void describe(Fields& f, TrainConfig& c) {
            .at_most = kMostTogether});
   f.field("data_seed", c.data_seed, {.help = "of the order of batches, for all SAEs"});
   f.field("dtype", c.dtype,
-          {.help = "of the products", .allowed = {"fp32"}, .not_built = {"bf16"}});
+          {.help = "of the encoder's products in training; bf16 needs AVX-512-BF16",
+           .allowed = {"fp32", "bf16"}});
   f.field("mesh", c.mesh,
           {.help = "ranks as {rows: R, features: C}: rows of the batch by features of the "
                    "dictionary; auto: by the bytes that are sent"});

@@ -20,7 +20,7 @@ std::size_t most_entries(const StepShape& shape, const SaeShape& tile, std::size
 
 StepBuffers::StepBuffers(const StepShape& shape, const SaeShape& tile, const StepPart& step_part,
                          bool is_centred, Stream& stream)
-    : part(step_part), rounds(shape.rounds), terms(shape.terms()), encoder(tile.d_sae, tile.d_in, stream.device()) {
+    : part(step_part), rounds(shape.rounds), terms(shape.terms()), encoder(tile.d_sae, tile.d_in, stream.device(), step_part.product) {
   const Device device = stream.device();
   const std::size_t n = part.rows, slices = part.batch_rows / part.slice_rows,
                     sorted = part.gathers_rows ? part.batch_rows : n;

@@ -141,6 +141,11 @@ StepRunner::StepRunner(const TrainConfig& config, std::uint64_t total_steps, Mes
     throw ConfigError(
         "train.reduction ordered is promised on the CPU alone: set device: cpu, or "
         "train.reduction: fast.");
+  if (config.dtype == "bf16" && !encodes_in_bf16(mesh_.device()))
+    throw ConfigError("train.dtype is bf16, but {}. Set train.dtype: fp32.",
+                      mesh_.device().kind == DeviceKind::cpu
+                          ? "this processor has no AVX-512-BF16"
+                          : "products in bf16 are not built for CUDA");
 }
 
 StepRunner::StepRunner(const TrainConfig& config, std::uint64_t total_steps, Communicator& ranks)
@@ -160,7 +165,8 @@ StepPart StepRunner::part_of(const TrainedSae& sae, const Batch& batch) const {
           .dictionary = sae.config.d_sae,
           .gathers_rows = ordered_ && mesh_.shape().rows > 1,
           .gradient_features = own.count,
-          .first_gradient = own.first - tile.first};
+          .first_gradient = own.first - tile.first,
+          .product = dtype_from_name(config_.dtype)};
 }
 
 void StepRunner::collective_prepare(TrainedSae& sae, const Batch& batch) {

@@ -9,7 +9,8 @@ namespace {
 
 using namespace testing_support;
 
-void step(benchmark::State& state, const char* variant) {
+void step(benchmark::State& state, const char* variant, const char* dtype = "fp32",
+          float bias = 0) {
   const auto d = static_cast<std::size_t>(state.range(0)),
              F = static_cast<std::size_t>(state.range(1)),
              k = static_cast<std::size_t>(state.range(2)),
@@ -19,7 +20,8 @@ void step(benchmark::State& state, const char* variant) {
   problem.variant = make_variant(problem.config, d, 1'000'000'000);
   problem.state = initial_state(problem.config, *problem.variant, d, std::vector<float>(d));
   bench::fill(problem.x.span(), 3);
-  OneRank rank(1'000'000);
+  std::ranges::fill(problem.state.parameters.b_enc.span(), bias);
+  OneRank rank(1'000'000, 1.0, "fast", dtype);
   const Batch batch = problem.batch();
   std::uint64_t entries = 0;
   for (auto _ : state) {
@@ -44,8 +46,18 @@ BENCHMARK_CAPTURE(step, batchtopk, "batchtopk")
     ->Args({256, 4096, 32, 4096})
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime();
-BENCHMARK_CAPTURE(step, relu, "relu")
+// At the L0 that such an SAE has after training, and at that of its first steps.
+BENCHMARK_CAPTURE(step, relu, "relu", "fp32", -2.0F)
     ->Args({256, 4096, 32, 4096})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(step, relu_untrained, "relu")
+    ->Args({256, 4096, 32, 4096})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(step, topk_bf16, "topk", "bf16")
+    ->Args({256, 4096, 32, 4096})
+    ->Args({512, 8192, 32, 4096})
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime();
 

@@ -11,10 +11,12 @@ namespace refract::testing_support {
 
 class OneRank {
  public:
-  explicit OneRank(std::uint64_t steps = 10, double clip = 1.0, const std::string& reduction = "fast")
+  explicit OneRank(std::uint64_t steps = 10, double clip = 1.0, const std::string& reduction = "fast",
+                   const std::string& dtype = "fp32")
       : ranks_(Communicator::loopback()) {
     config_.clip = clip;
     config_.reduction = reduction;
+    config_.dtype = dtype;
     runner_ = std::make_unique<StepRunner>(config_, steps, ranks_);
   }
 

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "refract/base/dtype.hpp"
 #include "refract/ops/entries.hpp"
 #include "refract/tensor/tensor.hpp"
 
@@ -49,10 +50,15 @@ struct EncodeRequest {
 
 class EncodeSelectBody;  // src/ops
 
+// Whether products in bf16 run there: on a CPU with AVX-512-BF16.
+[[nodiscard]] bool encodes_in_bf16(Device device);
+
 // Owns the packed weights and the work memory of one body, made at once and kept.
 class EncodeSelect {
  public:
-  EncodeSelect(std::size_t d_sae, std::size_t d_in, Device device = {});
+  // product: fp32, or bf16: operands rounded, sums in fp32. ConfigError where this machine cannot.
+  EncodeSelect(std::size_t d_sae, std::size_t d_in, Device device = {},
+               DType product = DType::f32);
   ~EncodeSelect();
   EncodeSelect(EncodeSelect&&) noexcept;
   EncodeSelect& operator=(EncodeSelect&&) noexcept;

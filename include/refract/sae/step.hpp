@@ -64,6 +64,7 @@ struct StepPart {
   bool gathers_rows = false;       // ordered: gradients are summed over all N rows by their owner
   std::size_t gradient_features = 0;  // rows of StepBuffers::gradients
   std::size_t first_gradient = 0;      // the tile's feature that is their first
+  DType product = DType::f32;          // of the encoder
   friend bool operator==(const StepPart&, const StepPart&) = default;
 };
 

@@ -93,7 +93,7 @@ TEST(RunConfig, says_not_built_of_what_the_format_has_and_this_version_lacks) {
         "saes.0.variant=matryoshka", "saes.0.variant=abstopk", "saes.0.penalty={l1: 1}",
         "saes.0.hook=[blocks.2.hook_resid_post, blocks.3.hook_resid_post]", "store.mode=memory",
         "store.path=elsewhere", "store.dtype=int8",
-        "train.dtype=bf16", "extract.dtype=bf16", "device=cuda",
+        "extract.dtype=bf16",
         "source.from=hf:wikimedia/wikipedia"}) {
     const std::string key = std::string(setting).substr(0, std::string(setting).find('='));
     try {
