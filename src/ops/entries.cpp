@@ -49,7 +49,7 @@ FeatureEntriesBuffer::FeatureEntriesBuffer(std::size_t features, std::size_t cap
                                            Device device)
     : starts_(Shape{features + 1}, device),
       rows_(Shape{capacity}, device),
-      work_(Shape{kMostParts * features}, device),
+      work_(Shape{(device.kind == DeviceKind::cpu ? kMostParts : 1) * features}, device),
       values_(Shape{capacity}, device) {}
 
 void sort_by_feature(const RowEntries& from, const FeatureEntriesBuffer& to, Stream& stream) {

@@ -59,8 +59,8 @@ class FeatureEntriesBuffer {
   Tensor<float> values_;
 };
 
-// The same entries by feature: a counting sort, stable, so that the order does not depend on
-// threads. The list by row has at most the entries that `to` was made for.
+// The same entries by feature: a counting sort, whose order does not depend on threads. The list by
+// row has at most the entries that `to` was made for, and a row has a feature once.
 void sort_by_feature(const RowEntries& from, const FeatureEntriesBuffer& to, Stream& stream);
 
 // counts[f] = rows with an entry of feature f; counts[F] = included rows.

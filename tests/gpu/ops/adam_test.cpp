@@ -75,7 +75,7 @@ class AdamOnGpu : public test::EntriesOnGpu {
       compared += test::expect_same_bytes(found, here[i], "tensor " + std::to_string(i));
     }
     for (std::size_t f = 1; f < c.count && c.finite; ++f)
-        EXPECT_NEAR(squared_norm(here[2].row(f).data(), c.d_out), 1, 1e-5);
+      EXPECT_NEAR(squared_norm(here[2].row(f).data(), c.d_out), 1, 1e-5);
     return compared;
   }
 };
