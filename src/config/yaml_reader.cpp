@@ -61,9 +61,10 @@ class Reader final : public Fields {
   void field(std::string_view key, std::string& value, const FieldInfo& info) override {
     const YamlValue* found = take(key);
     if (!found) return;
-    if (found->kind == Kind::section && found->entries.size() == 1 &&
-        found->entries.front().value.kind == Kind::scalar)
-      value = found->entries.front().key + ": " + found->entries.front().value.scalar;
+    if (found->kind == Kind::section && !found->entries.empty() &&
+        std::ranges::all_of(found->entries,
+                            [](const auto& entry) { return entry.value.kind == Kind::scalar; }))
+      value = as_text(found->entries);
     else
       value = scalar(*found, key, "a text");
     if (contains(info.not_built, value))
@@ -151,6 +152,13 @@ class Reader final : public Fields {
     if (!found || found->kind == Kind::nothing) return nullptr;
     origins_.note(dotted(key), found->where);
     return found;
+  }
+  template <typename Entries>
+  static std::string as_text(const Entries& entries) {
+    std::string text;
+    for (const auto& entry : entries)
+      text += (text.empty() ? "" : ", ") + entry.key + ": " + entry.value.scalar;
+    return text;
   }
   std::string scalar(const YamlValue& value, std::string_view key,
                      std::string_view expected) const {

@@ -4,7 +4,9 @@
 #include <cmath>
 
 #include "ops/backend.hpp"
+#include "ops/cuda_bodies.hpp"
 #include "ops/row_kernels.hpp"
+#include "refract/base/build_info.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/ops/step_sums.hpp"
 
@@ -50,6 +52,9 @@ void adam_rows(TensorView<const float> gradients, const AdamRows& rows, const Ad
   expect_shape(rows.W_enc, "W_enc", {{"features", count}, {"D", at.d_in}});
   expect_shape(rows.m_W_dec, "m.W_dec", {{"features", count}, {"D", at.d_out}});
   expect_shape(scalars, "scalars", {{"scalars", kStepScalars}});
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda)
+      return cuda::adam_rows(gradients, rows, numbers, scalars, stream);
   expect_cpu(stream, "adam_rows");
   if (scalars.data()[kFinite] == 0) return;
   const auto factor = static_cast<float>(scalars.data()[kScale]);
@@ -78,6 +83,9 @@ void adam_vector(TensorView<const double> gradient, TensorView<float> w, TensorV
                  TensorView<float> v, const AdamNumbers& numbers, TensorView<const double> scalars,
                  Stream& stream) {
   expect_shape(w, "w", {{"D", gradient.size()}});
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda)
+      return cuda::adam_vector(gradient, w, m, v, numbers, scalars, stream);
   expect_cpu(stream, "adam_vector");
   if (scalars.data()[kFinite] == 0) return;
   const auto factor = static_cast<float>(scalars.data()[kScale]);

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "ops/backend.hpp"
+#include "ops/cuda_bodies.hpp"
 #include "ops/row_kernels.hpp"
+#include "refract/base/build_info.hpp"
 #include "refract/base/parallel.hpp"
 
 namespace refract {
@@ -19,6 +21,9 @@ void decode_rows(const RowEntries& entries, TensorView<const float> W_dec,
   const std::size_t n = entries.rows(), d_out = W_dec.axis(1);
   expect_shape(out, "out", {{"n", n}, {"D", d_out}});
   if (base.size() != 0) expect_shape(base, "base", {{"n", n}, {"D", d_out}});
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda)
+      return cuda::decode_rows(entries, W_dec, base, out, unless_zero, stream);
   expect_cpu(stream, "decode_rows");
   if (unless_zero.size() != 0 && unless_zero.data()[0] == 0) return;
   parallel_for((n + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
@@ -43,6 +48,8 @@ void decode_rows(const RowEntries& entries, TensorView<const float> W_dec,
 void subtract_from(TensorView<const float> base, TensorView<float> sums, Stream& stream) {
   const std::size_t n = sums.axis(0), d_out = sums.axis(1);
   expect_shape(base, "base", {{"n", n}, {"D", d_out}});
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda) return cuda::subtract_from(base, sums, stream);
   expect_cpu(stream, "subtract_from");
   parallel_for((n + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
     const std::size_t first = task * kRowsPerTask * d_out,

@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "ops/backend.hpp"
+#include "ops/cuda_bodies.hpp"
+#include "refract/base/build_info.hpp"
 #include "refract/base/parallel.hpp"
 
 namespace refract {
@@ -52,6 +54,8 @@ FeatureEntriesBuffer::FeatureEntriesBuffer(std::size_t features, std::size_t cap
       slopes_(Shape{device.kind == DeviceKind::cuda ? capacity : 0}, device) {}
 
 void sort_by_feature(const RowEntries& from, const FeatureEntriesBuffer& to, Stream& stream) {
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda) return cuda::sort_by_feature(from, to, stream);
   expect_cpu(stream, "sort_by_feature");
   const FeatureEntries out = to.view();
   const std::size_t n = from.rows(), features = out.starts.size() - 1, parts = parts_of(n);
@@ -93,9 +97,12 @@ void sort_by_feature(const RowEntries& from, const FeatureEntriesBuffer& to, Str
 
 void count_entries(const RowEntries& entries, TensorView<const std::uint8_t> included,
                    TensorView<std::uint64_t> counts, Stream& stream) {
+  expect_shape(included, "included", {{"n", entries.rows()}});
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda)
+      return cuda::count_entries(entries, included, counts, stream);
   expect_cpu(stream, "count_entries");
   const std::size_t features = counts.size() - 1;
-  expect_shape(included, "included", {{"n", entries.rows()}});
   std::uint64_t* to = counts.data();
   std::fill_n(to, features + 1, std::uint64_t{0});
   for (std::size_t row = 0; row < entries.rows(); ++row) {

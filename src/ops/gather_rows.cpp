@@ -5,7 +5,9 @@
 #include <cstring>
 
 #include "ops/backend.hpp"
+#include "ops/cuda_bodies.hpp"
 #include "ops/row_kernels.hpp"
+#include "refract/base/build_info.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/parallel.hpp"
 
@@ -39,6 +41,9 @@ void gather_rows(const StoredRows& stored, TensorView<const std::uint32_t> rows,
                       name(stored.dtype));
   expect_shape(x, "x", {{"n", n}, {"D", d_in}});
   REFRACT_ASSERT(column + width <= d_in, "columns {} to {} of {}", column, column + width, d_in);
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda)
+      return cuda::gather_rows(stored, rows, factor, column, x, stream);
   expect_cpu(stream, "gather_rows");
   const std::size_t row_bytes = width * byte_size(stored.dtype);
   parallel_for((n + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
@@ -57,6 +62,9 @@ void gather_rows(const StoredRows& stored, TensorView<const std::uint32_t> rows,
 void gather_flags(TensorView<const std::uint8_t> flags, TensorView<const std::uint32_t> rows,
                   bool narrow, TensorView<std::uint8_t> out, Stream& stream) {
   expect_shape(out, "out", {{"n", rows.size()}});
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda)
+      return cuda::gather_flags(flags, rows, narrow, out, stream);
   expect_cpu(stream, "gather_flags");
   for (std::size_t i = 0; i < rows.size(); ++i)
     if (!narrow || out.data()[i] != 0) out.data()[i] = flags.data()[rows.data()[i]];
@@ -67,6 +75,8 @@ void centre_rows(TensorView<const float> x, TensorView<const float> offset, Tens
   const std::size_t n = x.axis(0), d_in = x.axis(1);
   expect_shape(out, "out", {{"n", n}, {"D", d_in}});
   if (offset.size() != 0) expect_shape(offset, "offset", {{"D", d_in}});
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda) return cuda::centre_rows(x, offset, out, stream);
   expect_cpu(stream, "centre_rows");
   parallel_for((n + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
     for (std::size_t i = task * kRowsPerTask; i < std::min(n, (task + 1) * kRowsPerTask); ++i) {

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "ops/backend.hpp"
+#include "ops/cuda_bodies.hpp"
 #include "ops/step_loss.hpp"
+#include "refract/base/build_info.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/tensor/dot.hpp"
@@ -16,6 +18,9 @@ void sum_slices(const SliceSums& from, std::size_t slice_rows, TensorView<double
                     width = kErrorSum + d_out;
   REFRACT_ASSERT(slices * slice_rows == n, "n {} slice_rows {}", n, slice_rows);
   expect_shape(out, "out", {{"slices", slices}, {"width", width}});
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda)
+      return cuda::sum_slices(from, slice_rows, out, stream);
   expect_cpu(stream, "sum_slices");
   const bool aux =
       from.aux_error.size() != 0 && (from.any_dead.size() == 0 || from.any_dead.data()[0] != 0);
@@ -32,10 +37,8 @@ void sum_slices(const SliceSums& from, std::size_t slice_rows, TensorView<double
         sums[kActivation] += static_cast<double>(from.entries.values.data()[first + j]);
       if (!from.errors) continue;
       sums[kSquaredError] += squared_norm(error, d_out);
-      if (aux)
-        sums[kAuxSquaredError] += squared_norm(from.aux_error.data() + row * d_out, d_out);
-      for (std::size_t d = 0; d < d_out; ++d)
-        sums[kErrorSum + d] += static_cast<double>(error[d]);
+      if (aux) sums[kAuxSquaredError] += squared_norm(from.aux_error.data() + row * d_out, d_out);
+      for (std::size_t d = 0; d < d_out; ++d) sums[kErrorSum + d] += static_cast<double>(error[d]);
     }
   });
 }
@@ -43,6 +46,8 @@ void sum_slices(const SliceSums& from, std::size_t slice_rows, TensorView<double
 void add_slices(TensorView<const double> slices, TensorView<double> sums, Stream& stream) {
   const std::size_t count = slices.axis(0), width = sums.size();
   expect_shape(slices, "slices", {{"S", count}, {"width", width}});
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda) return cuda::add_slices(slices, sums, stream);
   expect_cpu(stream, "add_slices");
   std::fill_n(sums.data(), width, 0.0);
   for (std::size_t s = 0; s < count; ++s)
@@ -52,6 +57,9 @@ void add_slices(TensorView<const double> slices, TensorView<double> sums, Stream
 void loss_scalars(TensorView<const double> sums, TensorView<const std::uint64_t> rows,
                   const LossTerms& terms, TensorView<double> scalars, Stream& stream) {
   expect_shape(scalars, "scalars", {{"scalars", kStepScalars}});
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda)
+      return cuda::loss_scalars(sums, rows, terms, scalars, stream);
   expect_cpu(stream, "loss_scalars");
   loss_scalars_of(sums.data(), sums.size() - kErrorSum, rows.data()[0], terms, scalars.data());
 }

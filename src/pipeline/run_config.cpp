@@ -11,6 +11,7 @@
 #include "refract/base/file.hpp"
 #include "refract/base/numbers.hpp"
 #include "refract/lm/hook_point.hpp"
+#include "refract/pipeline/training_layout.hpp"
 
 namespace refract {
 namespace {
@@ -140,13 +141,20 @@ void describe(Fields& f, TrainConfig& c) {
   f.field("data_seed", c.data_seed, {.help = "of the order of batches, for all SAEs"});
   f.field("dtype", c.dtype,
           {.help = "of the products", .allowed = {"fp32"}, .not_built = {"bf16"}});
-  f.not_built("mesh", "rows of the batch by features of the dictionary");
-  f.not_built("groups", "groups of ranks that train some of the SAEs each");
+  f.field("mesh", c.mesh,
+          {.help = "ranks as {rows: R, features: C}: rows of the batch by features of the "
+                   "dictionary; auto: by the bytes that are sent"});
+  f.field("groups", c.groups,
+          {.help = "groups of ranks, to which the SAEs are dealt", .at_least = 1});
   f.field("reduction", c.reduction,
           {.help = "fast | ordered: the same bytes for any number of ranks and threads",
            .allowed = {"fast", "ordered"}});
   f.field("exchange", c.exchange,
-          {.help = "what the ranks exchange", .allowed = {"auto", "all_reduce", "sharded"}});
+          {.help = "gradients along a column of the mesh; sharded: each rank keeps the moments of "
+                   "its part alone",
+           .allowed = {"auto", "all_reduce", "sharded"}});
+  f.field("wire", c.wire,
+          {.help = "what gradients travel as", .allowed = {"fp32", "bf16"}});
   f.field("clip", c.clip, {.help = "bound on the global gradient norm; 0 = none", .at_least = 0});
   f.field("input_scale", c.input_scale,
           {.help = "sqrt_d: mean norm becomes sqrt(d_in)", .allowed = {"none", "sqrt_d"}});
@@ -339,7 +347,22 @@ void refuse_untrained_hooks(const RunConfig& c, const SaeConfig& sae, const std:
     refuse_unbuilt(c, key + ".target_hook", sae.target_hook, "the SAE's hook");
 }
 
+void check_mesh(const RunConfig& c) {
+  if (c.device == "cuda" && c.train.reduction == "ordered")
+    throw ConfigError(
+        "{}: device is cuda, but train.reduction is ordered, which is promised on the CPU alone. "
+        "Set device: cpu, or train.reduction: fast.",
+        where_given(c, "device"));
+  at_key(c, "train.mesh", [&] { (void)parse_mesh(c.train.mesh); });
+  if (c.train.reduction == "ordered" && c.train.wire != "fp32")
+    throw ConfigError(
+        "{}: train.wire is {}, but train.reduction is ordered, whose gradients do not travel. Leave "
+        "wire at fp32, or set reduction: fast.",
+        where_given(c, "train.wire"), c.train.wire);
+}
+
 void check_saes(const RunConfig& c) {
+  check_mesh(c);
   if (c.saes.empty())
     throw ConfigError(
         "saes: is empty: name at least one, e.g. - {{name: a, hook: ..., d_sae: 1024, k: 16}}");
@@ -474,9 +497,9 @@ void describe(Fields& f, RunConfig& c) {
   f.field("run", c.run, {.help = "folder of this run"});
   f.field("data_root", c.data_root, {.help = "shards and tokens shared by runs"});
   f.field("device", c.device,
-          {.help = "what computes; frozen with the numerics",
-           .allowed = {"auto", "cpu"},
-           .not_built = {"cuda"}});
+          {.help = "what training computes on, frozen with the numerics; auto: a GPU where every "
+                   "rank has one",
+           .allowed = {"auto", "cpu", "cuda"}});
   f.field(
       "model", c.model,
       {.help = "file:<folder>, or <owner>/<name>[@revision] from the local Hugging Face cache"});

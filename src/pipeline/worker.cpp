@@ -11,6 +11,7 @@
 #include "refract/base/file.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
+#include "refract/pipeline/training_layout.hpp"
 #include "refract/pipeline/results.hpp"
 #include "refract/store/manifest.hpp"
 
@@ -27,14 +28,15 @@ Communicator group_of(Communicator& world, const RolePlan& plan, Role role) {
 
 }  // namespace
 
-Worker::Worker(Session& session, Communicator& world, const RolePlan& plan,
+Worker::Worker(Session& session, Communicator& world, const RolePlan& plan, Device device,
                std::function<void()> desk)
     : session_(session),
       world_(world),
       draws_(!plan.split && world.rank() == 0),
       extractors_(group_of(world, plan, Role::extract)),
       trainers_(group_of(world, plan, Role::train)),
-      desk_(std::move(desk)) {}
+      desk_(std::move(desk)),
+      device_(device) {}
 
 bool Worker::collective_work() {
   using namespace std::chrono_literals;
@@ -208,7 +210,14 @@ Json Worker::collective_restore() {
   trainers_.barrier();
   saes_ = make_trained_saes(config.saes, session_.store().calibration(),
                             dead_threshold(config.store.chunk_rows, session_.plan().rows));
-  runner_ = std::make_unique<StepRunner>(config.train, session_.plan().steps, trainers_);
+  const TrainingLayout layout =
+      training_layout(config, session_.run().model_info(), trainers_.size());
+  train_ = config.train;
+  train_.exchange = layout.exchange;
+  runner_ = std::make_unique<StepRunner>(
+      train_, session_.plan().steps,
+      Mesh::collective_make(trainers_, layout.mesh, device_,
+                            train_.wire == "bf16" ? Wire::bf16 : Wire::fp32));
   checkpoints_ = std::make_unique<Checkpoints>(
       checkpointed_run(session_), trainers_, [&](const CheckpointRecord& record) {
         report("checkpoint", {{"record", Json::parse(to_text(record))},

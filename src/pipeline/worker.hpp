@@ -18,7 +18,9 @@ class Worker {
  public:
   // Collective over the world (the groups of ranks are split from it). desk: what this rank does
   // besides, often and quickly: on rank 0 it polls the coordinator.
-  Worker(Session& session, Communicator& world, const RolePlan& plan, std::function<void()> desk);
+  // device: what this rank trains on.
+  Worker(Session& session, Communicator& world, const RolePlan& plan, Device device,
+         std::function<void()> desk);
 
   // Until the coordinator says end. true when the job was stopped on request.
   bool collective_work();
@@ -55,6 +57,8 @@ class Worker {
   double reported_s_ = 0, saving_since_s_ = 0;
   std::uint64_t rows_ = 0;  // worked through for the ticket, by all of its ranks
   std::vector<TrainedSae> saes_;
+  Device device_;
+  TrainConfig train_;  // with the exchange that was chosen
   std::unique_ptr<StepRunner> runner_;
   std::unique_ptr<Checkpoints> checkpoints_;
   TrainingPosition position_;

@@ -86,8 +86,8 @@ class Origins {
 
 // Reads a YAML file strictly: an unknown key, a key given twice, a wrong type, a value out of range
 // give one ConfigError with file, line, found, allowed; what is known but not built, NotBuilt.
-// `overrides` are "a.b=c", "saes.0.k=64" or "saes.*.k=64", applied before reading. A scalar written
-// as a map of one entry ({nth_last: 3}) reads as the string "nth_last: 3".
+// `overrides` are "a.b=c", "saes.0.k=64" or "saes.*.k=64", applied before reading. A text written
+// as a map of scalars ({rows: 4, features: 2}) reads as "rows: 4, features: 2".
 Origins read_yaml(const std::string& file, const std::vector<std::string>& overrides,
                   const Description& description);
 // The same from text; `origin` stands for the file's name in messages.

@@ -133,12 +133,19 @@ TEST(Corpus, is_written_so_that_a_difference_can_be_named) {
   EXPECT_FALSE(read_corpus(file).has_value());
 }
 
+ModelInfo model_of(std::size_t d_model) {
+  ModelInfo model;
+  model.d_model = d_model;
+  return model;
+}
+const ModelInfo kModel = model_of(256);
+
 TEST(Numerics, of_training_may_change_rank_count_only_under_ordered) {
   const RunConfig fast = demo(), ordered = demo({"train.reduction=ordered"});
 
-  EXPECT_EQ(training_difference(current_numerics(fast, 1), current_numerics(fast, 2)),
+  EXPECT_EQ(training_difference(current_numerics(fast, kModel, 1), current_numerics(fast, kModel, 2)),
             "training ranks: were 1, are now 2");
-  EXPECT_EQ(training_difference(current_numerics(ordered, 1), current_numerics(ordered, 2)), "");
+  EXPECT_EQ(training_difference(current_numerics(ordered, kModel, 1), current_numerics(ordered, kModel, 2)), "");
 }
 
 TEST(FrozenRun, reads_back_what_was_written) {
@@ -146,7 +153,7 @@ TEST(FrozenRun, reads_back_what_was_written) {
   const RunConfig config = demo({"saes.1.optimizer.lr=3e-4"});
   write_file(file, frozen_text({.config = config,
                                 .inputs = {"gpt2", "0f3c", "ad01"},
-                                .numerics = current_numerics(config, 3)}));
+                                .numerics = current_numerics(config, kModel, 3)}));
 
   const FrozenRun frozen = read_frozen(file);
 
