@@ -4,6 +4,8 @@
 #include <bit>
 
 #include "ops/backend.hpp"
+#include "ops/cuda_bodies.hpp"
+#include "refract/base/build_info.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/parallel.hpp"
 
@@ -45,6 +47,9 @@ void count_high(const RowEntries& candidates, TensorView<const std::uint8_t> inc
                 TensorView<const std::uint64_t> unless, TensorView<std::uint64_t> counts,
                 Stream& stream) {
   expect_shape(counts, "counts", {{"buckets + 1", kHalfBuckets + 1}});
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda)
+      return cuda::count_high(candidates, included, unless, counts, stream);
   expect_cpu(stream, "count_high");
   std::fill_n(counts.data(), counts.size(), std::uint64_t{0});
   if (unless.size() != 0 && unless.data()[0] != 0) return;
@@ -57,6 +62,9 @@ void count_high(const RowEntries& candidates, TensorView<const std::uint8_t> inc
 void find_high(TensorView<const std::uint64_t> counts, std::size_t k, bool complete,
                TensorView<std::uint64_t> bar, Stream& stream) {
   expect_shape(bar, "bar", {{"bar", kBarValues}});
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda)
+      return cuda::find_high(counts, k, complete, bar, stream);
   expect_cpu(stream, "find_high");
   std::uint64_t* to = bar.data();
   if (complete && to[kEnough] != 0) return;
@@ -75,6 +83,9 @@ void find_high(TensorView<const std::uint64_t> counts, std::size_t k, bool compl
 void count_low(const RowEntries& candidates, TensorView<const std::uint64_t> bar,
                TensorView<std::uint64_t> counts, Stream& stream) {
   expect_shape(counts, "counts", {{"buckets", kHalfBuckets}});
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda)
+      return cuda::count_low(candidates, bar, counts, stream);
   expect_cpu(stream, "count_low");
   std::fill_n(counts.data(), counts.size(), std::uint64_t{0});
   if (bar.data()[kWanted] == 0) return;
@@ -86,6 +97,8 @@ void count_low(const RowEntries& candidates, TensorView<const std::uint64_t> bar
 
 void find_low(TensorView<const std::uint64_t> counts, TensorView<std::uint64_t> bar,
               Stream& stream) {
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda) return cuda::find_low(counts, bar, stream);
   expect_cpu(stream, "find_low");
   std::uint64_t* to = bar.data();
   to[kBits] = kNothing;
@@ -98,6 +111,9 @@ void find_low(TensorView<const std::uint64_t> counts, TensorView<std::uint64_t> 
 
 void count_equals(const RowEntries& candidates, TensorView<const std::uint64_t> bar,
                   const SliceOrder& order, TensorView<std::uint64_t> counts, Stream& stream) {
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda)
+      return cuda::count_equals(candidates, bar, order, counts, stream);
   expect_cpu(stream, "count_equals");
   std::fill_n(counts.data(), counts.size(), std::uint64_t{0});
   if (bar.data()[kWanted] == 0) return;
@@ -111,6 +127,9 @@ void count_equals(const RowEntries& candidates, TensorView<const std::uint64_t> 
 void keep_largest(const RowEntries& candidates, TensorView<const std::uint64_t> bar,
                   const SliceOrder& order, TensorView<const std::uint64_t> counts,
                   const RowEntries& kept, Stream& stream) {
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda)
+      return cuda::keep_largest(candidates, bar, order, counts, kept, stream);
   expect_cpu(stream, "keep_largest");
   const std::uint64_t bits = bar.data()[kBits], equals = bar.data()[kEquals];
   std::uint64_t at = 0, before = 0, here = 0;  // equals of the slices before, of this one so far
@@ -139,13 +158,15 @@ void keep_largest(const RowEntries& candidates, TensorView<const std::uint64_t> 
 
 void follow_bar(TensorView<const std::uint64_t> bar, double rate, TensorView<float> threshold,
                 Stream& stream) {
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda)
+      return cuda::follow_bar(bar, rate, threshold, stream);
   expect_cpu(stream, "follow_bar");
   if (bar.data()[kWanted] == 0) return;
   const float smallest = std::bit_cast<float>(static_cast<std::uint32_t>(bar.data()[kBits]));
   const auto before = static_cast<double>(threshold.data()[0]);
-  const double after =
-      before == 0 ? static_cast<double>(smallest)
-                  : before + rate * (static_cast<double>(smallest) - before);
+  const double after = before == 0 ? static_cast<double>(smallest)
+                                   : before + rate * (static_cast<double>(smallest) - before);
   std::ranges::fill(threshold.span(), static_cast<float>(after));
 }
 
@@ -154,6 +175,9 @@ void keep_merged(TensorView<const float> all_values, TensorView<const std::uint3
   const std::size_t n = entries.rows(), k = entries.per_row, ranks = all_counts.axis(0);
   expect_shape(all_values, "all_values", {{"R", ranks}, {"n", n}, {"k", k}});
   expect_shape(all_counts, "all_counts", {{"R", ranks}, {"n", n}});
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda)
+      return cuda::keep_merged(all_values, all_counts, rank, entries, stream);
   expect_cpu(stream, "keep_merged");
   const auto row_of = [&](std::size_t r, std::size_t row) {
     return all_values.data() + (r * n + row) * k;

@@ -8,15 +8,9 @@
 #include "refract/ops/gemm_cuda.hpp"
 
 namespace refract::cuda {
-namespace {
-
-// What cuBLAS advises for Hopper.
-constexpr std::size_t kWorkspace_bytes = std::size_t{32} << 20;
-
-}  // namespace
 
 struct Gemm::Body {
-  explicit Body(Device on) : device(on), workspace(kWorkspace_bytes, on) {
+  explicit Body(Device on) : device(on), workspace(kCublasWorkspaceBytes, on) {
     check(cublasCreate(&handle),
           "cublasCreate");  // on the device that allocating the workspace made current
   }

@@ -14,6 +14,7 @@
 #include "refract/base/build_info.hpp"
 #include "refract/base/error.hpp"
 #include "refract/ops/gemm.hpp"
+#include "refract/ops/gemm_cuda.hpp"
 #include "refract/ops/select_top.hpp"
 
 namespace refract {
@@ -143,8 +144,8 @@ class CpuEncodeSelect final : public EncodeSelectBody {
     for (std::size_t i = 0; i < dead; ++i) memory.dead_pre[i] = pre[numbers[i]];
     std::uint32_t* features = aux.out.features.data() + row * aux.k;
     const std::size_t count =
-        select_top(memory.dead_pre, std::min(aux.k, dead),
-                   -std::numeric_limits<float>::infinity(), memory.select, features);
+        select_top(memory.dead_pre, std::min(aux.k, dead), -std::numeric_limits<float>::infinity(),
+                   memory.select, features);
     aux.out.counts.data()[row] = static_cast<std::uint32_t>(count);
     for (std::size_t j = 0; j < count; ++j) {
       aux.out.values.data()[row * aux.k + j] = memory.dead_pre[features[j]];
@@ -169,6 +170,7 @@ std::unique_ptr<EncodeSelectBody> make_body(std::size_t d_sae, std::size_t d_in,
                                        : "products in bf16 are not built for CUDA");
   if (device.kind == DeviceKind::cpu)
     return std::make_unique<CpuEncodeSelect>(d_sae, d_in, product);
+  if constexpr (has_cuda) return make_cuda_encode_select(d_sae, d_in, device);
   throw NotBuilt("encode_select has no CUDA body in this build: set device to cpu.");
 }
 
@@ -188,7 +190,9 @@ EncodeSelect::~EncodeSelect() = default;
 EncodeSelect::EncodeSelect(EncodeSelect&&) noexcept = default;
 EncodeSelect& EncodeSelect::operator=(EncodeSelect&&) noexcept = default;
 
-std::size_t EncodeSelect::work_bytes(std::size_t d_sae, std::size_t d_in, Device) {
+std::size_t EncodeSelect::work_bytes(std::size_t d_sae, std::size_t d_in, Device device) {
+  if (device.kind == DeviceKind::cuda)
+    return cuda::kCublasWorkspaceBytes + 4 * cuda_panel_rows(d_sae) * (d_sae + d_in);
   const auto threads = static_cast<std::size_t>(std::max(1, thread_count()));
   return 4 * d_sae * (d_in + 1) + threads * d_sae * 4 * (kMostPanelRows + 4);
 }
@@ -208,8 +212,8 @@ void EncodeSelect::run(const EncodeRequest& r, Stream& stream) {
   expect_shape(r.out.counts, "counts", {{"n", n}});
   if (r.included.size() != 0) expect_shape(r.included, "included", {{"n", n}});
   REFRACT_ASSERT(r.out.per_row == r.choice.k, "per_row {} k {}", r.out.per_row, r.choice.k);
-  REFRACT_ASSERT(r.choice.floor.size() == 0 || r.choice.floor.size() == d_sae_,
-                 "floor of {}", r.choice.floor.size());
+  REFRACT_ASSERT(r.choice.floor.size() == 0 || r.choice.floor.size() == d_sae_, "floor of {}",
+                 r.choice.floor.size());
   REFRACT_ASSERT(!r.aux || r.aux->out.per_row == r.aux->k, "per_row {} k {}", r.aux->out.per_row,
                  r.aux->k);
   expect_device(r.x.device(), device_, "x");

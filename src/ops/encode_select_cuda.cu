@@ -1,175 +1,195 @@
-// pre = (x - b_dec) W_enc^T + b_enc; of each row the k largest pre > 0, ascending, ties to the
-// lower feature. x [n, D], W_enc [F, D], pre [P, F]: P rows at a time, always P, so that cuBLAS
-// takes the same kernel for any n. centre: a thread owns elements of x; 8 bytes moved per element.
-// Rows behind the last are zeros. product: cuBLAS, fp32 multiplied and added in fp32 (pedantic: no
-// TF32, no emulation). select: a block owns a row, a thread every kThreads-th feature; reads pre
-// four times, from L2 after the first. Deterministic: the sums are cuBLAS's with one stream and its
-// own workspace, the selection counts integers only.
+// pre = x W_enc^T + b_enc and what is kept of each row (ops/encode_select.hpp).
+// x [n, D], W_enc [F, D], pre [P, F] without b_enc: P rows at a time, always P, so that cuBLAS
+// takes the same kernel for any n. Rows behind the last are zeros. pad: a thread owns elements.
+// Product: cuBLAS, or unless_gemm_cuda.cu. Selection: a block owns a row, a thread every 256th
+// feature, then a warp a range of them. pad moves 8 bytes per element of x; the selection reads pre
+// five times, from L2 after the first. fp32 multiplied and added in fp32 (cuBLAS pedantic: no TF32,
+// no emulation), b_enc added last. Deterministic: cuBLAS has one stream and its own workspace, the
+// selection counts integers. Only where a row lies in a shared list depends on the schedule, which
+// RowEntries leaves open.
 #include <algorithm>
 #include <cstdint>
 
-#include "refract/device/block_cuda.cuh"
+#include "ops/cuda_bodies.hpp"
+#include "ops/encode_select_body.hpp"
+#include "ops/select_row_cuda.cuh"
 #include "refract/device/launch_cuda.cuh"
 #include "refract/ops/gemm_cuda.hpp"
-#include "sae/topk_encoder_body.hpp"
 
-namespace refract {
+namespace refract::cuda {
 namespace {
 
-constexpr unsigned kThreads = 256;
-constexpr int kBins = 2048;  // of a histogram: 11 bits of the key
-constexpr int kBinsPerThread = kBins / kThreads;
-constexpr std::size_t kPre_bytes = std::size_t{256} << 20;
-using Scan = cuda::BlockMemory<unsigned, kThreads>;
-
-// centred [rows, D], of which the first `filled` have an x.
-__global__ void centre(const float* x, const float* b_dec, float* centred, std::size_t d_in,
-                       std::size_t filled, std::size_t rows) {
+__global__ void pad(const float* x, std::size_t filled, float* padded, std::size_t size) {
   const std::size_t stride = std::size_t{gridDim.x} * blockDim.x;
-  for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < rows * d_in;
-       i += stride)
-    centred[i] = i < filled * d_in ? x[i] - b_dec[i % d_in] : 0.0F;
+  for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < size; i += stride)
+    padded[i] = i < filled ? x[i] : 0.0F;
 }
+
+__global__ void empty_list(const std::uint64_t* unless, std::uint64_t* used) {
+  if (unless && *unless != 0) return;
+  *used = 0;
+}
+
+struct Panel {
+  const float *product, *b_enc;
+  std::uint32_t d_sae;
+  const std::uint8_t* included;  // of the panel's rows, or null: all
+  const std::uint64_t* unless;   // or null
+  __device__ bool skipped() const { return unless && *unless != 0; }
+  __device__ bool excludes(std::size_t row) const { return included && included[row] == 0; }
+};
+
+struct Pre {
+  const float *product, *b_enc;  // [F]
+  __device__ Pre(const Panel& panel, std::size_t row)
+      : product(panel.product + row * panel.d_sae), b_enc(panel.b_enc) {}
+  __device__ float at(std::uint32_t f) const { return product[f] + b_enc[f]; }
+};
 
 // Bits of a positive float are ordered as its value. What is not positive, and NaN, is never
-// selected: 0.
-__device__ unsigned key_of(float pre) { return pre > 0.0F ? __float_as_uint(pre) : 0U; }
-
-struct Row {
-  const float* product;  // [F]
-  const float* b_enc;    // [F]
-  unsigned size;         // F
-  __device__ float pre(unsigned f) const { return product[f] + b_enc[f]; }
+// chosen.
+struct Positives {
+  unsigned size;  // F
+  Pre pre;
+  __device__ unsigned key(unsigned f) const {
+    const float value = pre.at(f);
+    return value > 0.0F ? __float_as_uint(value) << 1 : 0U;
+  }
+  __device__ std::uint32_t feature(unsigned f) const { return f; }
+  __device__ float value(unsigned f) const { return pre.at(f); }
 };
 
-// What the passes over the row share: `prefix` are the leading bits of the k-th largest key known
-// so far, `wanted` how many of the keys with that prefix belong to the k.
-struct Search {
-  unsigned prefix, wanted, candidates;
+struct AboveFloor {
+  unsigned size;
+  Pre pre;
+  const float* floors;  // [F], or null: 0
+  float share;
+  __device__ unsigned key(unsigned f) const {
+    const float value = pre.at(f);
+    return value > 0.0F && (!floors || value > share * floors[f]) ? 1U : 0U;
+  }
+  __device__ std::uint32_t feature(unsigned f) const { return f; }
+  __device__ float value(unsigned f) const { return pre.at(f); }
 };
 
-// One pass: fixes the next bits of the k-th largest key. All threads of the block.
-__device__ void narrow(const Row& row, unsigned mask, int shift, unsigned* bins, Search& search,
-                       Scan& scan) {
-  for (unsigned b = threadIdx.x; b < kBins; b += kThreads) bins[b] = 0;
-  __syncthreads();
-  const unsigned prefix = search.prefix, wanted = search.wanted;
-  for (unsigned f = threadIdx.x; f < row.size; f += kThreads) {
-    const unsigned key = key_of(row.pre(f));
-    if (key != 0 && (key & mask) == prefix) atomicAdd(&bins[(key >> shift) & (kBins - 1)], 1U);
+// Of any sign, in order: of a negative float the more bits the smaller. -0 equals 0. Neither NaN
+// nor -infinity is chosen.
+struct Dead {
+  unsigned size;
+  Pre pre;
+  const std::uint32_t* features;
+  __device__ unsigned key(unsigned i) const {
+    const float value = pre.at(features[i]) + 0.0F;
+    if (!(value >= -3.402823466e38F)) return 0;
+    const unsigned bits = __float_as_uint(value);
+    return bits >> 31 != 0 ? ~bits : bits | 0x80000000U;
   }
-  __syncthreads();
-  // Thread t owns bins in descending order, so that the exclusive sum counts the larger keys.
-  const int highest = kBins - 1 - static_cast<int>(threadIdx.x) * kBinsPerThread;
-  unsigned own = 0, total = 0;
-  for (int b = highest; b > highest - kBinsPerThread; --b) own += bins[b];
-  unsigned above = cuda::exclusive_sum(own, total, scan);
-  if (threadIdx.x == 0) search.candidates = total;
-  for (int b = highest; b > highest - kBinsPerThread;
-       --b) {  // at most one thread and bin holds the wanted-th key
-    if (above < wanted && wanted <= above + bins[b]) {
-      search.prefix = prefix | (static_cast<unsigned>(b) << shift);
-      search.wanted = wanted - above;
-    }
-    above += bins[b];
+  __device__ std::uint32_t feature(unsigned i) const { return features[i]; }
+  __device__ float value(unsigned i) const { return pre.at(features[i]); }
+};
+
+// The list by row, from the panel's first row on.
+struct Lists {
+  std::uint64_t *used, *starts;
+  std::uint32_t *counts, *features;
+  float* values;
+  __device__ RowPlace place(std::size_t row) const {
+    return {used, starts + row, counts + row, features, values};
   }
-  __syncthreads();
+};
+
+__global__ void __launch_bounds__(kSelectThreads)
+    keep_largest_of_row(Panel panel, unsigned k, Lists to) {
+  __shared__ SelectMemory shared;
+  const std::size_t row = blockIdx.x;
+  if (panel.skipped()) return;
+  const Positives positives{panel.excludes(row) ? 0 : panel.d_sae, Pre(panel, row)};
+  write_chosen(positives, edge_of_largest(positives, k, shared), to.place(row), shared);
 }
 
-// Writes, in ascending order, the features with a key above `least`, and the first `ties` of those
-// equal to it.
-__device__ void gather(const Row& row, unsigned least, unsigned ties, std::uint32_t* features,
-                       float* values, std::uint32_t* count, Scan& scan) {
-  unsigned above_before = 0, equal_before = 0;  // in the tiles so far; the same in all threads
-  for (unsigned first = 0; first < row.size; first += kThreads) {
-    const unsigned f = first + threadIdx.x;
-    const float pre = f < row.size ? row.pre(f) : 0.0F;
-    const unsigned key = key_of(pre);
-    const bool above = key > least, equal = key != 0 && key == least;
-    // Both counts in one sum: a tile has kThreads = 256 features, so 16 bits hold either.
-    unsigned total = 0;
-    const unsigned before =
-        cuda::exclusive_sum((above ? 1U << 16 : 0U) | (equal ? 1U : 0U), total, scan);
-    const unsigned larger = above_before + (before >> 16), same = equal_before + (before & 0xFFFFU);
-    if (above || (equal && same < ties)) {
-      const unsigned at = larger + min(same, ties);
-      features[at] = f;
-      values[at] = pre;
-    }
-    above_before += total >> 16;
-    equal_before += total & 0xFFFFU;
-  }
-  if (threadIdx.x == 0) *count = above_before + min(equal_before, ties);
+__global__ void __launch_bounds__(kSelectThreads)
+    keep_above_floor(Panel panel, const float* floors, float share, Lists to) {
+  __shared__ SelectMemory shared;
+  const std::size_t row = blockIdx.x;
+  if (panel.skipped()) return;
+  const AboveFloor above{panel.excludes(row) ? 0 : panel.d_sae, Pre(panel, row), floors, share};
+  write_chosen(above, Edge{0, 0}, to.place(row), shared);
 }
 
-__global__ void __launch_bounds__(kThreads)
-    select(const float* product, const float* b_enc, unsigned d_sae, unsigned k,
-           std::uint32_t* features, float* values, std::uint32_t* counts) {
-  __shared__ unsigned bins[kBins];
-  __shared__ Search search;
-  __shared__ Scan scan;
-  const std::size_t r = blockIdx.x;
-  const Row row{product + r * d_sae, b_enc, d_sae};
-  if (threadIdx.x == 0) search = {0, k, 0};
-  __syncthreads();
-  // Positive floats have 31 bits: 11 + 10 + 10. The later passes see one known bit again, which
-  // changes nothing.
-  narrow(row, 0U, 20, bins, search, scan);
-  const bool all = search.candidates <= k;  // nothing to choose: key 0 is below all of them
-  if (!all) {
-    narrow(row, 0x7FFU << 20, 10, bins, search, scan);
-    narrow(row, 0x1FFFFFU << 10, 0, bins, search, scan);
-  }
-  gather(row, all ? 0U : search.prefix, all ? 0U : search.wanted, features + r * k, values + r * k,
-         counts + r, scan);
+__global__ void __launch_bounds__(kSelectThreads)
+    keep_largest_dead(Panel panel, const std::uint32_t* features, const std::uint64_t* count,
+                      unsigned k, Lists to) {
+  __shared__ SelectMemory shared;
+  const std::size_t row = blockIdx.x;
+  if (panel.skipped()) return;
+  const Dead dead{panel.excludes(row) ? 0 : static_cast<unsigned>(*count), Pre(panel, row),
+                  features};
+  write_chosen(dead, edge_of_largest(dead, k, shared), to.place(row), shared);
 }
 
-class CudaTopkEncoder final : public TopkEncoderBody {
+Lists lists_of(const RowEntries& out, std::size_t first) {
+  return {out.per_row == 0 ? out.used.data() : nullptr, out.starts.data() + first,
+          out.counts.data() + first, out.features.data(), out.values.data()};
+}
+
+class CudaEncodeSelect final : public EncodeSelectBody {
  public:
-  explicit CudaTopkEncoder(Device device) : device_(device), gemm_(device) {}
+  CudaEncodeSelect(std::size_t d_sae, std::size_t d_in, Device device)
+      : gemm_(device),
+        padded_(Shape{cuda_panel_rows(d_sae), d_in}, device),
+        product_(Shape{cuda_panel_rows(d_sae), d_sae}, device) {}
 
-  void pack(const SaeParameters&, Stream&) override {}  // cuBLAS reads W_enc as it lies
+  void pack(TensorView<const float> W_enc, TensorView<const float> b_enc, Stream&) override {
+    W_enc_ = W_enc;  // cuBLAS reads it as it lies
+    b_enc_ = b_enc;
+  }
 
-  void encode(const SaeParameters& parameters, TensorView<const float> x, const TopkRows& rows,
-              Stream& stream) override {
-    const std::size_t n = x.axis(0), panel = fit(parameters);
-    for (std::size_t first = 0; first < n; first += panel)
-      encode_panel(parameters, x.rows(first, std::min(panel, n - first)), first, rows, stream);
+  void run(const EncodeRequest& r, Stream& stream) override {
+    if (r.out.per_row == 0)
+      launch("empty_list", empty_list, Grid{1, 1}, stream, r.unless.data(), r.out.used.data());
+    const std::size_t n = r.x.axis(0), height = product_.axis(0);
+    for (std::size_t first = 0; first < n; first += height)
+      run_panel(r, first, std::min(height, n - first), stream);
   }
 
  private:
-  // Rows of a panel: a function of F alone.
-  std::size_t fit(const SaeParameters& parameters) {
-    const std::size_t d_in = parameters.d_in(), d_sae = parameters.d_sae();
-    const std::size_t rows =
-        std::clamp<std::size_t>(kPre_bytes / sizeof(float) / d_sae / 64 * 64, 64, 4096);
-    if (product_.shape() != Shape{rows, d_sae})
-      product_ = Tensor<float>(Shape{rows, d_sae}, device_);
-    if (centred_.shape() != Shape{rows, d_in}) centred_ = Tensor<float>(Shape{rows, d_in}, device_);
-    return rows;
+  void run_panel(const EncodeRequest& r, std::size_t first, std::size_t rows, Stream& stream) {
+    multiply(r.x.rows(first, rows), r.unless, stream);
+    const Panel panel{product_.data(), b_enc_.data(), static_cast<std::uint32_t>(product_.axis(1)),
+                      r.included.size() != 0 ? r.included.data() + first : nullptr,
+                      r.unless.data()};
+    const Grid grid{rows, kSelectThreads};
+    const Lists out = lists_of(r.out, first);
+    if (r.choice.k > 0)
+      launch("keep_largest_of_row", keep_largest_of_row, grid, stream, panel,
+             static_cast<unsigned>(r.choice.k), out);
+    else
+      launch("keep_above_floor", keep_above_floor, grid, stream, panel, r.choice.floor.data(),
+             r.choice.share, out);
+    if (r.aux && r.aux->k > 0)
+      launch("keep_largest_dead", keep_largest_dead, grid, stream, panel,
+             r.aux->dead.features.data(), r.aux->dead.count.data(), static_cast<unsigned>(r.aux->k),
+             lists_of(r.aux->out, first));
   }
 
-  void encode_panel(const SaeParameters& parameters, TensorView<const float> x, std::size_t first,
-                    const TopkRows& rows, Stream& stream) {
-    const std::size_t panel = product_.axis(0), filled = x.axis(0), k = rows.features.axis(1);
-    cuda::launch("centre", centre, cuda::grid_over(panel * parameters.d_in()), stream, x.data(),
-                 parameters.b_dec.data(), centred_.data(), parameters.d_in(), filled, panel);
-    gemm_.nt(centred_.cview(), parameters.W_enc.cview(), product_.view(), stream);
-    cuda::launch("select", select, {filled, kThreads}, stream, product_.data(),
-                 parameters.b_enc.data(), static_cast<unsigned>(parameters.d_sae()),
-                 static_cast<unsigned>(k), rows.features.data() + first * k,
-                 rows.values.data() + first * k, rows.counts.data() + first);
+  void multiply(TensorView<const float> x, TensorView<const std::uint64_t> unless, Stream& stream) {
+    if (unless.size() != 0)
+      return gemm_nt_unless(unless, x, W_enc_, product_.view().rows(0, x.axis(0)), stream);
+    launch("pad", pad, grid_over(padded_.size()), stream, x.data(), x.size(), padded_.data(),
+           padded_.size());
+    gemm_.nt(padded_.cview(), W_enc_, product_.view(), stream);
   }
 
-  Device device_;
-  cuda::Gemm gemm_;
-  Tensor<float> centred_, product_;
+  Gemm gemm_;
+  TensorView<const float> W_enc_, b_enc_;
+  Tensor<float> padded_, product_;
 };
 
 }  // namespace
+}  // namespace refract::cuda
 
-std::unique_ptr<TopkEncoderBody> make_cuda_topk_encoder(Device device) {
-  return std::make_unique<CudaTopkEncoder>(device);
+std::unique_ptr<refract::EncodeSelectBody> refract::make_cuda_encode_select(std::size_t d_sae,
+                                                                            std::size_t d_in,
+                                                                            Device device) {
+  return std::make_unique<cuda::CudaEncodeSelect>(d_sae, d_in, device);
 }
-
-}  // namespace refract

@@ -50,7 +50,8 @@ FeatureEntriesBuffer::FeatureEntriesBuffer(std::size_t features, std::size_t cap
     : starts_(Shape{features + 1}, device),
       rows_(Shape{capacity}, device),
       work_(Shape{(device.kind == DeviceKind::cpu ? kMostParts : 1) * features}, device),
-      values_(Shape{capacity}, device) {}
+      values_(Shape{capacity}, device),
+      slopes_(Shape{device.kind == DeviceKind::cuda ? capacity : 0}, device) {}
 
 void sort_by_feature(const RowEntries& from, const FeatureEntriesBuffer& to, Stream& stream) {
   if constexpr (has_cuda)

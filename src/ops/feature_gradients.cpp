@@ -5,8 +5,10 @@
 #include <limits>
 
 #include "ops/backend.hpp"
+#include "ops/cuda_bodies.hpp"
 #include "ops/row_kernels.hpp"
 #include "ops/step_loss.hpp"
+#include "refract/base/build_info.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/parallel.hpp"
 
@@ -27,7 +29,8 @@ void add_term(const GradientSource& source, const GradientTerm& term, std::size_
   const float factor = static_cast<float>(term.factor.data()[0]);
   const float per_entry =
       term.per_entry.size() != 0 ? static_cast<float>(term.per_entry.data()[0]) : 0.0F;
-  const std::uint64_t begin = term.entries.starts.data()[f], end = term.entries.starts.data()[f + 1];
+  const std::uint64_t begin = term.entries.starts.data()[f],
+                      end = term.entries.starts.data()[f + 1];
   const float* direction = source.W_dec.data() + f * at.d_out;
   const float *errors[kEntries], *inputs[kEntries];
   float pre[kEntries], scaled[kEntries];
@@ -51,13 +54,16 @@ void add_term(const GradientSource& source, const GradientTerm& term, std::size_
 
 }  // namespace
 
-void feature_gradients(const GradientSource& source, std::size_t first,
-                       TensorView<float> gradients, Stream& stream) {
+void feature_gradients(const GradientSource& source, std::size_t first, TensorView<float> gradients,
+                       Stream& stream) {
   const GradientRow at = row_of(source);
   const std::size_t count = gradients.axis(0);
   expect_shape(gradients, "gradients", {{"features", count}, {"row", at.size()}});
   REFRACT_ASSERT(first + count <= source.W_dec.axis(0), "features {} to {} of {}", first,
                  first + count, source.W_dec.axis(0));
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda)
+      return cuda::feature_gradients(source, first, gradients, stream);
   expect_cpu(stream, "feature_gradients");
   parallel_for((count + kFeaturesPerItem - 1) / kFeaturesPerItem, [&](std::size_t item) {
     for (std::size_t i = item * kFeaturesPerItem;
@@ -79,6 +85,9 @@ void finish_gradients(const FinishGradients& how, TensorView<float> gradients,
   expect_shape(how.W_enc, "W_enc", {{"features", count}, {"D", at.d_in}});
   expect_shape(how.W_dec, "W_dec", {{"features", count}, {"D", at.d_out}});
   expect_shape(panels, "panels", {{"panels", number}, {"width", width}});
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda)
+      return cuda::finish_gradients(how, gradients, panels, stream);
   expect_cpu(stream, "finish_gradients");
   parallel_for(number, [&](std::size_t panel) {
     double* sums = panels.data() + panel * width;
@@ -112,6 +121,9 @@ void bias_gradient(TensorView<const double> sums, TensorView<const double> panel
   expect_shape(sums, "sums", {{"width", kErrorSum + d_out}});
   expect_shape(scalars, "scalars", {{"scalars", kStepScalars}});
   REFRACT_ASSERT(width == 1 || width == 1 + d_out, "width {} D {}", width, d_out);
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda)
+      return cuda::bias_gradient(sums, panels, clip, db_dec, scalars, stream);
   expect_cpu(stream, "bias_gradient");
   double squared = 0;
   for (std::size_t d = 0; d < d_out; ++d)
@@ -141,6 +153,9 @@ double largest(TensorView<const float> values) {
 void explain_overflow(TensorView<const float> x, TensorView<const float> W_enc,
                       TensorView<const float> b_enc, TensorView<const float> b_dec,
                       TensorView<double> scalars, Stream& stream) {
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda)
+      return cuda::explain_overflow(x, W_enc, b_enc, b_dec, scalars, stream);
   expect_cpu(stream, "explain_overflow");
   if (scalars.data()[kFinite] != 0) return;
   scalars.data()[kLargestInput] = largest(x);

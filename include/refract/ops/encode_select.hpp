@@ -43,8 +43,8 @@ struct EncodeRequest {
   TensorView<const float> x;                // [n, D]
   TensorView<const std::uint8_t> included;  // [n], or empty: all
   Choice choice;
-  RowEntries out;                      // per_row = choice.k, or 0 and room for n F entries
-  const AuxSelection* aux = nullptr;   // none: no AuxK
+  RowEntries out;                          // per_row = choice.k, or 0 and room for n F entries
+  const AuxSelection* aux = nullptr;       // none: no AuxK
   TensorView<const std::uint64_t> unless;  // [1]: when it is not 0 nothing is done; empty: always
 };
 
@@ -63,7 +63,8 @@ class EncodeSelect {
   EncodeSelect(EncodeSelect&&) noexcept;
   EncodeSelect& operator=(EncodeSelect&&) noexcept;
 
-  // After every change of the weights, before run. W_enc [F, D], b_enc [F].
+  // After every change of the weights, before run. W_enc [F, D], b_enc [F]; they stay where they
+  // are until the last run, since the CUDA body reads them there.
   void pack(TensorView<const float> W_enc, TensorView<const float> b_enc, Stream& stream);
   // SystemError for a wrong shape or device.
   void run(const EncodeRequest& request, Stream& stream);

@@ -41,6 +41,7 @@ struct FeatureEntries {
   TensorView<std::uint64_t> starts;  // [F + 1]
   TensorView<std::uint32_t> rows;    // [C]
   TensorView<float> values;          // [C]
+  TensorView<float> slopes;          // [C] on a CUDA device: work memory of feature_gradients
 };
 
 // Its room, and the work memory of sort_by_feature.
@@ -49,14 +50,14 @@ class FeatureEntriesBuffer {
   FeatureEntriesBuffer() = default;
   FeatureEntriesBuffer(std::size_t features, std::size_t capacity, Device device);
   [[nodiscard]] FeatureEntries view() const {
-    return {starts_.view(), rows_.view(), values_.view()};
+    return {starts_.view(), rows_.view(), values_.view(), slopes_.view()};
   }
   [[nodiscard]] TensorView<std::uint32_t> work() const { return work_.view(); }
 
  private:
   Tensor<std::uint64_t> starts_;
   Tensor<std::uint32_t> rows_, work_;
-  Tensor<float> values_;
+  Tensor<float> values_, slopes_;
 };
 
 // The same entries by feature: a counting sort, whose order does not depend on threads. The list by

@@ -7,8 +7,10 @@
 
 namespace refract::cuda {
 
-// A handle and its work memory (32 MiB) on one device, for one stream at a time. Throws
-// SystemError.
+// What cuBLAS advises for Hopper.
+inline constexpr std::size_t kCublasWorkspaceBytes = std::size_t{32} << 20;
+
+// A handle and its work memory on one device, for one stream at a time. Throws SystemError.
 class Gemm {
  public:
   explicit Gemm(Device device);
