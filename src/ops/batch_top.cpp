@@ -143,9 +143,8 @@ void follow_bar(TensorView<const std::uint64_t> bar, double rate, TensorView<flo
   if (bar.data()[kWanted] == 0) return;
   const float smallest = std::bit_cast<float>(static_cast<std::uint32_t>(bar.data()[kBits]));
   const auto before = static_cast<double>(threshold.data()[0]);
-  const double after =
-      before == 0 ? static_cast<double>(smallest)
-                  : before + rate * (static_cast<double>(smallest) - before);
+  const double after = before == 0 ? static_cast<double>(smallest)
+                                   : before + rate * (static_cast<double>(smallest) - before);
   std::ranges::fill(threshold.span(), static_cast<float>(after));
 }
 

@@ -133,8 +133,8 @@ class CpuEncodeSelect final : public EncodeSelectBody {
     for (std::size_t i = 0; i < dead; ++i) memory.dead_pre[i] = pre[numbers[i]];
     std::uint32_t* features = aux.out.features.data() + row * aux.k;
     const std::size_t count =
-        select_top(memory.dead_pre, std::min(aux.k, dead),
-                   -std::numeric_limits<float>::infinity(), memory.select, features);
+        select_top(memory.dead_pre, std::min(aux.k, dead), -std::numeric_limits<float>::infinity(),
+                   memory.select, features);
     aux.out.counts.data()[row] = static_cast<std::uint32_t>(count);
     for (std::size_t j = 0; j < count; ++j) {
       aux.out.values.data()[row * aux.k + j] = memory.dead_pre[features[j]];
@@ -184,8 +184,8 @@ void EncodeSelect::run(const EncodeRequest& r, Stream& stream) {
   expect_shape(r.out.counts, "counts", {{"n", n}});
   if (r.included.size() != 0) expect_shape(r.included, "included", {{"n", n}});
   REFRACT_ASSERT(r.out.per_row == r.choice.k, "per_row {} k {}", r.out.per_row, r.choice.k);
-  REFRACT_ASSERT(r.choice.floor.size() == 0 || r.choice.floor.size() == d_sae_,
-                 "floor of {}", r.choice.floor.size());
+  REFRACT_ASSERT(r.choice.floor.size() == 0 || r.choice.floor.size() == d_sae_, "floor of {}",
+                 r.choice.floor.size());
   REFRACT_ASSERT(!r.aux || r.aux->out.per_row == r.aux->k, "per_row {} k {}", r.aux->out.per_row,
                  r.aux->k);
   expect_device(r.x.device(), device_, "x");

@@ -40,8 +40,7 @@ RowEntriesBuffer::RowEntriesBuffer(std::size_t n, std::size_t per_row, std::size
 }
 
 RowEntries RowEntriesBuffer::view() const {
-  return {starts_.view(), counts_.view(), features_.view(),
-          values_.view(), used_.view(),   per_row_};
+  return {starts_.view(), counts_.view(), features_.view(), values_.view(), used_.view(), per_row_};
 }
 
 FeatureEntriesBuffer::FeatureEntriesBuffer(std::size_t features, std::size_t capacity,
@@ -55,7 +54,8 @@ void sort_by_feature(const RowEntries& from, const FeatureEntriesBuffer& to, Str
   expect_cpu(stream, "sort_by_feature");
   const FeatureEntries out = to.view();
   const std::size_t n = from.rows(), features = out.starts.size() - 1, parts = parts_of(n);
-  std::uint32_t* const counts = to.work().data();  // [parts, F], then where the part's next one goes
+  std::uint32_t* const counts =
+      to.work().data();  // [parts, F], then where the part's next one goes
   std::uint64_t* const starts = out.starts.data();
   const auto rows_of = [&](std::size_t part, auto&& use) {
     for (std::size_t row = part * n / parts; row < (part + 1) * n / parts; ++row) {

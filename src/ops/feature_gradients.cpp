@@ -27,7 +27,8 @@ void add_term(const GradientSource& source, const GradientTerm& term, std::size_
   const float factor = static_cast<float>(term.factor.data()[0]);
   const float per_entry =
       term.per_entry.size() != 0 ? static_cast<float>(term.per_entry.data()[0]) : 0.0F;
-  const std::uint64_t begin = term.entries.starts.data()[f], end = term.entries.starts.data()[f + 1];
+  const std::uint64_t begin = term.entries.starts.data()[f],
+                      end = term.entries.starts.data()[f + 1];
   const float* direction = source.W_dec.data() + f * at.d_out;
   const float *errors[kEntries], *inputs[kEntries];
   float pre[kEntries], scaled[kEntries];
@@ -51,8 +52,8 @@ void add_term(const GradientSource& source, const GradientTerm& term, std::size_
 
 }  // namespace
 
-void feature_gradients(const GradientSource& source, std::size_t first,
-                       TensorView<float> gradients, Stream& stream) {
+void feature_gradients(const GradientSource& source, std::size_t first, TensorView<float> gradients,
+                       Stream& stream) {
   const GradientRow at = row_of(source);
   const std::size_t count = gradients.axis(0);
   expect_shape(gradients, "gradients", {{"features", count}, {"row", at.size()}});

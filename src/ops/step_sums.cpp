@@ -32,10 +32,8 @@ void sum_slices(const SliceSums& from, std::size_t slice_rows, TensorView<double
         sums[kActivation] += static_cast<double>(from.entries.values.data()[first + j]);
       if (!from.errors) continue;
       sums[kSquaredError] += squared_norm(error, d_out);
-      if (aux)
-        sums[kAuxSquaredError] += squared_norm(from.aux_error.data() + row * d_out, d_out);
-      for (std::size_t d = 0; d < d_out; ++d)
-        sums[kErrorSum + d] += static_cast<double>(error[d]);
+      if (aux) sums[kAuxSquaredError] += squared_norm(from.aux_error.data() + row * d_out, d_out);
+      for (std::size_t d = 0; d < d_out; ++d) sums[kErrorSum + d] += static_cast<double>(error[d]);
     }
   });
 }

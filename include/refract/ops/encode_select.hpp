@@ -42,8 +42,8 @@ struct EncodeRequest {
   TensorView<const float> x;                // [n, D]
   TensorView<const std::uint8_t> included;  // [n], or empty: all
   Choice choice;
-  RowEntries out;                      // per_row = choice.k, or 0 and room for n F entries
-  const AuxSelection* aux = nullptr;   // none: no AuxK
+  RowEntries out;                          // per_row = choice.k, or 0 and room for n F entries
+  const AuxSelection* aux = nullptr;       // none: no AuxK
   TensorView<const std::uint64_t> unless;  // [1]: when it is not 0 nothing is done; empty: always
 };
 
