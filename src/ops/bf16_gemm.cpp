@@ -51,11 +51,10 @@ template <std::size_t Rows>
       w[c] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(s.w + p * kTile + c * kVector));
 #pragma GCC unroll 8
     for (std::size_t r = 0; r < Rows; ++r) {
-      const auto x = reinterpret_cast<__m512bh>(
-          _mm512_set1_epi32(static_cast<int>(s.x[r * s.ld_x + p])));
+      const auto x =
+          reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(s.x[r * s.ld_x + p])));
 #pragma GCC unroll 3
-      for (std::size_t c = 0; c < kVectors; ++c)
-        sums[r][c] = _mm512_dpbf16_ps(sums[r][c], x, w[c]);
+      for (std::size_t c = 0; c < kVectors; ++c) sums[r][c] = _mm512_dpbf16_ps(sums[r][c], x, w[c]);
     }
   }
   for (std::size_t r = 0; r < Rows; ++r)
@@ -104,9 +103,9 @@ void Bf16Matrix::pack(TensorView<const float> W, TensorView<const float> b) {
         const std::size_t some = std::min(kPairs, pairs - first);
         std::array<std::uint32_t, kPairs> row;
         row[some - 1] = 0;
-        to_bf16(W.row(t * kTile + c).subspan(2 * first, std::min(2 * some, columns_ - 2 * first)),
-                {reinterpret_cast<BFloat16*>(row.data()),
-                 std::min(2 * some, columns_ - 2 * first)});
+        to_bf16(
+            W.row(t * kTile + c).subspan(2 * first, std::min(2 * some, columns_ - 2 * first)),
+            {reinterpret_cast<BFloat16*>(row.data()), std::min(2 * some, columns_ - 2 * first)});
         for (std::size_t p = 0; p < some; ++p) tile[(first + p) * kTile + c] = row[p];
       }
   });

@@ -31,7 +31,7 @@ std::size_t panel_rows(std::size_t n) {
 }
 
 struct PanelMemory {
-  Tensor<float> pre;  // [kMostPanelRows, F]
+  Tensor<float> pre;                   // [kMostPanelRows, F]
   std::vector<std::uint32_t> rounded;  // the panel's rows as bf16, where products are
   SelectScratch select;
   std::vector<std::uint32_t> features;  // of one row, while their number is not known
@@ -49,8 +49,7 @@ class CpuEncodeSelect final : public EncodeSelectBody {
       memory.select.candidates.resize(d_sae + 1);
       memory.features.resize(d_sae + 1);
       memory.dead_pre.reserve(d_sae);
-      if (product == DType::bf16)
-        memory.rounded.resize(Bf16Matrix::words(kMostPanelRows, d_in));
+      if (product == DType::bf16) memory.rounded.resize(Bf16Matrix::words(kMostPanelRows, d_in));
     }
   }
 
@@ -164,10 +163,9 @@ std::unique_ptr<EncodeSelectBody> make_body(std::size_t d_sae, std::size_t d_in,
   if (product != DType::f32 && product != DType::bf16)
     throw SystemError("encode_select: products in {}; expected fp32 or bf16", name(product));
   if (product == DType::bf16 && !encodes_in_bf16(device))
-    throw ConfigError(
-        "train.dtype is bf16, but {}. Set train.dtype: fp32.",
-        device.kind == DeviceKind::cpu ? "this processor has no AVX-512-BF16"
-                                       : "products in bf16 are not built for CUDA");
+    throw ConfigError("train.dtype is bf16, but {}. Set train.dtype: fp32.",
+                      device.kind == DeviceKind::cpu ? "this processor has no AVX-512-BF16"
+                                                     : "products in bf16 are not built for CUDA");
   if (device.kind == DeviceKind::cpu)
     return std::make_unique<CpuEncodeSelect>(d_sae, d_in, product);
   if constexpr (has_cuda) return make_cuda_encode_select(d_sae, d_in, device);
@@ -180,9 +178,7 @@ void expect_device(Device found, Device expected, const char* what) {
 
 }  // namespace
 
-bool encodes_in_bf16(Device device) {
-  return device.kind == DeviceKind::cpu && runs_bf16_gemm();
-}
+bool encodes_in_bf16(Device device) { return device.kind == DeviceKind::cpu && runs_bf16_gemm(); }
 
 EncodeSelect::EncodeSelect(std::size_t d_sae, std::size_t d_in, Device device, DType product)
     : d_sae_(d_sae), d_in_(d_in), device_(device), body_(make_body(d_sae, d_in, device, product)) {}

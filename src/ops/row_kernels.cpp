@@ -6,7 +6,8 @@ namespace refract {
 namespace {
 
 constexpr std::size_t kDotLanes = 16;
-using Lanes [[gnu::vector_size(kDotLanes * sizeof(float)), gnu::aligned(4), gnu::may_alias]] = float;
+using Lanes [[gnu::vector_size(kDotLanes * sizeof(float)), gnu::aligned(4), gnu::may_alias]] =
+    float;
 
 [[gnu::always_inline]] inline Lanes load(const float* from) {
   return *reinterpret_cast<const Lanes*>(from);

@@ -1,13 +1,12 @@
 #pragma once
-// The scalar part of a step, the same text for the CPU and, in one thread, for CUDA: what is constexpr may be called
-// from either (nvcc: --expt-relaxed-constexpr).
+// The scalar part of a step, the same text for the CPU and, in one thread, for CUDA: what is
+// constexpr may be called from either (nvcc: --expt-relaxed-constexpr).
 #include "refract/ops/step_sums.hpp"
 
 namespace refract {
 
-constexpr void loss_scalars_of(const double* sums, std::size_t d_out,
-                                                std::uint64_t included, const LossTerms& terms,
-                                                double* scalars) {
+constexpr void loss_scalars_of(const double* sums, std::size_t d_out, std::uint64_t included,
+                               const LossTerms& terms, double* scalars) {
   const auto rows = static_cast<double>(included);
   const double per_row = included != 0 ? 1 / rows : 0;
   const double squared_error = sums[kSquaredError] * per_row;

@@ -123,10 +123,9 @@ std::string room_lines(const std::vector<Room>& rooms) {
 
 std::string layout_lines(const RunConfig& config, const RunPlan& plan, int ranks) {
   const std::vector<LayoutCost> weighed = layouts_weighed(config, plan.known.model, ranks);
-  std::string text = fmt::format("Training   {}{}; {} sent by each rank for a chunk\n",
-                                 describe(weighed.front().layout),
-                                 config.train.mesh == "auto" ? ", chosen by bytes" : "",
-                                 human_bytes(plan.rank.sent_bytes));
+  std::string text = fmt::format(
+      "Training   {}{}; {} sent by each rank for a chunk\n", describe(weighed.front().layout),
+      config.train.mesh == "auto" ? ", chosen by bytes" : "", human_bytes(plan.rank.sent_bytes));
   text += "           a step, of the rank with most:      sends   weights, moments, gradients\n";
   for (const LayoutCost& cost : weighed)
     text += fmt::format("           {:<34} {:>10}   {:>10}\n",

@@ -52,8 +52,7 @@ std::string training_difference(const Numerics& frozen, const Numerics& now) {
     return fmt::format("training ranks: were {}, are now {}", frozen.ranks, now.ranks);
   if (frozen.exchange != now.exchange)
     return fmt::format("exchange: was {}, is now {}", frozen.exchange, now.exchange);
-  if (frozen.wire != now.wire)
-    return fmt::format("wire: was {}, is now {}", frozen.wire, now.wire);
+  if (frozen.wire != now.wire) return fmt::format("wire: was {}, is now {}", frozen.wire, now.wire);
   if (!frozen.mesh.empty() && frozen.mesh != now.mesh)
     return fmt::format("mesh: was {}, is now {}", frozen.mesh, now.mesh);
   return "";

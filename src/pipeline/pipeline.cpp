@@ -240,8 +240,7 @@ void Attempt::collective_use_frozen_kernel() {
 }
 
 void Attempt::collective_choose_device() {
-  const bool trains =
-      roles_.roles[static_cast<std::size_t>(world_.rank())].contains(Role::train);
+  const bool trains = roles_.roles[static_cast<std::size_t>(world_.rank())].contains(Role::train);
   Communicator trainers = world_.split(trains ? 1 : 0, world_.rank());
   if (trains) device_ = collective_training_device(config(), trainers);
   // The same on every rank that trains; one of them tells rank 0, which need not be one.
@@ -427,7 +426,14 @@ PartsDone Attempt::tell(const char* stage) {
 }
 
 void Attempt::collective_analyse(std::vector<TrainedSae>& trained) {
-  if (root() && trained.empty()) trained = load_newest(session_, ledger_->state());
+  const auto dealt = [](const TrainedSae& sae) {
+    const SaeParameters& part = sae.state.parameters;
+    return part.d_sae() != sae.config.d_sae || part.device().kind != DeviceKind::cpu;
+  };
+  if (root() && (trained.empty() || std::ranges::any_of(trained, dealt))) {
+    trained.clear();
+    trained = load_newest(session_, ledger_->state());
+  }
   const bool has_model =
       roles_.roles[static_cast<std::size_t>(world_.rank())].contains(Role::extract);
   collective_evaluate_run(session_, ledger_.get(), trained, has_model, world_, progressed_,

@@ -51,8 +51,8 @@ std::uint64_t step_bytes_of(const RunConfig& config, const ModelInfo& model, con
                             const TrainingLayout& layout) {
   const auto variant = make_variant(sae, input_width(sae, model), 1);
   const std::uint64_t columns = layout.mesh.features, rows = layout.mesh.rows,
-                      batch = config.train.batch_rows,
-                      slices = order_rule(config).blocks(), slice = order_rule(config).slice_rows();
+                      batch = config.train.batch_rows, slices = order_rule(config).blocks(),
+                      slice = order_rule(config).slice_rows();
   const bool sharded = layout.exchange == "sharded",
              ordered = config.train.reduction == "ordered" && rows > 1;
   const FeatureRange tile = features_of_part({0, sae.d_sae}, 0, columns);
@@ -100,9 +100,8 @@ void add_training(const RunConfig& config, const ModelInfo& model, std::uint64_t
     most_sent = std::max(most_sent, sent);
   }
   plan.memory.emplace_back("SAEs: weights, moments, gradients, buffers of a step", most);
-  plan.memory.emplace_back(
-      "a batch of each input",
-      config.train.batch_rows / layout.mesh.rows * d * sizeof(float) * config.hooks.size());
+  plan.memory.emplace_back("a batch of each input", config.train.batch_rows / layout.mesh.rows * d *
+                                                        sizeof(float) * config.hooks.size());
   const std::uint64_t steps =
       config.store.chunk_rows / config.train.batch_rows * config.train.passes_per_chunk;
   std::uint64_t sent = layout_cost(config, model, layout).sent_bytes;

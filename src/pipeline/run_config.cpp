@@ -154,8 +154,7 @@ void describe(Fields& f, TrainConfig& c) {
           {.help = "gradients along a column of the mesh; sharded: each rank keeps the moments of "
                    "its part alone",
            .allowed = {"auto", "all_reduce", "sharded"}});
-  f.field("wire", c.wire,
-          {.help = "what gradients travel as", .allowed = {"fp32", "bf16"}});
+  f.field("wire", c.wire, {.help = "what gradients travel as", .allowed = {"fp32", "bf16"}});
   f.field("clip", c.clip, {.help = "bound on the global gradient norm; 0 = none", .at_least = 0});
   f.field("input_scale", c.input_scale,
           {.help = "sqrt_d: mean norm becomes sqrt(d_in)", .allowed = {"none", "sqrt_d"}});
@@ -357,7 +356,8 @@ void check_mesh(const RunConfig& c) {
   at_key(c, "train.mesh", [&] { (void)parse_mesh(c.train.mesh); });
   if (c.train.reduction == "ordered" && c.train.wire != "fp32")
     throw ConfigError(
-        "{}: train.wire is {}, but train.reduction is ordered, whose gradients do not travel. Leave "
+        "{}: train.wire is {}, but train.reduction is ordered, whose gradients do not travel. "
+        "Leave "
         "wire at fp32, or set reduction: fast.",
         where_given(c, "train.wire"), c.train.wire);
 }

@@ -40,9 +40,10 @@ MeshShape parse_mesh(const std::string& text) {
   static const std::regex form(R"(\s*rows:\s*([1-9]\d{0,5})\s*,\s*features:\s*([1-9]\d{0,5})\s*)");
   std::smatch match;
   if (!std::regex_match(text, match, form))
-    throw ConfigError("train.mesh is '{}'; expected auto or {{rows: R, features: C}}, e.g. "
-                      "{{rows: 4, features: 1}}",
-                      text);
+    throw ConfigError(
+        "train.mesh is '{}'; expected auto or {{rows: R, features: C}}, e.g. "
+        "{{rows: 4, features: 1}}",
+        text);
   return {std::stoul(match[1]), std::stoul(match[2])};
 }
 
@@ -63,9 +64,7 @@ LayoutCost layout_cost(const RunConfig& config, const ModelInfo& model,
                  gradient = static_cast<double>(row.size()), weights = 4 * (d_in + d_out + 1),
                  features = static_cast<double>(sae.d_sae) / columns;
       const bool aux = sae.aux.coefficient > 0 && sae.k > 0;
-      const double aux_k = !aux           ? 0
-                           : sae.aux.k > 0 ? static_cast<double>(sae.aux.k)
-                                           : d_in / 2;
+      const double aux_k = !aux ? 0 : sae.aux.k > 0 ? static_cast<double>(sae.aux.k) : d_in / 2;
       sent += (rows - 1) / rows * features *
               (sharded ? wire * gradient + weights : 2 * wire * gradient);
       sent += (columns - 1) / columns * batch * 4 * (d_in + 2 * d_out * (aux ? 2 : 1)) +
@@ -138,8 +137,7 @@ std::vector<LayoutCost> layouts_weighed(const RunConfig& config, const ModelInfo
       throw ConfigError(
           "train.mesh has {} columns, but the smallest SAE has {} panels of {} features. Give at "
           "most {} columns.",
-          mesh.features, smallest_dictionary(config), kPanelFeatures,
-          smallest_dictionary(config));
+          mesh.features, smallest_dictionary(config), kPanelFeatures, smallest_dictionary(config));
   }
   std::ranges::stable_sort(costs, {}, &LayoutCost::sent_bytes);
   return costs;
@@ -150,9 +148,8 @@ TrainingLayout training_layout(const RunConfig& config, const ModelInfo& model, 
 }
 
 std::string describe(const TrainingLayout& layout) {
-  const std::string mesh =
-      fmt::format("{} x {} ranks (rows x features), {}", layout.mesh.rows, layout.mesh.features,
-                  layout.exchange);
+  const std::string mesh = fmt::format("{} x {} ranks (rows x features), {}", layout.mesh.rows,
+                                       layout.mesh.features, layout.exchange);
   return layout.groups == 1 ? mesh : fmt::format("{} groups of {}", layout.groups, mesh);
 }
 

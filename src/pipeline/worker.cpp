@@ -11,8 +11,8 @@
 #include "refract/base/file.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
-#include "refract/pipeline/training_layout.hpp"
 #include "refract/pipeline/results.hpp"
+#include "refract/pipeline/training_layout.hpp"
 #include "refract/store/manifest.hpp"
 
 namespace refract {
@@ -208,8 +208,6 @@ Json Worker::collective_restore() {
   if (trainers_.rank() == 0)
     for (const SaeConfig& sae : config.saes) make_folder(session_.folder().checkpoints(sae.name));
   trainers_.barrier();
-  saes_ = make_trained_saes(config.saes, session_.store().calibration(),
-                            dead_threshold(config.store.chunk_rows, session_.plan().rows));
   const TrainingLayout layout =
       training_layout(config, session_.run().model_info(), trainers_.size());
   train_ = config.train;
@@ -218,14 +216,15 @@ Json Worker::collective_restore() {
       train_, session_.plan().steps,
       Mesh::collective_make(trainers_, layout.mesh, device_,
                             train_.wire == "bf16" ? Wire::bf16 : Wire::fp32));
+  saes_ =
+      make_trained_saes(config.saes, session_.store().calibration(),
+                        dead_threshold(config.store.chunk_rows, session_.plan().rows), *runner_);
   checkpoints_ = std::make_unique<Checkpoints>(
       checkpointed_run(session_), trainers_, [&](const CheckpointRecord& record) {
         report("checkpoint", {{"record", Json::parse(to_text(record))},
                               {"took_s", monotonic_s() - saving_since_s_}});
       });
-  const Checkpoints::Restored restored = checkpoints_->collective_restore(saes_);
-  for (TrainedSae& sae : saes_)
-    if (!runner_->trains_whole(sae)) sae.state = runner_->tile_of(sae.state);
+  const Checkpoints::Restored restored = checkpoints_->collective_restore(saes_, *runner_);
   position_ = restored.position;
   Json withdrawn = Json::array();
   for (const auto& [record, cause] : restored.withdrawn)
@@ -266,8 +265,8 @@ Json Worker::collective_train(std::uint64_t visit_number) {
   const auto after_step = [&](std::uint64_t done) {
     progress.advance(train.batch_rows);
     if (const VisitLog& log = saes_.front().log; log.steps > 0)
-      progress.note(fmt::format("squared error {:.3f}",
-                                log.squared_error / static_cast<double>(log.steps)));
+      progress.note(
+          fmt::format("squared error {:.3f}", log.squared_error / static_cast<double>(log.steps)));
     rows_ = (done - from) * train.batch_rows;
     report_progress({Work::train, visit_number}, trainers_, done, steps, rows_);
     breathe();

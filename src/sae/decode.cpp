@@ -1,8 +1,8 @@
 #include <algorithm>
 
+#include "ops/row_kernels.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/sae/variant.hpp"
-#include "ops/row_kernels.hpp"
 
 namespace refract {
 namespace {

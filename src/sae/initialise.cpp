@@ -27,9 +27,8 @@ void unit_row(const CounterRng& rng, std::size_t first, bool non_negative, std::
 SaeParameters initial_parameters(const SaeConfig& config, const Variant& variant, std::size_t d_in,
                                  std::span<const float> scaled_median, Purpose purpose) {
   const std::size_t d_out = scaled_median.size();
-  SaeParameters made =
-      make_parameters({.d_sae = config.d_sae, .d_in = d_in, .d_out = d_out,
-                       .threshold = variant.has_threshold()});
+  SaeParameters made = make_parameters(
+      {.d_sae = config.d_sae, .d_in = d_in, .d_out = d_out, .threshold = variant.has_threshold()});
   made.non_negative_decoder = config.non_negative_decoder;
   parallel_for(config.d_sae, [&](std::size_t f) {
     const CounterRng rng(purpose, {config.seed, f});

@@ -20,9 +20,8 @@ AdamNumbers adam_numbers(const OptimizerConfig& config, double lr, std::uint64_t
   const auto t = static_cast<double>(step);
   const double first = 1 - std::pow(config.beta1, t), second = 1 - std::pow(config.beta2, t);
   const auto f32 = [](double value) { return static_cast<float>(value); };
-  return {f32(config.beta1),          f32(1 - config.beta1), f32(config.beta2),
-          f32(1 - config.beta2),      f32(lr / first),       f32(1 / std::sqrt(second)),
-          f32(config.epsilon)};
+  return {f32(config.beta1), f32(1 - config.beta1),      f32(config.beta2),  f32(1 - config.beta2),
+          f32(lr / first),   f32(1 / std::sqrt(second)), f32(config.epsilon)};
 }
 
 AdamRows adam_rows_of(SaeState& state, bool trains_threshold) {

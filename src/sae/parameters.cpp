@@ -40,9 +40,8 @@ SaeParameters copy_features(const SaeParameters& whole, std::size_t first, std::
   made.first_feature = whole.first_feature + first;
   const auto from = named_tensors(whole), to = named_tensors(made);
   for (std::size_t i = 0; i < to.size(); ++i) {
-    const TensorView<float> part = has_feature_axis(to[i].first)
-                                       ? from[i].second.rows(first, count)
-                                       : from[i].second;
+    const TensorView<float> part =
+        has_feature_axis(to[i].first) ? from[i].second.rows(first, count) : from[i].second;
     copy_tensor(part, to[i].second, stream);
   }
   stream.synchronize();
@@ -55,10 +54,10 @@ void copy_into(const SaeParameters& part, SaeParameters& whole, Stream& stream) 
                  first + part.d_sae(), whole.d_sae());
   const auto from = named_tensors(part), to = named_tensors(whole);
   for (std::size_t i = 0; i < to.size(); ++i)
-    copy_tensor(from[i].second,
-                has_feature_axis(to[i].first) ? to[i].second.rows(first, part.d_sae())
-                                              : to[i].second,
-                stream);
+    copy_tensor(
+        from[i].second,
+        has_feature_axis(to[i].first) ? to[i].second.rows(first, part.d_sae()) : to[i].second,
+        stream);
   stream.synchronize();
 }
 

@@ -51,25 +51,25 @@ TensorView<const float> Reconstruction::base(const Step& step) const {
 void Reconstruction::decode(const Step& step, std::size_t term, const RowEntries& entries,
                             TensorView<const float> base) const {
   const bool whole = step.whole_rows();
-  decode_rows(entries, step.state.parameters.W_dec.cview(),
-              whole ? base : TensorView<const float>(), step.buffers.error[term].view(),
-              whole && term > 0 ? step.buffers.dead_count.cview() : TensorView<const std::uint64_t>(),
-              step.stream);
+  decode_rows(
+      entries, step.state.parameters.W_dec.cview(), whole ? base : TensorView<const float>(),
+      step.buffers.error[term].view(),
+      whole && term > 0 ? step.buffers.dead_count.cview() : TensorView<const std::uint64_t>(),
+      step.stream);
 }
 
 void Reconstruction::measure(std::size_t round, const Step& step) const {
   StepBuffers& own = step.buffers;
   if (round == 0) {
     if (!centred_)
-      centre_rows(step.batch.target, step.state.parameters.b_dec.cview(),
-                  own.centred_target.view(), step.stream);
+      centre_rows(step.batch.target, step.state.parameters.b_dec.cview(), own.centred_target.view(),
+                  step.stream);
     return decode(step, 0, own.entries.view(), base(step));
   }
   if (!step.whole_rows())  // the round before left the sum over the tiles of a row
     subtract_from(round == 1 ? base(step) : own.error[0].cview(), own.error[round - 1].view(),
                   step.stream);
-  if (round == 1 && aux_k() > 0)
-    return decode(step, 1, own.aux.view(), own.error[0].cview());
+  if (round == 1 && aux_k() > 0) return decode(step, 1, own.aux.view(), own.error[0].cview());
   count_entries(own.entries.view(), step.batch.included, own.counts.view(), step.stream);
   sum_slices({.included = step.batch.included,
               .entries = own.entries.view(),
@@ -113,7 +113,9 @@ void compress(const RowEntries& entries, SparseActs& acts) {
   for (std::size_t row = 0; row < entries.rows(); ++row) {
     const std::uint64_t first = entries.starts.data()[row];
     const std::size_t count = entries.counts.data()[row];
-    const auto append = [&](auto& to, const auto* from) { to.insert(to.end(), from, from + count); };
+    const auto append = [&](auto& to, const auto* from) {
+      to.insert(to.end(), from, from + count);
+    };
     append(acts.features, entries.features.data() + first);
     append(acts.values, entries.values.data() + first);
     acts.row_starts.push_back(acts.features.size());
@@ -143,6 +145,7 @@ SaeExport export_common(const std::string& architecture, const SaeParameters& p,
   return {.architecture = architecture,
           .d_in = p.d_in(),
           .d_sae = p.d_sae(),
+          .first_feature = p.first_feature,
           .json_values = {},
           .tensors = {{"W_enc", p.W_enc.cview(), true, scale.target / scale.input},
                       {"b_enc", p.b_enc.cview(), false, scale.target},

@@ -20,7 +20,10 @@ std::size_t most_entries(const StepShape& shape, const SaeShape& tile, std::size
 
 StepBuffers::StepBuffers(const StepShape& shape, const SaeShape& tile, const StepPart& step_part,
                          bool is_centred, Stream& stream)
-    : part(step_part), rounds(shape.rounds), terms(shape.terms()), encoder(tile.d_sae, tile.d_in, stream.device(), step_part.product) {
+    : part(step_part),
+      rounds(shape.rounds),
+      terms(shape.terms()),
+      encoder(tile.d_sae, tile.d_in, stream.device(), step_part.product) {
   const Device device = stream.device();
   const std::size_t n = part.rows, slices = part.batch_rows / part.slice_rows,
                     sorted = part.gathers_rows ? part.batch_rows : n;
@@ -40,8 +43,8 @@ StepBuffers::StepBuffers(const StepShape& shape, const SaeShape& tile, const Ste
   dead_count = Tensor<std::uint64_t>(Shape{1}, device);
   all_dead = Tensor<std::uint64_t>(Shape{1}, device);
   if (shape.histogram > 0) {
-    histogram = Tensor<std::uint64_t>(
-        Shape{std::max(shape.histogram, slices * part.tiles_of_row)}, device);
+    histogram =
+        Tensor<std::uint64_t>(Shape{std::max(shape.histogram, slices * part.tiles_of_row)}, device);
     bar = Tensor<std::uint64_t>(Shape{kBarValues}, device);
   }
   counts = Tensor<std::uint64_t>(Shape{tile.d_sae + 1}, device);

@@ -10,7 +10,9 @@ namespace refract {
 FeatureRange features_of_part(FeatureRange range, std::size_t part, std::size_t parts) {
   const std::size_t panels = (range.count + kPanelFeatures - 1) / kPanelFeatures;
   const Share share = share_of(panels, static_cast<int>(part), static_cast<int>(parts));
-  const auto end_of = [&](std::size_t panel) { return std::min(range.count, panel * kPanelFeatures); };
+  const auto end_of = [&](std::size_t panel) {
+    return std::min(range.count, panel * kPanelFeatures);
+  };
   const std::size_t first = end_of(share.first);
   return {range.first + first, end_of(share.first + share.count) - first};
 }
@@ -67,10 +69,9 @@ Share Mesh::rows_of(std::size_t row, std::size_t blocks) const {
 std::vector<std::size_t> Mesh::parts_of_row(std::size_t blocks, std::size_t width) const {
   std::vector<std::size_t> counts;
   for (std::size_t column = 0; column < shape_.features; ++column)
-    counts.push_back(share_of(blocks, static_cast<int>(row_ * shape_.features + column),
-                              ranks_->size())
-                         .count *
-                     width);
+    counts.push_back(
+        share_of(blocks, static_cast<int>(row_ * shape_.features + column), ranks_->size()).count *
+        width);
   return counts;
 }
 

@@ -49,9 +49,7 @@ class HookRowsOfRank {
 
   [[nodiscard]] std::size_t d_in() const { return d_; }
   [[nodiscard]] std::span<const std::uint8_t> included() const { return host_included_; }
-  [[nodiscard]] StoredRows stored() const {
-    return {stored_.cview(), chunk_.spec().dtype, d_};
-  }
+  [[nodiscard]] StoredRows stored() const { return {stored_.cview(), chunk_.spec().dtype, d_}; }
   [[nodiscard]] TensorView<const std::uint8_t> flags() const { return included_.cview(); }
   [[nodiscard]] bool cached() const { return cached_; }
 
@@ -181,10 +179,11 @@ class BatchOfTile {
   void collective_assemble(const ChunkVisit& visit,
                            const std::vector<std::vector<std::uint32_t>>& slices,
                            std::uint64_t batch) {
-    const bool cached = std::ranges::all_of(hooks_, [](auto& hook) { return hook.second.cached(); });
+    const bool cached =
+        std::ranges::all_of(hooks_, [](auto& hook) { return hook.second.cached(); });
     for (std::size_t b = 0; b < read_.count; ++b) {
-      first_rows_[b] = static_cast<std::uint32_t>(b * visit.shape.block_rows +
-                                                  slices[b][batch] * slice_rows_);
+      first_rows_[b] =
+          static_cast<std::uint32_t>(b * visit.shape.block_rows + slices[b][batch] * slice_rows_);
       for (std::size_t i = 0; i < slice_rows_; ++i)
         numbers_[b * slice_rows_ + i] =
             static_cast<std::uint32_t>(cached ? first_rows_[b] + i : b * slice_rows_ + i);
@@ -203,8 +202,8 @@ class BatchOfTile {
         column += part.width;
       }
       if (mesh_.shape().features > 1)
-        mesh_.along_row().all_gather(
-            x.view(), mesh_.parts_of_row(blocks_, slice_rows_ * x.axis(1)), stream_);
+        mesh_.along_row().all_gather(x.view(), mesh_.parts_of_row(blocks_, slice_rows_ * x.axis(1)),
+                                     stream_);
     }
     for (auto& [hooks, flags] : included_) {
       bool narrow = false;
@@ -286,8 +285,8 @@ std::vector<TrainedSae> make_trained_saes(const std::vector<SaeConfig>& saes,
   std::vector<TrainedSae> out;
   for (const SaeConfig& config : saes) {
     TrainedSae& sae = out.emplace_back(make_trained_sae(config, calibration, dead_after_rows));
-    sae.state = runner.tile_of(
-        initial_state(config, *sae.variant, sae.input.width(), sae.target.geometric_median));
+    sae.state = initial_state(config, *sae.variant, sae.input.width(), sae.target.geometric_median);
+    runner.take_tile(sae);
   }
   return out;
 }

@@ -250,9 +250,9 @@ void StepRunner::collective_gradients_of_all_rows(TrainedSae& sae, const Step& s
       own.gradients.view().rows(first - own.part.first_gradient, mine.count);
   sae.variant->gradients(step, all, first, to);
   if (!sharded_)
-    mesh_.along_column().all_gather(
-        own.gradients.view(), feature_counts(tile, mesh_.shape().rows, own.gradients.axis(1)),
-        stream_);
+    mesh_.along_column().all_gather(own.gradients.view(),
+                                    feature_counts(tile, mesh_.shape().rows, own.gradients.axis(1)),
+                                    stream_);
 }
 
 // fast: each rank sums all features of its tile over its own rows, some at a time.
@@ -332,8 +332,8 @@ void StepRunner::collective_gradients(TrainedSae& sae, const Step& step) {
         panels_of(feature_counts(tile, mesh_.shape().rows, 1)), stream_);
   if (mesh_.shape().features > 1)
     mesh_.along_row().all_gather(
-      own.panels.view(), panels_of(feature_counts({0, dictionary}, mesh_.shape().features, 1)),
-      stream_);
+        own.panels.view(), panels_of(feature_counts({0, dictionary}, mesh_.shape().features, 1)),
+        stream_);
 }
 
 void StepRunner::collective_gather_weights(TrainedSae& sae) {
@@ -423,25 +423,13 @@ void StepRunner::collective_finish(TrainedSae& sae) {
   if (sae.state.step > 0) read_log(sae, sae.state.step - 1);
 }
 
-bool StepRunner::holds_whole(const TrainedSae& sae) const {
-  return mesh_.device().kind == DeviceKind::cpu && sae.state.m.d_sae() == sae.config.d_sae;
+HeldFeatures StepRunner::held_features(std::size_t d_sae) const {
+  return {mesh_.tile_of(d_sae), mesh_.own_of(d_sae, sharded_)};
 }
 
-bool StepRunner::trains_whole(const TrainedSae& sae) const {
-  return mesh_.device().kind == DeviceKind::cpu &&
-         mesh_.own_of(sae.config.d_sae, sharded_).count == sae.config.d_sae;
-}
-
-TrainedSae StepRunner::collective_on_host(TrainedSae& sae) {
-  TrainedSae copy;
-  copy.config = sae.config;
-  copy.state = collective_whole(sae);
-  copy.variant = make_variant(sae.config, sae.input.width(), 1);
-  copy.input = sae.input;
-  copy.target = sae.target;
-  copy.log = sae.log;
-  copy.weights_digest = sae.weights_digest;
-  return copy;
+void StepRunner::take_tile(TrainedSae& whole) {
+  const bool all = mesh_.own_of(whole.config.d_sae, sharded_).count == whole.config.d_sae;
+  if (!all || mesh_.device().kind != DeviceKind::cpu) whole.state = tile_of(whole.state);
 }
 
 SaeState StepRunner::tile_of(const SaeState& whole) {

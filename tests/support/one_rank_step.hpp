@@ -11,8 +11,8 @@ namespace refract::testing_support {
 
 class OneRank {
  public:
-  explicit OneRank(std::uint64_t steps = 10, double clip = 1.0, const std::string& reduction = "fast",
-                   const std::string& dtype = "fp32")
+  explicit OneRank(std::uint64_t steps = 10, double clip = 1.0,
+                   const std::string& reduction = "fast", const std::string& dtype = "fp32")
       : ranks_(Communicator::loopback()) {
     config_.clip = clip;
     config_.reduction = reduction;

@@ -37,7 +37,8 @@ class Stream {
   void* native_ = nullptr;
 };
 
-// A point in a stream's work. On the CPU work has finished when it was queued, and so has the event.
+// A point in a stream's work. On the CPU work has finished when it was queued, and so has the
+// event.
 class Event {
  public:
   explicit Event(Device device = {});
@@ -65,7 +66,10 @@ struct DeviceActivity {
 // there is not enough memory, NotBuilt for CUDA without CUDA.
 class RawBuffer {
  public:
-  enum class Memory { device, pinned };  // pinned: host memory that the device copies into by itself
+  enum class Memory {
+    device,
+    pinned
+  };  // pinned: host memory that the device copies into by itself
 
   RawBuffer() = default;
   RawBuffer(std::size_t bytes, Device device, Memory memory = Memory::device);

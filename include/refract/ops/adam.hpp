@@ -12,7 +12,7 @@ struct AdamNumbers {
   float beta1, rest1, beta2, rest2, rate, root, epsilon;  // rest = 1 - beta, taken in fp64
 };
 
-struct AdamRows {                      // of the gradients' features
+struct AdamRows {                                    // of the gradients' features
   TensorView<float> W_enc, b_enc, W_dec, threshold;  // threshold: trained by gradients, else empty
   TensorView<float> m_W_enc, m_b_enc, m_W_dec, m_threshold;
   TensorView<float> v_W_enc, v_b_enc, v_W_dec, v_threshold;

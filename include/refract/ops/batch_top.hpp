@@ -15,12 +15,12 @@ inline constexpr std::size_t kHalfBuckets = std::size_t{1} << 16;
 
 // Of one SAE, on the device.
 enum BarValue : std::size_t {
-  kEnough,   // 1: the candidates above the floor are at least K, so no second look is needed
-  kWanted,   // how many are to be kept: K, or as many as are positive
-  kBucket,   // high half of the bar
-  kWithin,   // how many of that bucket are kept
-  kBits,     // of the bar; all ones when nothing is kept
-  kEquals,   // how many of those equal to the bar are kept
+  kEnough,  // 1: the candidates above the floor are at least K, so no second look is needed
+  kWanted,  // how many are to be kept: K, or as many as are positive
+  kBucket,  // high half of the bar
+  kWithin,  // how many of that bucket are kept
+  kBits,    // of the bar; all ones when nothing is kept
+  kEquals,  // how many of those equal to the bar are kept
   kBarValues
 };
 

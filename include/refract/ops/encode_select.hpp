@@ -57,8 +57,7 @@ class EncodeSelectBody;  // src/ops
 class EncodeSelect {
  public:
   // product: fp32, or bf16: operands rounded, sums in fp32. ConfigError where this machine cannot.
-  EncodeSelect(std::size_t d_sae, std::size_t d_in, Device device = {},
-               DType product = DType::f32);
+  EncodeSelect(std::size_t d_sae, std::size_t d_in, Device device = {}, DType product = DType::f32);
   ~EncodeSelect();
   EncodeSelect(EncodeSelect&&) noexcept;
   EncodeSelect& operator=(EncodeSelect&&) noexcept;

@@ -31,9 +31,9 @@ struct GradientRow {
 
 struct GradientTerm {
   FeatureEntries entries;
-  TensorView<const float> error;          // [n, D_out]
-  TensorView<const double> factor;        // [1]
-  TensorView<const double> per_entry;     // [1], or empty: 0
+  TensorView<const float> error;       // [n, D_out]
+  TensorView<const double> factor;     // [1]
+  TensorView<const double> per_entry;  // [1], or empty: 0
 };
 
 struct GradientSource {
@@ -43,8 +43,8 @@ struct GradientSource {
 };
 
 // Features [first, first + count) of the tile; gradients [count, GradientRow::size()], overwritten.
-void feature_gradients(const GradientSource& source, std::size_t first,
-                       TensorView<float> gradients, Stream& stream);
+void feature_gradients(const GradientSource& source, std::size_t first, TensorView<float> gradients,
+                       Stream& stream);
 
 // After all additions. dW_dec becomes orthogonal to its unit row and, with a non-negative decoder,
 // zero where a bound holds the entry; each panel of 64 features gives its squared norm and, where

@@ -41,7 +41,8 @@ enum StepScalar : std::size_t {
   kNorm,         // of all gradients, before clipping
   kScale,        // that gradients are multiplied by; 0 where the step is refused
   kFinite,       // 1, or 0: the gradient overflows and nothing is updated
-  kLargestInput, kLargestWeight,  // where it overflows: whose work it was
+  kLargestInput,
+  kLargestWeight,  // where it overflows: whose work it was
   kStepScalars
 };
 

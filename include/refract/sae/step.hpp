@@ -26,8 +26,8 @@ struct Batch {
   TensorView<const float> x;                // [n, D_in]
   TensorView<const float> target;           // [n, D_out]; for an SAE the same as x
   TensorView<const std::uint8_t> included;  // [n]; 0 = excluded row: takes part in nothing
-  std::size_t first_row = 0;   // index of row 0 in the global batch
-  std::size_t rows = 0;        // N
+  std::size_t first_row = 0;                // index of row 0 in the global batch
+  std::size_t rows = 0;                     // N
   std::size_t slice_rows = 0;  // a slice never straddles tiles: n, first_row are multiples of it
   bool first_pass = true;      // ages grow in the first pass over a row only (SPEC 2)
 };
@@ -35,18 +35,18 @@ struct Batch {
 // What the stage sums over ranks behind a round of measuring, before the next. With one rank, and
 // one tile, each is nothing.
 struct Round {
-  bool histogram = false;          // StepBuffers::histogram, over all tiles
-  bool candidates = false;         // entries that have k places a row: the best of a row, over the
-                                   // tiles that share it
+  bool histogram = false;   // StepBuffers::histogram, over all tiles
+  bool candidates = false;  // entries that have k places a row: the best of a row, over the
+                            // tiles that share it
   std::optional<std::size_t> error{};  // this term's partial reconstruction, over the same tiles
-  bool statistics = false;         // counts over the tiles of a feature, slice sums in slice order
+  bool statistics = false;  // counts over the tiles of a feature, slice sums in slice order
 };
 
 // What a variant needs.
 struct StepShape {
-  std::size_t k = 0;        // entries of a row, at most; 0: any number
-  bool candidates = false;  // entries are chosen from a list that is longer
-  std::size_t aux_k = 0;    // AuxK entries of a row; 0: no such term
+  std::size_t k = 0;          // entries of a row, at most; 0: any number
+  bool candidates = false;    // entries are chosen from a list that is longer
+  std::size_t aux_k = 0;      // AuxK entries of a row; 0: no such term
   std::size_t histogram = 0;  // integers, at most, that a round counts
   std::vector<Round> rounds;
   [[nodiscard]] std::size_t terms() const { return aux_k > 0 ? 2 : 1; }
@@ -54,17 +54,17 @@ struct StepShape {
 
 // The part of a step that one rank does.
 struct StepPart {
-  std::size_t rows = 0;            // n
-  std::size_t batch_rows = 0;      // N
+  std::size_t rows = 0;        // n
+  std::size_t batch_rows = 0;  // N
   std::size_t slice_rows = 0;
-  std::size_t first_row = 0;       // of the tile, in the global batch
-  std::size_t tiles_of_row = 1;    // the dictionary is dealt to so many
-  std::size_t tile = 0;            // and this is the one
-  std::size_t dictionary = 0;      // features of all of them
-  bool gathers_rows = false;       // ordered: gradients are summed over all N rows by their owner
+  std::size_t first_row = 0;     // of the tile, in the global batch
+  std::size_t tiles_of_row = 1;  // the dictionary is dealt to so many
+  std::size_t tile = 0;          // and this is the one
+  std::size_t dictionary = 0;    // features of all of them
+  bool gathers_rows = false;     // ordered: gradients are summed over all N rows by their owner
   std::size_t gradient_features = 0;  // rows of StepBuffers::gradients
-  std::size_t first_gradient = 0;      // the tile's feature that is their first
-  DType product = DType::f32;          // of the encoder
+  std::size_t first_gradient = 0;     // the tile's feature that is their first
+  DType product = DType::f32;         // of the encoder
   friend bool operator==(const StepPart&, const StepPart&) = default;
 };
 
@@ -85,8 +85,8 @@ struct StepBuffers {
   std::vector<Round> rounds;
   std::size_t terms;
   EncodeSelect encoder;
-  // x - b_dec [n, D_in], which is also what is to be explained; of a transcoder, which reads x as it
-  // is, target - b_dec [n, D_out].
+  // x - b_dec [n, D_in], which is also what is to be explained; of a transcoder, which reads x as
+  // it is, target - b_dec [n, D_out].
   Tensor<float> centred, centred_target;
   std::array<Tensor<float>, kMostTerms> error;  // [n, D_out]
   RowEntriesBuffer candidates, entries, aux;
@@ -95,13 +95,13 @@ struct StepBuffers {
   Tensor<std::uint64_t> dead_count;  // [1] of the tile
   Tensor<std::uint64_t> all_dead;    // [1] of the dictionary
   Tensor<std::uint64_t> histogram, bar;
-  Tensor<std::uint64_t> counts;     // [F + 1]
-  Tensor<double> slice_sums;        // [slices of the batch, kErrorSum + D_out]
-  Tensor<double> sums;              // [kErrorSum + D_out]
-  Tensor<double> scalars;           // [kStepScalars]
-  Tensor<float> gradients;          // [gradient_features, GradientRow]
-  Tensor<double> panels;            // [panels of the dictionary, 1 + D_in, or 1]
-  Tensor<double> db_dec;            // [D_out]
+  Tensor<std::uint64_t> counts;  // [F + 1]
+  Tensor<double> slice_sums;     // [slices of the batch, kErrorSum + D_out]
+  Tensor<double> sums;           // [kErrorSum + D_out]
+  Tensor<double> scalars;        // [kStepScalars]
+  Tensor<float> gradients;       // [gradient_features, GradientRow]
+  Tensor<double> panels;         // [panels of the dictionary, 1 + D_in, or 1]
+  Tensor<double> db_dec;         // [D_out]
 
   // The host's side: two records of scalars, one being written while the other is read.
   struct Record {

@@ -9,7 +9,8 @@
 //                              | gradients     |
 //
 // Along a row: batch rows are gathered, candidates merged, partial reconstructions summed; no
-// weight crosses a wire. Along a column: gradients are summed, and under `sharded` weights gathered.
+// weight crosses a wire. Along a column: gradients are summed, and under `sharded` weights
+// gathered.
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -18,6 +19,7 @@
 #include "refract/comm/communicator.hpp"
 #include "refract/comm/exchange.hpp"
 #include "refract/order/sample_order.hpp"
+#include "refract/sae/state.hpp"
 
 namespace refract {
 
@@ -26,11 +28,6 @@ struct MeshShape {
   friend bool operator==(const MeshShape&, const MeshShape&) = default;
 };
 
-// Features of a tile: whole panels of 64, but for the dictionary's last one.
-struct FeatureRange {
-  std::size_t first = 0, count = 0;
-  friend bool operator==(const FeatureRange&, const FeatureRange&) = default;
-};
 // Part `part` of `parts` of a range, by whole panels.
 [[nodiscard]] FeatureRange features_of_part(FeatureRange range, std::size_t part,
                                             std::size_t parts);
@@ -49,8 +46,8 @@ class Mesh {
   [[nodiscard]] std::size_t column() const { return column_; }
   [[nodiscard]] Device device() const { return device_; }
   [[nodiscard]] Communicator& ranks() { return *ranks_; }
-  [[nodiscard]] Exchange& all() { return *all_; }            // every rank of the mesh
-  [[nodiscard]] Exchange& along_row() { return *along_row_; }  // who shares this rank's rows
+  [[nodiscard]] Exchange& all() { return *all_; }                    // every rank of the mesh
+  [[nodiscard]] Exchange& along_row() { return *along_row_; }        // who shares this rank's rows
   [[nodiscard]] Exchange& along_column() { return *along_column_; }  // its features
 
   // Of a dictionary: what this rank computes, and of that, what it alone keeps moments of when

@@ -10,8 +10,8 @@
 #include "refract/order/sample_order.hpp"
 #include "refract/sae/config.hpp"
 #include "refract/sae/variant.hpp"
-#include "refract/store/calibration.hpp"
 #include "refract/stages/train_step.hpp"
+#include "refract/store/calibration.hpp"
 #include "refract/store/chunk.hpp"
 
 namespace refract {

@@ -101,7 +101,8 @@ class BatchTopK final : public Variant {
     Tensor<float> centred(x.shape());
     centre_rows(x, p.b_dec.cview(), centred.view(), stream);
     const TensorView<const std::uint8_t> flags(included.data(), Shape{n});
-    const RowEntriesBuffer candidates(n, 0, n * p.d_sae(), stream), kept(n, 0, n * p.d_sae(), stream);
+    const RowEntriesBuffer candidates(n, 0, n * p.d_sae(), stream),
+        kept(n, 0, n * p.d_sae(), stream);
     Tensor<std::uint64_t> bar(Shape{kBarValues}), counts(Shape{kHalfBuckets + 1});
     const TensorView<std::uint64_t> low = counts.view().rows(0, kHalfBuckets);
     EncodeSelect encoder(p.d_sae(), p.d_in());

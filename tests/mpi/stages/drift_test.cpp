@@ -53,7 +53,8 @@ class DriftTogether : public testing::Test {
               static_cast<float>(0.5 * static_cast<double>(row[d]) + std::sqrt(0.75) * other[d]);
       }
       make_folder(folder(i));
-      (void)write_saelens_folder(folder(i), variant_->export_for_saelens(earlier, {kInputScale, kInputScale}),
+      (void)write_saelens_folder(folder(i),
+                                 variant_->export_for_saelens(earlier, {kInputScale, kInputScale}),
                                  i % 2 == 0 ? DType::bf16 : DType::f32, {});
     }
   }
@@ -91,7 +92,8 @@ TEST_F(DriftTogether, says_how_many_rows_turned_since_each_checkpoint) {
 TEST_F(DriftTogether, refuses_an_sae_of_another_shape) {
   SaeConfig config = config_;
   config.d_sae = 71;
-  const SaeParameters other = initial_parameters(config, *variant_, kDim, std::vector<float>(kDim, 1));
+  const SaeParameters other =
+      initial_parameters(config, *variant_, kDim, std::vector<float>(kDim, 1));
   Communicator alone = Communicator::loopback();
   SharedStop stop(alone);
   const std::vector<fs::path> folders{folder(0)};

@@ -19,8 +19,8 @@ constexpr std::uint64_t kSteps = 6;
 constexpr std::size_t kDim = 10, kFeatures = 260, kRows = 48, kSliceRows = 6;
 
 Problem problem_of(std::string_view variant) {
-  Problem problem = make_problem(kDim, kFeatures, 5, kRows, kSliceRows, true, 7,
-                                 std::string(variant));
+  Problem problem =
+      make_problem(kDim, kFeatures, 5, kRows, kSliceRows, true, 7, std::string(variant));
   for (std::size_t row = 30; row < 36; ++row)
     problem.included[row] = 0;  // a rank of five and more has no row to show
   return problem;
@@ -39,9 +39,8 @@ class Together {
     runner_ = std::make_unique<StepRunner>(
         config_, kSteps,
         Mesh::collective_make(
-            world,
-            {.rows = static_cast<std::size_t>(world.size()) / columns, .features = columns}, {},
-            wire == "bf16" ? Wire::bf16 : Wire::fp32));
+            world, {.rows = static_cast<std::size_t>(world.size()) / columns, .features = columns},
+            {}, wire == "bf16" ? Wire::bf16 : Wire::fp32));
     problem_.state = runner_->tile_of(problem_.state);
   }
   void collective_step() {
@@ -110,8 +109,7 @@ TEST_P(TrainStep, has_the_gradients_of_one_rank) {
   const StepPart& part = ranks.problem().buffers->part;
   const std::size_t first = ranks.problem().state.parameters.first_feature + part.first_gradient;
   ASSERT_EQ(mine.dW_enc.size(), part.gradient_features);
-  const bool ordered =
-      std::get<1>(GetParam()) == "ordered" || test::world().size() == 1;
+  const bool ordered = std::get<1>(GetParam()) == "ordered" || test::world().size() == 1;
   double largest = 0;
   for (const auto& row : expected.dW_enc)
     for (const float value : row) largest = std::max(largest, std::abs(double(value)));
@@ -223,8 +221,7 @@ TEST(BatchTopK, gives_ties_to_the_same_entries_on_any_ranks) {
   ranks.collective_step();
 
   const std::vector<std::uint64_t> mine = entries_of_rows(ranks.problem());
-  EXPECT_EQ(test::world().all_gather(std::span<const std::uint64_t>(mine)),
-            entries_of_rows(alone));
+  EXPECT_EQ(test::world().all_gather(std::span<const std::uint64_t>(mine)), entries_of_rows(alone));
 }
 
 TEST(Sharded, moments_and_gradients_of_foreign_features_do_not_exist) {
@@ -232,9 +229,9 @@ TEST(Sharded, moments_and_gradients_of_foreign_features_do_not_exist) {
   ranks.collective_step();
 
   const Problem& p = ranks.problem();
-  const std::size_t own =
-      features_of_part({0, kFeatures}, ranks.runner().mesh().row(), ranks.runner().mesh().shape().rows)
-          .count;
+  const std::size_t own = features_of_part({0, kFeatures}, ranks.runner().mesh().row(),
+                                           ranks.runner().mesh().shape().rows)
+                              .count;
   EXPECT_EQ(p.state.m.W_enc.axis(0), own);
   EXPECT_EQ(p.state.v.W_dec.axis(0), own);
   EXPECT_EQ(p.buffers->gradients.axis(0), own);

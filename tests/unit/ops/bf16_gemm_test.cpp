@@ -24,7 +24,8 @@ class Bf16Gemm : public ::testing::Test {
   void SetUp() override {
     if (!runs_bf16_gemm()) GTEST_SKIP() << "this processor has no AVX-512-BF16";
   }
-  static Tensor<float> product(TensorView<const float> x, const Bf16Matrix& W, std::size_t columns) {
+  static Tensor<float> product(TensorView<const float> x, const Bf16Matrix& W,
+                               std::size_t columns) {
     Tensor<float> y(Shape{x.axis(0), columns});
     std::vector<std::uint32_t> work(Bf16Matrix::words(x.axis(0), x.axis(1)));
     W.multiply(x, work.data(), y.view());
@@ -34,8 +35,11 @@ class Bf16Gemm : public ::testing::Test {
 
 // Operands are rounded; what is left is the rounding of K sums in fp32.
 TEST_F(Bf16Gemm, is_the_product_of_rounded_operands) {
-  for (const auto& [M, K, N] : {std::array<std::size_t, 3>{1, 1, 1}, {3, 7, 5}, {8, 256, 48},
-                                {13, 300, 100}, {64, 513, 131}}) {
+  for (const auto& [M, K, N] : {std::array<std::size_t, 3>{1, 1, 1},
+                                {3, 7, 5},
+                                {8, 256, 48},
+                                {13, 300, 100},
+                                {64, 513, 131}}) {
     const Tensor<float> x = normals(M, K, 1), W = normals(N, K, 2), b = normals(N, 1, 3);
     const TensorView<const float> bias(b.data(), Shape{N});
     Bf16Matrix packed;
@@ -47,8 +51,8 @@ TEST_F(Bf16Gemm, is_the_product_of_rounded_operands) {
       for (std::size_t j = 0; j < N; ++j) {
         double sum = b.data()[j], size = std::abs(sum);
         for (std::size_t k = 0; k < K; ++k) {
-          const double term = double(to_float(to_bf16(x.row(i)[k]))) *
-                              double(to_float(to_bf16(W.row(j)[k])));
+          const double term =
+              double(to_float(to_bf16(x.row(i)[k]))) * double(to_float(to_bf16(W.row(j)[k])));
           sum += term;
           size += std::abs(term);
         }

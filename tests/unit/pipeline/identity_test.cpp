@@ -143,9 +143,12 @@ const ModelInfo kModel = model_of(256);
 TEST(Numerics, of_training_may_change_rank_count_only_under_ordered) {
   const RunConfig fast = demo(), ordered = demo({"train.reduction=ordered"});
 
-  EXPECT_EQ(training_difference(current_numerics(fast, kModel, 1), current_numerics(fast, kModel, 2)),
-            "training ranks: were 1, are now 2");
-  EXPECT_EQ(training_difference(current_numerics(ordered, kModel, 1), current_numerics(ordered, kModel, 2)), "");
+  EXPECT_EQ(
+      training_difference(current_numerics(fast, kModel, 1), current_numerics(fast, kModel, 2)),
+      "training ranks: were 1, are now 2");
+  EXPECT_EQ(training_difference(current_numerics(ordered, kModel, 1),
+                                current_numerics(ordered, kModel, 2)),
+            "");
 }
 
 TEST(FrozenRun, reads_back_what_was_written) {

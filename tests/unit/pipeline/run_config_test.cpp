@@ -92,8 +92,7 @@ TEST(RunConfig, says_not_built_of_what_the_format_has_and_this_version_lacks) {
         "saes.0.normalize=layer_norm", "saes.0.variant=jumprelu", "saes.0.variant=gated",
         "saes.0.variant=matryoshka", "saes.0.variant=abstopk", "saes.0.penalty={l1: 1}",
         "saes.0.hook=[blocks.2.hook_resid_post, blocks.3.hook_resid_post]", "store.mode=memory",
-        "store.path=elsewhere", "store.dtype=int8",
-        "extract.dtype=bf16",
+        "store.path=elsewhere", "store.dtype=int8", "extract.dtype=bf16",
         "source.from=hf:wikimedia/wikipedia"}) {
     const std::string key = std::string(setting).substr(0, std::string(setting).find('='));
     try {
@@ -157,8 +156,9 @@ TEST(RunConfig, asks_nothing_of_training_where_only_the_corpus_is_wanted) {
 TEST(RunConfig, refuses_run_yaml_and_says_what_it_is) {
   const fs::path file = fs::path(::testing::TempDir()) / "refract_frozen_run.yaml";
   const RunConfig config = load_run_config(kDemo, {});
-  write_file(
-      file, frozen_text({.config = config, .inputs = {}, .numerics = current_numerics(config, ModelInfo(), 1)}));
+  write_file(file, frozen_text({.config = config,
+                                .inputs = {},
+                                .numerics = current_numerics(config, ModelInfo(), 1)}));
 
   try {
     (void)load_run_config(file.string(), {});

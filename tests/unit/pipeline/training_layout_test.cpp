@@ -64,8 +64,9 @@ TEST(TrainingLayout, takes_the_mesh_and_the_exchange_that_are_asked_for) {
 }
 
 TEST(TrainingLayout, refuses_in_one_line_what_does_not_fit) {
-  EXPECT_NE(refusal({"train.mesh={rows: 3, features: 1}"}, 4).find("3 x 1 ranks, but 4 ranks train"),
-            std::string::npos);
+  EXPECT_NE(
+      refusal({"train.mesh={rows: 3, features: 1}"}, 4).find("3 x 1 ranks, but 4 ranks train"),
+      std::string::npos);
   EXPECT_NE(refusal({"train.groups=3", "saes.0.seeds=3"}, 4).find("cannot be dealt evenly"),
             std::string::npos);
   EXPECT_NE(refusal({"train.groups=3"}, 6).find("there are 2 SAEs"), std::string::npos);

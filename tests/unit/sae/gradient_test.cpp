@@ -204,12 +204,10 @@ TEST_P(GradientTest, equal_finite_differences_of_the_loss) {
       along += dW_dec[d] * loss.W_dec[f][d];
     }
     for (std::size_t d = 0; d < 10; ++d)
-      compare(gradients.dW_dec[f][d], dW_dec[d] - along * loss.W_dec[f][d], "W_dec",
-              f);
+      compare(gradients.dW_dec[f][d], dW_dec[d] - along * loss.W_dec[f][d], "W_dec", f);
   }
   for (std::size_t d = 0; d < 10; ++d)
-    compare(static_cast<float>(gradients.db_dec[d]), loss.derivative(loss.b_dec[d]), "b_dec",
-            d);
+    compare(static_cast<float>(gradients.db_dec[d]), loss.derivative(loss.b_dec[d]), "b_dec", d);
   EXPECT_GT(largest, 0.05);
   EXPECT_GT(nonzero, 400U);
 }
@@ -330,9 +328,9 @@ TEST(WeightGradients, a_shard_of_features_has_the_bytes_of_the_whole) {
     Tensor<float> gradients(Shape{count, width});
     problem.variant->gradients(step, rows, first, gradients.view());
     panels = Tensor<double>(Shape{(count + 63) / 64, 13});
-    finish_gradients({.W_enc = p.W_enc.cview().rows(first, count),
-                      .W_dec = p.W_dec.cview().rows(first, count)},
-                     gradients.view(), panels.view(), rank.runner().stream());
+    finish_gradients(
+        {.W_enc = p.W_enc.cview().rows(first, count), .W_dec = p.W_dec.cview().rows(first, count)},
+        gradients.view(), panels.view(), rank.runner().stream());
     return gradients;
   };
   Tensor<double> whole_panels, shard_panels;

@@ -34,9 +34,7 @@ class TrainerStateOnDisk : public ::testing::Test {
   }
   ~TrainerStateOnDisk() override { fs::remove_all(folder_); }
 
-  void step() {
-    (void)rank_.step(problem_, problem_.batch());
-  }
+  void step() { (void)rank_.step(problem_, problem_.batch()); }
   // "damaged: " and the message, "refused: " and the message, or nothing.
   [[nodiscard]] std::string refusal(const SaeConfig& config, std::size_t d_in,
                                     const std::string& digest) const {

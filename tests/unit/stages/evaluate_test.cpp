@@ -163,7 +163,8 @@ TEST_F(Evaluate, of_batchtopk_selects_among_included_rows_alone_in_training_mode
   SaeConfig batchtopk = config_;
   batchtopk.variant = "batchtopk";
   const std::unique_ptr<Variant> variant = make_variant(batchtopk, kDim, 100);
-  SaeParameters parameters = initial_parameters(batchtopk, *variant, kDim, std::vector<float>(kDim, 1));
+  SaeParameters parameters =
+      initial_parameters(batchtopk, *variant, kDim, std::vector<float>(kDim, 1));
 
   const auto report = evaluate({&batchtopk, variant.get(), &parameters, 0.5}).training_mode;
 
