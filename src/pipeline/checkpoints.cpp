@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 #include <chrono>
 #include <sstream>
 #include <thread>
@@ -39,28 +40,41 @@ std::vector<std::string> names_of(const std::vector<SaeConfig>& saes) {
 }  // namespace
 
 CheckpointedRun checkpointed_run(Session& session) {
+  std::vector<std::size_t> all(session.config().saes.size());
+  std::iota(all.begin(), all.end(), 0U);
+  return checkpointed_run(session, all);
+}
+
+CheckpointedRun checkpointed_run(Session& session, const std::vector<std::size_t>& saes) {
   const RunConfig& config = session.config();
+  std::vector<SaeConfig> own;
+  for (const std::size_t i : saes) own.push_back(config.saes[i]);
   CheckpointedRun run{
       .config = config,
       .folder = session.folder(),
       .store = session.store().digest(),
-      .saes = config.saes,
+      .saes = own,
       .training_digests = {},
       .visits = [&session] { return session.plan().visits; },
       .initial =
-          [&session] {
+          [&session, own] {
             return make_trained_saes(
-                session.config().saes, session.store().calibration(),
+                own, session.store().calibration(),
                 dead_threshold(session.config().store.chunk_rows, session.plan().rows));
           },
       .expect_own = [&session] { session.run().expect_own(); }};
-  for (std::size_t i = 0; i < config.saes.size(); ++i)
-    run.training_digests.push_back(session.training_digest(i));
+  for (const std::size_t i : saes) run.training_digests.push_back(session.training_digest(i));
   return run;
 }
 
+Checkpoints::Checkpoints(CheckpointedRun run, Communicator& ranks, Communicator& all_ranks,
+                         Announce announce)
+    : run_(std::move(run)),
+      ranks_(ranks),
+      all_ranks_(all_ranks),
+      announce_(std::move(announce)) {}
 Checkpoints::Checkpoints(CheckpointedRun run, Communicator& ranks, Announce announce)
-    : run_(std::move(run)), ranks_(ranks), announce_(std::move(announce)) {}
+    : Checkpoints(std::move(run), ranks, ranks, std::move(announce)) {}
 Checkpoints::~Checkpoints() = default;
 
 fs::path Checkpoints::folder_of(const SaeConfig& sae, const std::string& checkpoint) const {
@@ -214,7 +228,7 @@ std::string Checkpoints::collective_read(const CheckpointRecord& record,
     } catch (const Damaged& error) {
       cause = error.what();
     }
-    if (ranks_.all_reduce_max(cause.empty() ? 0 : 1) != 0 && cause.empty())
+    if (all_ranks_.all_reduce_max(cause.empty() ? 0 : 1) != 0 && cause.empty())
       cause = "another rank cannot read it";
     return cause.empty();
   };
@@ -254,9 +268,10 @@ std::optional<CheckpointRecord> Checkpoints::collective_load(std::vector<Checkpo
     const std::string cause = collective_read(record, saes, runner);
     if (cause.empty()) return record;
     if (ranks_.rank() == 0) {
-      warn(fmt::format("checkpoint {} cannot be used ({}); going back to the one before",
+      if (all_ranks_.rank() == 0)
+        warn(fmt::format("checkpoint {} cannot be used ({}); going back to the one before",
                        record.folder, cause));
-      restored.withdrawn.push_back({record, cause});
+      if (all_ranks_.rank() == 0) restored.withdrawn.push_back({record, cause});
       records.pop_back();
     }
   }
@@ -268,7 +283,8 @@ Checkpoints::Restored Checkpoints::collective_restore(std::vector<TrainedSae>& s
   Restored restored{.position = {.visit = 0, .steps_in_visit = 0, .store_running = run_.store},
                     .withdrawn = {}};
   std::vector<CheckpointRecord> records;
-  if (root) records = read_ledger(run_.folder.ledger()).checkpoints_of(names_of(run_.saes));
+  // Of the whole run: groups go on from the same one.
+  if (root) records = read_ledger(run_.folder.ledger()).checkpoints_of(sae_names(run_.config));
   const std::optional<CheckpointRecord> loaded = collective_load(records, saes, runner, restored);
   if (loaded)
     restored.position = {.visit = loaded->complete ? loaded->visit + 1 : loaded->visit,

@@ -430,7 +430,7 @@ void Attempt::collective_analyse(std::vector<TrainedSae>& trained) {
     const SaeParameters& part = sae.state.parameters;
     return part.d_sae() != sae.config.d_sae || part.device().kind != DeviceKind::cpu;
   };
-  if (root() && (trained.empty() || std::ranges::any_of(trained, dealt))) {
+  if (root() && (trained.size() != config().saes.size() || std::ranges::any_of(trained, dealt))) {
     trained.clear();
     trained = load_newest(session_, ledger_->state());
   }

@@ -26,6 +26,13 @@ Communicator group_of(Communicator& world, const RolePlan& plan, Role role) {
   return world.split(member ? 0 : 1, world.rank());
 }
 
+// Neighbouring ranks; 0 where their number does not fit, which training_layout() refuses.
+int group_number(const RunConfig& config, const Communicator& trainers) {
+  const auto ranks = static_cast<std::uint64_t>(trainers.size()), groups = config.train.groups;
+  if (groups > ranks || ranks % groups != 0) return 0;
+  return trainers.rank() / static_cast<int>(ranks / groups);
+}
+
 }  // namespace
 
 Worker::Worker(Session& session, Communicator& world, const RolePlan& plan, Device device,
@@ -35,6 +42,7 @@ Worker::Worker(Session& session, Communicator& world, const RolePlan& plan, Devi
       draws_(!plan.split && world.rank() == 0),
       extractors_(group_of(world, plan, Role::extract)),
       trainers_(group_of(world, plan, Role::train)),
+      group_(trainers_.split(group_number(session.config(), trainers_), trainers_.rank())),
       desk_(std::move(desk)),
       device_(device) {}
 
@@ -214,13 +222,17 @@ Json Worker::collective_restore() {
   train_.exchange = layout.exchange;
   runner_ = std::make_unique<StepRunner>(
       train_, session_.plan().steps,
-      Mesh::collective_make(trainers_, layout.mesh, device_,
+      Mesh::collective_make(group_, layout.mesh, device_,
                             train_.wire == "bf16" ? Wire::bf16 : Wire::fp32));
+  const std::vector<std::size_t> own = saes_of_groups(
+      config, layout.groups)[static_cast<std::size_t>(group_number(config, trainers_))];
+  std::vector<SaeConfig> saes;
+  for (const std::size_t i : own) saes.push_back(config.saes[i]);
   saes_ =
-      make_trained_saes(config.saes, session_.store().calibration(),
+      make_trained_saes(saes, session_.store().calibration(),
                         dead_threshold(config.store.chunk_rows, session_.plan().rows), *runner_);
   checkpoints_ = std::make_unique<Checkpoints>(
-      checkpointed_run(session_), trainers_, [&](const CheckpointRecord& record) {
+      checkpointed_run(session_, own), group_, trainers_, [&](const CheckpointRecord& record) {
         report("checkpoint", {{"record", Json::parse(to_text(record))},
                               {"took_s", monotonic_s() - saving_since_s_}});
       });
@@ -239,7 +251,7 @@ std::optional<ChunkReader> Worker::collective_open_whole(const ChunkVisit& visit
   std::optional<ChunkReader> chunk;
   try {
     chunk = session_.store().open_chunk(visit.shape.chunk, chunk_digest_);
-    const Share share = share_of(chunk->blocks(), trainers_.rank(), trainers_.size());
+    const Share share = share_of(chunk->blocks(), group_.rank(), group_.size());
     chunk->verify_blocks(share.first, share.count);
   } catch (const Damaged& error) {
     chunk.reset();
@@ -289,7 +301,7 @@ Json Worker::collective_train(std::uint64_t visit_number) {
                .store_running = extend_digest(position_.store_running, chunk->content_digest())};
   const std::vector<std::string> metrics =
       collective_metrics_lines(session_, saes_, visit_number, *runner_);
-  if (trainers_.rank() == 0) log_timing(visit_number, steps - from, monotonic_s() - started_s);
+  if (group_.rank() == 0) log_timing(visit_number, steps - from, monotonic_s() - started_s);
   collective_save(Checkpoints::Reason::visit_done, metrics);
   return {{"made", true}};
 }

@@ -50,6 +50,7 @@ class Worker {
   Communicator& world_;
   bool draws_;  // fused: rank 0's own bars tell how far all are, besides
   Communicator extractors_, trainers_;
+  Communicator group_;  // of the trainers: those that train the same SAEs
   std::function<void()> desk_;
   std::optional<Ticket> ticket_;
   std::string chunk_digest_;  // of the chunk that the ticket trains on

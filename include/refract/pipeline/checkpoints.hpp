@@ -60,6 +60,9 @@ struct CheckpointedRun {
   std::function<void()> expect_own;  // throws when another job took the run over; any thread
 };
 [[nodiscard]] CheckpointedRun checkpointed_run(Session& session);  // its store is open
+// Of the SAEs at these places alone.
+[[nodiscard]] CheckpointedRun checkpointed_run(Session& session,
+                                               const std::vector<std::size_t>& saes);
 
 class Checkpoints {
  public:
@@ -67,6 +70,9 @@ class Checkpoints {
   // it gets it into the ledger.
   using Announce = std::function<void(const CheckpointRecord&)>;
   Checkpoints(CheckpointedRun run, Communicator& ranks, Announce announce);
+  // ranks: a group of all_ranks, to which these SAEs were dealt; all of them restore together.
+  Checkpoints(CheckpointedRun run, Communicator& ranks, Communicator& all_ranks,
+              Announce announce);
   ~Checkpoints();
 
   struct Withdrawn {
@@ -126,6 +132,7 @@ class Checkpoints {
 
   CheckpointedRun run_;
   Communicator& ranks_;
+  Communicator& all_ranks_;
   Announce announce_;
   std::vector<MetricsLog> metrics_;  // rank 0, of each SAE
   std::unique_ptr<Retention> retention_;
