@@ -410,7 +410,14 @@ PartsDone Attempt::tell(const char* stage) {
 }
 
 void Attempt::collective_analyse(std::vector<TrainedSae>& trained) {
-  if (root() && trained.empty()) trained = load_newest(session_, ledger_->state());
+  const auto dealt = [](const TrainedSae& sae) {
+    const SaeParameters& part = sae.state.parameters;
+    return part.d_sae() != sae.config.d_sae || part.device().kind != DeviceKind::cpu;
+  };
+  if (root() && (trained.empty() || std::ranges::any_of(trained, dealt))) {
+    trained.clear();
+    trained = load_newest(session_, ledger_->state());
+  }
   const bool has_model =
       roles_.roles[static_cast<std::size_t>(world_.rank())].contains(Role::extract);
   collective_evaluate_run(session_, ledger_.get(), trained, has_model, world_, progressed_,

@@ -206,17 +206,16 @@ Json Worker::collective_restore() {
   if (trainers_.rank() == 0)
     for (const SaeConfig& sae : config.saes) make_folder(session_.folder().checkpoints(sae.name));
   trainers_.barrier();
-  saes_ = make_trained_saes(config.saes, session_.store().calibration(),
-                            dead_threshold(config.store.chunk_rows, session_.plan().rows));
   runner_ = std::make_unique<StepRunner>(config.train, session_.plan().steps, trainers_);
+  saes_ =
+      make_trained_saes(config.saes, session_.store().calibration(),
+                        dead_threshold(config.store.chunk_rows, session_.plan().rows), *runner_);
   checkpoints_ = std::make_unique<Checkpoints>(
       checkpointed_run(session_), trainers_, [&](const CheckpointRecord& record) {
         report("checkpoint", {{"record", Json::parse(to_text(record))},
                               {"took_s", monotonic_s() - saving_since_s_}});
       });
-  const Checkpoints::Restored restored = checkpoints_->collective_restore(saes_);
-  for (TrainedSae& sae : saes_)
-    if (!runner_->trains_whole(sae)) sae.state = runner_->tile_of(sae.state);
+  const Checkpoints::Restored restored = checkpoints_->collective_restore(saes_, *runner_);
   position_ = restored.position;
   Json withdrawn = Json::array();
   for (const auto& [record, cause] : restored.withdrawn)

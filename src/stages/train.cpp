@@ -286,8 +286,8 @@ std::vector<TrainedSae> make_trained_saes(const std::vector<SaeConfig>& saes,
   std::vector<TrainedSae> out;
   for (const SaeConfig& config : saes) {
     TrainedSae& sae = out.emplace_back(make_trained_sae(config, calibration, dead_after_rows));
-    sae.state = runner.tile_of(
-        initial_state(config, *sae.variant, sae.input.width(), sae.target.geometric_median));
+    sae.state = initial_state(config, *sae.variant, sae.input.width(), sae.target.geometric_median);
+    runner.take_tile(sae);
   }
   return out;
 }

@@ -417,25 +417,13 @@ void StepRunner::collective_finish(TrainedSae& sae) {
   if (sae.state.step > 0) read_log(sae, sae.state.step - 1);
 }
 
-bool StepRunner::holds_whole(const TrainedSae& sae) const {
-  return mesh_.device().kind == DeviceKind::cpu && sae.state.m.d_sae() == sae.config.d_sae;
+HeldFeatures StepRunner::held_features(std::size_t d_sae) const {
+  return {mesh_.tile_of(d_sae), mesh_.own_of(d_sae, sharded_)};
 }
 
-bool StepRunner::trains_whole(const TrainedSae& sae) const {
-  return mesh_.device().kind == DeviceKind::cpu &&
-         mesh_.own_of(sae.config.d_sae, sharded_).count == sae.config.d_sae;
-}
-
-TrainedSae StepRunner::collective_on_host(TrainedSae& sae) {
-  TrainedSae copy;
-  copy.config = sae.config;
-  copy.state = collective_whole(sae);
-  copy.variant = make_variant(sae.config, sae.input.width(), 1);
-  copy.input = sae.input;
-  copy.target = sae.target;
-  copy.log = sae.log;
-  copy.weights_digest = sae.weights_digest;
-  return copy;
+void StepRunner::take_tile(TrainedSae& whole) {
+  const bool all = mesh_.own_of(whole.config.d_sae, sharded_).count == whole.config.d_sae;
+  if (!all || mesh_.device().kind != DeviceKind::cpu) whole.state = tile_of(whole.state);
 }
 
 SaeState StepRunner::tile_of(const SaeState& whole) {

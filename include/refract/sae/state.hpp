@@ -21,6 +21,12 @@ struct SaeShape {
   bool threshold = false;
 };
 
+// Features of a dictionary: whole panels of 64, but for the dictionary's last one.
+struct FeatureRange {
+  std::size_t first = 0, count = 0;
+  friend bool operator==(const FeatureRange&, const FeatureRange&) = default;
+};
+
 // Of a whole dictionary, or of the features [first_feature, first_feature + F) of one that is dealt
 // to ranks.
 struct SaeParameters {
@@ -74,6 +80,7 @@ struct StepLog {
 struct SaeExport {
   std::string architecture;  // cfg.json "architecture"
   std::size_t d_in = 0, d_sae = 0;
+  std::size_t first_feature = 0;  // of the tensors, where they hold some of the d_sae features
   std::map<std::string, std::string>
       json_values;  // further cfg.json keys -> JSON text, e.g. {"k", "32"}
   bool apply_b_dec_to_input = true;

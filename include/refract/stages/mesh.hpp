@@ -18,6 +18,7 @@
 #include "refract/comm/communicator.hpp"
 #include "refract/comm/exchange.hpp"
 #include "refract/order/sample_order.hpp"
+#include "refract/sae/state.hpp"
 
 namespace refract {
 
@@ -26,11 +27,6 @@ struct MeshShape {
   friend bool operator==(const MeshShape&, const MeshShape&) = default;
 };
 
-// Features of a tile: whole panels of 64, but for the dictionary's last one.
-struct FeatureRange {
-  std::size_t first = 0, count = 0;
-  friend bool operator==(const FeatureRange&, const FeatureRange&) = default;
-};
 // Part `part` of `parts` of a range, by whole panels.
 [[nodiscard]] FeatureRange features_of_part(FeatureRange range, std::size_t part,
                                             std::size_t parts);

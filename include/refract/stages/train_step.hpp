@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "refract/sae/config.hpp"
+#include "refract/sae/trainer_state.hpp"
 #include "refract/sae/variant.hpp"
 #include "refract/stages/mesh.hpp"
 #include "refract/stages/scaled_hooks.hpp"
@@ -63,13 +64,10 @@ class StepRunner {
   // Collective. Returns when the last step has finished, with its log, or throws as above. Before
   // anything of the SAE is read.
   void collective_finish(TrainedSae& sae);
-  // Everything of it is here, on the host: parameters, moments and ages of all features.
-  [[nodiscard]] bool holds_whole(const TrainedSae& sae) const;
-  [[nodiscard]] bool trains_whole(const TrainedSae& sae) const;  // and is to stay so
-  // Collective: a copy of it that is so.
-  [[nodiscard]] TrainedSae collective_on_host(TrainedSae& sae);
   // What of a whole state this rank trains, on the mesh's device.
   [[nodiscard]] SaeState tile_of(const SaeState& whole);
+  void take_tile(TrainedSae& whole);  // keeps that of it, without a copy where it is all
+  [[nodiscard]] HeldFeatures held_features(std::size_t d_sae) const;  // the same, as numbers
   // Collective, and twice the memory of it: the SAE as one rank would hold it, on the host.
   [[nodiscard]] SaeState collective_whole(TrainedSae& sae);
 
