@@ -8,7 +8,7 @@ std::vector<std::pair<std::string, TensorView<float>>> named_tensors(
                                                              {"b_enc", parameters.b_enc.view()},
                                                              {"W_dec", parameters.W_dec.view()},
                                                              {"b_dec", parameters.b_dec.view()}};
-  if (parameters.threshold.size() != 0) all.emplace_back("threshold", parameters.threshold.view());
+  if (parameters.has_threshold()) all.emplace_back("threshold", parameters.threshold.view());
   return all;
 }
 

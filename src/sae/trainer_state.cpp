@@ -310,7 +310,7 @@ std::string weights_digest(const SaeParameters& parameters) {
   std::vector<StoredTensor> tensors;
   for (const auto& [tensor_name, view] : named_tensors(parameters))
     tensors.push_back(stored_tensor<float>(tensor_name, DType::f32, shape_of(view), view.span()));
-  return weights_digest(digest_panels(tensors), parameters.threshold.size() != 0);
+  return weights_digest(digest_panels(tensors), parameters.has_threshold());
 }
 
 SafetensorsWriter open_trainer_tensors(const fs::path& folder, const SaeShape& whole,

@@ -34,13 +34,14 @@ struct SaeParameters {
   Tensor<float> b_enc;                // [F]
   Tensor<float> W_dec;                // [F, D_out], unit rows
   Tensor<float> b_dec;                // [D_out]
-  Tensor<float> threshold;            // [F], or empty: only variants that have one
+  Tensor<float> threshold;            // [F]; without an axis: only variants that have one
   bool non_negative_decoder = false;  // W_dec >= 0: its gradient and its update keep to that
   std::size_t first_feature = 0;
   [[nodiscard]] std::size_t d_sae() const { return W_enc.axis(0); }
   [[nodiscard]] std::size_t d_in() const { return W_enc.axis(1); }
   [[nodiscard]] std::size_t d_out() const { return W_dec.axis(1); }
-  [[nodiscard]] SaeShape shape() const { return {d_sae(), d_in(), d_out(), threshold.size() != 0}; }
+  [[nodiscard]] SaeShape shape() const { return {d_sae(), d_in(), d_out(), has_threshold()}; }
+  [[nodiscard]] bool has_threshold() const { return threshold.shape().rank() != 0; }
   [[nodiscard]] Device device() const { return W_enc.device(); }
 };
 
