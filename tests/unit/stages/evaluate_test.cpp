@@ -173,7 +173,7 @@ TEST_F(Evaluate, of_a_transcoder_measures_what_it_makes_of_the_rows_it_reads) {
   const std::unique_ptr<Variant> variant = make_variant(config, MovedStream::kInputDim, 100);
   const SaeParameters p =
       initial_parameters(config, *variant, MovedStream::kInputDim, std::vector<float>(kDim, 1));
-  const SaeScale scale{0.5F, 0.25F};
+  const SaeScale scale{0.0625F, 0.25F};
   const RowIdentity identity = heldout_->read_identity();
   double squared = 0, active = 0, rows = 0;
   for (std::size_t i = 0; i < identity.size(); ++i) {
@@ -184,7 +184,7 @@ TEST_F(Evaluate, of_a_transcoder_measures_what_it_makes_of_the_rows_it_reads) {
     for (std::size_t f = 0; f < config.d_sae; ++f) {
       double pre = 0;
       for (std::size_t d = 0; d < input.size(); ++d)
-        pre += 0.5 * double(input[d]) * double(p.W_enc.row(f)[d]);
+        pre += 0.0625 * double(input[d]) * double(p.W_enc.row(f)[d]);
       active += pre > 0;
       for (std::size_t d = 0; d < kDim; ++d)
         error[d] += std::max(pre, 0.0) / 0.25 * double(p.W_dec.row(f)[d]);
