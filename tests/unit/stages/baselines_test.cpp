@@ -283,6 +283,27 @@ TEST_F(BaselinesOfAHook, say_what_is_missing) {
       << refused({"ica"}, &*training_, 7);
 }
 
+// As that is at its start, but for its directions: b_dec is not subtracted from what it reads.
+TEST(RandomControlOf, a_transcoder_reads_what_that_reads) {
+  const SaeConfig mlp{.name = "mlp",
+                      .hooks = {"blocks.0.ln2.hook_normalized"},
+                      .target_hook = "blocks.0.hook_mlp_out",
+                      .variant = "relu",
+                      .d_sae = 20};
+  const RandomControl control = random_control(mlp, 4, 3, std::vector<float>(5, 100));
+  Tensor<float> x(Shape{1, 3});
+  std::ranges::copy(control.parameters.W_enc.row(7), x.data());
+  SparseActs acts;
+
+  control.variant->encode(control.parameters, x.cview(), 0, acts);
+
+  EXPECT_EQ(control.parameters.W_dec.shape(), (Shape{20, 5}));
+  ASSERT_EQ(acts.features.size(), 4U);
+  const auto own = std::ranges::find(acts.features, 7U);
+  ASSERT_NE(own, acts.features.end());
+  EXPECT_NEAR(acts.values[static_cast<std::size_t>(own - acts.features.begin())], 1, 1e-5);
+}
+
 TEST(BaselineDictionaryOf, directions_that_overlap_fits_the_chosen_again) {
   // Of x = (2, 1) the codes are given as 3, 1 and 0.5: the first two are chosen, and solve it.
   auto dictionary = std::make_shared<BaselineDictionary>();
