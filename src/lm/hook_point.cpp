@@ -4,6 +4,7 @@
 
 #include <array>
 #include <charconv>
+#include <tuple>
 #include <vector>
 
 #include "refract/base/error.hpp"
@@ -39,6 +40,10 @@ std::string name(HookPoint hook) {
     if (known.site == hook.site) return fmt::format("blocks.{}.{}", hook.layer, known.word);
   }
   REFRACT_ASSERT(false, "site {}", static_cast<int>(hook.site));
+}
+
+bool comes_before(HookPoint hook, HookPoint other) {
+  return std::tie(hook.layer, hook.site) < std::tie(other.layer, other.site);
 }
 
 HookPoint parse_hook_point(std::string_view text) {

@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
 #include <chrono>
+#include <numeric>
 #include <sstream>
 #include <thread>
 #include <unordered_set>
@@ -69,10 +69,7 @@ CheckpointedRun checkpointed_run(Session& session, const std::vector<std::size_t
 
 Checkpoints::Checkpoints(CheckpointedRun run, Communicator& ranks, Communicator& all_ranks,
                          Announce announce)
-    : run_(std::move(run)),
-      ranks_(ranks),
-      all_ranks_(all_ranks),
-      announce_(std::move(announce)) {}
+    : run_(std::move(run)), ranks_(ranks), all_ranks_(all_ranks), announce_(std::move(announce)) {}
 Checkpoints::Checkpoints(CheckpointedRun run, Communicator& ranks, Announce announce)
     : Checkpoints(std::move(run), ranks, ranks, std::move(announce)) {}
 Checkpoints::~Checkpoints() = default;
@@ -270,7 +267,7 @@ std::optional<CheckpointRecord> Checkpoints::collective_load(std::vector<Checkpo
     if (ranks_.rank() == 0) {
       if (all_ranks_.rank() == 0)
         warn(fmt::format("checkpoint {} cannot be used ({}); going back to the one before",
-                       record.folder, cause));
+                         record.folder, cause));
       if (all_ranks_.rank() == 0) restored.withdrawn.push_back({record, cause});
       records.pop_back();
     }

@@ -79,8 +79,8 @@ class Coordinator {
   std::unique_ptr<Progress> corpus_bar_;  // fused
   std::vector<std::string> saes_;
   std::map<std::string, Announced> announced_;  // by folder, until all its SAEs are named
-  std::vector<std::uint64_t> windows_told_;   // [ranks]
-  std::unique_ptr<EvidenceKeeper> evidence_;  // while chunks are sealed
+  std::vector<std::uint64_t> windows_told_;     // [ranks]
+  std::unique_ptr<EvidenceKeeper> evidence_;    // while chunks are sealed
   ProgressKeeper& progress_;
   double told_s_ = 0;
   bool shapes_checked_ = false;

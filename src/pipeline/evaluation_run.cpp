@@ -68,16 +68,18 @@ class WholeOnHost {
 class SharedSae {
  public:
   // own: null but on rank 0.
-  SharedSae(const SaeConfig& config, const HookCalibration& hook, const TrainedSae* own)
+  SharedSae(const SaeConfig& config, const CalibrationData& calibration, const TrainedSae* own)
       : config_(config), own_(own) {
     if (own) return;
-    variant_ = make_variant(config_, hook.d_in, 1);
+    const ScaledHooks input = scaled_input(config_, calibration),
+                      target = scaled_target(config_, calibration);
+    variant_ = make_variant(config_, input.width(), 1);
     parameters_ = make_parameters({.d_sae = config_.d_sae,
-                                   .d_in = hook.d_in,
-                                   .d_out = hook.d_in,
+                                   .d_in = input.width(),
+                                   .d_out = target.width(),
                                    .threshold = variant_->has_threshold()});
     parameters_.non_negative_decoder = config_.non_negative_decoder;
-    input_scale_ = input_scale(hook, config_.normalize);
+    scale_ = scale_of(input, target);
   }
   void collective_send(Communicator& world) {
     if (world.size() == 1) return;
@@ -86,7 +88,7 @@ class SharedSae {
   }
   [[nodiscard]] EvaluatedSae view() const {
     if (own_) return evaluated(*own_);
-    return {&config_, variant_.get(), &parameters_, input_scale_};
+    return {&config_, variant_.get(), &parameters_, scale_};
   }
 
  private:
@@ -94,7 +96,7 @@ class SharedSae {
   const TrainedSae* own_;
   std::unique_ptr<Variant> variant_;
   SaeParameters parameters_;
-  double input_scale_ = 1;
+  SaeScale scale_;
 };
 
 TrainingCounts training_counts(const Session& session, const TrainedSae& sae) {
@@ -206,7 +208,7 @@ std::vector<std::string> collective_metrics_lines(Session& session, std::vector<
   for (TrainedSae& sae : saes) {
     const WholeOnHost whole(sae, runner);
     const MetricReport report = collective_evaluate_rows(
-        whole.evaluated(), heldout, session.store().calibration().of(only_hook(sae.config)),
+        whole.evaluated(), heldout, session.store().calibration().of(only_target_hook(sae.config)),
         config.seed, config.curve_rows, ranks);
     if (ranks.rank() == 0) lines.push_back(metrics_line(sae, report, visit));
   }
@@ -260,8 +262,7 @@ void collective_evaluate_run(Session& session, Ledger* ledger, const std::vector
     stop.collective([&] {
       if (parts) parts->begin("evaluating " + sae.name);
     });
-    SharedSae shared(sae, session.store().calibration().of(only_hook(sae)),
-                     root ? due[i].sae : nullptr);
+    SharedSae shared(sae, session.store().calibration(), root ? due[i].sae : nullptr);
     shared.collective_send(world);
     SaeEvaluation evaluation = evaluator.collective_evaluate(shared.view());
     evaluation.drift = collective_drift_of(session, ledger, shared.view(), stop, world);

@@ -23,12 +23,15 @@ std::string sum_line(const std::string& sha256, const std::string& file) {
 
 std::map<std::string, std::string> metadata_of(const CheckpointedRun& run, const TrainedSae& sae) {
   const auto quoted = [](const std::string& text) { return Json(text).dump(); };
-  return {{"model_name", quoted(run.folder.model_name())},
-          {"hook_name", quoted(hook_text(sae.config))},
-          {"context_size", std::to_string(run.config.tokens.context)},
-          {"prepend_bos", run.config.tokens.bos == "none" ? "false" : "true"},
-          {"dataset_path", quoted("wikipedia")},
-          {"refract_weights_digest", quoted(weights_digest(sae))}};
+  std::map<std::string, std::string> metadata{
+      {"model_name", quoted(run.folder.model_name())},
+      {"hook_name", quoted(hook_text(sae.config))},
+      {"context_size", std::to_string(run.config.tokens.context)},
+      {"prepend_bos", run.config.tokens.bos == "none" ? "false" : "true"},
+      {"dataset_path", quoted("wikipedia")},
+      {"refract_weights_digest", quoted(weights_digest(sae))}};
+  if (is_transcoder(sae.config)) metadata["hook_name_out"] = quoted(sae.config.target_hook);
+  return metadata;
 }
 
 }  // namespace

@@ -46,13 +46,12 @@ using NeuronCounts =
 std::vector<ReadableCount> count_controls(const ProbeCorpus& corpus, const TrainedSae& sae,
                                           const ScaledHooks& input, const FeatureAtlas& atlas,
                                           NeuronCounts& neurons) {
-  const RandomControl random =
-      random_control(sae.config, active_components(heldout_l0(atlas)), input.geometric_median);
+  const RandomControl random = random_control(sae.config, active_components(heldout_l0(atlas)),
+                                              input.width(), sae.target.geometric_median);
   const std::string task = "probe " + sae.config.name;
-  std::vector<ReadableCount> counts{
-      count_readable(corpus, target_of({&random.config, random.variant.get(), &random.parameters,
-                                        sae.input.parts.front().scale},
-                                       input, "frozen random", task + ", frozen random"))};
+  std::vector<ReadableCount> counts{count_readable(
+      corpus, target_of({&random.config, random.variant.get(), &random.parameters, sae.scale()},
+                        input, "frozen random", task + ", frozen random"))};
   const std::size_t k = std::min<std::size_t>(random.config.k, input.width() / 2);
   const std::tuple shared(sae.config.hooks, sae.config.normalize, k);
   auto entry = neurons.find(shared);

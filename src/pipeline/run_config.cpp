@@ -195,7 +195,8 @@ void describe(Fields& f, SaeConfig& c) {
            .at_least = 1,
            .at_most = kMostSeeds});
   f.field("target_hook", c.target_hook,
-          {.help = "what it reconstructs, one of hooks:; empty: what it reads"});
+          {.help = "what it reconstructs, one of hooks:, later in the model than what it reads (a "
+                   "transcoder; variant relu); empty: what it reads"});
   f.field("normalize", c.normalize,
           {.help = "of the input; where absent: train.input_scale",
            .allowed = {"none", "sqrt_d"},
@@ -336,15 +337,26 @@ void check_hooks_of(const RunConfig& c, const SaeConfig& sae, const std::string&
       throw ConfigError("{}: {}.hook lists '{}' twice. Name each hook once.",
                         where_given(c, key + ".hook"), key, hook);
   }
-  if (!sae.target_hook.empty()) expect_stored(key + ".target_hook", sae.target_hook);
+  if (!is_transcoder(sae)) return;
+  const std::string setting = key + ".target_hook";
+  expect_stored(setting, sae.target_hook);
+  for (const std::string& hook : sae.hooks)
+    if (!comes_before(parse_hook_point(hook), parse_hook_point(sae.target_hook)))
+      throw ConfigError(
+          "{}: {} is '{}', which the model reaches before '{}', what the SAE reads, so that it "
+          "cannot be replaced by the reconstruction. Name a later hook.",
+          where_given(c, setting), setting, sae.target_hook, hook);
 }
 
-// The steps of training, evaluation and probe know one hook, which is read and reconstructed
-// (only_hook): the one place that says so to the user.
+// Evaluation and probe know one hook that is read (only_hook), and few variants are transcoders:
+// the one place that says so to the user.
 void refuse_untrained_hooks(const RunConfig& c, const SaeConfig& sae, const std::string& key) {
   if (sae.hooks.size() > 1) refuse_unbuilt(c, key + ".hook", hook_text(sae), "one of them");
-  if (target_hooks(sae) != sae.hooks)
-    refuse_unbuilt(c, key + ".target_hook", sae.target_hook, "the SAE's hook");
+  const std::vector<std::string_view> built = transcoder_variant_names();
+  if (is_transcoder(sae) && std::ranges::find(built, sae.variant) == built.end())
+    refuse_unbuilt(c, key + ".target_hook",
+                   fmt::format("'{}' of variant {}", sae.target_hook, sae.variant),
+                   fmt::format("variant {}", fmt::join(built, " or ")));
 }
 
 void check_mesh(const RunConfig& c) {

@@ -69,11 +69,15 @@ std::vector<std::string> target_hooks(const SaeConfig& config) {
 }
 
 const std::string& only_hook(const SaeConfig& config) {
-  REFRACT_ASSERT(config.hooks.size() == 1 && target_hooks(config) == config.hooks,
-                 "SAE '{}' reads {} and reconstructs {}", config.name, hook_text(config),
-                 fmt::join(target_hooks(config), "+"));
+  REFRACT_ASSERT(config.hooks.size() == 1, "SAE '{}' reads {}", config.name, hook_text(config));
   return config.hooks.front();
 }
+
+std::string only_target_hook(const SaeConfig& config) {
+  return is_transcoder(config) ? config.target_hook : only_hook(config);
+}
+
+bool is_transcoder(const SaeConfig& config) { return target_hooks(config) != config.hooks; }
 
 void check(const SaeConfig& config, std::string_view where) {
   if (config.name.empty() || config.name.find_first_of("/\\ ") != std::string::npos)

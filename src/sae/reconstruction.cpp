@@ -8,9 +8,7 @@
 
 namespace refract {
 
-bool input_is_centred(const SaeConfig& config) {
-  return config.target_hook.empty() || target_hooks(config) == config.hooks;
-}
+bool input_is_centred(const SaeConfig& config) { return !is_transcoder(config); }
 
 Reconstruction::Reconstruction(const SaeConfig& config, std::size_t d_in, const AuxConfig& aux,
                                std::uint64_t dead_after_rows)

@@ -19,6 +19,8 @@ class Reconstruction {
   Reconstruction(const SaeConfig& config, std::size_t d_in, const AuxConfig& aux,
                  std::uint64_t dead_after_rows);
 
+  // b_dec is subtracted from what is read.
+  [[nodiscard]] bool centred() const { return centred_; }
   // AuxK entries of a row; 0: off.
   [[nodiscard]] std::size_t aux_k() const { return aux_.coefficient != 0 ? aux_k_ : 0; }
   // The rounds that follow those of a variant's selection, to be asked for by number from 0.

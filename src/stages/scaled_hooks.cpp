@@ -41,6 +41,11 @@ Tensor<float> read_part(const ChunkReader& chunk, const ScaledHook& part, std::u
 
 std::size_t ScaledHooks::width() const { return width_of(parts); }
 
+SaeScale scale_of(const ScaledHooks& input, const ScaledHooks& target) {
+  return {static_cast<float>(input.parts.front().scale),
+          static_cast<float>(target.parts.front().scale)};
+}
+
 ScaledHooks scaled_input(const SaeConfig& config, const CalibrationData& calibration) {
   return scaled_hooks(config.hooks, config.normalize, calibration);
 }

@@ -218,8 +218,8 @@ TruthReport collective_truth_test(const TruthTestConfig& config, Communicator& r
   working("measuring against the planted truth");
   const double input_scale = saes.front().input.parts.front().scale;
   const std::vector<float>& median = saes.front().input.geometric_median;
-  const RandomControl random =
-      random_control(saes.front().config, active_components(truth.mean_active()), median);
+  const RandomControl random = random_control(
+      saes.front().config, active_components(truth.mean_active()), median.size(), median);
   SaeParameters oracle = make_parameters({.d_sae = config.planted.features,
                                           .d_in = config.planted.d_in,
                                           .d_out = config.planted.d_in});

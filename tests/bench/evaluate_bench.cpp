@@ -66,7 +66,9 @@ class Heldout {
   ~Heldout() { std::filesystem::remove_all(folder_); }
 
   [[nodiscard]] HeldoutRows rows() const { return HeldoutRows(*file_, kHook, 0); }
-  [[nodiscard]] EvaluatedSae sae() const { return {&config_, variant_.get(), &parameters_, 0.5}; }
+  [[nodiscard]] EvaluatedSae sae() const {
+    return {&config_, variant_.get(), &parameters_, {0.5F, 0.5F}};
+  }
   [[nodiscard]] const SaeParameters& parameters() const { return parameters_; }
   [[nodiscard]] const Variant& variant() const { return *variant_; }
   [[nodiscard]] double bytes() const {

@@ -71,8 +71,7 @@ class Checkpoints {
   using Announce = std::function<void(const CheckpointRecord&)>;
   Checkpoints(CheckpointedRun run, Communicator& ranks, Announce announce);
   // ranks: a group of all_ranks, to which these SAEs were dealt; all of them restore together.
-  Checkpoints(CheckpointedRun run, Communicator& ranks, Communicator& all_ranks,
-              Announce announce);
+  Checkpoints(CheckpointedRun run, Communicator& ranks, Communicator& all_ranks, Announce announce);
   ~Checkpoints();
 
   struct Withdrawn {

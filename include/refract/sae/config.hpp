@@ -56,8 +56,11 @@ struct SaeConfig {
 [[nodiscard]] std::string hook_text(const SaeConfig& config);
 // What it reconstructs: target_hook, or its own input.
 [[nodiscard]] std::vector<std::string> target_hooks(const SaeConfig& config);
-// The same for the one hook of an SAE that reads it and reconstructs it; asserts that it does.
+// The same, of an SAE that reads one hook; asserts that it does.
 [[nodiscard]] const std::string& only_hook(const SaeConfig& config);
+[[nodiscard]] std::string only_target_hook(const SaeConfig& config);
+// It reconstructs another place than it reads.
+[[nodiscard]] bool is_transcoder(const SaeConfig& config);
 
 // Throws ConfigError naming the setting (`where` is e.g. "saes.0") when the combination is
 // impossible.

@@ -36,8 +36,8 @@ void write_owned(SafetensorsWriter& file, const SaeExport& part, DType dtype,
 // What such a folder says of directions, in units of the raw input; fp32, whatever it was stored
 // in.
 struct SaelensWeights {
-  Tensor<float> W_enc, W_dec;  // [F, D], both
-  Tensor<float> b_dec;         // [D]
+  Tensor<float> W_enc, W_dec;  // [F, D_in], [F, D_out]
+  Tensor<float> b_dec;         // [D_out]
 };
 // DataError naming the file and the tensor: missing, truncated, of another dtype, or of shapes that
 // do not fit together.

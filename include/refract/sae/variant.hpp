@@ -97,5 +97,7 @@ void decode(const SaeParameters& parameters, std::span<const float> b_dec, const
 // An SAE subtracts b_dec from what it reads; a transcoder, whose target is another hook, does not.
 [[nodiscard]] bool input_is_centred(const SaeConfig& config);
 [[nodiscard]] std::vector<std::string_view> variant_names();
+// Those that train and export transcoders.
+[[nodiscard]] std::vector<std::string_view> transcoder_variant_names();
 
 }  // namespace refract

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "refract/sae/config.hpp"
+#include "refract/sae/variant.hpp"
 #include "refract/store/calibration.hpp"
 #include "refract/store/chunk.hpp"
 #include "refract/tensor/tensor.hpp"
@@ -30,6 +31,9 @@ struct ScaledHooks {
 
   [[nodiscard]] std::size_t width() const;  // D
 };
+
+// Of an SAE that reads one hook.
+[[nodiscard]] SaeScale scale_of(const ScaledHooks& input, const ScaledHooks& target);
 
 // DataError where the calibration lacks a hook, NumericalError where fp32 cannot hold a scale.
 [[nodiscard]] ScaledHooks scaled_input(const SaeConfig& config, const CalibrationData& calibration);

@@ -43,10 +43,7 @@ struct TrainedSae {
   std::string weights_digest;  // as saved or restored; empty since a step has changed the weights
   std::unique_ptr<StepBuffers> buffers;  // made by the first step
 
-  [[nodiscard]] SaeScale scale() const {
-    return {static_cast<float>(input.parts.front().scale),
-            static_cast<float>(target.parts.front().scale)};
-  }
+  [[nodiscard]] SaeScale scale() const { return scale_of(input, target); }
 };
 
 class StepRunner {

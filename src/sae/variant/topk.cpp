@@ -42,7 +42,7 @@ class TopK final : public Variant {
 
   void encode(const SaeParameters& parameters, TensorView<const float> x, std::size_t,
               SparseActs& acts) const override {
-    encode_rows(parameters, true, x, {.k = k_}, acts);
+    encode_rows(parameters, loss_.centred(), x, {.k = k_}, acts);
   }
 
   [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p,

@@ -24,9 +24,9 @@ TEST(SplicedLossStop, asked_of_one_rank_while_it_runs_the_model_ends_it_on_all) 
   });
   SharedStop stop(world());
 
+  const HookCalibration& hook = data.calibration().of(MovedStream::kHook);
   EXPECT_THROW((void)SplicedLoss::collective_without_sae(&model, data.corpus(), data.heldout(),
-                                                         data.calibration().hooks.front(), 100000,
-                                                         1, stop, world()),
+                                                         {hook, hook}, 100000, 1, stop, world()),
                StopRequested);
 
   // The others may hear of it before they begin.

@@ -245,6 +245,9 @@ TEST_F(Gpt2Forward, calls_the_tap_in_forward_order_and_stops_after_the_last_laye
     }
   }
   EXPECT_EQ(recorder.order, expected);
+  for (std::size_t i = 1; i < expected.size(); ++i)
+    EXPECT_TRUE(comes_before(parse_hook_point(expected[i - 1]), parse_hook_point(expected[i])))
+        << expected[i];
 }
 
 // Replaces what passes one hook by zeros.

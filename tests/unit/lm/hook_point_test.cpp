@@ -18,6 +18,13 @@ TEST(HookPoint, prints_and_parses_as_transformer_lens_names_it) {
   EXPECT_EQ(name({3, Site::ln2_normalized}), "blocks.3.ln2.hook_normalized");
 }
 
+// Within a block: gpt2_forward_test.
+TEST(HookPoint, of_an_earlier_layer_comes_before_one_of_a_later) {
+  EXPECT_TRUE(comes_before({0, Site::resid_post}, {1, Site::resid_pre}));
+  EXPECT_FALSE(comes_before({1, Site::resid_pre}, {0, Site::resid_post}));
+  EXPECT_FALSE(comes_before({1, Site::mlp_out}, {1, Site::mlp_out}));
+}
+
 TEST(HookPoint, refuses_other_text_naming_the_allowed_forms) {
   for (const char* text :
        {"", "blocks.", "blocks.3", "blocks.-1.hook_resid_post", "blocks.03.hook_resid_post",

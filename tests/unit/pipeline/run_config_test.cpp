@@ -110,6 +110,37 @@ TEST(RunConfig, says_not_built_of_what_the_format_has_and_this_version_lacks) {
   EXPECT_NE(settings_reference("store").find("not built: memory"), std::string::npos);
 }
 
+TEST(RunConfig, takes_a_target_hook_for_the_variants_that_are_transcoders) {
+  const std::string input = "blocks.2.ln2.hook_normalized", output = "blocks.2.hook_mlp_out";
+  const auto given = [&](const std::string& hook, const std::string& target) {
+    return std::vector<std::string>{"hooks=[" + input + ", " + output + "]", "saes.*.hook=" + hook,
+                                    "saes.0.target_hook=" + target};
+  };
+  const auto relu = [](std::vector<std::string> overrides) {
+    overrides.insert(overrides.end(), {"saes.0.variant=relu", "saes.0.k=0"});
+    return overrides;
+  };
+
+  EXPECT_TRUE(is_transcoder(load_run_config(kDemo, relu(given(input, output))).saes.at(0)));
+  EXPECT_FALSE(is_transcoder(load_run_config(kDemo, given(input, input)).saes.at(0)));
+  try {
+    (void)load_run_config(kDemo, given(input, output));
+    FAIL() << "topk was taken";
+  } catch (const NotBuilt& error) {
+    EXPECT_NE(
+        std::string(error.what())
+            .find("saes.0.target_hook is 'blocks.2.hook_mlp_out' of variant topk, which is not "
+                  "built in this version. Use variant relu."),
+        std::string::npos)
+        << error.what();
+  }
+  const std::string backwards = failure(relu(given(output, input)));
+  EXPECT_NE(backwards.find("saes.0.target_hook is 'blocks.2.ln2.hook_normalized', which the model "
+                           "reaches before 'blocks.2.hook_mlp_out'"),
+            std::string::npos)
+      << backwards;
+}
+
 TEST(RunConfig, makes_an_sae_of_each_seed) {
   const RunConfig config = load_run_config(kDemo, {"saes.0.seeds=3", "saes.0.seed=7"});
 

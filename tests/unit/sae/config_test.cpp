@@ -38,6 +38,10 @@ TEST(SaeConfig, reconstructs_what_it_reads_unless_a_target_is_named) {
   config.target_hook = "c";
   EXPECT_EQ(hook_text(config), "a+b");
   EXPECT_EQ(target_hooks(config), Names{"c"});
+  EXPECT_TRUE(is_transcoder(config));
+  config.hooks = {"c"};
+  EXPECT_FALSE(is_transcoder(config));
+  EXPECT_EQ(only_target_hook(config), "c");
 }
 
 TEST(SaeConfig, accepts_the_defaults) {

@@ -46,13 +46,14 @@ std::set<std::pair<std::size_t, std::size_t>> largest_of_batch(
 // The loss of SPEC 6, aloud. The residual variance and the residual in AuxK are constants of the
 // base point (sg in the formula), so they are computed once.
 struct PlainLoss {
-  Rows x, W_enc, W_dec;
+  Rows x, target, W_enc, W_dec;
   std::vector<double> b_enc, b_dec;
   std::vector<std::uint8_t> included;
   std::vector<bool> dead;
   std::size_t k = 0, aux_k = 0;
   double coefficient = 0, l1 = 0;
   std::string variant;
+  bool centred = true;
   std::set<std::pair<std::size_t, std::size_t>>
       selected;  // batchtopk: constant, as the selection's gradient is
   Rows constant_error;
@@ -60,13 +61,15 @@ struct PlainLoss {
 
   explicit PlainLoss(const Problem& problem)
       : x(to_rows(problem.x.cview())),
+        target(problem.y.size() != 0 ? to_rows(problem.y.cview()) : x),
         W_enc(to_rows(problem.state.parameters.W_enc.cview())),
         W_dec(to_rows(problem.state.parameters.W_dec.cview())),
         included(problem.included),
         k(problem.config.k),
         aux_k(x[0].size() / 2),
         coefficient(problem.config.aux.coefficient),
-        variant(problem.config.variant) {
+        variant(problem.config.variant),
+        centred(problem.y.size() == 0) {
     const SaeParameters& p = problem.state.parameters;
     b_enc.assign(p.b_enc.span().begin(), p.b_enc.span().end());
     b_dec.assign(p.b_dec.span().begin(), p.b_dec.span().end());
@@ -97,7 +100,8 @@ struct PlainLoss {
   [[nodiscard]] std::vector<double> pre(std::size_t i) const {
     std::vector<double> out(b_enc);
     for (std::size_t f = 0; f < out.size(); ++f)
-      for (std::size_t d = 0; d < b_dec.size(); ++d) out[f] += (x[i][d] - b_dec[d]) * W_enc[f][d];
+      for (std::size_t d = 0; d < x[i].size(); ++d)
+        out[f] += (x[i][d] - (centred ? b_dec[d] : 0)) * W_enc[f][d];
     return out;
   }
   static std::vector<std::size_t> largest(const std::vector<double>& values,
@@ -118,7 +122,7 @@ struct PlainLoss {
   }
   [[nodiscard]] std::vector<double> error(std::size_t i) const {
     const std::vector<double> p = pre(i);
-    std::vector<double> e(x[i]);
+    std::vector<double> e(target[i]);
     for (std::size_t d = 0; d < e.size(); ++d) e[d] -= b_dec[d];
     for (const std::size_t f : active(i, p))
       for (std::size_t d = 0; d < e.size(); ++d) e[d] -= std::max(p[f], 0.0) * W_dec[f][d];
@@ -163,7 +167,9 @@ struct PlainLoss {
 enum class Dead { none, third, all };
 
 Problem problem_of(const std::string& variant, Dead dead) {
-  Problem problem = make_problem(10, 48, 5, 24, 6, dead != Dead::none, 7, variant);
+  Problem problem = variant == "transcoder"
+                        ? make_transcoder_problem(10, 7, 48, 24, 6, dead != Dead::none)
+                        : make_problem(10, 48, 5, 24, 6, dead != Dead::none, 7, variant);
   // All dead, and so low that fewer than k of a row are positive: there is less to select than
   // asked for.
   if (dead == Dead::all)
@@ -185,7 +191,9 @@ TEST_P(GradientTest, equal_finite_differences_of_the_loss) {
   const StepGradients gradients = gradients_of(problem);
 
   EXPECT_NEAR(log.loss, loss.value(), 1e-5 * loss.value());
-  EXPECT_EQ(log.aux_loss > 0, dead != Dead::none || variant == "relu");
+  const std::size_t d_in = problem.state.parameters.d_in(),
+                    d_out = problem.state.parameters.d_out();
+  EXPECT_EQ(log.aux_loss > 0, dead != Dead::none || problem.config.variant == "relu");
   EXPECT_TRUE(dead != Dead::all || log.l0 < 5) << log.l0;
   double largest = 0;
   std::size_t nonzero = 0;
@@ -196,24 +204,26 @@ TEST_P(GradientTest, equal_finite_differences_of_the_loss) {
   };
   for (std::size_t f = 0; f < 48; ++f) {
     compare(gradients.db_enc[f], loss.derivative(loss.b_enc[f]), "b_enc", f);
-    std::vector<double> dW_dec(10);
-    double along = 0;
-    for (std::size_t d = 0; d < 10; ++d) {
+    for (std::size_t d = 0; d < d_in; ++d)
       compare(gradients.dW_enc[f][d], loss.derivative(loss.W_enc[f][d]), "W_enc", f);
+    std::vector<double> dW_dec(d_out);
+    double along = 0;
+    for (std::size_t d = 0; d < d_out; ++d) {
       dW_dec[d] = loss.derivative(loss.W_dec[f][d]);
       along += dW_dec[d] * loss.W_dec[f][d];
     }
-    for (std::size_t d = 0; d < 10; ++d)
+    for (std::size_t d = 0; d < d_out; ++d)
       compare(gradients.dW_dec[f][d], dW_dec[d] - along * loss.W_dec[f][d], "W_dec", f);
   }
-  for (std::size_t d = 0; d < 10; ++d)
+  for (std::size_t d = 0; d < d_out; ++d)
     compare(static_cast<float>(gradients.db_dec[d]), loss.derivative(loss.b_dec[d]), "b_dec", d);
   EXPECT_GT(largest, 0.05);
-  EXPECT_GT(nonzero, 400U);
+  EXPECT_GT(nonzero, 20 * (d_in + d_out));
 }
 
 INSTANTIATE_TEST_SUITE_P(Variants, GradientTest,
-                         ::testing::Combine(::testing::Values("topk", "batchtopk", "relu"),
+                         ::testing::Combine(::testing::Values("topk", "batchtopk", "relu",
+                                                              "transcoder"),
                                             ::testing::Values(Dead::none, Dead::third, Dead::all)),
                          [](const auto& each) {
                            const Dead dead = std::get<1>(each.param);

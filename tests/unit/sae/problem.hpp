@@ -15,7 +15,7 @@ namespace refract::testing_support {
 
 // A TrainedSae with a batch.
 struct Problem : TrainedSae {
-  Tensor<float> x;
+  Tensor<float> x, y;  // y: what a transcoder reconstructs; else empty
   std::vector<std::uint8_t> included;
   std::size_t slice_rows = 0;
 
@@ -23,7 +23,7 @@ struct Problem : TrainedSae {
   // The rows a rank with `rows` rows from `first` would hold.
   [[nodiscard]] Batch part(std::size_t first, std::size_t rows) const {
     return {.x = x.cview().rows(first, rows),
-            .target = x.cview().rows(first, rows),
+            .target = (y.size() != 0 ? y : x).cview().rows(first, rows),
             .included = {included.data() + first, Shape{rows}},
             .first_row = first,
             .rows = x.axis(0),
@@ -77,6 +77,30 @@ inline Problem make_problem(std::size_t d_in, std::size_t d_sae, std::size_t k, 
       made.state.age.data()[f] = kDeadAfter;
       made.state.parameters.b_enc.data()[f] -= 6;  // as a dead feature is: never selected
     }
+  return made;
+}
+
+// The same rows and b_enc, and rows of another width that it reconstructs.
+inline Problem make_transcoder_problem(std::size_t d_in, std::size_t d_out, std::size_t d_sae,
+                                       std::size_t rows, std::size_t slice_rows, bool dead,
+                                       std::uint64_t seed = 7) {
+  Problem made = make_problem(d_in, d_sae, 0, rows, slice_rows, dead, seed, "relu");
+  made.config.hooks = {"blocks.0.ln2.hook_normalized"};
+  made.config.target_hook = "blocks.0.hook_mlp_out";
+  made.variant = make_variant(made.config, d_in, kDeadAfter);
+  std::vector<float> median(d_out);
+  fill_normal(median, seed + 5, 0.3);
+  made.input.parts.front().hook = made.config.hooks.front();
+  made.target = {.parts = {{made.config.target_hook, d_out, 1}},
+                 .mean = std::vector<float>(d_out),
+                 .geometric_median = median};
+  SaeState state = initial_state(made.config, *made.variant, d_in, median);
+  std::ranges::copy(made.state.parameters.W_enc.span(), state.parameters.W_enc.data());
+  std::ranges::copy(made.state.parameters.b_enc.span(), state.parameters.b_enc.data());
+  std::ranges::copy(made.state.age.span(), state.age.data());
+  made.state = std::move(state);
+  made.y = Tensor<float>(Shape{rows, d_out});
+  fill_normal(made.y.span(), seed + 6, 1.0);
   return made;
 }
 
