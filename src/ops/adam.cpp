@@ -5,9 +5,9 @@
 
 #include "ops/backend.hpp"
 #include "ops/cuda_bodies.hpp"
-#include "ops/row_kernels.hpp"
 #include "refract/base/build_info.hpp"
 #include "refract/base/parallel.hpp"
+#include "refract/ops/row_kernels.hpp"
 #include "refract/ops/step_sums.hpp"
 
 namespace refract {

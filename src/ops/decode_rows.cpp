@@ -4,9 +4,9 @@
 
 #include "ops/backend.hpp"
 #include "ops/cuda_bodies.hpp"
-#include "ops/row_kernels.hpp"
 #include "refract/base/build_info.hpp"
 #include "refract/base/parallel.hpp"
+#include "refract/ops/row_kernels.hpp"
 
 namespace refract {
 namespace {

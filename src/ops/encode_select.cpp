@@ -9,12 +9,12 @@
 #include "ops/backend.hpp"
 #include "ops/bf16_gemm.hpp"
 #include "ops/encode_select_body.hpp"
-#include "ops/row_kernels.hpp"
 #include "ops/workers.hpp"
 #include "refract/base/build_info.hpp"
 #include "refract/base/error.hpp"
 #include "refract/ops/gemm.hpp"
 #include "refract/ops/gemm_cuda.hpp"
+#include "refract/ops/row_kernels.hpp"
 #include "refract/ops/select_top.hpp"
 
 namespace refract {

@@ -1,4 +1,4 @@
-#include "ops/row_kernels.hpp"
+#include "refract/ops/row_kernels.hpp"
 
 #include <limits>
 

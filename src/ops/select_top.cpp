@@ -5,7 +5,7 @@
 #include <functional>
 #include <limits>
 
-#include "ops/row_kernels.hpp"
+#include "refract/ops/row_kernels.hpp"
 
 namespace refract {
 namespace {

@@ -1,7 +1,7 @@
 #include <algorithm>
 
-#include "ops/row_kernels.hpp"
 #include "refract/base/parallel.hpp"
+#include "refract/ops/row_kernels.hpp"
 #include "refract/sae/variant.hpp"
 
 namespace refract {

@@ -23,7 +23,8 @@ constexpr std::string_view kTranscoder = "transcoder";
 Problem problem_of(std::string_view variant) {
   return variant == kTranscoder
              ? make_transcoder_problem(kDim, kDimOut, kFeatures, kBatchRows, kSliceRows, true)
-             : make_problem(kDim, kFeatures, 5, kBatchRows, kSliceRows, true, 7, std::string(variant));
+             : make_problem(kDim, kFeatures, 5, kBatchRows, kSliceRows, true, 7,
+                            std::string(variant));
 }
 
 // A problem's SAE and batch on one device.
@@ -151,8 +152,7 @@ TEST_P(StepOnGpu, trains_as_the_cpu_does) {
     for (const StepScalar which : {kRows, kL0, kDead, kFinite})
       EXPECT_EQ(ours.data()[which], theirs.data()[which]) << "step " << step << " value " << which;
     for (const StepScalar which : {kLoss, kMeanSquaredError, kPenalty, kNorm, kScale})
-      EXPECT_NEAR(ours.data()[which], theirs.data()[which],
-                  1e-5 * std::abs(theirs.data()[which]))
+      EXPECT_NEAR(ours.data()[which], theirs.data()[which], 1e-5 * std::abs(theirs.data()[which]))
           << "step " << step << " value " << which;
   }
 
