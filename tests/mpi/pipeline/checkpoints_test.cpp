@@ -21,12 +21,13 @@ using namespace testing_support;
 constexpr std::size_t kDim = 70, kRows = 48, kSliceRows = 6;  // more than a tile of 64 columns
 constexpr std::uint64_t kSteps = 6;
 
-// One with a threshold, one without; four panels of which the last is cut, and three.
-const std::vector<std::pair<const char*, std::size_t>> kSaes{{"topk", 200}, {"batchtopk", 130}};
+// One without a threshold, one with; panels of which the last is cut. `few`: of the second, where
+// it has fewer panels than four ranks, so that one of them may own nothing.
+constexpr std::size_t kMany = 200, kFew = 130;
 
-std::vector<Problem> problems() {
+std::vector<Problem> problems(std::size_t few) {
   std::vector<Problem> all;
-  for (const auto& [variant, d_sae] : kSaes) {
+  for (const auto& [variant, d_sae] : {std::pair("topk", kMany), std::pair("batchtopk", few)}) {
     Problem& made =
         all.emplace_back(make_problem(kDim, d_sae, 5, kRows, kSliceRows, true, 7, variant));
     made.config.name = variant;
@@ -40,21 +41,22 @@ std::vector<Problem> problems() {
   }
   return all;
 }
-std::vector<TrainedSae> whole_saes() {
+std::vector<TrainedSae> whole_saes(std::size_t few) {
   std::vector<TrainedSae> saes;
-  for (Problem& problem : problems()) saes.push_back(std::move(problem));
+  for (Problem& problem : problems(few)) saes.push_back(std::move(problem));
   return saes;
 }
 
 // A start of a run that is nothing but a folder, a ledger and checkpoints. Collective to make.
 class DealtRun {
  public:
-  DealtRun(Communicator& ranks, fs::path root, const MeshShape& shape, const std::string& exchange)
-      : ranks_(ranks), folder_(run_folder(root, "model")) {
+  DealtRun(Communicator& ranks, fs::path root, const MeshShape& shape, const std::string& exchange,
+           std::size_t few)
+      : few_(few), ranks_(ranks), folder_(run_folder(root, "model")) {
     config_.run = root;
     config_.checkpoint.every_s = 1e9;
     config_.train.exchange = exchange;
-    for (const Problem& problem : problems()) config_.saes.push_back(problem.config);
+    for (const Problem& problem : problems(few)) config_.saes.push_back(problem.config);
     if (ranks_.rank() == 0) {
       for (const SaeConfig& sae : config_.saes) make_folder(folder_.checkpoints(sae.name));
       ledger_ = std::make_unique<Ledger>(folder_.ledger());
@@ -69,10 +71,10 @@ class DealtRun {
                         .saes = config_.saes,
                         .training_digests = {"training a", "training b"},
                         .visits = [] { return 2; },
-                        .initial = whole_saes,
+                        .initial = [few] { return whole_saes(few); },
                         .expect_own = [] {}},
         ranks_, [this](const CheckpointRecord& record) { ledger_->checkpointed(record); });
-    saes_ = whole_saes();
+    saes_ = whole_saes(few);
     for (TrainedSae& sae : saes_) runner_->take_tile(sae);
     restored_ = checkpoints_->collective_restore(saes_, *runner_);
     for (const auto& [record, cause] : restored_.withdrawn) ledger_->withdrawn(record, cause);
@@ -89,7 +91,7 @@ class DealtRun {
     ranks_.barrier();
   }
   void collective_train(std::uint64_t steps) {
-    const std::vector<Problem> data = problems();
+    const std::vector<Problem> data = problems(few_);
     const Share slices = runner_->mesh().rows_of(kRows / kSliceRows);
     for (std::uint64_t step = 0; step < steps; ++step)
       for (std::size_t i = 0; i < saes_.size(); ++i)
@@ -103,6 +105,7 @@ class DealtRun {
   [[nodiscard]] const RunFolder& folder() const { return folder_; }
 
  private:
+  std::size_t few_;
   Communicator& ranks_;
   RunFolder folder_;
   RunConfig config_;
@@ -155,8 +158,9 @@ class CheckpointsOfAMesh : public ::testing::TestWithParam<std::tuple<std::strin
   static bool root() { return test::world().rank() == 0; }
   static std::string exchange() { return std::get<0>(GetParam()); }
   static std::size_t columns() { return std::get<1>(GetParam()); }
+  static std::size_t few() { return columns() < 4 ? kFew : kMany; }  // every column has a panel
   [[nodiscard]] DealtRun run(const char* name = "run") const {
-    return {test::world(), root_ / name, {size() / columns(), columns()}, exchange()};
+    return {test::world(), root_ / name, {size() / columns(), columns()}, exchange(), few()};
   }
   [[nodiscard]] fs::path tensors(const char* sae, const char* checkpoint) const {
     return run_folder(root_ / "run", "model").checkpoints(sae) / checkpoint /
@@ -174,7 +178,7 @@ TEST_P(CheckpointsOfAMesh, have_the_bytes_that_one_rank_writes) {
   ranks.settle();
   if (root()) {
     Communicator loopback = Communicator::loopback();
-    DealtRun alone(loopback, root_ / "alone", {1, 1}, "all_reduce");
+    DealtRun alone(loopback, root_ / "alone", {1, 1}, "all_reduce", few());
     alone.collective_save(kFirst, Checkpoints::Reason::visit_done);
     alone.settle();
     alone.collective_save(kLast, Checkpoints::Reason::visit_done);
@@ -197,7 +201,7 @@ TEST_P(CheckpointsOfAMesh, hold_every_tensor_where_the_format_says) {
   ranks.collective_save(kFirst, Checkpoints::Reason::visit_done);
   ranks.settle();
   if (root()) {
-    for (const TrainedSae& sae : whole_saes()) {
+    for (const TrainedSae& sae : whole_saes(few())) {
       std::vector<StoredTensor> stored;
       const auto add = [&](const std::string& prefix, const SaeParameters& part) {
         for (const auto& [name, tensor] : named_tensors(part)) {
@@ -231,7 +235,7 @@ TEST_P(CheckpointsOfAMesh, are_read_by_any_other_mesh) {
   }
   for (const char* other : {"all_reduce", "sharded"})
     for (const MeshShape& shape : {MeshShape{size(), 1}, MeshShape{1, size()}}) {
-      DealtRun readers(test::world(), root_ / "run", shape, other);
+      DealtRun readers(test::world(), root_ / "run", shape, other, few());
 
       EXPECT_EQ(readers.restored().position.visit, 1U);
       for (std::size_t i = 0; i < whole.size(); ++i) {
@@ -272,7 +276,7 @@ TEST_P(CheckpointsOfAMesh, that_are_damaged_in_one_panel_are_gone_back_from_by_a
 
     EXPECT_EQ(ranks.restored().position.visit, 1U);
     EXPECT_EQ(ranks.restored().withdrawn.size(), root() ? 1U : 0U);
-    const std::vector<TrainedSae> whole = whole_saes();
+    const std::vector<TrainedSae> whole = whole_saes(few());
     for (std::size_t i = 0; i < whole.size(); ++i)
       EXPECT_TRUE(bytes_of(ranks.saes()[i].state) ==
                   bytes_of(ranks.runner().tile_of(whole[i].state)));
