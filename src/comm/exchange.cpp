@@ -8,6 +8,7 @@
 #include "comm/nccl_exchange.hpp"
 #include "refract/base/build_info.hpp"
 #include "refract/base/error.hpp"
+#include "refract/comm/environment.hpp"
 
 namespace refract {
 namespace {
@@ -103,7 +104,16 @@ void Exchange::synchronize(Stream& stream) {
 }
 
 std::unique_ptr<Exchange> make_exchange(Communicator& communicator, Device device, Wire wire) {
-  if (communicator.size() == 1) return std::make_unique<Exchange>(make_loopback_exchange(device));
+  if (device.kind == DeviceKind::cuda && !has_cuda)
+    throw NotBuilt("this build has no CUDA: configure where nvcc is found, or train on the CPU");
+  if (communicator.size() == 1) {
+    if (device.kind == DeviceKind::cuda && device.index >= cuda_device_count())
+      throw SystemError(
+          "rank 0 on host {} cannot use its GPU: there is no {}, {} device(s) are visible. Set "
+          "device: cpu, or ask for a GPU.",
+          host_name(), text(device), cuda_device_count());
+    return std::make_unique<Exchange>(make_loopback_exchange(device));
+  }
   if (device.kind == DeviceKind::cpu)
     return std::make_unique<Exchange>(make_mpi_exchange(communicator.native_mpi(), wire));
   if constexpr (has_nccl)
