@@ -324,21 +324,25 @@ std::vector<PanelDigest> write_owned(SafetensorsWriter& file, const SaeShape& wh
                                      const SaeState& part, const OwnedFeatures& own,
                                      Stream& stream) {
   std::vector<PanelDigest> digests;
-  for_tensors(file_tensors(whole), part,
-              [&]<typename T>(const FileTensor& tensor, TensorView<T> view, std::size_t held) {
-                const bool features = has_feature_axis(tensor.entry.name);
-                if (!features && !own.replicated) return;
-                const std::size_t first = features ? own.features.first : 0;
-                const TensorView<const T> rows =
-                    features ? view.rows(first - held, own.features.count) : view;
-                for_host_rows<T>(rows, tensor.panel_rows, stream,
-                                 [&](std::size_t at, TensorView<const T> some) {
-                                   const auto bytes = std::as_bytes(some.span());
-                                   add_digests(tensor, first + at, some.axis(0), bytes, digests);
-                                   file.write(tensor.entry.name,
-                                              (first + at) * row_elements(some) * sizeof(T), bytes);
-                                 });
-              });
+  for_tensors(
+      file_tensors(whole), part,
+      [&]<typename T>(const FileTensor& tensor, TensorView<T> view, std::size_t held) {
+        const bool features = has_feature_axis(tensor.entry.name);
+        if (!features && !own.replicated) return;
+        const std::size_t first = features ? own.features.first : 0;
+        REFRACT_ASSERT(
+            !features || (first >= held && first + own.features.count <= held + view.axis(0)),
+            "{}: owns {} features from {}, holds {} from {}", tensor.entry.name, own.features.count,
+            first, view.axis(0), held);
+        const TensorView<const T> rows =
+            features ? view.rows(first - held, own.features.count) : view;
+        for_host_rows<T>(
+            rows, tensor.panel_rows, stream, [&](std::size_t at, TensorView<const T> some) {
+              const auto bytes = std::as_bytes(some.span());
+              add_digests(tensor, first + at, some.axis(0), bytes, digests);
+              file.write(tensor.entry.name, (first + at) * row_elements(some) * sizeof(T), bytes);
+            });
+      });
   return digests;
 }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
 #include <map>
 #include <memory>
@@ -10,6 +11,7 @@
 
 #include "refract/base/file.hpp"
 #include "refract/store/safetensors.hpp"
+#include "support/shared_folder.hpp"
 #include "support/world.hpp"
 #include "unit/sae/problem.hpp"
 
@@ -84,6 +86,7 @@ class DealtRun {
         ranks_.rank() == 0 && reason == Checkpoints::Reason::visit_done ? saes_.size() : 0, "{}");
     checkpoints_->collective_save(position, reason, lines, saes_, *runner_);
   }
+  void poll() { checkpoints_->poll(); }
   // Collective in effect: rank 0 waits for the others.
   void settle() {
     while (checkpoints_->pending()) checkpoints_->poll();
@@ -141,18 +144,7 @@ std::string bytes_of(const SaeState& state) {
 class CheckpointsOfAMesh : public ::testing::TestWithParam<std::tuple<std::string, std::size_t>> {
  protected:
   void SetUp() override {
-    const std::size_t ranks = size();
-    if (ranks % columns() != 0) GTEST_SKIP() << "no mesh of " << columns() << " columns here";
-    root_ = fs::path(::testing::TempDir()) / fmt::format("checkpoints_of_a_mesh_{}", ranks);
-    clear();
-  }
-  void TearDown() override {
-    if (!root_.empty()) clear();
-  }
-  void clear() const {
-    test::world().barrier();
-    if (test::world().rank() == 0) fs::remove_all(root_);
-    test::world().barrier();
+    if (size() % columns() != 0) GTEST_SKIP() << "no mesh of " << columns() << " columns here";
   }
   static std::size_t size() { return static_cast<std::size_t>(test::world().size()); }
   static bool root() { return test::world().rank() == 0; }
@@ -167,7 +159,8 @@ class CheckpointsOfAMesh : public ::testing::TestWithParam<std::tuple<std::strin
            "trainer_state.safetensors";
   }
 
-  fs::path root_;
+  test::SharedFolder shared_{"checkpoints_of_a_mesh"};
+  fs::path root_ = shared_.path();
 };
 
 TEST_P(CheckpointsOfAMesh, have_the_bytes_that_one_rank_writes) {
@@ -186,13 +179,30 @@ TEST_P(CheckpointsOfAMesh, have_the_bytes_that_one_rank_writes) {
 
     const auto made = files_of(root_ / "run"), expected = files_of(root_ / "alone");
     EXPECT_GE(made.size(), 2 * (2 * 5 + 3) + 3U);
-    ASSERT_EQ(made.size(), expected.size());
-    for (const auto& [name, bytes] : expected) {
-      ASSERT_TRUE(made.contains(name)) << name;
-      EXPECT_TRUE(made.at(name) == bytes) << name;
-    }
+    EXPECT_EQ(made.size(), expected.size());
+    for (const auto& [name, bytes] : expected)
+      EXPECT_TRUE(made.contains(name) && made.at(name) == bytes) << name;
   }
   test::world().barrier();
+}
+
+// The others do not look at theirs yet, so rank 0 does not hear that they are done.
+TEST_P(CheckpointsOfAMesh, get_their_name_when_every_rank_has_settled_what_it_wrote) {
+  using namespace std::chrono_literals;
+  if (size() == 1) GTEST_SKIP() << "nobody to wait for";
+  DealtRun ranks = run();
+  ranks.collective_save(kFirst, Checkpoints::Reason::visit_done);
+  if (root()) {
+    for (const auto end = std::chrono::steady_clock::now() + 200ms;
+         std::chrono::steady_clock::now() < end;)
+      ranks.poll();
+    EXPECT_FALSE(fs::exists(tensors("topk", "chunk-000000")));
+  }
+  test::world().barrier();
+
+  ranks.settle();
+
+  EXPECT_TRUE(fs::exists(tensors("topk", "chunk-000000")));
 }
 
 // The file as it is written without a thought of owners.
