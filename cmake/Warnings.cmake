@@ -1,5 +1,6 @@
 # Flags every target gets. -ffp-contract=off (nvcc: --fmad=false) keeps the compiler from fusing a*b+c on its own:
 # results must not depend on how the optimiser happened to inline a loop. Kernels that want FMA say so.
+# --expt-relaxed-constexpr: a kernel may call a constexpr function that the CPU body calls too.
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
@@ -17,7 +18,7 @@ endif()
 
 add_library(refract_flags INTERFACE)
 target_compile_options(refract_flags INTERFACE
-  $<$<COMPILE_LANGUAGE:CUDA>:--fmad=false>
+  $<$<COMPILE_LANGUAGE:CUDA>:--fmad=false --expt-relaxed-constexpr>
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -ffp-contract=off>)
 if(REFRACT_SANITIZE)
   target_compile_options(refract_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=address,undefined -fno-omit-frame-pointer>)

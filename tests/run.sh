@@ -14,8 +14,8 @@ usage: bash tests/run.sh [--no-install] [--preset NAME] [--help] [ctest options.
   --no-install    take what is installed: skip step 1
   --preset NAME   build with another preset of CMakePresets.json
   --help          this text
-Everything else goes to ctest, for example -L unit, or -R tokenizer. Labels: unit, mpi, gpu, e2e, kill, slurm, scale,
-lint, interop, and long, which runs only where options are given (docs/testing.md). Interop tests skip where their
+Everything else goes to ctest, for example -L unit, or -R tokenizer. Labels: unit, mpi, emulated, gpu, e2e, kill, slurm,
+scale, lint, interop, and long, which runs only where options are given (docs/testing.md). Interop tests skip where their
 Python oracle is absent, slurm tests where Slurm is; tests/interop/setup.sh and tests/slurm/setup.sh install them.
 TEXT
 }

@@ -64,14 +64,20 @@ float half_to_float(std::uint16_t bits) {
   return std::bit_cast<float>(sign | ((113 - shift) << 23) | ((mantissa & 0x3FFu) << 13));
 }
 
+REFRACT_SIMD_CLONES
 void to_bf16(std::span<const float> from, std::span<BFloat16> to) {
   REFRACT_ASSERT(from.size() == to.size(), "{} {}", from.size(), to.size());
-  for (std::size_t i = 0; i < from.size(); ++i) to[i] = to_bf16(from[i]);
+  const float* source = from.data();
+  BFloat16* out = to.data();
+  for (std::size_t i = 0; i < from.size(); ++i) out[i] = to_bf16(source[i]);
 }
 
+REFRACT_SIMD_CLONES
 void to_float(std::span<const BFloat16> from, std::span<float> to) {
   REFRACT_ASSERT(from.size() == to.size(), "{} {}", from.size(), to.size());
-  for (std::size_t i = 0; i < from.size(); ++i) to[i] = to_float(from[i]);
+  const BFloat16* source = from.data();
+  float* out = to.data();
+  for (std::size_t i = 0; i < from.size(); ++i) out[i] = to_float(source[i]);
 }
 
 }  // namespace refract

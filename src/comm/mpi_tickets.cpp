@@ -25,6 +25,7 @@ void MpiTickets::send(int to, int tag, std::string text) {
         "a ticket with tag {} has {} bytes, more than the {} that go in one message: broadcast or "
         "write what is so large",
         tag, text.size(), largest_bytes_);
+  REFRACT_ASSERT(tag >= 0 && tag < kExchangeTag, "tag {}", tag);
   forget_delivered();
   Sent& ticket = sent_.emplace_back();
   ticket.text = std::move(text);

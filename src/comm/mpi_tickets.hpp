@@ -11,6 +11,9 @@
 
 namespace refract {
 
+// Of Exchange's messages. MPI promises every tag up to this one.
+inline constexpr int kExchangeTag = 32'767;
+
 class MpiTickets {
  public:
   MpiTickets(MPI_Comm comm, std::size_t largest_bytes)

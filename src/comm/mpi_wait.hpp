@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <thread>
 
 #include "comm/mpi_check.hpp"
@@ -17,7 +18,8 @@
 
 namespace refract {
 
-inline void wait(MPI_Request& request, const char* what, std::size_t bytes = 0) {
+// Until all of them are done; each takes its bytes at about the same time.
+inline void wait(std::span<MPI_Request> requests, const char* what, std::size_t bytes = 0) {
   using namespace std::chrono_literals;
   using Clock = std::chrono::steady_clock;
   constexpr int kSilentLooks = 100;  // without a glance at the clock
@@ -29,7 +31,9 @@ inline void wait(MPI_Request& request, const char* what, std::size_t bytes = 0) 
   std::optional<Waiting> marked;
   for (int look = 0;; ++look) {
     int done = 0;
-    check(MPI_Test(&request, &done, MPI_STATUS_IGNORE), what);
+    check(
+        MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE),
+        what);
     if (done) return;
     if (look < kSilentLooks) continue;
     if (look == kSilentLooks) start = Clock::now();
@@ -41,6 +45,10 @@ inline void wait(MPI_Request& request, const char* what, std::size_t bytes = 0) 
     if (!marked) marked.emplace(what);
     std::this_thread::sleep_for(std::min(waited / 8, longest));
   }
+}
+
+inline void wait(MPI_Request& request, const char* what, std::size_t bytes = 0) {
+  wait(std::span(&request, 1), what, bytes);
 }
 
 }  // namespace refract

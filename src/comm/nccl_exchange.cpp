@@ -13,6 +13,8 @@
 #include <vector>
 
 #include "comm/gpu_of_rank.hpp"
+#include "comm/wire_cuda.hpp"
+#include "comm/work_room.hpp"
 #include "refract/base/error.hpp"
 #include "refract/comm/environment.hpp"
 
@@ -44,10 +46,16 @@ struct IdFromRoot {
   ncclUniqueId id{};
 };
 
-class NcclExchange final : public Exchange {
+class NcclExchange final : public ExchangeBody {
  public:
-  NcclExchange(int rank, int size, int device)
-      : rank_(rank), size_(size), device_(device), exceptions_(std::uncaught_exceptions()) {}
+  NcclExchange(int rank, int size, int device, Wire wire)
+      : rank_(rank),
+        size_(size),
+        device_(device),
+        exceptions_(std::uncaught_exceptions()),
+        wire_(wire),
+        in_({DeviceKind::cuda, device}),
+        out_({DeviceKind::cuda, device}) {}
   void collective_open(const IdFromRoot& root) {
     check(root.code, "ncclGetUniqueId");
     check(ncclCommInitRank(&comm_, size_, root.id, rank_), "ncclCommInitRank");
@@ -64,49 +72,55 @@ class NcclExchange final : public Exchange {
   NcclExchange(const NcclExchange&) = delete;
   NcclExchange& operator=(const NcclExchange&) = delete;
 
-  void all_reduce_sum(std::span<float> values, Stream& stream) override {
-    const cudaStream_t queue = enter(stream);
-    if (values.empty()) return;
-    check(ncclAllReduce(values.data(), values.data(), values.size(), ncclFloat, ncclSum, comm_,
-                        queue),
-          "ncclAllReduce");
-  }
+  [[nodiscard]] int rank() const override { return rank_; }
+  [[nodiscard]] int size() const override { return size_; }
+  [[nodiscard]] Device device() const override { return {DeviceKind::cuda, device_}; }
 
-  void reduce_scatter_sum(std::span<const float> values, std::span<const std::size_t> counts,
-                          std::span<float> mine, Stream& stream) override {
-    expect_counts(counts, values.size());
-    REFRACT_ASSERT(mine.size() == counts[rank()], "mine {} counts {}", mine.size(), counts[rank()]);
+  void all_reduce_sum(std::byte* values, DType type, std::size_t size, Stream& stream) override {
     const cudaStream_t queue = enter(stream);
-    if (values.empty()) return;
-    if (all_equal(counts)) {
-      check(ncclReduceScatter(values.data(), mine.data(), mine.size(), ncclFloat, ncclSum, comm_,
-                              queue),
-            "ncclReduceScatter");
+    const auto sum = [&](void* data, ncclDataType_t as) {
+      check(ncclAllReduce(data, data, size, as, ncclSum, comm_, queue), "ncclAllReduce");
+    };
+    if (type == DType::f32 && wire_ == Wire::bf16) {
+      auto* floats = reinterpret_cast<float*>(values);
+      auto* sent = out_.of<BFloat16>(size);
+      cuda::to_bf16(floats, sent, size, stream);
+      sum(sent, ncclBfloat16);
+      cuda::to_float(sent, floats, size, stream);
       return;
     }
-    for_each_part(counts, "grouped ncclReduce",
-                  [&](std::size_t start, std::size_t count, int root) {
-                    return ncclReduce(values.data() + start, mine.data(), count, ncclFloat, ncclSum,
-                                      root, comm_, queue);
-                  });
+    sum(values, type == DType::f32 ? ncclFloat32 : type == DType::f64 ? ncclFloat64 : ncclUint64);
   }
 
-  void all_gather(std::span<float> all, std::span<const std::size_t> counts,
-                  Stream& stream) override {
-    expect_counts(counts, all.size());
+  void reduce_scatter_sum(const float* values, std::span<const std::size_t> counts, float* mine,
+                          Stream& stream) override {
     const cudaStream_t queue = enter(stream);
-    if (all.empty()) return;
+    if (wire_ == Wire::fp32) {
+      reduce_scatter(values, counts, mine, ncclFloat32, queue);
+      return;
+    }
+    const std::size_t size = std::accumulate(counts.begin(), counts.end(), std::size_t{0});
+    auto* sent = out_.of<BFloat16>(size);
+    auto* received = in_.of<BFloat16>(counts[me()]);
+    cuda::to_bf16(values, sent, size, stream);
+    reduce_scatter(sent, counts, received, ncclBfloat16, queue);
+    cuda::to_float(received, mine, counts[me()], stream);
+  }
+
+  void all_gather(std::byte* all, std::size_t element_bytes, std::span<const std::size_t> counts,
+                  Stream& stream) override {
+    const cudaStream_t queue = enter(stream);
     if (all_equal(counts)) {  // in place: this rank's part lies where the others will find it
-      check(ncclAllGather(all.data() + rank() * counts[0], all.data(), counts[0], ncclFloat, comm_,
-                          queue),
+      const std::size_t bytes = counts[0] * element_bytes;
+      check(ncclAllGather(all + me() * bytes, all, bytes, ncclUint8, comm_, queue),
             "ncclAllGather");
       return;
     }
-    for_each_part(counts, "grouped ncclBroadcast",
-                  [&](std::size_t start, std::size_t count, int root) {
-                    return ncclBroadcast(all.data() + start, all.data() + start, count, ncclFloat,
-                                         root, comm_, queue);
-                  });
+    for_each_part(
+        counts, "grouped ncclBroadcast", [&](std::size_t start, std::size_t count, int root) {
+          std::byte* part = all + start * element_bytes;
+          return ncclBroadcast(part, part, count * element_bytes, ncclUint8, root, comm_, queue);
+        });
   }
 
   // A kernel that waits for a lost peer never ends: look at the stream and at NCCL in turn.
@@ -123,7 +137,7 @@ class NcclExchange final : public Exchange {
   }
 
  private:
-  [[nodiscard]] std::size_t rank() const { return static_cast<std::size_t>(rank_); }
+  [[nodiscard]] std::size_t me() const { return static_cast<std::size_t>(rank_); }
   static bool all_equal(std::span<const std::size_t> counts) {
     return std::adjacent_find(counts.begin(), counts.end(), std::not_equal_to<>()) == counts.end();
   }
@@ -145,18 +159,21 @@ class NcclExchange final : public Exchange {
     check(ncclCommGetAsyncError(comm_, &code), "ncclCommGetAsyncError");
     check(code, "work enqueued before");
   }
-  void expect_counts(std::span<const std::size_t> counts, std::size_t elements) const {
-    const std::size_t sum = std::accumulate(counts.begin(), counts.end(), std::size_t{0});
-    REFRACT_ASSERT(counts.size() == static_cast<std::size_t>(size_) && sum == elements,
-                   "{} counts on {} ranks, sum {}, {} elements", counts.size(), size_, sum,
-                   elements);
+  template <typename T>
+  void reduce_scatter(const T* values, std::span<const std::size_t> counts, T* mine,
+                      ncclDataType_t type, cudaStream_t queue) {
+    if (all_equal(counts)) {
+      check(ncclReduceScatter(values, mine, counts[0], type, ncclSum, comm_, queue),
+            "ncclReduceScatter");
+      return;
+    }
+    for_each_part(
+        counts, "grouped ncclReduce", [&](std::size_t start, std::size_t count, int root) {
+          return ncclReduce(values + start, mine, count, type, ncclSum, root, comm_, queue);
+        });
   }
 
   cudaStream_t enter(Stream& stream) {
-    if (stream.device() != Device{DeviceKind::cuda, device_})
-      throw SystemError("the exchange on CUDA device {} was given a stream of {} device {}",
-                        device_, stream.device().kind == DeviceKind::cpu ? "CPU" : "CUDA",
-                        stream.device().index);
     const cudaError_t code = cudaSetDevice(device_);
     if (code != cudaSuccess) fail("cudaSetDevice", cudaGetErrorString(code));
     expect_no_async_error();
@@ -181,12 +198,15 @@ class NcclExchange final : public Exchange {
   }
 
   int rank_, size_, device_, exceptions_;
+  Wire wire_;
+  WorkRoom in_, out_;  // in stream order: calls follow each other in one stream
   ncclComm_t comm_ = nullptr;
 };
 
 }  // namespace
 
-std::unique_ptr<Exchange> collective_make_nccl_exchange(Communicator& communicator, int device) {
+std::unique_ptr<ExchangeBody> collective_make_nccl_exchange(Communicator& communicator, int device,
+                                                            Wire wire) {
   const GpuOfRank mine = gpu_of_this_rank(device);
   const std::string conflict =
       gpu_conflict(communicator.all_gather(std::span<const GpuOfRank>(&mine, 1)));
@@ -194,7 +214,8 @@ std::unique_ptr<Exchange> collective_make_nccl_exchange(Communicator& communicat
   IdFromRoot root;
   if (communicator.rank() == 0) root.code = ncclGetUniqueId(&root.id);
   communicator.broadcast(std::span<IdFromRoot>(&root, 1), 0);
-  auto exchange = std::make_unique<NcclExchange>(communicator.rank(), communicator.size(), device);
+  auto exchange =
+      std::make_unique<NcclExchange>(communicator.rank(), communicator.size(), device, wire);
   exchange->collective_open(root);
   return exchange;
 }

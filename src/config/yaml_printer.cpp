@@ -62,7 +62,9 @@ class TextFields : public Fields {
     put(key, byte_text(value), info);
   }
   void field(std::string_view key, std::vector<std::string>& value, const FieldInfo& info) final {
-    put(key, list_text(value), info);
+    // One that may stand without brackets does: a setting that becomes a list keeps its digests.
+    const bool one = info.one_or_list && value.size() <= 1;
+    put(key, one ? text_of(value.empty() ? "" : value.front()) : list_text(value), info);
   }
 
  private:

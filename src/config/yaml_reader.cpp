@@ -61,16 +61,10 @@ class Reader final : public Fields {
   void field(std::string_view key, std::string& value, const FieldInfo& info) override {
     const YamlValue* found = take(key);
     if (!found) return;
-    if (info.list_of_one && found->kind == Kind::list) {
-      if (found->items.empty()) wrong(*found, key, "a text, or a list of one");
-      if (found->items.size() > 1)
-        throw NotBuilt("{}: {} is a list of {}, which is not built in this version. Give one.",
-                       found->where, dotted(key), found->items.size());
-      found = &found->items.front();
-    }
-    if (found->kind == Kind::section && found->entries.size() == 1 &&
-        found->entries.front().value.kind == Kind::scalar)
-      value = found->entries.front().key + ": " + found->entries.front().value.scalar;
+    if (found->kind == Kind::section && !found->entries.empty() &&
+        std::ranges::all_of(found->entries,
+                            [](const auto& entry) { return entry.value.kind == Kind::scalar; }))
+      value = as_text(found->entries);
     else
       value = scalar(*found, key, "a text");
     if (contains(info.not_built, value))
@@ -90,10 +84,16 @@ class Reader final : public Fields {
     if (real < info.at_least || real > info.at_most) out_of_range(*found, key, info);
     value.value = *bytes;
   }
-  void field(std::string_view key, std::vector<std::string>& value, const FieldInfo&) override {
+  void field(std::string_view key, std::vector<std::string>& value,
+             const FieldInfo& info) override {
     const YamlValue* found = take(key);
     if (!found) return;
-    if (found->kind != Kind::list) wrong(*found, key, "a list, such as [a, b]");
+    if (info.one_or_list && found->kind == Kind::scalar) {
+      value = {found->scalar};
+      return;
+    }
+    if (found->kind != Kind::list || (info.one_or_list && found->items.empty()))
+      wrong(*found, key, info.one_or_list ? "a text, or a list of them" : "a list, such as [a, b]");
     value.clear();
     for (const YamlValue& item : found->items) {
       if (item.kind != Kind::scalar) wrong(item, key, "a list of texts");
@@ -152,6 +152,13 @@ class Reader final : public Fields {
     if (!found || found->kind == Kind::nothing) return nullptr;
     origins_.note(dotted(key), found->where);
     return found;
+  }
+  template <typename Entries>
+  static std::string as_text(const Entries& entries) {
+    std::string text;
+    for (const auto& entry : entries)
+      text += (text.empty() ? "" : ", ") + entry.key + ": " + entry.value.scalar;
+    return text;
   }
   std::string scalar(const YamlValue& value, std::string_view key,
                      std::string_view expected) const {

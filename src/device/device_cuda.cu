@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
+#include <cstring>
 
 #include "device/device_bodies.hpp"
 #include "refract/device/cuda_launch.hpp"
@@ -61,6 +62,47 @@ std::byte* allocate(std::size_t bytes, int device) {
 void release(std::byte* data, int device) {
   cudaSetDevice(device);
   cudaFree(data);
+}
+
+std::byte* allocate_pinned(std::size_t bytes, int device) {
+  check(cudaSetDevice(device), "cudaSetDevice", device);
+  void* data = nullptr;
+  check(cudaHostAlloc(&data, bytes, cudaHostAllocDefault), "cudaHostAlloc", device);
+  std::memset(data, 0, bytes);
+  return static_cast<std::byte*>(data);
+}
+
+void release_pinned(std::byte* data, int device) {
+  cudaSetDevice(device);
+  cudaFreeHost(data);
+}
+
+void* create_event(int device) {
+  check(cudaSetDevice(device), "cudaSetDevice", device);
+  cudaEvent_t event = nullptr;
+  check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate", device);
+  return event;
+}
+
+void destroy_event(int device, void* event) {
+  cudaSetDevice(device);
+  cudaEventDestroy(static_cast<cudaEvent_t>(event));
+}
+
+void record_event(int device, void* event, void* stream) {
+  check(cudaSetDevice(device), "cudaSetDevice", device);
+  check(cudaEventRecord(static_cast<cudaEvent_t>(event), static_cast<cudaStream_t>(stream)),
+        "cudaEventRecord", device);
+}
+
+void synchronize_event(int device, void* event) {
+  check(cudaEventSynchronize(static_cast<cudaEvent_t>(event)), "cudaEventSynchronize", device);
+}
+
+void hold_stream(int device, void* stream, void* event) {
+  check(cudaSetDevice(device), "cudaSetDevice", device);
+  check(cudaStreamWaitEvent(static_cast<cudaStream_t>(stream), static_cast<cudaEvent_t>(event), 0),
+        "cudaStreamWaitEvent", device);
 }
 
 void copy(std::byte* to, const std::byte* from, std::size_t bytes, int device, void* stream) {

@@ -1,7 +1,11 @@
 #include "refract/lm/hook_point.hpp"
 
+#include <fmt/ranges.h>
+
 #include <array>
 #include <charconv>
+#include <tuple>
+#include <vector>
 
 #include "refract/base/error.hpp"
 
@@ -12,18 +16,21 @@ struct SiteName {
   Site site;
   std::string_view word;
 };
-constexpr std::array<SiteName, 5> kSites{{{Site::resid_pre, "hook_resid_pre"},
+constexpr std::array<SiteName, 6> kSites{{{Site::resid_pre, "hook_resid_pre"},
                                           {Site::resid_mid, "hook_resid_mid"},
                                           {Site::resid_post, "hook_resid_post"},
                                           {Site::attn_out, "hook_attn_out"},
+                                          {Site::ln2_normalized, "ln2.hook_normalized"},
                                           {Site::mlp_out, "hook_mlp_out"}}};
 
 [[noreturn]] void refuse(std::string_view text) {
+  std::vector<std::string_view> words;
+  for (const auto& known : kSites) words.push_back(known.word);
   throw ConfigError(
       "hook '{}' is not a hook point. Write blocks.LAYER.SITE with LAYER from 0 and SITE one of "
-      "hook_resid_pre, hook_resid_mid, hook_resid_post, hook_attn_out, hook_mlp_out, e.g. "
-      "blocks.4.hook_resid_post.",
-      text);
+      "{}, "
+      "e.g. blocks.4.hook_resid_post.",
+      text, fmt::join(words, ", "));
 }
 
 }  // namespace
@@ -33,6 +40,10 @@ std::string name(HookPoint hook) {
     if (known.site == hook.site) return fmt::format("blocks.{}.{}", hook.layer, known.word);
   }
   REFRACT_ASSERT(false, "site {}", static_cast<int>(hook.site));
+}
+
+bool comes_before(HookPoint hook, HookPoint other) {
+  return std::tie(hook.layer, hook.site) < std::tie(other.layer, other.site);
 }
 
 HookPoint parse_hook_point(std::string_view text) {

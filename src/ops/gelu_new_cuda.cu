@@ -4,17 +4,11 @@
 // 8 bytes moved per element: bound by memory.
 // f32 throughout, the same roundings as the CPU body up to exp: expf, at most 1 ulp off (2 in older
 // toolkits). Deterministic: no element sees another.
-#include <cuda_runtime.h>
-#include <algorithm>
-
 #include "ops/cuda_bodies.hpp"
-#include "refract/device/cuda_launch.hpp"
+#include "refract/device/launch_cuda.cuh"
 
 namespace refract::cuda {
 namespace {
-
-constexpr std::size_t kThreads = 256;
-constexpr std::size_t kMostBlocks = 4096;  // beyond that a thread takes several elements
 
 __global__ void gelu_new_values(float* x, std::size_t size) {
   constexpr float kMinusTwoRoot = -1.5957691216057308F;  // -2 sqrt(2 / pi)
@@ -29,12 +23,7 @@ __global__ void gelu_new_values(float* x, std::size_t size) {
 }  // namespace
 
 void gelu_new(TensorView<float> x, Stream& stream) {
-  if (x.size() == 0) return;
-  const auto queue = static_cast<cudaStream_t>(enter(stream));
-  const auto blocks =
-      static_cast<unsigned>(std::min(kMostBlocks, (x.size() + kThreads - 1) / kThreads));
-  gelu_new_values<<<blocks, kThreads, 0, queue>>>(x.data(), x.size());
-  check_launch("gelu_new", stream);
+  launch("gelu_new", gelu_new_values, grid_over(x.size()), stream, x.data(), x.size());
 }
 
 }  // namespace refract::cuda

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "pipeline/owners.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 
@@ -48,11 +49,7 @@ VisitLog log_from(const Json& json) {
           .dead = json.at("dead")};
 }
 
-}  // namespace
-
-std::vector<WrittenFile> write_checkpoint_files(const fs::path& folder, TrainedSae& sae,
-                                                const CheckpointFacts& facts,
-                                                SaeCheckpoint& digests) {
+TrainerMetadata metadata_of(const TrainedSae& sae, const CheckpointFacts& facts) {
   const TrainingPosition& position = facts.position;
   const bool within = facts.metrics_line.empty();
   TrainerMetadata metadata;
@@ -64,22 +61,47 @@ std::vector<WrittenFile> write_checkpoint_files(const fs::path& folder, TrainedS
                      {kMetricsBytes, std::to_string(facts.metrics.bytes)},
                      {kMetricsDigest, Json(facts.metrics.digest).dump()},
                      {kVisitLog, to_json(within ? sae.log : VisitLog{}).dump()}};
-  std::vector<WrittenFile> files = write_trainer_state(folder, sae.state, metadata);
-  digests = {metadata.weights_digest, metadata.state_digest};
-  sae.weights_digest = metadata.weights_digest;
+  return metadata;
+}
+
+}  // namespace
+
+std::vector<WrittenFile> collective_write_checkpoint_files(const fs::path& folder, TrainedSae& sae,
+                                                           const CheckpointFacts& facts,
+                                                           StepRunner& runner,
+                                                           SaeCheckpoint& digests) {
+  Communicator& ranks = runner.mesh().ranks();
+  SaeShape whole = sae.state.parameters.shape();
+  whole.d_sae = sae.config.d_sae;
+  SafetensorsWriter file = collective_open(
+      ranks, [&](FileWriter::Begin begin) { return open_trainer_tensors(folder, whole, begin); });
+  const std::vector<PanelDigest> own =
+      write_owned(file, whole, sae.state, owned_features(sae, runner), runner.stream());
+  std::vector<WrittenFile> files{file.close()};
+  const std::vector<PanelDigest> panels = ranks.gather(std::span<const PanelDigest>(own), 0);
+  if (ranks.rank() == 0) {
+    TrainerMetadata metadata = metadata_of(sae, facts);
+    files.push_back(write_trainer_facts(folder, whole, sae.state, panels, metadata));
+    digests = {metadata.weights_digest, metadata.state_digest};
+    sae.weights_digest = metadata.weights_digest;
+  }
+  ranks.broadcast_string(sae.weights_digest, 0);
   return files;
 }
 
-void read_checkpoint_files(const fs::path& folder, const CheckpointRecord& record,
-                           const std::string& training_digest, TrainedSae& sae) {
+ReadPanels read_checkpoint_files(const fs::path& folder, const CheckpointRecord& record,
+                                 const std::string& training_digest, const HeldFeatures& held,
+                                 Stream& stream, TrainedSae& sae) {
   if (!fs::exists(folder / kTrainerState))
     throw Damaged("{} is missing", (folder / kTrainerState).string());
   (void)metadata_named(record, sae.config.name, folder);  // before its settings are believed
-  StoredTrainerState stored =
-      read_trainer_state(folder, sae.config, sae.state.parameters.d_in(), training_digest);
+  StoredPart stored = read_trainer_part(folder, sae.config, {sae.input.width(), sae.target.width()},
+                                        training_digest, held, stream);
   sae.log = value_of(stored.metadata, kVisitLog, folder, log_from);
   sae.state = std::move(stored.state);
   sae.weights_digest = stored.metadata.weights_digest;
+  sae.buffers.reset();
+  return {stored.whole, std::move(stored.panels)};
 }
 
 TrainerMetadata metadata_named(const CheckpointRecord& record, const std::string& sae,

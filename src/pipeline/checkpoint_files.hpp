@@ -20,16 +20,24 @@ struct CheckpointFacts {
   MetricsMark metrics;       // of metrics.jsonl with that line
 };
 
-// Unsynced, into an existing folder; fills `digests`, and sae.weights_digest.
-[[nodiscard]] std::vector<WrittenFile> write_checkpoint_files(const std::filesystem::path& folder,
-                                                              TrainedSae& sae,
-                                                              const CheckpointFacts& facts,
-                                                              SaeCheckpoint& digests);
+// Collective. Unsynced, into a folder that rank 0 has made: what this rank wrote. Fills
+// sae.weights_digest, and on rank 0 `digests`. Of `facts` it takes rank 0's.
+[[nodiscard]] std::vector<WrittenFile> collective_write_checkpoint_files(
+    const std::filesystem::path& folder, TrainedSae& sae, const CheckpointFacts& facts,
+    StepRunner& runner, SaeCheckpoint& digests);
 
-// Fills `sae` from the folder. Damaged when a file is missing or not what the ledger's record says;
-// DataError when it was trained with other settings.
-void read_checkpoint_files(const std::filesystem::path& folder, const CheckpointRecord& record,
-                           const std::string& training_digest, TrainedSae& sae);
+// Fills `sae` from the folder: of its features those in `held`, on the stream's device. They are to
+// be believed when expect_whole has seen the panels of all ranks. Damaged when a file is missing or
+// not what the ledger's record says; DataError when it was trained with other settings.
+struct ReadPanels {
+  SaeShape whole;
+  std::vector<PanelDigest> panels;
+};
+[[nodiscard]] ReadPanels read_checkpoint_files(const std::filesystem::path& folder,
+                                               const CheckpointRecord& record,
+                                               const std::string& training_digest,
+                                               const HeldFeatures& held, Stream& stream,
+                                               TrainedSae& sae);
 
 // state.json as the ledger's record knows it; Damaged when it is another.
 [[nodiscard]] TrainerMetadata metadata_named(const CheckpointRecord& record, const std::string& sae,

@@ -137,6 +137,17 @@ void Coordinator::stop() {
   for (int rank = 0; rank < world_.size(); ++rank) send(rank, {{"kind", "stop"}});
 }
 
+// Groups of ranks announce their own SAEs. What a checkpoint supersedes may go on all of them once
+// every SAE of it is in the ledger.
+void Coordinator::name_checkpoint(int from, const Json& record) {
+  Announced& announced = announced_[record.at("folder")];
+  announced.saes += record.at("saes").size();
+  announced.ranks.push_back(from);
+  if (announced.saes < saes_.size()) return;
+  for (const int rank : announced.ranks) send(rank, {{"kind", "named"}});
+  announced_.erase(record.at("folder"));
+}
+
 void Coordinator::take(const Message& message) {
   const Json json = Json::parse(message.text);
   const std::string kind = json.at("kind");
@@ -150,7 +161,7 @@ void Coordinator::take(const Message& message) {
     state_.visits_done = ledger_.state().visits_done(saes_);
     state_.visits_trained = std::max(state_.visits_trained, state_.visits_done);
     progressed_ = true;
-    send(message.from, {{"kind", "named"}});
+    name_checkpoint(message.from, json.at("record"));
   } else if (!stopping_) {
     stop();
   }

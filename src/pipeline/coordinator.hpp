@@ -1,6 +1,7 @@
 #pragma once
 // World rank 0's desk: knows what has happened, writes the ledger, hands out tickets. It does no
 // long work, so it is polled between the blocks and steps of the rank's own tickets.
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -35,7 +36,13 @@ class Coordinator {
     Json result;
     std::uint64_t rows = 0;
   };
+  // SAEs of a checkpoint that the ledger names, and who announced them.
+  struct Announced {
+    std::size_t saes = 0;
+    std::vector<int> ranks;
+  };
   void take(const Message& message);
+  void name_checkpoint(int from, const Json& record);
   void done(int from, const Json& message);
   void apply(const Ticket& ticket, const Json& result);
   void hand_out();
@@ -71,8 +78,9 @@ class Coordinator {
   BoardDisplay display_;
   std::unique_ptr<Progress> corpus_bar_;  // fused
   std::vector<std::string> saes_;
-  std::vector<std::uint64_t> windows_told_;   // [ranks]
-  std::unique_ptr<EvidenceKeeper> evidence_;  // while chunks are sealed
+  std::map<std::string, Announced> announced_;  // by folder, until all its SAEs are named
+  std::vector<std::uint64_t> windows_told_;     // [ranks]
+  std::unique_ptr<EvidenceKeeper> evidence_;    // while chunks are sealed
   ProgressKeeper& progress_;
   double told_s_ = 0;
   bool shapes_checked_ = false;

@@ -40,8 +40,17 @@ std::uint64_t trainer_state_bytes(const SaeConfig& sae, const ModelInfo& model) 
   return kPerParameter * sae_parameters(sae, model) + 8 * sae.d_sae;
 }
 
+std::uint64_t input_width(const SaeConfig& sae, const ModelInfo& model) {
+  return sae.hooks.size() * model.d_model;
+}
+
+std::uint64_t target_width(const SaeConfig& sae, const ModelInfo& model) {
+  return target_hooks(sae).size() * model.d_model;
+}
+
 std::uint64_t sae_parameters(const SaeConfig& sae, const ModelInfo& model) {
-  return 2 * sae.d_sae * model.d_model + sae.d_sae + model.d_model;
+  const std::uint64_t d_in = input_width(sae, model), d_out = target_width(sae, model);
+  return sae.d_sae * (d_in + 1 + d_out) + d_out;
 }
 
 std::uint64_t DiskPlan::fixed_bytes() const {

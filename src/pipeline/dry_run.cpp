@@ -7,6 +7,7 @@
 #include "refract/pipeline/pipeline.hpp"
 #include "refract/pipeline/run_folder.hpp"
 #include "refract/pipeline/run_plan.hpp"
+#include "refract/pipeline/training_layout.hpp"
 
 namespace refract {
 namespace {
@@ -120,7 +121,21 @@ std::string room_lines(const std::vector<Room>& rooms) {
   return text;
 }
 
-std::string rank_lines(const RunPlan& plan) {
+std::string layout_lines(const RunConfig& config, const RunPlan& plan, int ranks) {
+  const std::vector<LayoutCost> weighed = layouts_weighed(config, plan.known.model, ranks);
+  std::string text = fmt::format(
+      "Training   {}{}; {} sent by each rank for a chunk\n", describe(weighed.front().layout),
+      config.train.mesh == "auto" ? ", chosen by bytes" : "", human_bytes(plan.rank.sent_bytes));
+  text += "           a step, of the rank with most:      sends   weights, moments, gradients\n";
+  for (const LayoutCost& cost : weighed)
+    text += fmt::format("           {:<34} {:>10}   {:>10}\n",
+                        fmt::format("{} x {} {}", cost.layout.mesh.rows, cost.layout.mesh.features,
+                                    cost.layout.exchange),
+                        human_bytes(cost.sent_bytes), human_bytes(cost.weight_bytes));
+  return text;
+}
+
+std::string rank_lines(const RunConfig& config, const RunPlan& plan) {
   std::string text = "\nMemory, of the rank that holds most\n";
   for (const auto& [what, bytes] : plan.rank.memory)
     text += fmt::format("  {:<58} {:>12}\n", what, human_bytes(bytes));
@@ -131,9 +146,8 @@ std::string rank_lines(const RunPlan& plan) {
   text += fmt::format("  {:<58} {:>12}\n",
                       fmt::format("a node of {} rank(s), at most", plan.ranks_per_node),
                       human_bytes(plan.node_bytes()));
-  if (plan.roles.ranks_with(Role::train).size() > 1)
-    text += fmt::format("Wire       {} sent by each training rank for a chunk\n",
-                        human_bytes(plan.rank.sent_bytes));
+  if (const std::size_t ranks = plan.roles.ranks_with(Role::train).size(); ranks > 1)
+    text += layout_lines(config, plan, static_cast<int>(ranks));
   return text +
          fmt::format("Files      {} for a chunk and its checkpoints, before checkpoint.keep\n",
                      plan.rank.files);
@@ -149,7 +163,7 @@ std::string dry_run(const RunConfig& config, int ranks, Asks asks) {
   if (asks == Asks::corpus) return text;
   text += training_lines(config, plan) + dead_line(config, plan.training);
   text += checkpoint_lines(config, plan) + time_lines(plan.time, plan.rates);
-  text += disk_lines(config, plan.disk) + room_lines(plan.rooms) + rank_lines(plan);
+  text += disk_lines(config, plan.disk) + room_lines(plan.rooms) + rank_lines(config, plan);
   check_disk(plan.disk, config);
   return text;
 }

@@ -42,7 +42,7 @@ EvaluatedSae evaluated(const TrainedSae& sae) {
   return {.config = &sae.config,
           .variant = sae.variant.get(),
           .parameters = &sae.state.parameters,
-          .input_scale = sae.input_scale};
+          .scale = sae.scale()};
 }
 
 std::string rows_kept(const Session& session) {

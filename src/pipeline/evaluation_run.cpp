@@ -44,17 +44,42 @@ std::string metrics_line(const TrainedSae& sae, const MetricReport& report, std:
   return line.dump();
 }
 
+// An SAE in training as one rank would hold it: borrowed where it is held so, else gathered.
+class WholeOnHost {
+ public:
+  // Collective, as its name cannot say.
+  WholeOnHost(TrainedSae& sae, StepRunner& runner) : sae_(sae) {
+    const SaeParameters& part = sae.state.parameters;
+    if (part.d_sae() != sae.config.d_sae || part.device().kind != DeviceKind::cpu)
+      gathered_ = runner.collective_whole(sae).parameters;
+  }
+  [[nodiscard]] EvaluatedSae evaluated() const {
+    EvaluatedSae view = refract::evaluated(sae_);
+    if (gathered_) view.parameters = &*gathered_;
+    return view;
+  }
+
+ private:
+  const TrainedSae& sae_;
+  std::optional<SaeParameters> gathered_;
+};
+
 // An SAE as every rank has it: rank 0's own, sent to the others.
 class SharedSae {
  public:
   // own: null but on rank 0.
-  SharedSae(const SaeConfig& config, const HookCalibration& hook, const TrainedSae* own)
+  SharedSae(const SaeConfig& config, const CalibrationData& calibration, const TrainedSae* own)
       : config_(config), own_(own) {
     if (own) return;
-    variant_ = make_variant(config_, hook.d_in, 1);
-    parameters_ = make_parameters(config_.d_sae, hook.d_in, variant_->has_threshold());
+    const ScaledHooks input = scaled_input(config_, calibration),
+                      target = scaled_target(config_, calibration);
+    variant_ = make_variant(config_, input.width(), 1);
+    parameters_ = make_parameters({.d_sae = config_.d_sae,
+                                   .d_in = input.width(),
+                                   .d_out = target.width(),
+                                   .threshold = variant_->has_threshold()});
     parameters_.non_negative_decoder = config_.non_negative_decoder;
-    input_scale_ = input_scale(hook, config_.normalize);
+    scale_ = scale_of(input, target);
   }
   void collective_send(Communicator& world) {
     if (world.size() == 1) return;
@@ -63,7 +88,7 @@ class SharedSae {
   }
   [[nodiscard]] EvaluatedSae view() const {
     if (own_) return evaluated(*own_);
-    return {&config_, variant_.get(), &parameters_, input_scale_};
+    return {&config_, variant_.get(), &parameters_, scale_};
   }
 
  private:
@@ -71,14 +96,14 @@ class SharedSae {
   const TrainedSae* own_;
   std::unique_ptr<Variant> variant_;
   SaeParameters parameters_;
-  double input_scale_ = 1;
+  SaeScale scale_;
 };
 
 TrainingCounts training_counts(const Session& session, const TrainedSae& sae) {
   const std::uint64_t after =
       dead_threshold(session.config().store.chunk_rows, session.plan().rows);
   return {static_cast<std::uint64_t>(std::ranges::count_if(
-              sae.state.age, [&](std::uint64_t age) { return age >= after; })),
+              sae.state.age.span(), [&](std::uint64_t age) { return age >= after; })),
           after};
 }
 
@@ -174,16 +199,17 @@ bool needs_evidence(const EvaluateConfig& config) {
 
 }  // namespace
 
-std::vector<std::string> collective_metrics_lines(Session& session,
-                                                  const std::vector<TrainedSae>& saes,
-                                                  std::uint64_t visit, Communicator& ranks) {
+std::vector<std::string> collective_metrics_lines(Session& session, std::vector<TrainedSae>& saes,
+                                                  std::uint64_t visit, StepRunner& runner) {
   const EvaluateConfig& config = session.config().evaluate;
   const ChunkReader heldout = session.store().open_heldout();
   std::vector<std::string> lines;
-  for (const TrainedSae& sae : saes) {
+  Communicator& ranks = runner.mesh().ranks();
+  for (TrainedSae& sae : saes) {
+    const WholeOnHost whole(sae, runner);
     const MetricReport report = collective_evaluate_rows(
-        evaluated(sae), heldout, session.store().calibration().of(sae.config.hook), config.seed,
-        config.curve_rows, ranks);
+        whole.evaluated(), heldout, session.store().calibration().of(only_target_hook(sae.config)),
+        config.seed, config.curve_rows, ranks);
     if (ranks.rank() == 0) lines.push_back(metrics_line(sae, report, visit));
   }
   return lines;
@@ -236,7 +262,7 @@ void collective_evaluate_run(Session& session, Ledger* ledger, const std::vector
     stop.collective([&] {
       if (parts) parts->begin("evaluating " + sae.name);
     });
-    SharedSae shared(sae, session.store().calibration().of(sae.hook), root ? due[i].sae : nullptr);
+    SharedSae shared(sae, session.store().calibration(), root ? due[i].sae : nullptr);
     shared.collective_send(world);
     SaeEvaluation evaluation = evaluator.collective_evaluate(shared.view());
     evaluation.drift = collective_drift_of(session, ledger, shared.view(), stop, world);

@@ -5,6 +5,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "pipeline/owners.hpp"
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/progress.hpp"
@@ -22,53 +23,76 @@ std::string sum_line(const std::string& sha256, const std::string& file) {
 
 std::map<std::string, std::string> metadata_of(const CheckpointedRun& run, const TrainedSae& sae) {
   const auto quoted = [](const std::string& text) { return Json(text).dump(); };
-  return {{"model_name", quoted(run.folder.model_name())},
-          {"hook_name", quoted(sae.config.hook)},
-          {"context_size", std::to_string(run.config.tokens.context)},
-          {"prepend_bos", run.config.tokens.bos == "none" ? "false" : "true"},
-          {"dataset_path", quoted("wikipedia")},
-          {"refract_weights_digest", quoted(weights_digest(sae))}};
+  std::map<std::string, std::string> metadata{
+      {"model_name", quoted(run.folder.model_name())},
+      {"hook_name", quoted(hook_text(sae.config))},
+      {"context_size", std::to_string(run.config.tokens.context)},
+      {"prepend_bos", run.config.tokens.bos == "none" ? "false" : "true"},
+      {"dataset_path", quoted("wikipedia")},
+      {"refract_weights_digest", quoted(weights_digest(sae))}};
+  if (is_transcoder(sae.config)) metadata["hook_name_out"] = quoted(sae.config.target_hook);
+  return metadata;
 }
 
 }  // namespace
 
-std::vector<WrittenFile> write_export(const fs::path& folder, const CheckpointedRun& run,
-                                      const TrainedSae& sae, DType dtype) {
-  std::vector<WrittenFile> files = write_saelens_folder(
-      folder,
-      sae.variant->export_for_saelens(sae.state.parameters, static_cast<float>(sae.input_scale)),
-      dtype, metadata_of(run, sae));
+std::string export_sums(const fs::path& folder, const std::function<void()>& tick) {
   std::string sums;
-  for (const WrittenFile& file : files) sums += sum_line(file.sha256, file.path.filename());
-  files.push_back(write_unsynced(folder / kExportFiles[2], sums));
+  for (const char* file : {kExportFiles[0], kExportFiles[1]})
+    sums += sum_line(sha256_of_file(folder / file, tick), file);
+  return sums;
+}
+
+std::vector<WrittenFile> collective_write_export(const fs::path& folder, const CheckpointedRun& run,
+                                                 const TrainedSae& sae, DType dtype,
+                                                 StepRunner& runner) {
+  Communicator& ranks = runner.mesh().ranks();
+  SaeExport part = sae.variant->export_for_saelens(sae.state.parameters, sae.scale());
+  part.d_sae = sae.config.d_sae;
+  std::vector<WrittenFile> files;
+  if (ranks.rank() == 0)
+    files.push_back(write_saelens_config(folder, part, dtype, metadata_of(run, sae)));
+  SafetensorsWriter file = collective_open(ranks, [&](FileWriter::Begin begin) {
+    return open_saelens_weights(folder, part, dtype, begin);
+  });
+  write_owned(file, part, dtype, owned_features(sae, runner), runner.stream());
+  files.push_back(file.close());
   return files;
 }
 
-void mend_export(const fs::path& folder, const CheckpointedRun& run, const TrainedSae& sae) {
-  if (export_is_whole(folder, weights_digest(sae))) return;
-  warn(fmt::format(
-      "the SAELens files of {} are missing or not what was written; they are made again",
-      folder.string()));
-  StagedFolder staged = stage_folder(folder);
-  staged.files = write_export(staged.made(), run, sae, DType::bf16);
-  for (const WrittenFile& file : staged.files) {
-    settle(file);
-    rename_durably(file.path, folder / file.path.filename());
+void collective_mend_export(const fs::path& folder, const CheckpointedRun& run,
+                            const TrainedSae& sae, StepRunner& runner) {
+  Communicator& ranks = runner.mesh().ranks();
+  const bool root = ranks.rank() == 0;
+  const bool whole = root && export_is_whole(folder, weights_digest(sae));
+  if (ranks.all_reduce_max(whole ? 1 : 0) != 0) return;
+  StagedFolder staged{folder, {}, true};
+  if (root) {
+    warn(fmt::format(
+        "the SAELens files of {} are missing or not what was written; they are made again",
+        folder.string()));
+    staged = stage_folder(folder);
   }
+  staged.files = collective_write_export(staged.made(), run, sae, DType::bf16, runner);
+  settle_files(staged);
+  ranks.barrier();
+  if (!root) return;
+  settle(write_unsynced(staged.made() / kExportFiles[2], export_sums(staged.made())));
+  for (const char* file : kExportFiles) rename_durably(staged.made() / file, folder / file);
   remove_all_quietly(staged.made());
 }
 
-StagedFolder stage_latest(const CheckpointedRun& run, const TrainedSae& sae) {
-  StagedFolder staged = stage_folder(run.folder.latest(sae.config.name));
-  staged.files = write_export(staged.made(), run, sae, DType::f32);
+StagedFolder collective_stage_latest(const CheckpointedRun& run, const TrainedSae& sae,
+                                     StepRunner& runner) {
+  StagedFolder staged{run.folder.latest(sae.config.name), {}, true};
+  if (runner.mesh().ranks().rank() == 0) staged = stage_folder(staged.final_name);
+  staged.exported = true;
+  staged.files = collective_write_export(staged.made(), run, sae, DType::f32, runner);
   return staged;
 }
 
 bool export_is_whole(const fs::path& folder, const std::string& weights) try {
-  std::string sums;
-  for (const char* file : {kExportFiles[0], kExportFiles[1]})
-    sums += sum_line(sha256_of_file(folder / file), file);
-  if (read_file(folder / kExportFiles[2]) != sums) return false;
+  if (read_file(folder / kExportFiles[2]) != export_sums(folder)) return false;
   const Json config = Json::parse(read_file(folder / kExportFiles[0]));
   return config.dump().find(weights) != std::string::npos;
 } catch (const std::exception&) {

@@ -1,6 +1,7 @@
 #pragma once
 // SAELens folders: what others load. Derived from an SAE's parameters.
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -12,15 +13,23 @@ namespace refract {
 
 inline constexpr const char* kExportFiles[] = {"cfg.json", "sae_weights.safetensors", "SHA256SUMS"};
 
-// The three files, unsynced, into an existing folder. weights_digest of `sae` is known.
-[[nodiscard]] std::vector<WrittenFile> write_export(const std::filesystem::path& folder,
-                                                    const CheckpointedRun& run,
-                                                    const TrainedSae& sae, DType dtype);
+// SHA256SUMS of the two other files in `folder`, as it is to be; they are read.
+[[nodiscard]] std::string export_sums(const std::filesystem::path& folder,
+                                      const std::function<void()>& tick = {});
 
-// Files of this name that are missing or damaged are replaced, in a folder that has its final name.
-void mend_export(const std::filesystem::path& folder, const CheckpointedRun& run,
-                 const TrainedSae& sae);
+// Collective. The files but SHA256SUMS, unsynced, into a folder that rank 0 has made: what this
+// rank wrote of them. weights_digest of `sae` is known.
+[[nodiscard]] std::vector<WrittenFile> collective_write_export(const std::filesystem::path& folder,
+                                                               const CheckpointedRun& run,
+                                                               const TrainedSae& sae, DType dtype,
+                                                               StepRunner& runner);
 
-[[nodiscard]] StagedFolder stage_latest(const CheckpointedRun& run, const TrainedSae& sae);
+// Collective. Files of this name that are missing or damaged are replaced, in a folder that has its
+// final name.
+void collective_mend_export(const std::filesystem::path& folder, const CheckpointedRun& run,
+                            const TrainedSae& sae, StepRunner& runner);
+
+[[nodiscard]] StagedFolder collective_stage_latest(const CheckpointedRun& run,
+                                                   const TrainedSae& sae, StepRunner& runner);
 
 }  // namespace refract

@@ -162,10 +162,11 @@ CheckpointRecord checkpoint_record_from(const std::string& text) {
 }
 
 void CheckpointList::add(CheckpointRecord line) {
-  const bool same = !records_.empty() && records_.back().folder == line.folder &&
-                    !records_.back().saes.contains(line.saes.begin()->first);
-  if (same) {
-    records_.back().saes.merge(line.saes);
+  // Groups of ranks name their SAEs when they have them, others' lines may stand between.
+  const auto found = by_folder_.find(line.folder);
+  if (found != by_folder_.end() &&
+      !records_[found->second].saes.contains(line.saes.begin()->first)) {
+    records_[found->second].saes.merge(line.saes);
     return;
   }
   erase(line.folder);

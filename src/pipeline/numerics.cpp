@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "refract/base/build_info.hpp"
 #include "refract/base/error.hpp"
 #include "refract/ops/gemm.hpp"
+#include "refract/pipeline/training_layout.hpp"
 
 namespace refract {
 
@@ -12,6 +15,8 @@ void describe(Fields& f, Numerics& n) {
   f.field("device", n.device, {.help = "cpu | cuda"});
   f.field("gemm", n.gemm, {.help = "library, version, kernels"});
   f.field("exchange", n.exchange, {.help = "between training ranks"});
+  f.field("wire", n.wire, {.help = "what gradients travel as"});
+  f.field("mesh", n.mesh, {.help = "groups and mesh of the training ranks"});
   f.field("reduction", n.reduction, {.help = "fast | ordered"});
   f.field("ranks", n.ranks, {.help = "that train"});
 }
@@ -28,19 +33,28 @@ void describe(Fields& f, FrozenRun& run) {
   f.nested("numerics", "what computes, frozen at the start", run.numerics);
 }
 
-Numerics current_numerics(const RunConfig& config, int ranks) {
+Numerics current_numerics(const RunConfig& config, const ModelInfo& model, int ranks) {
+  const TrainingLayout layout = training_layout(config, model, std::max(1, ranks));
   return {.gemm = gemm_backend_description(),
-          .exchange = config.train.exchange == "sharded" ? "sharded" : "all_reduce",
+          .exchange = layout.exchange,
+          .wire = config.train.wire,
+          .mesh = fmt::format("{} x {} in {} group(s)", layout.mesh.rows, layout.mesh.features,
+                              layout.groups),
           .reduction = config.train.reduction,
           .ranks = static_cast<std::uint64_t>(ranks)};
 }
 
 std::string training_difference(const Numerics& frozen, const Numerics& now) {
   if (now.reduction == "ordered" && frozen.reduction == "ordered") return "";
+  if (frozen.device != now.device)
+    return fmt::format("device of training: was {}, is now {}", frozen.device, now.device);
   if (frozen.ranks != now.ranks)
     return fmt::format("training ranks: were {}, are now {}", frozen.ranks, now.ranks);
   if (frozen.exchange != now.exchange)
     return fmt::format("exchange: was {}, is now {}", frozen.exchange, now.exchange);
+  if (frozen.wire != now.wire) return fmt::format("wire: was {}, is now {}", frozen.wire, now.wire);
+  if (!frozen.mesh.empty() && frozen.mesh != now.mesh)
+    return fmt::format("mesh: was {}, is now {}", frozen.mesh, now.mesh);
   return "";
 }
 

@@ -28,6 +28,7 @@
 #include "refract/pipeline/preflight.hpp"
 #include "refract/pipeline/results.hpp"
 #include "refract/pipeline/schedule.hpp"
+#include "refract/pipeline/training_device.hpp"
 #include "refract/stages/verify.hpp"
 #include "refract/store/calibration.hpp"
 #include "refract/store/claim.hpp"
@@ -124,10 +125,11 @@ class Attempt {
   void say_if_crashed() const;
   std::string take_over();
   [[nodiscard]] bool already_done(const RunState& state) const;
-  void expect_same_settings(const RunState& state) const;
+  void expect_same_settings(const RunState& state);
   void expect_same_inputs(const RunState& state) const;
   void collective_use_frozen_kernel();
-  [[nodiscard]] Numerics numerics() const;
+  void collective_choose_device();
+  [[nodiscard]] Numerics numerics();
   [[nodiscard]] std::string advice_digest() const {
     return Advice::load(config().evaluate.advice).digest();
   }
@@ -146,6 +148,8 @@ class Attempt {
   Communicator& world_;
   RunOptions options_;
   RolePlan roles_;
+  std::string trains_on_ = "cpu";
+  Device device_;                             // of this rank's training
   int training_ranks_;                        // also when this command ends before training
   std::optional<Claim> claim_;                // world rank 0
   std::unique_ptr<Ledger> ledger_;            // world rank 0
@@ -173,7 +177,7 @@ bool Attempt::already_done(const RunState& state) const {
 }
 
 // What has been computed must fit what is asked for now. What nothing depends on yet may change.
-void Attempt::expect_same_settings(const RunState& state) const {
+void Attempt::expect_same_settings(const RunState& state) {
   if (!frozen_) return;
   refuse_difference(folder(),
                     frozen_difference(frozen_->config, config(), store_exists(folder(), state),
@@ -235,10 +239,21 @@ void Attempt::collective_use_frozen_kernel() {
       folder().root.string(), kernel, host_name(), gemm_backend_description());
 }
 
+void Attempt::collective_choose_device() {
+  const bool trains = roles_.roles[static_cast<std::size_t>(world_.rank())].contains(Role::train);
+  Communicator trainers = world_.split(trains ? 1 : 0, world_.rank());
+  if (trains) device_ = collective_training_device(config(), trainers);
+  // The same on every rank that trains; one of them tells rank 0, which need not be one.
+  const std::uint64_t cuda = world_.all_reduce_max(device_.kind == DeviceKind::cuda ? 1 : 0);
+  trains_on_ = cuda != 0 ? "cuda" : "cpu";
+}
+
 // What a command that does not train has no say in stays as it was.
-Numerics Attempt::numerics() const {
-  Numerics now = current_numerics(config(), training_ranks_);
+Numerics Attempt::numerics() {
+  Numerics now = current_numerics(config(), session_.run().model_info(), training_ranks_);
+  now.device = trains_on_;
   if (options_.until > Until::extract || !frozen_) return now;
+  now.device = frozen_->numerics.device;
   now.reduction = frozen_->numerics.reduction;
   now.exchange = frozen_->numerics.exchange;
   now.ranks = frozen_->numerics.ranks;
@@ -318,6 +333,7 @@ std::string Attempt::stuck(const std::string& stopped) const {
 
 ExitCode Attempt::collective_run() {
   std::string finished;
+  collective_choose_device();
   if (root()) finished = take_over();
   world_.broadcast_string(finished, 0);
   if (!finished.empty()) {
@@ -380,7 +396,7 @@ ExitCode Attempt::collective_work() {
   if (root())
     coordinator = std::make_unique<Coordinator>(session_, world_, roles_, *ledger_, *deadline_,
                                                 *progress_, options_.until == Until::tokenize);
-  Worker worker(session_, world_, roles_, [&] {
+  Worker worker(session_, world_, roles_, device_, [&] {
     if (!coordinator) return;
     coordinator->poll();
     progressed_ = coordinator->progressed();
@@ -410,7 +426,14 @@ PartsDone Attempt::tell(const char* stage) {
 }
 
 void Attempt::collective_analyse(std::vector<TrainedSae>& trained) {
-  if (root() && trained.empty()) trained = load_newest(session_, ledger_->state());
+  const auto dealt = [](const TrainedSae& sae) {
+    const SaeParameters& part = sae.state.parameters;
+    return part.d_sae() != sae.config.d_sae || part.device().kind != DeviceKind::cpu;
+  };
+  if (root() && (trained.size() != config().saes.size() || std::ranges::any_of(trained, dealt))) {
+    trained.clear();
+    trained = load_newest(session_, ledger_->state());
+  }
   const bool has_model =
       roles_.roles[static_cast<std::size_t>(world_.rank())].contains(Role::extract);
   collective_evaluate_run(session_, ledger_.get(), trained, has_model, world_, progressed_,

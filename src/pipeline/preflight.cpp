@@ -195,7 +195,9 @@ void expect_same_run(const RunConfig& config, int training_ranks) {
   if (difference.empty()) difference = frozen_difference(frozen.config, config, false, trained);
   if (!difference.empty()) throw other_configuration(config.run, difference);
   if (!trained || training_ranks == 0) return;
-  difference = training_difference(frozen.numerics, current_numerics(config, training_ranks));
+  Numerics now = current_numerics(config, read_model_info(model_folder(config)), training_ranks);
+  now.device = frozen.numerics.device;  // what the job's nodes have is not known here
+  difference = training_difference(frozen.numerics, now);
   if (!difference.empty()) throw other_numerics(config.run, difference);
 }
 

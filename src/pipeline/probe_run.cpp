@@ -15,23 +15,20 @@
 #include "refract/pipeline/identity.hpp"
 #include "refract/stages/baselines.hpp"
 #include "refract/stages/probe.hpp"
+#include "refract/stages/scaled_hooks.hpp"
 
 namespace refract {
 namespace {
 
-ProbeTarget target_of(const EvaluatedSae& sae, const std::string& name, const std::string& task) {
+ProbeTarget target_of(const EvaluatedSae& sae, const ScaledHooks& input, const std::string& name,
+                      const std::string& task) {
   return {.name = name,
           .task = task,
-          .hook = sae.config->hook,
+          .hook = hook_text(*sae.config),
+          .input = input.parts,
           .features = sae.parameters->d_sae(),
-          .input_scale = static_cast<float>(sae.input_scale),
           .encode = sae_encoder(*sae.variant, *sae.parameters),
           .parameters = sae.parameters};
-}
-
-std::vector<float> scaled(std::vector<float> values, double scale) {
-  for (float& value : values) value *= static_cast<float>(scale);
-  return values;
 }
 
 // L0 on the held-out rows: a feature's density there, summed over features.
@@ -42,33 +39,32 @@ double heldout_l0(const FeatureAtlas& atlas) {
   return sum;
 }
 
-// Controls by (hook, scale, k): raw neurons are the same for all SAEs that share them.
-using NeuronCounts = std::map<std::tuple<std::string, double, std::size_t>, ReadableCount>;
+// Controls by (hooks, normalize, k): raw neurons are the same for all SAEs that share them.
+using NeuronCounts =
+    std::map<std::tuple<std::vector<std::string>, std::string, std::size_t>, ReadableCount>;
 
-std::vector<ReadableCount> count_controls(const ProbeCorpus& corpus, Session& session,
-                                          const TrainedSae& sae, const FeatureAtlas& atlas,
+std::vector<ReadableCount> count_controls(const ProbeCorpus& corpus, const TrainedSae& sae,
+                                          const ScaledHooks& input, const FeatureAtlas& atlas,
                                           NeuronCounts& neurons) {
-  const HookCalibration& hook = session.store().calibration().of(sae.config.hook);
-  const RandomControl random = random_control(evaluated(sae), hook, heldout_l0(atlas));
+  const RandomControl random = random_control(sae.config, active_components(heldout_l0(atlas)),
+                                              input.width(), sae.target.geometric_median);
   const std::string task = "probe " + sae.config.name;
   std::vector<ReadableCount> counts{count_readable(
-      corpus, target_of({&random.config, random.variant.get(), &random.parameters, sae.input_scale},
-                        "frozen random", task + ", frozen random"))};
-  const std::size_t k = std::min<std::size_t>(random.config.k, hook.d_in / 2);
-  auto entry = neurons.find({sae.config.hook, sae.input_scale, k});
+      corpus, target_of({&random.config, random.variant.get(), &random.parameters, sae.scale()},
+                        input, "frozen random", task + ", frozen random"))};
+  const std::size_t k = std::min<std::size_t>(random.config.k, input.width() / 2);
+  const std::tuple shared(sae.config.hooks, sae.config.normalize, k);
+  auto entry = neurons.find(shared);
   if (entry == neurons.end())
-    entry =
-        neurons
-            .emplace(std::tuple(sae.config.hook, sae.input_scale, k),
-                     count_readable(
-                         corpus, {.name = "neurons",
-                                  .task = task + ", neurons",
-                                  .hook = sae.config.hook,
-                                  .features = hook.d_in,
-                                  .input_scale = static_cast<float>(sae.input_scale),
-                                  .encode = neuron_encoder(scaled(hook.mean, sae.input_scale), k),
-                                  .parameters = nullptr}))
-            .first;
+    entry = neurons
+                .emplace(shared, count_readable(corpus, {.name = "neurons",
+                                                         .task = task + ", neurons",
+                                                         .hook = hook_text(sae.config),
+                                                         .input = input.parts,
+                                                         .features = input.width(),
+                                                         .encode = neuron_encoder(input.mean, k),
+                                                         .parameters = nullptr}))
+                .first;
   counts.push_back(entry->second);
   return counts;
 }
@@ -87,9 +83,10 @@ ProbeSources probe_sources(Session& session) {
 // The features as a file that is only to be written. May be dropped at any moment.
 TableWriter probed(const ProbeCorpus& corpus, Session& session, const TrainedSae& sae,
                    NeuronCounts& neurons) {
+  const ScaledHooks input = scaled_input(sae.config, session.store().calibration());
   FeatureAtlas atlas =
-      probe(corpus, target_of(evaluated(sae), sae.config.name, "probe " + sae.config.name));
-  atlas.controls = count_controls(corpus, session, sae, atlas, neurons);
+      probe(corpus, target_of(evaluated(sae), input, sae.config.name, "probe " + sae.config.name));
+  atlas.controls = count_controls(corpus, sae, input, atlas, neurons);
   TableWriter table = features_table(session.folder().features(sae.config.name), atlas,
                                      analysis_parents(session, sae));
   say(fmt::format("{}: {} of {} features can be read (frozen random {}, neurons {})",

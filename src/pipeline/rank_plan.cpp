@@ -2,7 +2,10 @@
 
 #include <algorithm>
 
+#include "refract/base/dtype.hpp"
 #include "refract/pipeline/disk_plan.hpp"
+#include "refract/pipeline/training_layout.hpp"
+#include "refract/sae/variant.hpp"
 #include "refract/stages/block_rows.hpp"
 #include "refract/stages/heldout_rows.hpp"
 
@@ -42,32 +45,68 @@ void add_extraction(const RunConfig& config, const ModelInfo& model, const Corpu
   plan.memory.emplace_back("plan of the held-out rows", 8 * config.heldout.rows + 24 * held_out);
 }
 
+// What a tile holds of one SAE: weights of its features, moments and gradients of those that it
+// owns, the buffers of a step (sae/step.hpp).
+std::uint64_t step_bytes_of(const RunConfig& config, const ModelInfo& model, const SaeConfig& sae,
+                            const TrainingLayout& layout) {
+  const auto variant = make_variant(sae, input_width(sae, model), 1);
+  const std::uint64_t columns = layout.mesh.features, rows = layout.mesh.rows,
+                      batch = config.train.batch_rows, slices = order_rule(config).blocks(),
+                      slice = order_rule(config).slice_rows();
+  const bool sharded = layout.exchange == "sharded",
+             ordered = config.train.reduction == "ordered" && rows > 1;
+  const FeatureRange tile = features_of_part({0, sae.d_sae}, 0, columns);
+  const std::uint64_t own = sharded ? features_of_part(tile, 0, rows).count : tile.count;
+  const SaeShape shape{tile.count, input_width(sae, model), target_width(sae, model),
+                       variant->has_threshold()};
+  const std::uint64_t per_feature = 4 * (shape.d_in + shape.d_out + 1);
+  const std::uint64_t n = (slices + rows - 1) / rows * slice;
+  std::uint64_t bytes = tile.count * (per_feature + 8) + 2 * own * per_feature;
+  bytes += step_bytes(variant->shape(), shape,
+                      {.rows = n,
+                       .batch_rows = batch,
+                       .slice_rows = slice,
+                       .tiles_of_row = columns,
+                       .dictionary = sae.d_sae,
+                       .gathers_rows = ordered,
+                       .gradient_features = own},
+                      input_is_centred(sae));
+  if (ordered)  // every rank's rows and errors
+    bytes += 4 * batch * (shape.d_in + variant->shape().terms() * shape.d_out);
+  return bytes;
+}
+
 void add_training(const RunConfig& config, const ModelInfo& model, std::uint64_t ranks,
                   RankPlan& plan) {
-  plan.memory.emplace_back("its rows of a chunk",
-                           std::min(config.train.cache_bytes,
-                                    rows_times_d(config, model, config.store.chunk_rows / ranks)));
-  std::uint64_t saes = 0;
-  constexpr std::uint64_t kCopies =
-      3 + 2;  // weights, two moments; gradients, of the rank and of all
-  for (const SaeConfig& sae : config.saes) saes += kCopies * 4 * sae_parameters(sae, model);
-  plan.memory.emplace_back("SAEs: weights, moments, gradients", saes);
-  const bool ordered = config.train.reduction == "ordered";  // then a rank sees the whole batch
+  const TrainingLayout layout = training_layout(config, model, static_cast<int>(ranks));
+  const std::uint64_t readers = ranks / layout.groups;
+  const std::uint64_t stored = byte_size(dtype_from_name(config.store.dtype)), d = model.d_model;
   plan.memory.emplace_back(
-      "a batch, and what a step makes of it",
-      4 * rows_times_d(config, model, config.train.batch_rows / (ordered ? 1 : ranks)));
+      "its rows of a chunk, as stored",
+      std::min(config.train.cache_bytes,
+               config.store.chunk_rows / readers * d * stored * config.hooks.size()));
+  std::uint64_t most = 0, most_sent = 0;
+  for (const std::vector<std::size_t>& group : saes_of_groups(config, layout.groups)) {
+    std::uint64_t bytes = 0, sent = 0;
+    for (const std::size_t i : group) {
+      const SaeConfig& sae = config.saes[i];
+      bytes += step_bytes_of(config, model, sae, layout);
+      // ordered: every rank's rows, their errors and active features go to all.
+      const std::uint64_t active = sae.k > 0 ? sae.k : sae.d_sae;
+      sent += config.train.batch_rows *
+              ((input_width(sae, model) + target_width(sae, model)) * sizeof(float) + active * 8);
+    }
+    most = std::max(most, bytes);
+    most_sent = std::max(most_sent, sent);
+  }
+  plan.memory.emplace_back("SAEs: weights, moments, gradients, buffers of a step", most);
+  plan.memory.emplace_back("a batch of each input", config.train.batch_rows / layout.mesh.rows * d *
+                                                        sizeof(float) * config.hooks.size());
   const std::uint64_t steps =
       config.store.chunk_rows / config.train.batch_rows * config.train.passes_per_chunk;
-  for (const SaeConfig& sae : config.saes) {
-    const std::uint64_t weights = 4 * sae_parameters(sae, model);
-    // ordered: every rank's rows, their errors and active features go to all; then gradients or
-    // weights. fast: sums to the owners, then the same.
-    const std::uint64_t active = sae.k > 0 ? sae.k : sae.d_sae;
-    const std::uint64_t rows =
-        config.train.batch_rows * (2 * model.d_model * sizeof(float) + active * 12);
-    const std::uint64_t step = ordered ? rows + weights : 2 * weights;
-    plan.sent_bytes += steps * step / ranks * (ranks - 1);
-  }
+  std::uint64_t sent = layout_cost(config, model, layout).sent_bytes;
+  if (config.train.reduction == "ordered") sent = sent / 2 + most_sent / ranks * (ranks - 1);
+  plan.sent_bytes = steps * sent;
 }
 
 // The sums of the held-out documents (metrics/document_sums.hpp): a rank's own of all that is
@@ -88,8 +127,8 @@ std::uint64_t evaluation_of(const RunConfig& config, const ModelInfo& model,
   std::uint64_t most = 0;
   for (const SaeConfig& sae : config.saes) {
     const std::uint64_t active = sae.k > 0 ? sae.k : kGuessedL0;
-    const std::uint64_t table =
-        units * d * kOfDimension + std::min(rows * active, units * sae.d_sae) * kOfFeature;
+    const std::uint64_t table = units * target_width(sae, model) * kOfDimension +
+                                std::min(rows * active, units * sae.d_sae) * kOfFeature;
     const std::uint64_t tables = 2 * table + evaluate.baselines.size() * table / ranks;
     most = std::max(most, tables + 3 * 4 * sae_parameters(sae, model));
   }

@@ -21,7 +21,8 @@ std::vector<std::pair<std::string, std::string>> facts_of(const SaeConfig& sae) 
                                                          {"features", std::to_string(sae.d_sae)}};
   if (sae.k != 0) facts.emplace_back("k", std::to_string(sae.k));
   facts.emplace_back("seed", std::to_string(sae.seed));
-  facts.emplace_back("hook", sae.hook);
+  facts.emplace_back("hook", hook_text(sae));
+  if (!sae.target_hook.empty()) facts.emplace_back("reconstructs", sae.target_hook);
   return facts;
 }
 
@@ -52,7 +53,7 @@ ReportSae reported_sae(const SaeConfig& sae, const RunFolder& folder, const RunS
                        const RunEvaluation& evaluation, const Advice& advice,
                        std::vector<TextTable>& tables) {
   ReportSae out{.name = sae.name,
-                .hook = sae.hook,
+                .hook = hook_text(sae),
                 .facts = facts_of(sae),
                 .notes = {},
                 .features = {},

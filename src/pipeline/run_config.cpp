@@ -11,6 +11,7 @@
 #include "refract/base/file.hpp"
 #include "refract/base/numbers.hpp"
 #include "refract/lm/hook_point.hpp"
+#include "refract/pipeline/training_layout.hpp"
 
 namespace refract {
 namespace {
@@ -139,14 +140,21 @@ void describe(Fields& f, TrainConfig& c) {
            .at_most = kMostTogether});
   f.field("data_seed", c.data_seed, {.help = "of the order of batches, for all SAEs"});
   f.field("dtype", c.dtype,
-          {.help = "of the products", .allowed = {"fp32"}, .not_built = {"bf16"}});
-  f.not_built("mesh", "rows of the batch by features of the dictionary");
-  f.not_built("groups", "groups of ranks that train some of the SAEs each");
+          {.help = "of the encoder's products in training; bf16 needs AVX-512-BF16",
+           .allowed = {"fp32", "bf16"}});
+  f.field("mesh", c.mesh,
+          {.help = "ranks as {rows: R, features: C}: rows of the batch by features of the "
+                   "dictionary; auto: by the bytes that are sent"});
+  f.field("groups", c.groups,
+          {.help = "groups of ranks, to which the SAEs are dealt", .at_least = 1});
   f.field("reduction", c.reduction,
           {.help = "fast | ordered: the same bytes for any number of ranks and threads",
            .allowed = {"fast", "ordered"}});
   f.field("exchange", c.exchange,
-          {.help = "what the ranks exchange", .allowed = {"auto", "all_reduce", "sharded"}});
+          {.help = "gradients along a column of the mesh; sharded: each rank keeps the moments of "
+                   "its part alone",
+           .allowed = {"auto", "all_reduce", "sharded"}});
+  f.field("wire", c.wire, {.help = "what gradients travel as", .allowed = {"fp32", "bf16"}});
   f.field("clip", c.clip, {.help = "bound on the global gradient norm; 0 = none", .at_least = 0});
   f.field("input_scale", c.input_scale,
           {.help = "sqrt_d: mean norm becomes sqrt(d_in)", .allowed = {"none", "sqrt_d"}});
@@ -171,8 +179,9 @@ void describe(Fields& f, L1Config& c) {
 
 void describe(Fields& f, SaeConfig& c) {
   f.field("name", c.name, {.help = "folder under saes/"});
-  f.field("hook", c.hook,
-          {.help = "hook point it is trained on, one of hooks:", .list_of_one = true});
+  f.field("hook", c.hooks,
+          {.help = "what it reads, one of hooks:, or a list of them, concatenated in that order",
+           .one_or_list = true});
   f.field("variant", c.variant,
           {.help = "what is trained",
            .allowed = variant_names(),
@@ -185,7 +194,9 @@ void describe(Fields& f, SaeConfig& c) {
           {.help = "train so many on the same batches, with seeds from `seed` on: name-seed1 ...",
            .at_least = 1,
            .at_most = kMostSeeds});
-  f.field("target_hook", c.target_hook, {.help = "what it reconstructs; empty: hook"});
+  f.field("target_hook", c.target_hook,
+          {.help = "what it reconstructs, one of hooks:, later in the model than what it reads (a "
+                   "transcoder; variant relu); empty: what it reads"});
   f.field("normalize", c.normalize,
           {.help = "of the input; where absent: train.input_scale",
            .allowed = {"none", "sqrt_d"},
@@ -309,7 +320,62 @@ bool is_plain_name(const std::string& text) {
                  key, value, built);
 }
 
+// What an SAE reads and reconstructs lies in the store.
+void check_hooks_of(const RunConfig& c, const SaeConfig& sae, const std::string& key) {
+  const auto expect_stored = [&](const std::string& setting, const std::string& hook) {
+    if (std::ranges::find(c.hooks, hook) == c.hooks.end())
+      throw ConfigError("{}: {} is '{}', which hooks: does not list ({}). Add it there.",
+                        where_given(c, setting), setting, hook, fmt::join(c.hooks, ", "));
+  };
+  if (sae.hooks.empty())
+    throw ConfigError("{}: {}.hook is missing. Name one of hooks: ({}).", where_given(c, key), key,
+                      fmt::join(c.hooks, ", "));
+  std::set<std::string> names;
+  for (const std::string& hook : sae.hooks) {
+    expect_stored(key + ".hook", hook);
+    if (!names.insert(hook).second)
+      throw ConfigError("{}: {}.hook lists '{}' twice. Name each hook once.",
+                        where_given(c, key + ".hook"), key, hook);
+  }
+  if (!is_transcoder(sae)) return;
+  const std::string setting = key + ".target_hook";
+  expect_stored(setting, sae.target_hook);
+  for (const std::string& hook : sae.hooks)
+    if (!comes_before(parse_hook_point(hook), parse_hook_point(sae.target_hook)))
+      throw ConfigError(
+          "{}: {} is '{}', which the model reaches before '{}', what the SAE reads, so that it "
+          "cannot be replaced by the reconstruction. Name a later hook.",
+          where_given(c, setting), setting, sae.target_hook, hook);
+}
+
+// Evaluation and probe know one hook that is read (only_hook), and few variants are transcoders:
+// the one place that says so to the user.
+void refuse_untrained_hooks(const RunConfig& c, const SaeConfig& sae, const std::string& key) {
+  if (sae.hooks.size() > 1) refuse_unbuilt(c, key + ".hook", hook_text(sae), "one of them");
+  const std::vector<std::string_view> built = transcoder_variant_names();
+  if (is_transcoder(sae) && std::ranges::find(built, sae.variant) == built.end())
+    refuse_unbuilt(c, key + ".target_hook",
+                   fmt::format("'{}' of variant {}", sae.target_hook, sae.variant),
+                   fmt::format("variant {}", fmt::join(built, " or ")));
+}
+
+void check_mesh(const RunConfig& c) {
+  if (c.device == "cuda" && c.train.reduction == "ordered")
+    throw ConfigError(
+        "{}: device is cuda, but train.reduction is ordered, which is promised on the CPU alone. "
+        "Set device: cpu, or train.reduction: fast.",
+        where_given(c, "device"));
+  at_key(c, "train.mesh", [&] { (void)parse_mesh(c.train.mesh); });
+  if (c.train.reduction == "ordered" && c.train.wire != "fp32")
+    throw ConfigError(
+        "{}: train.wire is {}, but train.reduction is ordered, whose gradients do not travel. "
+        "Leave "
+        "wire at fp32, or set reduction: fast.",
+        where_given(c, "train.wire"), c.train.wire);
+}
+
 void check_saes(const RunConfig& c) {
+  check_mesh(c);
   if (c.saes.empty())
     throw ConfigError(
         "saes: is empty: name at least one, e.g. - {{name: a, hook: ..., d_sae: 1024, k: 16}}");
@@ -320,8 +386,6 @@ void check_saes(const RunConfig& c) {
     at_key(c,
            c.origins.of(key + ".optimizer") == "default" ? "train.optimizer" : key + ".optimizer",
            [&] { check(sae.optimizer, key + ".optimizer"); });
-    if (!sae.target_hook.empty() && sae.target_hook != sae.hook)
-      refuse_unbuilt(c, key + ".target_hook", sae.target_hook, "the SAE's hook");
     if (!is_plain_name(sae.name))
       throw ConfigError(
           "{}: {}.name is '{}'; expected letters, digits, '-', '_' or '.', the first no '.', at "
@@ -336,9 +400,8 @@ void check_saes(const RunConfig& c) {
     if (!names.insert(sae.name).second)
       throw ConfigError("{}: {}.name '{}' is used twice. Give each SAE its own name.",
                         where_given(c, key + ".name"), key, sae.name);
-    if (std::find(c.hooks.begin(), c.hooks.end(), sae.hook) == c.hooks.end())
-      throw ConfigError("{}: {}.hook is '{}', which hooks: does not list ({}). Add it there.",
-                        where_given(c, key + ".hook"), key, sae.hook, fmt::join(c.hooks, ", "));
+    check_hooks_of(c, sae, key);
+    refuse_untrained_hooks(c, sae, key);
   }
 }
 
@@ -447,9 +510,9 @@ void describe(Fields& f, RunConfig& c) {
   f.field("run", c.run, {.help = "folder of this run"});
   f.field("data_root", c.data_root, {.help = "shards and tokens shared by runs"});
   f.field("device", c.device,
-          {.help = "what computes; frozen with the numerics",
-           .allowed = {"auto", "cpu"},
-           .not_built = {"cuda"}});
+          {.help = "what training computes on, frozen with the numerics; auto: a GPU where every "
+                   "rank has one",
+           .allowed = {"auto", "cpu", "cuda"}});
   f.field(
       "model", c.model,
       {.help = "file:<folder>, or <owner>/<name>[@revision] from the local Hugging Face cache"});

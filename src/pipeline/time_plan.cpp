@@ -59,13 +59,17 @@ std::size_t blocks_run(const RunConfig& config, const ModelInfo& model) {
   return std::min(model.layers, static_cast<std::size_t>(last) + 1);
 }
 
-// reference: topk does all but the encoder sparsely, 2dn + 8dk; else 12dn.
-double step_flop_per_row(const SaeConfig& sae, const ModelInfo& model) {
-  const auto d = static_cast<double>(model.d_model), n = static_cast<double>(sae.d_sae);
-  return sae.k > 0 ? 2 * d * n + 8 * d * static_cast<double>(sae.k) : 12 * d * n;
-}
 double encode_flop_per_row(const SaeConfig& sae, const ModelInfo& model) {
-  return 2 * static_cast<double>(model.d_model) * static_cast<double>(sae.d_sae);
+  return 2 * static_cast<double>(input_width(sae, model)) * static_cast<double>(sae.d_sae);
+}
+// reference: topk does all but the encoder sparsely, 2dn + 8dk: the gradient of W_enc is as wide as
+// the input, decoding and the gradients of W_dec and of the activations as the target. Else 12dn.
+double step_flop_per_row(const SaeConfig& sae, const ModelInfo& model) {
+  const auto d_in = static_cast<double>(input_width(sae, model)),
+             d_out = static_cast<double>(target_width(sae, model));
+  return sae.k > 0
+             ? encode_flop_per_row(sae, model) + 2 * (d_in + 3 * d_out) * static_cast<double>(sae.k)
+             : 6 * (d_in + d_out) * static_cast<double>(sae.d_sae);
 }
 
 // Tokens through the model for a row. A context that two blocks share is run once where both are
@@ -141,7 +145,7 @@ StageTime evaluate_time(const TimedRun& run, const Rates& rates) {
     const auto n = static_cast<double>(sae.d_sae);
     encode += rows * ((random ? 2 : 1) * encode_flop_per_row(sae, run.model) +
                       4 * d * d * static_cast<double>(evaluate.baselines.size())) +
-              2 * n * n * d;
+              2 * n * n * static_cast<double>(target_width(sae, run.model));
   }
   return {"evaluate", fmt::format("{} SAE(s) on the held-out rows", config.saes.size()),
           forward / (rates.flop_per_s * kForwardShare * ranks_with(run.roles, Role::extract)) +

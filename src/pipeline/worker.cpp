@@ -12,6 +12,7 @@
 #include "refract/base/progress.hpp"
 #include "refract/base/stop.hpp"
 #include "refract/pipeline/results.hpp"
+#include "refract/pipeline/training_layout.hpp"
 #include "refract/store/manifest.hpp"
 
 namespace refract {
@@ -25,16 +26,25 @@ Communicator group_of(Communicator& world, const RolePlan& plan, Role role) {
   return world.split(member ? 0 : 1, world.rank());
 }
 
+// Neighbouring ranks; 0 where their number does not fit, which training_layout() refuses.
+int group_number(const RunConfig& config, const Communicator& trainers) {
+  const auto ranks = static_cast<std::uint64_t>(trainers.size()), groups = config.train.groups;
+  if (groups > ranks || ranks % groups != 0) return 0;
+  return trainers.rank() / static_cast<int>(ranks / groups);
+}
+
 }  // namespace
 
-Worker::Worker(Session& session, Communicator& world, const RolePlan& plan,
+Worker::Worker(Session& session, Communicator& world, const RolePlan& plan, Device device,
                std::function<void()> desk)
     : session_(session),
       world_(world),
       draws_(!plan.split && world.rank() == 0),
       extractors_(group_of(world, plan, Role::extract)),
       trainers_(group_of(world, plan, Role::train)),
-      desk_(std::move(desk)) {}
+      group_(trainers_.split(group_number(session.config(), trainers_), trainers_.rank())),
+      desk_(std::move(desk)),
+      device_(device) {}
 
 bool Worker::collective_work() {
   using namespace std::chrono_literals;
@@ -206,15 +216,27 @@ Json Worker::collective_restore() {
   if (trainers_.rank() == 0)
     for (const SaeConfig& sae : config.saes) make_folder(session_.folder().checkpoints(sae.name));
   trainers_.barrier();
-  saes_ = make_trained_saes(config.saes, session_.store().calibration(),
-                            dead_threshold(config.store.chunk_rows, session_.plan().rows));
-  runner_ = std::make_unique<StepRunner>(config.train, session_.plan().steps, trainers_);
+  const TrainingLayout layout =
+      training_layout(config, session_.run().model_info(), trainers_.size());
+  train_ = config.train;
+  train_.exchange = layout.exchange;
+  runner_ = std::make_unique<StepRunner>(
+      train_, session_.plan().steps,
+      Mesh::collective_make(group_, layout.mesh, device_,
+                            train_.wire == "bf16" ? Wire::bf16 : Wire::fp32));
+  const std::vector<std::size_t> own = saes_of_groups(
+      config, layout.groups)[static_cast<std::size_t>(group_number(config, trainers_))];
+  std::vector<SaeConfig> saes;
+  for (const std::size_t i : own) saes.push_back(config.saes[i]);
+  saes_ =
+      make_trained_saes(saes, session_.store().calibration(),
+                        dead_threshold(config.store.chunk_rows, session_.plan().rows), *runner_);
   checkpoints_ = std::make_unique<Checkpoints>(
-      checkpointed_run(session_), trainers_, [&](const CheckpointRecord& record) {
+      checkpointed_run(session_, own), group_, trainers_, [&](const CheckpointRecord& record) {
         report("checkpoint", {{"record", Json::parse(to_text(record))},
                               {"took_s", monotonic_s() - saving_since_s_}});
       });
-  const Checkpoints::Restored restored = checkpoints_->collective_restore(saes_);
+  const Checkpoints::Restored restored = checkpoints_->collective_restore(saes_, *runner_);
   position_ = restored.position;
   Json withdrawn = Json::array();
   for (const auto& [record, cause] : restored.withdrawn)
@@ -229,7 +251,7 @@ std::optional<ChunkReader> Worker::collective_open_whole(const ChunkVisit& visit
   std::optional<ChunkReader> chunk;
   try {
     chunk = session_.store().open_chunk(visit.shape.chunk, chunk_digest_);
-    const Share share = share_of(chunk->blocks(), trainers_.rank(), trainers_.size());
+    const Share share = share_of(chunk->blocks(), group_.rank(), group_.size());
     chunk->verify_blocks(share.first, share.count);
   } catch (const Damaged& error) {
     chunk.reset();
@@ -254,9 +276,9 @@ Json Worker::collective_train(std::uint64_t visit_number) {
   double saved_s = started_s;
   const auto after_step = [&](std::uint64_t done) {
     progress.advance(train.batch_rows);
-    progress.note(fmt::format(
-        "squared error {:.3f}",
-        saes_.front().log.squared_error / static_cast<double>(saes_.front().log.steps)));
+    if (const VisitLog& log = saes_.front().log; log.steps > 0)
+      progress.note(
+          fmt::format("squared error {:.3f}", log.squared_error / static_cast<double>(log.steps)));
     rows_ = (done - from) * train.batch_rows;
     report_progress({Work::train, visit_number}, trainers_, done, steps, rows_);
     breathe();
@@ -270,7 +292,7 @@ Json Worker::collective_train(std::uint64_t visit_number) {
     return wish < 2;
   };
   const std::uint64_t done = collective_train_chunk(saes_, *chunk, visit, session_.corpus().order(),
-                                                    train, *runner_, trainers_, after_step);
+                                                    train, *runner_, after_step);
   progress.finish();
   if (done < steps) return {{"made", true}, {"stopped", true}};
 
@@ -278,8 +300,8 @@ Json Worker::collective_train(std::uint64_t visit_number) {
                .steps_in_visit = 0,
                .store_running = extend_digest(position_.store_running, chunk->content_digest())};
   const std::vector<std::string> metrics =
-      collective_metrics_lines(session_, saes_, visit_number, trainers_);
-  if (trainers_.rank() == 0) log_timing(visit_number, steps - from, monotonic_s() - started_s);
+      collective_metrics_lines(session_, saes_, visit_number, *runner_);
+  if (group_.rank() == 0) log_timing(visit_number, steps - from, monotonic_s() - started_s);
   collective_save(Checkpoints::Reason::visit_done, metrics);
   return {{"made", true}};
 }

@@ -18,7 +18,9 @@ class Worker {
  public:
   // Collective over the world (the groups of ranks are split from it). desk: what this rank does
   // besides, often and quickly: on rank 0 it polls the coordinator.
-  Worker(Session& session, Communicator& world, const RolePlan& plan, std::function<void()> desk);
+  // device: what this rank trains on.
+  Worker(Session& session, Communicator& world, const RolePlan& plan, Device device,
+         std::function<void()> desk);
 
   // Until the coordinator says end. true when the job was stopped on request.
   bool collective_work();
@@ -48,6 +50,7 @@ class Worker {
   Communicator& world_;
   bool draws_;  // fused: rank 0's own bars tell how far all are, besides
   Communicator extractors_, trainers_;
+  Communicator group_;  // of the trainers: those that train the same SAEs
   std::function<void()> desk_;
   std::optional<Ticket> ticket_;
   std::string chunk_digest_;  // of the chunk that the ticket trains on
@@ -55,6 +58,8 @@ class Worker {
   double reported_s_ = 0, saving_since_s_ = 0;
   std::uint64_t rows_ = 0;  // worked through for the ticket, by all of its ranks
   std::vector<TrainedSae> saes_;
+  Device device_;
+  TrainConfig train_;  // with the exchange that was chosen
   std::unique_ptr<StepRunner> runner_;
   std::unique_ptr<Checkpoints> checkpoints_;
   TrainingPosition position_;

@@ -59,6 +59,26 @@ void refuse_foreign_settings(const SaeConfig& config, std::string_view where) {
 
 }  // namespace
 
+std::string hook_text(const SaeConfig& config) {
+  return fmt::format("{}", fmt::join(config.hooks, "+"));
+}
+
+std::vector<std::string> target_hooks(const SaeConfig& config) {
+  if (config.target_hook.empty()) return config.hooks;
+  return {config.target_hook};
+}
+
+const std::string& only_hook(const SaeConfig& config) {
+  REFRACT_ASSERT(config.hooks.size() == 1, "SAE '{}' reads {}", config.name, hook_text(config));
+  return config.hooks.front();
+}
+
+std::string only_target_hook(const SaeConfig& config) {
+  return is_transcoder(config) ? config.target_hook : only_hook(config);
+}
+
+bool is_transcoder(const SaeConfig& config) { return target_hooks(config) != config.hooks; }
+
 void check(const SaeConfig& config, std::string_view where) {
   if (config.name.empty() || config.name.find_first_of("/\\ ") != std::string::npos)
     throw ConfigError("{}.name is \"{}\"; expected a folder name without spaces and slashes.",

@@ -1,8 +1,8 @@
 #include <algorithm>
 
 #include "refract/base/parallel.hpp"
+#include "refract/ops/row_kernels.hpp"
 #include "refract/sae/variant.hpp"
-#include "sae/row_kernels.hpp"
 
 namespace refract {
 namespace {
@@ -16,7 +16,7 @@ void decode(const SaeParameters& parameters, const SparseActs& acts, TensorView<
 void decode(const SaeParameters& parameters, std::span<const float> b_dec, const SparseActs& acts,
             TensorView<float> x_hat) {
   const std::size_t rows = acts.row_starts.empty() ? 0 : acts.row_starts.size() - 1,
-                    d_in = parameters.d_in();
+                    d_in = parameters.d_out();
   expect_shape(x_hat, "x_hat", {{"n", rows}, {"D", d_in}});
   parallel_for((rows + kRowsPerItem - 1) / kRowsPerItem, [&](std::size_t panel) {
     std::vector<const float*> directions;

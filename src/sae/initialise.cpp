@@ -7,37 +7,49 @@
 #include "refract/base/parallel.hpp"
 
 namespace refract {
+namespace {
 
-SaeParameters initial_parameters(const SaeConfig& config, const Variant& variant,
+// Normal draws from number `first` on, normalised.
+void unit_row(const CounterRng& rng, std::size_t first, bool non_negative, std::span<float> row) {
+  std::vector<double> direction(row.size());
+  double squared = 0;
+  for (std::size_t d = 0; d < row.size(); ++d) {
+    const double draw = rng.normal(first + d);
+    direction[d] = non_negative ? std::abs(draw) : draw;
+    squared += direction[d] * direction[d];
+  }
+  for (std::size_t d = 0; d < row.size(); ++d)
+    row[d] = static_cast<float>(direction[d] / std::sqrt(squared));
+}
+
+}  // namespace
+
+SaeParameters initial_parameters(const SaeConfig& config, const Variant& variant, std::size_t d_in,
                                  std::span<const float> scaled_median, Purpose purpose) {
-  const std::size_t d_in = scaled_median.size();
-  SaeParameters made = make_parameters(config.d_sae, d_in, variant.has_threshold());
+  const std::size_t d_out = scaled_median.size();
+  SaeParameters made = make_parameters(
+      {.d_sae = config.d_sae, .d_in = d_in, .d_out = d_out, .threshold = variant.has_threshold()});
   made.non_negative_decoder = config.non_negative_decoder;
   parallel_for(config.d_sae, [&](std::size_t f) {
     const CounterRng rng(purpose, {config.seed, f});
-    std::vector<double> direction(d_in);
-    double squared = 0;
-    for (std::size_t d = 0; d < d_in; ++d) {
-      direction[d] = config.non_negative_decoder ? std::abs(rng.normal(d)) : rng.normal(d);
-      squared += direction[d] * direction[d];
-    }
-    float* decoder = made.W_dec.data() + f * d_in;
-    for (std::size_t d = 0; d < d_in; ++d)
-      decoder[d] = static_cast<float>(direction[d] / std::sqrt(squared));
-    std::copy_n(decoder, d_in, made.W_enc.data() + f * d_in);
+    unit_row(rng, 0, config.non_negative_decoder, {made.W_dec.row(f)});
+    // Tied, where reading and writing are of one space.
+    if (input_is_centred(config))
+      std::ranges::copy(made.W_dec.row(f), made.W_enc.row(f).begin());
+    else
+      unit_row(rng, d_out, false, {made.W_enc.row(f)});
   });
   std::copy(scaled_median.begin(), scaled_median.end(), made.b_dec.data());
   return made;
 }
 
-SaeState initial_state(const SaeConfig& config, const Variant& variant,
+SaeState initial_state(const SaeConfig& config, const Variant& variant, std::size_t d_in,
                        std::span<const float> scaled_median) {
-  const bool threshold = variant.has_threshold();
   SaeState state;
-  state.parameters = initial_parameters(config, variant, scaled_median);
-  state.m = make_parameters(config.d_sae, scaled_median.size(), threshold);
-  state.v = make_parameters(config.d_sae, scaled_median.size(), threshold);
-  state.age.assign(config.d_sae, 0);
+  state.parameters = initial_parameters(config, variant, d_in, scaled_median);
+  state.m = make_parameters(state.parameters.shape());
+  state.v = make_parameters(state.parameters.shape());
+  state.age = Tensor<std::uint64_t>(Shape{config.d_sae});
   return state;
 }
 

@@ -2,59 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
-
-#include "refract/base/parallel.hpp"
-#include "sae/row_kernels.hpp"
 
 namespace refract {
-namespace {
-
-constexpr std::size_t kFeaturesPerItem = 16;
-
-// The step's numbers as the loops need them: w -= rate * m / (sqrt(v) * root + epsilon), with
-// Adam's bias corrections folded into rate and root.
-struct Factors {
-  float scale, beta1, rest1, beta2, rest2, rate, root, epsilon;  // rest = 1 - beta, taken in fp64
-};
-
-Factors factors(const AdamStep& step) {
-  const auto t = static_cast<double>(step.step);
-  const double first = 1 - std::pow(step.config.beta1, t),
-               second = 1 - std::pow(step.config.beta2, t);
-  const auto f32 = [](double value) { return static_cast<float>(value); };
-  return {f32(step.gradient_scale),   f32(step.config.beta1),     f32(1 - step.config.beta1),
-          f32(step.config.beta2),     f32(1 - step.config.beta2), f32(step.lr / first),
-          f32(1 / std::sqrt(second)), f32(step.config.epsilon)};
-}
-
-REFRACT_SIMD_CLONES
-void adam(const float* gradient, std::size_t n, const Factors& f, float* w, float* m, float* v) {
-  const float scale = f.scale, beta1 = f.beta1, rest1 = f.rest1, beta2 = f.beta2, rest2 = f.rest2;
-  const float rate = f.rate, root = f.root, epsilon = f.epsilon;
-#pragma GCC ivdep
-  for (std::size_t i = 0; i < n; ++i) {
-    const float g = scale * gradient[i];
-    m[i] = beta1 * m[i] + rest1 * g;
-    v[i] = beta2 * v[i] + rest2 * (g * g);
-    w[i] -= rate * m[i] / (std::sqrt(v[i]) * root + epsilon);
-  }
-}
-
-void to_unit_norm(float* row, std::size_t n) {
-  const double squared = squared_norm(row, n);
-  if (squared > 0) scale(row, static_cast<float>(1 / std::sqrt(squared)), n, row);
-}
-
-// With to_unit_norm: the nearest unit row without negative entries. Where no entry is positive that
-// is the axis of the largest.
-void to_non_negative(float* row, std::size_t n) {
-  float* const largest = std::max_element(row, row + n);
-  if (!(*largest > 0)) *largest = 1;
-  for (std::size_t i = 0; i < n; ++i) row[i] = row[i] > 0 ? row[i] : 0.0F;
-}
-
-}  // namespace
 
 double learning_rate(const OptimizerConfig& config, std::uint64_t step, std::uint64_t steps) {
   const double warmup = config.warmup * static_cast<double>(steps),
@@ -67,40 +16,37 @@ double learning_rate(const OptimizerConfig& config, std::uint64_t step, std::uin
   return config.lr * factor;
 }
 
-double clip_scale(double norm, double clip) { return clip > 0 && norm > clip ? clip / norm : 1.0; }
-
-void adam_update(SaeState& state, const FeatureGradients& gradients, const AdamStep& step) {
-  const Factors f = factors(step);
-  const std::size_t d_in = state.parameters.d_in();
-  SaeParameters &p = state.parameters, &m = state.m, &v = state.v;
-  parallel_for((gradients.count + kFeaturesPerItem - 1) / kFeaturesPerItem, [&](std::size_t item) {
-    const std::size_t begin = item * kFeaturesPerItem,
-                      count = std::min(kFeaturesPerItem, gradients.count - begin);
-    const std::size_t row = gradients.first + begin, at = row * d_in;
-    const auto update = [&](const Tensor<float>& gradient, Tensor<float>& w, Tensor<float>& first,
-                            Tensor<float>& second, std::size_t width) {
-      adam(gradient.data() + begin * width, count * width, f, w.data() + row * width,
-           first.data() + row * width, second.data() + row * width);
-    };
-    update(gradients.dW_enc, p.W_enc, m.W_enc, v.W_enc, d_in);
-    update(gradients.db_enc, p.b_enc, m.b_enc, v.b_enc, 1);
-    update(gradients.dW_dec, p.W_dec, m.W_dec, v.W_dec, d_in);
-    if (gradients.dthreshold.size() != 0)
-      update(gradients.dthreshold, p.threshold, m.threshold, v.threshold, 1);
-    for (std::size_t i = 0; i < count; ++i) {
-      float* row_of_feature = p.W_dec.data() + at + i * d_in;
-      if (p.non_negative_decoder) to_non_negative(row_of_feature, d_in);
-      to_unit_norm(row_of_feature, d_in);
-    }
-  });
+AdamNumbers adam_numbers(const OptimizerConfig& config, double lr, std::uint64_t step) {
+  const auto t = static_cast<double>(step);
+  const double first = 1 - std::pow(config.beta1, t), second = 1 - std::pow(config.beta2, t);
+  const auto f32 = [](double value) { return static_cast<float>(value); };
+  return {f32(config.beta1), f32(1 - config.beta1),      f32(config.beta2),  f32(1 - config.beta2),
+          f32(lr / first),   f32(1 / std::sqrt(second)), f32(config.epsilon)};
 }
 
-void adam_update_b_dec(SaeState& state, std::span<const double> db_dec, const AdamStep& step) {
-  std::vector<float> gradient(db_dec.size());
-  std::transform(db_dec.begin(), db_dec.end(), gradient.begin(),
-                 [](double value) { return static_cast<float>(value); });
-  adam(gradient.data(), gradient.size(), factors(step), state.parameters.b_dec.data(),
-       state.m.b_dec.data(), state.v.b_dec.data());
+AdamRows adam_rows_of(SaeState& state, bool trains_threshold) {
+  const std::size_t first = state.m.first_feature - state.parameters.first_feature,
+                    count = state.m.d_sae();
+  SaeParameters &p = state.parameters, &m = state.m, &v = state.v;
+  AdamRows rows{.W_enc = p.W_enc.view().rows(first, count),
+                .b_enc = p.b_enc.view().rows(first, count),
+                .W_dec = p.W_dec.view().rows(first, count),
+                .threshold = {},
+                .m_W_enc = m.W_enc.view(),
+                .m_b_enc = m.b_enc.view(),
+                .m_W_dec = m.W_dec.view(),
+                .m_threshold = {},
+                .v_W_enc = v.W_enc.view(),
+                .v_b_enc = v.b_enc.view(),
+                .v_W_dec = v.W_dec.view(),
+                .v_threshold = {},
+                .non_negative_decoder = p.non_negative_decoder};
+  if (trains_threshold) {
+    rows.threshold = p.threshold.view().rows(first, count);
+    rows.m_threshold = m.threshold.view();
+    rows.v_threshold = v.threshold.view();
+  }
+  return rows;
 }
 
 }  // namespace refract

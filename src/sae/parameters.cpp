@@ -1,45 +1,64 @@
-#include <algorithm>
-
+#include "refract/base/error.hpp"
 #include "refract/sae/state.hpp"
 
 namespace refract {
-namespace {
-Tensor<float> copy(const Tensor<float>& from) {
-  Tensor<float> to(from.shape());
-  std::copy_n(from.data(), from.size(), to.data());
-  return to;
-}
-}  // namespace
-
 std::vector<std::pair<std::string, TensorView<float>>> named_tensors(
     const SaeParameters& parameters) {
   std::vector<std::pair<std::string, TensorView<float>>> all{{"W_enc", parameters.W_enc.view()},
                                                              {"b_enc", parameters.b_enc.view()},
                                                              {"W_dec", parameters.W_dec.view()},
                                                              {"b_dec", parameters.b_dec.view()}};
-  if (parameters.threshold.size() != 0) all.emplace_back("threshold", parameters.threshold.view());
+  if (parameters.has_threshold()) all.emplace_back("threshold", parameters.threshold.view());
   return all;
 }
 
-SaeParameters make_parameters(std::size_t d_sae, std::size_t d_in, bool with_threshold) {
+bool has_feature_axis(std::string_view tensor) { return !tensor.ends_with("b_dec"); }
+
+SaeParameters make_parameters(const SaeShape& shape, Device device) {
   SaeParameters made;
-  made.W_enc = Tensor<float>(Shape{d_sae, d_in});
-  made.b_enc = Tensor<float>(Shape{d_sae});
-  made.W_dec = Tensor<float>(Shape{d_sae, d_in});
-  made.b_dec = Tensor<float>(Shape{d_in});
-  if (with_threshold) made.threshold = Tensor<float>(Shape{d_sae});
+  made.W_enc = Tensor<float>(Shape{shape.d_sae, shape.d_in}, device);
+  made.b_enc = Tensor<float>(Shape{shape.d_sae}, device);
+  made.W_dec = Tensor<float>(Shape{shape.d_sae, shape.d_out}, device);
+  made.b_dec = Tensor<float>(Shape{shape.d_out}, device);
+  if (shape.threshold) made.threshold = Tensor<float>(Shape{shape.d_sae}, device);
   return made;
 }
 
 SaeParameters copy(const SaeParameters& parameters) {
-  SaeParameters made;
-  made.W_enc = copy(parameters.W_enc);
-  made.b_enc = copy(parameters.b_enc);
-  made.W_dec = copy(parameters.W_dec);
-  made.b_dec = copy(parameters.b_dec);
-  if (parameters.threshold.size() != 0) made.threshold = copy(parameters.threshold);
-  made.non_negative_decoder = parameters.non_negative_decoder;
+  Stream stream(parameters.device());
+  return copy_features(parameters, 0, parameters.d_sae(), stream);
+}
+
+SaeParameters copy_features(const SaeParameters& whole, std::size_t first, std::size_t count,
+                            Stream& stream) {
+  REFRACT_ASSERT(first + count <= whole.d_sae(), "features {} to {} of {}", first, first + count,
+                 whole.d_sae());
+  SaeShape shape = whole.shape();
+  shape.d_sae = count;
+  SaeParameters made = make_parameters(shape, stream.device());
+  made.non_negative_decoder = whole.non_negative_decoder;
+  made.first_feature = whole.first_feature + first;
+  const auto from = named_tensors(whole), to = named_tensors(made);
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    const TensorView<float> part =
+        has_feature_axis(to[i].first) ? from[i].second.rows(first, count) : from[i].second;
+    copy_tensor(part, to[i].second, stream);
+  }
+  stream.synchronize();
   return made;
+}
+
+void copy_into(const SaeParameters& part, SaeParameters& whole, Stream& stream) {
+  const std::size_t first = part.first_feature - whole.first_feature;
+  REFRACT_ASSERT(first + part.d_sae() <= whole.d_sae(), "features {} to {} of {}", first,
+                 first + part.d_sae(), whole.d_sae());
+  const auto from = named_tensors(part), to = named_tensors(whole);
+  for (std::size_t i = 0; i < to.size(); ++i)
+    copy_tensor(
+        from[i].second,
+        has_feature_axis(to[i].first) ? to[i].second.rows(first, part.d_sae()) : to[i].second,
+        stream);
+  stream.synchronize();
 }
 
 }  // namespace refract

@@ -1,153 +1,154 @@
 #include "sae/reconstruction.hpp"
 
-#include <limits>
+#include <algorithm>
+
+#include "refract/ops/decode_rows.hpp"
+#include "refract/ops/feature_ages.hpp"
+#include "refract/ops/gather_rows.hpp"
 
 namespace refract {
-namespace {
 
-void shape_like(Tensor<float>& tensor, std::size_t rows, std::size_t d_in) {
-  if (tensor.shape() != Shape{rows, d_in}) tensor = Tensor<float>(Shape{rows, d_in});
-}
+bool input_is_centred(const SaeConfig& config) { return !is_transcoder(config); }
 
-// Adds the entries times their decoder rows to `sum`, and leaves those rows in memory.rows.
-void add_decoded(const SaeParameters& p, const RowView& entries, PanelMemory& memory, float* sum) {
-  const std::size_t d_in = p.d_in();
-  memory.rows.resize(entries.count);
-  for (std::size_t j = 0; j < entries.count; ++j)
-    memory.rows[j] = p.W_dec.data() + entries.features[j] * d_in;
-  add_scaled_rows(memory.rows.data(), entries.values, entries.count, d_in, sum);
-}
-
-}  // namespace
-
-Reconstruction::Reconstruction(std::size_t d_in, std::size_t d_sae, const AuxConfig& aux,
+Reconstruction::Reconstruction(const SaeConfig& config, std::size_t d_in, const AuxConfig& aux,
                                std::uint64_t dead_after_rows)
-    : d_in_(d_in),
-      d_sae_(d_sae),
-      aux_k_(aux.k != 0 ? aux.k : d_in / 2),
-      aux_coefficient_(aux.coefficient),
+    : centred_(input_is_centred(config)),
+      aux_(aux),
+      aux_k_(std::min(aux.k != 0 ? aux.k : d_in / 2, config.d_sae)),
       dead_after_rows_(dead_after_rows) {}
 
-void Reconstruction::begin(const SaeState& state, std::size_t n, ReconstructionScratch& own) const {
-  own.dead.clear();
-  if (aux_coefficient_ != 0)
-    for (std::size_t f = 0; f < d_sae_; ++f)
-      if (state.age[f] >= dead_after_rows_) own.dead.push_back(static_cast<std::uint32_t>(f));
-  own.aux.reset(n, std::min(aux_k_, own.dead.size()));
-  shape_like(own.error, n, d_in_);
-  if (own.aux.capacity != 0) shape_like(own.aux_error, n, d_in_);
+std::vector<Round> Reconstruction::rounds() const {
+  std::vector<Round> all{{.error = 0}};
+  if (aux_k() > 0) all.push_back({.error = 1});
+  all.push_back({.statistics = true});
+  return all;
 }
 
-void Reconstruction::select_aux(std::span<const float> pre, std::size_t row, PanelMemory& memory,
-                                ReconstructionScratch& own) const {
-  if (own.aux.capacity == 0) return;
-  memory.dead_pre.resize(own.dead.size());
-  for (std::size_t i = 0; i < own.dead.size(); ++i) memory.dead_pre[i] = pre[own.dead[i]];
-  std::uint32_t* features = own.aux.row_features(row);
-  const std::size_t count =
-      select_top(memory.dead_pre, own.aux.capacity, -std::numeric_limits<float>::infinity(),
-                 memory.select, features);
-  own.aux.counts[row] = static_cast<std::uint32_t>(count);
-  for (std::size_t j = 0; j < count; ++j) {
-    own.aux.row_values(row)[j] = memory.dead_pre[features[j]];
-    features[j] = own.dead[features[j]];
+void Reconstruction::prepare(const Step& step) const {
+  list_dead(step.state.age.cview(), dead_after_rows_, step.buffers.dead_features(), step.stream);
+}
+
+void Reconstruction::begin(const Step& step) const {
+  const SaeParameters& p = step.state.parameters;
+  if (centred_)
+    centre_rows(step.batch.x, p.b_dec.cview(), step.buffers.centred.view(), step.stream);
+  step.buffers.encoder.pack(p.W_enc.cview(), p.b_enc.cview(), step.stream);
+}
+
+std::optional<AuxSelection> Reconstruction::aux_selection(const Step& step) const {
+  if (aux_k() == 0) return std::nullopt;
+  return AuxSelection{step.buffers.dead_features(), aux_k(), step.buffers.aux.view()};
+}
+
+// What is left to explain: of a transcoder the target without b_dec, which lies in error[0] until
+// it is decoded.
+TensorView<const float> Reconstruction::base(const Step& step) const {
+  return centred_ ? step.buffers.centred.cview() : step.buffers.centred_target.cview();
+}
+
+void Reconstruction::decode(const Step& step, std::size_t term, const RowEntries& entries,
+                            TensorView<const float> base) const {
+  const bool whole = step.whole_rows();
+  decode_rows(
+      entries, step.state.parameters.W_dec.cview(), whole ? base : TensorView<const float>(),
+      step.buffers.error[term].view(),
+      whole && term > 0 ? step.buffers.dead_count.cview() : TensorView<const std::uint64_t>(),
+      step.stream);
+}
+
+void Reconstruction::measure(std::size_t round, const Step& step) const {
+  StepBuffers& own = step.buffers;
+  if (round == 0) {
+    if (!centred_)
+      centre_rows(step.batch.target, step.state.parameters.b_dec.cview(), own.centred_target.view(),
+                  step.stream);
+    return decode(step, 0, own.entries.view(), base(step));
+  }
+  if (!step.whole_rows())  // the round before left the sum over the tiles of a row
+    subtract_from(round == 1 ? base(step) : own.error[0].cview(), own.error[round - 1].view(),
+                  step.stream);
+  if (round == 1 && aux_k() > 0) return decode(step, 1, own.aux.view(), own.error[0].cview());
+  count_entries(own.entries.view(), step.batch.included, own.counts.view(), step.stream);
+  sum_slices({.included = step.batch.included,
+              .entries = own.entries.view(),
+              .error = own.error[0].cview(),
+              .aux_error = own.error[1].cview(),
+              .any_dead = own.all_dead.cview(),
+              .errors = own.part.tile == 0},
+             step.batch.slice_rows, own.own_slices(), step.stream);
+}
+
+void Reconstruction::weigh(const Step& step, double l1) const {
+  StepBuffers& own = step.buffers;
+  loss_scalars(own.sums.cview(), own.counts.cview().rows(own.counts.size() - 1, 1),
+               {.aux_coefficient = aux_k() > 0 ? aux_.coefficient : 0, .l1 = l1},
+               own.scalars.view(), step.stream);
+}
+
+void Reconstruction::gradients(const Step& step, const GradientRows& rows, std::size_t first,
+                               TensorView<float> out) const {
+  const StepBuffers& own = step.buffers;
+  const std::array<GradientTerm, kMostTerms> terms{
+      GradientTerm{own.by_feature[0].view(), rows.error[0], own.scalar(kErrorFactor),
+                   own.scalar(kPerEntry)},
+      GradientTerm{own.by_feature[1].view(), rows.error[1], own.scalar(kAuxFactor), {}}};
+  feature_gradients({.input = rows.input,
+                     .terms = std::span(terms).first(aux_k() > 0 ? 2 : 1),
+                     .W_dec = step.state.parameters.W_dec.cview()},
+                    first, out, step.stream);
+}
+
+void Reconstruction::finish(const Step& step) const {
+  update_ages(step.buffers.counts.cview(), step.batch.first_pass, step.state.age.view(),
+              step.stream);
+  list_dead(step.state.age.cview(), dead_after_rows_, step.buffers.dead_features(), step.stream);
+}
+
+void compress(const RowEntries& entries, SparseActs& acts) {
+  acts.row_starts.assign(1, 0);
+  acts.features.clear();
+  acts.values.clear();
+  for (std::size_t row = 0; row < entries.rows(); ++row) {
+    const std::uint64_t first = entries.starts.data()[row];
+    const std::size_t count = entries.counts.data()[row];
+    const auto append = [&](auto& to, const auto* from) {
+      to.insert(to.end(), from, from + count);
+    };
+    append(acts.features, entries.features.data() + first);
+    append(acts.values, entries.values.data() + first);
+    acts.row_starts.push_back(acts.features.size());
   }
 }
 
-void Reconstruction::decode_row(const SaeParameters& p, std::span<const float> x, std::size_t row,
-                                const RowView& entries, PanelMemory& memory,
-                                ReconstructionScratch& own) const {
-  float* error = own.error.data() + row * d_in_;
-  std::copy_n(p.b_dec.data(), d_in_, error);
-  add_decoded(p, entries, memory, error);
-  subtract(x.data(), error, d_in_, error);
-  for (std::size_t j = 0; j < entries.count; ++j)
-    entries.dots[j] = dot(error, memory.rows[j], d_in_);
-}
-
-void Reconstruction::decode_aux(const SaeParameters& p, std::size_t row, PanelMemory& memory,
-                                ReconstructionScratch& own) const {
-  if (own.aux.capacity == 0) return;
-  const RowView entries = own.aux.row(row);
-  float* error = own.aux_error.data() + row * d_in_;
-  std::fill_n(error, d_in_, 0.0F);
-  add_decoded(p, entries, memory, error);
-  subtract(error, own.error.data() + row * d_in_, d_in_, error);
-  for (std::size_t j = 0; j < entries.count; ++j)
-    entries.dots[j] = dot(error, memory.rows[j], d_in_);
-}
-
-Reconstruction::Means Reconstruction::means_of(const GlobalStats& stats) const {
-  Means means;
-  means.rows = static_cast<double>(stats.counts[d_sae_]);
-  if (means.rows == 0) return means;
-  means.squared_error = stats.sums[kSquaredError] / means.rows;
-  means.active = stats.sums[kActive] / means.rows;
-  means.activation = stats.sums[kActivation] / means.rows;
-  means.aux_squared_error = stats.sums[kAuxSquaredError] / means.rows;
-  means.residual_variance = means.squared_error;
-  for (std::size_t d = 0; d < d_in_; ++d) {
-    const double mean = stats.sums[kErrorSum + d] / means.rows;
-    means.residual_variance -= mean * mean;
+void encode_rows(const SaeParameters& p, bool centred, TensorView<const float> x,
+                 const Choice& choice, SparseActs& acts) {
+  const std::size_t n = x.axis(0);
+  expect_shape(x, "x", {{"n", n}, {"D", p.d_in()}});
+  Stream stream;
+  Tensor<float> input;
+  if (centred) {
+    input = Tensor<float>(x.shape());
+    centre_rows(x, p.b_dec.cview(), input.view(), stream);
   }
-  return means;
+  const RowEntriesBuffer entries(n, choice.k, n * p.d_sae(), stream);
+  EncodeSelect encoder(p.d_sae(), p.d_in());
+  encoder.pack(p.W_enc.cview(), p.b_enc.cview(), stream);
+  encoder.run({.x = centred ? input.cview() : x, .choice = choice, .out = entries.view()}, stream);
+  compress(entries.view(), acts);
 }
 
-// The factor of mean |e_hat - e|^2 in the loss; no residual variance, no auxiliary loss (SPEC 6).
-double Reconstruction::aux_weight(const Means& means) const {
-  return means.residual_variance > 0 ? aux_coefficient_ / means.residual_variance : 0;
-}
-
-void Reconstruction::fill_term(const Batch& batch, const Tensor<float>& error, float factor,
-                               GradientTerm& term) const {
-  const std::size_t n = batch.x.axis(0);
-  shape_like(term.v, n, d_in_);
-  parallel_for((n + kPanelRows - 1) / kPanelRows, [&](std::size_t panel) {
-    for (std::size_t row = panel * kPanelRows; row < std::min(n, (panel + 1) * kPanelRows); ++row) {
-      float* v = term.v.data() + row * d_in_;
-      if (batch.included[row] != 0)
-        scale(error.data() + row * d_in_, factor, d_in_, v);
-      else
-        std::fill_n(v, d_in_, 0.0F);
-    }
-  });
-  term.threshold_grads.clear();
-}
-
-void Reconstruction::decoder_bias_gradient(const GlobalStats& stats, std::span<double> out) const {
-  const auto rows = static_cast<double>(stats.counts[d_sae_]);
-  for (std::size_t d = 0; d < d_in_; ++d)
-    out[d] = rows > 0 ? -2 * stats.sums[kErrorSum + d] / rows : 0;
-}
-
-void Reconstruction::finish(SaeState& state, const Batch& batch, const GlobalStats& stats,
-                            StepLog& log) const {
-  const std::uint64_t included = stats.counts[d_sae_];
-  for (std::size_t f = 0; f < d_sae_; ++f) {
-    if (batch.first_pass) state.age[f] += included;
-    if (stats.counts[f] != 0) state.age[f] = 0;
-  }
-  const Means means = means_of(stats);
-  log.included_rows = included;
-  log.squared_error = means.squared_error;
-  log.aux_loss = means.aux_squared_error * aux_weight(means);
-  log.loss = log.squared_error + log.aux_loss;
-  log.l0 = means.active;
-  log.dead = static_cast<std::uint64_t>(
-      std::count_if(state.age.begin(), state.age.end(),
-                    [&](std::uint64_t age) { return age >= dead_after_rows_; }));
-}
-
+// Training saw s x, so f is s_target times what the exported SAE gives; unit rows of W_dec stay.
 SaeExport export_common(const std::string& architecture, const SaeParameters& p,
-                        float input_scale) {
+                        const SaeScale& scale) {
   return {.architecture = architecture,
           .d_in = p.d_in(),
           .d_sae = p.d_sae(),
+          .first_feature = p.first_feature,
           .json_values = {},
-          .tensors = {{"W_enc", p.W_enc.cview(), true, 1},
-                      {"b_enc", p.b_enc.cview(), false, input_scale},
+          .tensors = {{"W_enc", p.W_enc.cview(), true, scale.target / scale.input},
+                      {"b_enc", p.b_enc.cview(), false, scale.target},
                       {"W_dec", p.W_dec.cview(), false, 1},
-                      {"b_dec", p.b_dec.cview(), false, input_scale}}};
+                      {"b_dec", p.b_dec.cview(), false, scale.target}}};
 }
 
 }  // namespace refract

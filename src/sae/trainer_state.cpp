@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -15,9 +17,9 @@
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/parallel.hpp"
-#include "refract/sae/weight_gradients.hpp"
+#include "refract/ops/feature_gradients.hpp"
 #include "refract/store/artifact.hpp"
-#include "refract/store/safetensors.hpp"
+#include "sae/host_rows.hpp"
 
 namespace refract {
 namespace {
@@ -28,6 +30,7 @@ constexpr const char* kSchema = "refract.trainer_state";
 constexpr const char* kWeightsFile = "trainer_state.safetensors";
 constexpr const char* kStateFile = "state.json";
 const std::string kNoDigest(64, '0');
+constexpr std::size_t kCopyBytes = std::size_t{1} << 20;
 
 std::vector<std::size_t> shape_of(const TensorView<float>& view) {
   std::vector<std::size_t> shape;
@@ -35,25 +38,54 @@ std::vector<std::size_t> shape_of(const TensorView<float>& view) {
   return shape;
 }
 
-// Every fp32 tensor of the state with the name it is stored under.
-std::vector<std::pair<std::string, TensorView<float>>> stored_names(const SaeState& state) {
-  std::vector<std::pair<std::string, TensorView<float>>> all;
-  const auto add = [&](const char* prefix, const SaeParameters& parameters) {
-    for (const auto& [tensor_name, view] : named_tensors(parameters))
-      all.emplace_back(prefix + tensor_name, view);
+// Every tensor of trainer_state.safetensors, and how its panels are counted through all of them.
+struct FileTensor {
+  TensorEntry entry;
+  std::size_t first_panel = 0, panels = 0;
+  std::size_t panel_rows = 0;  // of its first axis
+};
+std::vector<FileTensor> file_tensors(const SaeShape& whole) {
+  std::vector<FileTensor> all;
+  const auto add = [&](std::string name, const char* dtype, std::vector<std::size_t> shape) {
+    const std::size_t rows = shape.at(0), panel = has_feature_axis(name)
+                                                      ? kPanelFeatures
+                                                      : std::max<std::size_t>(1, rows);
+    all.push_back({{std::move(name), dtype, std::move(shape)},
+                   all.empty() ? 0 : all.back().first_panel + all.back().panels,
+                   (rows + panel - 1) / panel,
+                   panel});
   };
-  add("", state.parameters);
-  add("m.", state.m);
-  add("v.", state.v);
+  for (const char* prefix : {"", "m.", "v."}) {
+    const std::string of = prefix;
+    add(of + "W_enc", "F32", {whole.d_sae, whole.d_in});
+    add(of + "b_enc", "F32", {whole.d_sae});
+    add(of + "W_dec", "F32", {whole.d_sae, whole.d_out});
+    add(of + "b_dec", "F32", {whole.d_out});
+    if (whole.threshold) add(of + "threshold", "F32", {whole.d_sae});
+  }
+  add("age", "U64", {whole.d_sae});
   return all;
+}
+
+// take(tensor of the file, what `part` has of it, the feature that it begins with), in the order of
+// file_tensors.
+template <typename Take>
+void for_tensors(const std::vector<FileTensor>& tensors, const SaeState& part, Take&& take) {
+  auto tensor = tensors.begin();
+  for (const SaeParameters* some : {&part.parameters, &part.m, &part.v})
+    for (const auto& [tensor_name, view] : named_tensors(*some)) {
+      REFRACT_ASSERT(tensor->entry.name.ends_with(tensor_name), "{} for {}", tensor_name,
+                     tensor->entry.name);
+      take(*tensor, view, some->first_feature);
+      ++tensor;
+    }
+  take(*tensor, part.age.view(), part.parameters.first_feature);
 }
 
 // A line naming the tensor and one for each of its panels (trainer_state.hpp).
 struct NamedPanels {
   std::string name, lines;
 };
-
-bool has_feature_axis(std::string_view name) { return !name.ends_with("b_dec"); }
 
 std::vector<NamedPanels> digest_panels(const std::vector<StoredTensor>& tensors) {
   struct Panel {
@@ -88,6 +120,46 @@ std::vector<NamedPanels> digest_panels(const std::vector<StoredTensor>& tensors)
   return out;
 }
 
+// SHA-256 of each panel of `rows`, which begin with row `first` of the tensor.
+void add_digests(const FileTensor& tensor, std::size_t first, std::size_t rows,
+                 std::span<const std::byte> bytes, std::vector<PanelDigest>& digests) {
+  const std::size_t count = (rows + tensor.panel_rows - 1) / tensor.panel_rows,
+                    panel_bytes = bytes.size() / rows * tensor.panel_rows, at = digests.size();
+  digests.resize(at + count);
+  parallel_for(count, [&](std::size_t p) {
+    Sha256 digest;
+    digest.add(
+        bytes.subspan(p * panel_bytes, std::min(panel_bytes, bytes.size() - p * panel_bytes)));
+    digests[at + p].panel = tensor.first_panel + first / tensor.panel_rows + p;
+    std::ranges::copy(digest.hex(), digests[at + p].sha256.begin());
+  });
+}
+
+// Of all owners' panels; nothing where one is missing or two differ.
+std::optional<std::vector<NamedPanels>> merged(const SaeShape& whole,
+                                               std::span<const PanelDigest> panels) {
+  const std::vector<FileTensor> tensors = file_tensors(whole);
+  std::vector<const PanelDigest*> found(tensors.back().first_panel + tensors.back().panels);
+  for (const PanelDigest& panel : panels) {
+    const PanelDigest*& place = found.at(panel.panel);
+    if (place && place->sha256 != panel.sha256) return std::nullopt;
+    place = &panel;
+  }
+  std::vector<NamedPanels> out;
+  for (const FileTensor& tensor : tensors) {
+    NamedPanels& made = out.emplace_back();
+    made.name = tensor.entry.name;
+    made.lines = fmt::format("{} {} {}\n", made.name, tensor.entry.dtype,
+                             fmt::join(tensor.entry.shape, " "));
+    for (std::size_t p = 0; p < tensor.panels; ++p) {
+      const PanelDigest* panel = found[tensor.first_panel + p];
+      if (!panel) return std::nullopt;
+      made.lines.append(panel->sha256.begin(), panel->sha256.end()).push_back('\n');
+    }
+  }
+  return out;
+}
+
 // Of the tensors called `names`, in that order.
 std::string digest_of(const std::vector<NamedPanels>& panels,
                       const std::vector<std::string>& names) {
@@ -107,10 +179,9 @@ std::string tensors_digest(const std::vector<NamedPanels>& panels) {
   return digest_of(panels, names);
 }
 
-std::string weights_digest(const std::vector<NamedPanels>& panels,
-                           const SaeParameters& parameters) {
-  std::vector<std::string> names;
-  for (const auto& [tensor_name, view] : named_tensors(parameters)) names.push_back(tensor_name);
+std::string weights_digest(const std::vector<NamedPanels>& panels, bool threshold) {
+  std::vector<std::string> names{"W_enc", "b_enc", "W_dec", "b_dec"};
+  if (threshold) names.emplace_back("threshold");
   return digest_of(panels, names);
 }
 
@@ -119,14 +190,6 @@ std::string state_digest(std::string text, const std::string& stored) {
   const std::size_t at = text.find(stored, text.find("\"state_digest\""));
   if (stored.size() != kNoDigest.size() || at == std::string::npos) return "";
   return sha256_hex(text.replace(at, stored.size(), kNoDigest));
-}
-
-std::vector<StoredTensor> stored_tensors(const SaeState& state) {
-  std::vector<StoredTensor> tensors;
-  for (const auto& [tensor_name, view] : stored_names(state))
-    tensors.push_back(stored_tensor<float>(tensor_name, DType::f32, shape_of(view), view.span()));
-  tensors.push_back(stored_tensor<std::uint64_t>("age", DType::u64, {state.age.size()}, state.age));
-  return tensors;
 }
 
 // What is read from a checkpoint's folder was written by us: a file that is absent or cannot be
@@ -186,15 +249,59 @@ TrainerMetadata metadata_of(const Json& json, const fs::path& folder) {
   return metadata;
 }
 
-// Into the tensors of `state`, which have the shapes expected.
-void read_tensors(const fs::path& path, SaeState& state, std::size_t d_sae) {
-  const SafetensorsFile file(path);
-  for (const auto& [tensor_name, view] : stored_names(state))
-    read_f32(file.at(tensor_name, shape_of(view)), view.span());
-  state.age = read_u64(file.at("age", {d_sae}));
-  if (file.tensors().size() != stored_names(state).size() + 1)
-    throw Damaged("{}: {} tensors, expected {}", path.string(), file.tensors().size(),
-                  stored_names(state).size() + 1);
+// Rows [first, first + rows of `to`) of a stored tensor, straight to where they are held.
+template <typename T>
+void read_rows(const FileTensor& tensor, std::span<const std::byte> stored, std::size_t first,
+               TensorView<T> to, Stream& stream, std::vector<PanelDigest>& digests) {
+  if (to.size() == 0) return;
+  const std::size_t rows = to.axis(0), row_bytes = row_elements(to) * sizeof(T);
+  const bool here = to.device().kind == DeviceKind::cpu;
+  const std::size_t fit =
+      here ? rows
+           : std::max<std::size_t>(1, kHostPieceBytes / row_bytes / tensor.panel_rows) *
+                 tensor.panel_rows;
+  Tensor<T> room;
+  if (!here) room = Tensor<T>(to.rows(0, std::min(fit, rows)).shape());
+  for (std::size_t at = 0; at < rows; at += fit) {
+    const TensorView<T> part = to.rows(at, std::min(fit, rows - at));
+    const TensorView<T> host = here ? part : room.view().rows(0, part.axis(0));
+    const std::span<const std::byte> from =
+        stored.subspan((first + at) * row_bytes, part.axis(0) * row_bytes);
+    const std::span<std::byte> bytes = std::as_writable_bytes(host.span());
+    parallel_for((from.size() + kCopyBytes - 1) / kCopyBytes, [&](std::size_t i) {
+      const std::size_t begin = i * kCopyBytes, size = std::min(kCopyBytes, from.size() - begin);
+      std::memcpy(bytes.data() + begin, from.data() + begin, size);
+    });
+    add_digests(tensor, first + at, part.axis(0), bytes, digests);
+    if (here) continue;
+    copy_tensor(TensorView<const T>(host), part, stream);
+    stream.synchronize();
+  }
+}
+
+SaeParameters part_of(SaeShape whole, const FeatureRange& features, bool non_negative_decoder,
+                      Device device) {
+  whole.d_sae = features.count;
+  SaeParameters made = make_parameters(whole, device);
+  made.non_negative_decoder = non_negative_decoder;
+  made.first_feature = features.first;
+  return made;
+}
+
+// Into the tensors of `part`, which have the shapes expected.
+void read_tensors(const SafetensorsFile& file, StoredPart& part, Stream& stream) {
+  const std::vector<FileTensor> tensors = file_tensors(part.whole);
+  for_tensors(tensors, part.state, [&](const FileTensor& tensor, auto view, std::size_t first) {
+    const StoredTensor& stored = file.at(tensor.entry.name, tensor.entry.shape);
+    if (stored.dtype != tensor.entry.dtype)
+      throw Damaged("{}: tensor '{}' has dtype {}, expected {}", file.path().string(), stored.name,
+                    stored.dtype, tensor.entry.dtype);
+    read_rows(tensor, stored.bytes, has_feature_axis(stored.name) ? first : 0, view, stream,
+              part.panels);
+  });
+  if (file.tensors().size() != tensors.size())
+    throw Damaged("{}: {} tensors, expected {}", file.path().string(), file.tensors().size(),
+                  tensors.size());
 }
 
 }  // namespace
@@ -203,18 +310,57 @@ std::string weights_digest(const SaeParameters& parameters) {
   std::vector<StoredTensor> tensors;
   for (const auto& [tensor_name, view] : named_tensors(parameters))
     tensors.push_back(stored_tensor<float>(tensor_name, DType::f32, shape_of(view), view.span()));
-  return weights_digest(digest_panels(tensors), parameters);
+  return weights_digest(digest_panels(tensors), parameters.has_threshold());
+}
+
+SafetensorsWriter open_trainer_tensors(const fs::path& folder, const SaeShape& whole,
+                                       FileWriter::Begin begin) {
+  std::vector<TensorEntry> entries;
+  for (const FileTensor& tensor : file_tensors(whole)) entries.push_back(tensor.entry);
+  return {folder / kWeightsFile, SafetensorsLayout(entries), begin};
+}
+
+std::vector<PanelDigest> write_owned(SafetensorsWriter& file, const SaeShape& whole,
+                                     const SaeState& part, const OwnedFeatures& own,
+                                     Stream& stream) {
+  std::vector<PanelDigest> digests;
+  for_tensors(
+      file_tensors(whole), part,
+      [&]<typename T>(const FileTensor& tensor, TensorView<T> view, std::size_t held) {
+        const bool features = has_feature_axis(tensor.entry.name);
+        if (!features && !own.replicated) return;
+        const std::size_t first = features ? own.features.first : 0;
+        REFRACT_ASSERT(
+            !features || (first >= held && first + own.features.count <= held + view.axis(0)),
+            "{}: owns {} features from {}, holds {} from {}", tensor.entry.name, own.features.count,
+            first, view.axis(0), held);
+        const TensorView<const T> rows =
+            features ? view.rows(first - held, own.features.count) : view;
+        for_host_rows<T>(
+            rows, tensor.panel_rows, stream, [&](std::size_t at, TensorView<const T> some) {
+              const auto bytes = std::as_bytes(some.span());
+              add_digests(tensor, first + at, some.axis(0), bytes, digests);
+              file.write(tensor.entry.name, (first + at) * row_elements(some) * sizeof(T), bytes);
+            });
+      });
+  return digests;
 }
 
 std::vector<WrittenFile> write_trainer_state(const fs::path& folder, const SaeState& state,
                                              TrainerMetadata& metadata) {
-  const std::vector<StoredTensor> tensors = stored_tensors(state);
-  const std::vector<NamedPanels> panels = digest_panels(tensors);
-  metadata.weights_digest = weights_digest(panels, state.parameters);
-  std::vector<StreamedTensor> streams;
-  for (const StoredTensor& tensor : tensors) streams.push_back(streamed(tensor));
-  std::vector<WrittenFile> written{stream_safetensors(folder / kWeightsFile, streams)};
+  const SaeShape whole = state.parameters.shape();
+  Stream stream(state.parameters.device());
+  SafetensorsWriter file = open_trainer_tensors(folder, whole, FileWriter::Begin::create);
+  const std::vector<PanelDigest> panels =
+      write_owned(file, whole, state, {{0, whole.d_sae}, true}, stream);
+  return {file.close(), write_trainer_facts(folder, whole, state, panels, metadata)};
+}
 
+WrittenFile write_trainer_facts(const fs::path& folder, const SaeShape& whole, const SaeState& part,
+                                std::span<const PanelDigest> digests, TrainerMetadata& metadata) {
+  const std::optional<std::vector<NamedPanels>> panels = merged(whole, digests);
+  REFRACT_ASSERT(panels, "{} panels are not those of the whole", digests.size());
+  metadata.weights_digest = weights_digest(*panels, whole.threshold);
   Json values = Json::object();
   for (const auto& [key, text] : metadata.values) {
     values[key] = Json::parse(text, nullptr, false);
@@ -223,12 +369,12 @@ std::vector<WrittenFile> write_trainer_state(const fs::path& folder, const SaeSt
   Json json{{"schema", kSchema},
             {"version", kSchemaVersion},
             {"software_version", std::string(refract::kVersion)},
-            {"step", state.step},
-            {"trained_rows", state.trained_rows},
-            {"scalars", state.scalars},
+            {"step", part.step},
+            {"trained_rows", part.trained_rows},
+            {"scalars", part.scalars},
             {"config_digest", metadata.config_digest},
             {"weights_digest", metadata.weights_digest},
-            {"tensors_digest", tensors_digest(panels)},
+            {"tensors_digest", tensors_digest(*panels)},
             {"parents", metadata.parents},
             {"values", values}};
   json["state_digest"] = kNoDigest;
@@ -236,8 +382,7 @@ std::vector<WrittenFile> write_trainer_state(const fs::path& folder, const SaeSt
   metadata.state_digest = sha256_hex(text);
   text.replace(text.find(kNoDigest, text.find("\"state_digest\"")), kNoDigest.size(),
                metadata.state_digest);
-  written.push_back(write_unsynced(folder / kStateFile, text));
-  return written;
+  return write_unsynced(folder / kStateFile, text);
 }
 
 void verify_trainer_state(const fs::path& folder) {
@@ -258,37 +403,59 @@ TrainerMetadata read_trainer_metadata(const fs::path& folder) {
 }
 
 StoredTrainerState read_trainer_state(const fs::path& folder, const SaeConfig& config,
-                                      std::size_t d_in, const std::string& config_digest) {
+                                      const SaeWidth& width, const std::string& config_digest) {
+  Stream stream;
+  const FeatureRange all{0, config.d_sae};
+  StoredPart part = read_trainer_part(folder, config, width, config_digest, {all, all}, stream);
+  expect_whole(folder, part.whole, part.panels);
+  return {std::move(part.state), std::move(part.metadata)};
+}
+
+StoredPart read_trainer_part(const fs::path& folder, const SaeConfig& config, const SaeWidth& width,
+                             const std::string& config_digest, const HeldFeatures& held,
+                             Stream& stream) {
   const Json json = read_state_json(folder);
   const fs::path json_path = folder / kStateFile, weights_path = folder / kWeightsFile;
-  StoredTrainerState out;
+  StoredPart out;
   out.metadata = metadata_of(json, folder);
   if (out.metadata.config_digest != config_digest)
     throw DataError(
         "{}: config_digest is {}, expected {}: the checkpoint was trained with other settings of "
         "SAE \"{}\". Restore those settings or choose another run directory.",
         json_path.string(), out.metadata.config_digest, config_digest, config.name);
-  const bool threshold =
-      read_ours([&] { return SafetensorsFile(weights_path).find("threshold") != nullptr; });
-  SaeState& state = out.state;
-  state.parameters = make_parameters(config.d_sae, d_in, threshold);
-  state.parameters.non_negative_decoder = config.non_negative_decoder;
-  state.m = make_parameters(config.d_sae, d_in, threshold);
-  state.v = make_parameters(config.d_sae, d_in, threshold);
-  read_ours([&] { read_tensors(weights_path, state, config.d_sae); });
-  state.step = field<std::uint64_t>(json, "step", json_path);
-  state.trained_rows = field<std::uint64_t>(json, "trained_rows", json_path);
-  state.scalars = field<std::map<std::string, double>>(json, "scalars", json_path);
-  const std::vector<NamedPanels> panels = digest_panels(stored_tensors(state));
-  const auto stored = field<std::string>(json, "tensors_digest", json_path);
-  if (const std::string found = tensors_digest(panels); found != stored)
+  read_ours([&] {
+    const SafetensorsFile file(weights_path);
+    out.whole = {config.d_sae, width.d_in, width.d_out, file.find("threshold") != nullptr};
+    const auto part = [&](const FeatureRange& features) {
+      return part_of(out.whole, features, config.non_negative_decoder, stream.device());
+    };
+    SaeState& state = out.state;
+    state.parameters = part(held.parameters);
+    state.m = part(held.moments);
+    state.v = part(held.moments);
+    state.age = Tensor<std::uint64_t>(Shape{held.parameters.count}, stream.device());
+    read_tensors(file, out, stream);
+  });
+  out.state.step = field<std::uint64_t>(json, "step", json_path);
+  out.state.trained_rows = field<std::uint64_t>(json, "trained_rows", json_path);
+  out.state.scalars = field<std::map<std::string, double>>(json, "scalars", json_path);
+  return out;
+}
+
+void expect_whole(const fs::path& folder, const SaeShape& whole,
+                  std::span<const PanelDigest> digests) {
+  const Json json = read_state_json(folder);
+  const fs::path weights_path = folder / kWeightsFile;
+  const std::optional<std::vector<NamedPanels>> panels = merged(whole, digests);
+  if (!panels) throw Damaged("{}: its ranks read different bytes of it", weights_path.string());
+  const auto stored = field<std::string>(json, "tensors_digest", folder / kStateFile);
+  if (const std::string found = tensors_digest(*panels); found != stored)
     throw Damaged("{}: its tensors have the digest {}, but state.json says {}",
                   weights_path.string(), found, stored);
-  if (const std::string found = weights_digest(panels, state.parameters);
-      found != out.metadata.weights_digest)
+  const auto weights = field<std::string>(json, "weights_digest", folder / kStateFile);
+  if (const std::string found = weights_digest(*panels, whole.threshold); found != weights)
     throw Damaged("{}: weights digest is {}, but state.json says {}", weights_path.string(), found,
-                  out.metadata.weights_digest);
-  return out;
+                  weights);
 }
 
 }  // namespace refract

@@ -12,7 +12,7 @@ constexpr std::initializer_list<OwnSetting> kTopk{OwnSetting::k, OwnSetting::aux
 constexpr VariantRow kVariants[] = {
     {"topk", make_topk, check_k, kTopk},
     {"batchtopk", make_batchtopk, check_batchtopk, kBatchTopk},
-    {"relu", make_relu, check_relu, kRelu},
+    {"relu", make_relu, check_relu, kRelu, true},
 };
 }  // namespace
 
@@ -21,6 +21,13 @@ std::span<const VariantRow> variant_rows() { return kVariants; }
 std::vector<std::string_view> variant_names() {
   std::vector<std::string_view> names;
   for (const VariantRow& row : kVariants) names.push_back(row.name);
+  return names;
+}
+
+std::vector<std::string_view> transcoder_variant_names() {
+  std::vector<std::string_view> names;
+  for (const VariantRow& row : kVariants)
+    if (row.transcodes) names.push_back(row.name);
   return names;
 }
 

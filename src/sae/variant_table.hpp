@@ -19,6 +19,7 @@ struct VariantRow {
                                    std::uint64_t dead_after_rows);
   void (*check)(const SaeConfig& config, std::string_view where);  // its own settings; ConfigError
   std::initializer_list<OwnSetting> own;
+  bool transcodes = false;  // trains with a target_hook, and exports that
 };
 [[nodiscard]] std::span<const VariantRow> variant_rows();
 [[nodiscard]] const VariantRow& variant_row(

@@ -5,7 +5,7 @@
 #include <numeric>
 
 #include "refract/base/parallel.hpp"
-#include "refract/sae/select_top.hpp"
+#include "refract/ops/select_top.hpp"
 #include "refract/tensor/dot.hpp"
 
 namespace refract {

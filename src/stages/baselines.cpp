@@ -41,9 +41,9 @@ const BaselineRow* find(std::string_view name) {
 
 class FrozenRandom final : public Reconstructor {
  public:
-  FrozenRandom(RandomControl control, double input_scale)
+  FrozenRandom(RandomControl control, const SaeScale& scale)
       : control_(std::move(control)),
-        sae_({&control_.config, control_.variant.get(), &control_.parameters, input_scale}) {}
+        sae_({&control_.config, control_.variant.get(), &control_.parameters, scale}) {}
 
   [[nodiscard]] std::size_t components() const override { return sae_.components(); }
   void reconstruct(TensorView<const float> x, std::span<const std::uint8_t> included,
@@ -74,27 +74,29 @@ std::size_t active_components(double l0) {
   return static_cast<std::size_t>(std::max(1.0, std::round(l0)));
 }
 
-RandomControl random_control(const SaeConfig& sae, std::size_t k, std::span<const float> b_dec) {
+RandomControl random_control(const SaeConfig& sae, std::size_t k, std::size_t d_in,
+                             std::span<const float> b_dec) {
   RandomControl control;
   control.config = {.name = sae.name + ".random-control",
-                    .hook = sae.hook,
+                    .hooks = sae.hooks,
+                    .target_hook = sae.target_hook,
                     .variant = "topk",
                     .d_sae = sae.d_sae,
                     .k = std::min(k, sae.d_sae),
                     .seed = sae.seed,
                     .normalize = sae.normalize,
                     .non_negative_decoder = sae.non_negative_decoder};
-  control.variant = make_variant(control.config, b_dec.size(), 1);
-  control.parameters = initial_parameters(control.config, *control.variant,
-                                          {b_dec.begin(), b_dec.end()}, Purpose::random_control);
+  control.variant = make_variant(control.config, d_in, 1);
+  control.parameters =
+      initial_parameters(control.config, *control.variant, d_in, b_dec, Purpose::random_control);
   return control;
 }
 
 RandomControl random_control(const EvaluatedSae& sae, const HookCalibration& calibration,
                              double l0) {
   std::vector<float> median(calibration.geometric_median);
-  for (float& value : median) value *= static_cast<float>(sae.input_scale);
-  return random_control(*sae.config, active_components(l0), median);
+  for (float& value : median) value *= sae.scale.target;
+  return random_control(*sae.config, active_components(l0), sae.parameters->d_in(), median);
 }
 
 Baselines Baselines::collective_fit(std::span<const std::string> names,
@@ -126,7 +128,7 @@ Baseline Baselines::at(std::string_view name, const EvaluatedSae& sae, double l0
     out.reconstructor = reconstructor_of(found->second.dictionary, k);
   else
     out.reconstructor =
-        std::make_unique<FrozenRandom>(random_control(sae, *calibration_, l0), sae.input_scale);
+        std::make_unique<FrozenRandom>(random_control(sae, *calibration_, l0), sae.scale);
   out.facts.components = out.reconstructor->components();
   out.facts.kept = std::min<std::uint64_t>(k, out.facts.components);
   return out;

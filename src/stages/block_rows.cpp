@@ -92,7 +92,7 @@ class Capture final : public Tap {
     keep_tokens_ = keep_tokens;
     kept_ = kept;
   }
-  void at(HookPoint hook, TensorView<float> values) override {
+  void at(HookPoint hook, TensorView<float> values, Stream&) override {
     for (std::size_t h = 0; h < hooks_.size(); ++h) {
       if (hooks_[h] != hook) continue;
       for (const Copy& copy : call_->copies)

@@ -53,9 +53,9 @@ DecoderGeometry collective_decoder_geometry(std::string_view of, TensorView<cons
   return decoder_geometry(rows, tally);
 }
 
-// Directions do not depend on k or b_dec.
-Tensor<float> random_decoder(const SaeConfig& sae, std::size_t d_in) {
-  return std::move(random_control(sae, 1, std::vector<float>(d_in)).parameters.W_dec);
+// Directions do not depend on k, d_in or b_dec.
+Tensor<float> random_decoder(const SaeConfig& sae, std::size_t d_out) {
+  return std::move(random_control(sae, 1, d_out, std::vector<float>(d_out)).parameters.W_dec);
 }
 
 }  // namespace refract

@@ -12,11 +12,12 @@ namespace {
 
 CheckpointDrift drift_since(std::string_view of, const SaeParameters& now, const fs::path& folder) {
   const SaelensWeights earlier = read_saelens_weights(folder);
-  if (!(earlier.W_dec.shape() == now.W_dec.shape()))
+  if (!(earlier.W_dec.shape() == now.W_dec.shape() && earlier.W_enc.shape() == now.W_enc.shape()))
     throw DataError(
         "'{}' holds an SAE of {} features in {} dimensions, but {} has {} in {}. It is of another "
         "training: remove the folder.",
-        folder.string(), earlier.W_dec.axis(0), earlier.W_dec.axis(1), of, now.d_sae(), now.d_in());
+        folder.string(), earlier.W_dec.axis(0), earlier.W_dec.axis(1), of, now.d_sae(),
+        now.d_out());
   const auto named = [&](const char* tensor) {
     return fmt::format("{}, {} since {}", of, tensor, folder.filename().string());
   };

@@ -30,12 +30,14 @@ MetricReport collective_evaluate_rows(const EvaluatedSae& sae, const ChunkReader
                                       std::uint64_t max_rows, Communicator& ranks) {
   SaeReconstructor reconstructor(sae);
   const Measured measured{quoted(sae), &reconstructor};
-  return collective_measure(HeldoutRows(heldout, sae.config->hook, max_rows), {&measured, 1},
-                            {.reference = calibration.mean,
-                             .seed = seed,
-                             .replicates = kReplicatesOfCurves,
-                             .doing = {}},
-                            nullptr, ranks)
+  return collective_measure(
+             HeldoutRows(heldout, only_target_hook(*sae.config), max_rows, only_hook(*sae.config)),
+             {&measured, 1},
+             {.reference = calibration.mean,
+              .seed = seed,
+              .replicates = kReplicatesOfCurves,
+              .doing = {}},
+             nullptr, ranks)
       .front()
       .report;
 }
@@ -45,9 +47,10 @@ struct Evaluator::Body {
   EvaluationSources sources;
   SharedStop& stop;
   Communicator& ranks;
-  std::map<std::string, HeldoutRows> rows;          // by hook
-  std::map<std::string, Baselines> baselines;       // by hook
-  std::map<std::string, SplicedLoss> spliced_loss;  // by hook
+  using Hooks = std::pair<std::string, std::string>;  // read, reconstructed
+  std::map<Hooks, HeldoutRows> rows;
+  std::map<std::string, Baselines> baselines;  // by hook
+  std::map<Hooks, SplicedLoss> spliced_loss;
 
   [[nodiscard]] Baselines& baselines_of(const HookCalibration& hook) {
     const auto found = baselines.find(hook.hook);
@@ -62,36 +65,38 @@ struct Evaluator::Body {
         .first->second;
   }
 
-  [[nodiscard]] SplicedLoss& spliced_loss_of(const HookCalibration& hook) {
-    const auto found = spliced_loss.find(hook.hook);
+  [[nodiscard]] SplicedLoss& spliced_loss_of(const EvaluatedHooks& hooks) {
+    const Hooks names(hooks.input.hook, hooks.target.hook);
+    const auto found = spliced_loss.find(names);
     if (found != spliced_loss.end()) return found->second;
     return spliced_loss
-        .emplace(hook.hook, SplicedLoss::collective_without_sae(
-                                sources.model, sources.corpus, sources.heldout, hook,
-                                config.ce_tokens, config.seed, stop, ranks))
+        .emplace(names, SplicedLoss::collective_without_sae(
+                            sources.model, sources.corpus, sources.heldout, hooks, config.ce_tokens,
+                            config.seed, stop, ranks))
         .first->second;
   }
 
   [[nodiscard]] std::vector<Measurement> measure(const EvaluatedSae& sae,
-                                                 const HookCalibration& hook,
+                                                 const EvaluatedHooks& hooks,
                                                  std::span<const Measured> measured,
                                                  std::string_view what) {
-    const HeldoutRows& of_hook =
-        rows.try_emplace(hook.hook, sources.heldout, hook.hook, 0).first->second;
-    return collective_measure(of_hook, measured,
-                              {.reference = hook.mean,
+    const std::string &input = hooks.input.hook, &target = hooks.target.hook;
+    const HeldoutRows& of_hooks =
+        rows.try_emplace({input, target}, sources.heldout, target, 0, input).first->second;
+    return collective_measure(of_hooks, measured,
+                              {.reference = hooks.target.mean,
                                .seed = config.seed,
                                .replicates = kReplicates,
                                .doing = fmt::format("evaluate {}: {}", sae.config->name, what)},
                               &stop, ranks);
   }
 
-  void measure_sae(const EvaluatedSae& sae, const HookCalibration& hook, SaeEvaluation& out) {
+  void measure_sae(const EvaluatedSae& sae, const EvaluatedHooks& hooks, SaeEvaluation& out) {
     SaeReconstructor inference(sae), training(sae, SaeReconstructor::Mode::training);
     std::vector<Measured> measured{{quoted(sae), &inference}};
     if (sae.variant->has_training_mode())
       measured.push_back({quoted(sae) + " in training mode", &training});
-    std::vector<Measurement> made = measure(sae, hook, measured, "held-out rows");
+    std::vector<Measurement> made = measure(sae, hooks, measured, "held-out rows");
     out.inference = std::move(made.front().report);
     out.densities = std::move(made.front().densities);
     if (made.size() > 1) out.training_mode = std::move(made.back().report);
@@ -99,10 +104,10 @@ struct Evaluator::Body {
 
   // The frozen-random SAE is given back, where it was among them.
   [[nodiscard]] std::unique_ptr<Reconstructor> measure_baselines(const EvaluatedSae& sae,
-                                                                 const HookCalibration& hook,
+                                                                 const EvaluatedHooks& hooks,
                                                                  SaeEvaluation& out) {
-    if (config.baselines.empty()) return nullptr;
-    const Baselines& fitted = baselines_of(hook);
+    if (config.baselines.empty() || !hooks.are_one()) return nullptr;
+    const Baselines& fitted = baselines_of(hooks.target);
     std::vector<Baseline> made;
     std::vector<Measured> measured;
     for (const std::string& name : config.baselines) {
@@ -110,7 +115,7 @@ struct Evaluator::Body {
       measured.push_back(
           {fmt::format("baseline {} of {}", name, quoted(sae)), made.back().reconstructor.get()});
     }
-    std::vector<Measurement> reports = measure(sae, hook, measured, "baselines");
+    std::vector<Measurement> reports = measure(sae, hooks, measured, "baselines");
     std::unique_ptr<Reconstructor> random;
     for (std::size_t i = 0; i < made.size(); ++i) {
       out.baselines.push_back({config.baselines[i], made[i].facts, std::move(reports[i].report)});
@@ -120,9 +125,9 @@ struct Evaluator::Body {
   }
 
   // random: null where it was not asked for.
-  void measure_loss(const EvaluatedSae& sae, const HookCalibration& hook, Reconstructor* random,
+  void measure_loss(const EvaluatedSae& sae, const EvaluatedHooks& hooks, Reconstructor* random,
                     SaeEvaluation& out) {
-    const SplicedLoss& loss = spliced_loss_of(hook);
+    const SplicedLoss& loss = spliced_loss_of(hooks);
     const auto report = [&](Reconstructor& reconstructor, const std::string& name) {
       MetricReport made = loss.collective_report(reconstructor, name, stop, ranks);
       return ranks.rank() == 0 ? std::optional(std::move(made)) : std::nullopt;
@@ -141,21 +146,23 @@ Evaluator::Evaluator(const EvaluateConfig& config, const EvaluationSources& sour
 Evaluator::~Evaluator() = default;
 
 SaeEvaluation Evaluator::collective_evaluate(const EvaluatedSae& sae) {
-  const HookCalibration& hook = body_->sources.calibration.of(sae.config->hook);
+  const EvaluatedHooks hooks = evaluated_hooks(*sae.config, body_->sources.calibration);
   SaeEvaluation out;
   out.name = sae.config->name;
-  out.hook = sae.config->hook;
+  out.hook = hook_text(*sae.config);
   out.variant = sae.config->variant;
   out.d_in = sae.parameters->d_in();
   out.d_sae = sae.parameters->d_sae();
-  body_->measure_sae(sae, hook, out);
-  const std::unique_ptr<Reconstructor> random = body_->measure_baselines(sae, hook, out);
+  out.d_out = sae.parameters->d_out();
+  if (!hooks.are_one()) out.target_hook = hooks.target.hook;
+  body_->measure_sae(sae, hooks, out);
+  const std::unique_ptr<Reconstructor> random = body_->measure_baselines(sae, hooks, out);
   out.decoder = collective_decoder_geometry(quoted(sae), sae.parameters->W_dec.cview(), body_->stop,
                                             body_->ranks);
   out.chance = collective_decoder_geometry(
       "a random decoder like that of " + quoted(sae),
-      random_decoder(*sae.config, sae.parameters->d_in()).cview(), body_->stop, body_->ranks);
-  if (body_->config.ce) body_->measure_loss(sae, hook, random.get(), out);
+      random_decoder(*sae.config, sae.parameters->d_out()).cview(), body_->stop, body_->ranks);
+  if (body_->config.ce) body_->measure_loss(sae, hooks, random.get(), out);
   return out;
 }
 

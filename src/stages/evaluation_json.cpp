@@ -115,6 +115,10 @@ std::string to_json(const SaeEvaluation& evaluation, const Parents& parents) {
             {"name", evaluation.name},       {"hook", evaluation.hook},
             {"variant", evaluation.variant}, {"d_in", evaluation.d_in},
             {"d_sae", evaluation.d_sae}};
+  if (!evaluation.target_hook.empty()) {
+    json["target_hook"] = evaluation.target_hook;
+    json["d_out"] = evaluation.d_out;
+  }
   json["inference"] = json_of(evaluation.inference);
   json["inference"]["unseen_at_most"] = 3.0 / static_cast<double>(evaluation.inference.rows);
   json["densities"] = json_of(evaluation.densities);

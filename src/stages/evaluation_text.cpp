@@ -364,16 +364,22 @@ std::string describe_evaluation(const std::string& evaluation, const Advice& adv
   const Json json = parsed(evaluation);
   const auto d_in = json.at("d_in").get<double>(), d_sae = json.at("d_sae").get<double>();
   std::string text =
-      fmt::format("{}: {}, {} features of {} dimensions (x{:.3g}), {}\n",
+      fmt::format("{}: {}, {} features of {} dimensions (x{:.3g}), {}",
                   json.at("name").get<std::string>(), json.at("variant").get<std::string>(), d_sae,
                   d_in, d_sae / d_in, json.at("hook").get<std::string>());
+  const bool transcoder = json.contains("target_hook");
+  text += transcoder
+              ? fmt::format(" to the {} dimensions of {}\n", json.at("d_out").get<std::uint64_t>(),
+                            json.at("target_hook").get<std::string>())
+              : "\n";
   text += "Intervals are 95 %: over documents by bootstrap";
   text += family ? fmt::format(", over seeds ({}) of the mean by Student's t.\n",
                                fmt::join(family->names, ", "))
                  : ".\n";
-  text +=
-      "random: the frozen-random SAE at the same L0; of the decoder, a random dictionary of its "
-      "shape.\n";
+  text += transcoder ? "Baselines read what they reconstruct, so a transcoder has none. random: of "
+                       "the decoder, a random dictionary of its shape.\n"
+                     : "random: the frozen-random SAE at the same L0; of the decoder, a random "
+                       "dictionary of its shape.\n";
   const auto add = [&](const TextTable& of) {
     std::vector<std::vector<std::string>> cells{of.columns};
     cells.insert(cells.end(), of.rows.begin(), of.rows.end());

@@ -26,6 +26,14 @@ std::vector<std::uint64_t> document_starts(const ChunkReader& file, std::uint64_
   return starts;
 }
 
+Tensor<float> rows_of(const ChunkReader& file, std::size_t hook, std::uint64_t first,
+                      std::uint64_t count, Tensor<float> made) {
+  const Shape shape{count, file.spec().hooks[hook].d_in};
+  if (made.shape() != shape) made = Tensor<float>(shape);
+  file.read_rows(hook, first, count, made.span());
+  return made;
+}
+
 std::vector<std::uint64_t> every_unit(std::vector<std::uint64_t> documents) {
   const std::size_t units = std::min(documents.size(), HeldoutRows::kMostUnits);
   std::vector<std::uint64_t> starts;
@@ -43,10 +51,12 @@ std::uint64_t rows_of_whole_documents(const ChunkReader& file, std::uint64_t max
   return rows != 0 ? rows : max_rows;
 }
 
-HeldoutRows::HeldoutRows(const ChunkReader& file, std::string hook, std::uint64_t max_rows)
+HeldoutRows::HeldoutRows(const ChunkReader& file, std::string hook, std::uint64_t max_rows,
+                         const std::string& input)
     : file_(file),
       hook_(std::move(hook)),
       column_(file.hook_index(hook_)),
+      input_(input.empty() ? column_ : file.hook_index(input)),
       rows_(rows_of_whole_documents(file, max_rows)),
       unit_starts_(every_unit(document_starts(file, rows_))) {}
 
@@ -78,11 +88,16 @@ void HeldoutRows::for_each_piece(RowRange range, bool same_cuts, const std::stri
     else
       tick();
     const std::uint64_t count = std::min(kRowsAtATime, end - first);
-    if (piece.x.size() != count * d_in()) piece.x = Tensor<float>(Shape{count, d_in()});
-    file_.read_rows(column_, first, count, piece.x.span());
+    piece.x = rows_of(file_, column_, first, count, std::move(piece.x));
+    if (input_ != column_)
+      piece.input = rows_of(file_, input_, first, count, std::move(piece.input));
     piece.first = first;
     piece.identity = file_.read_identity(first, count);
     piece.included = file_.read_excluded(column_, first, count);
+    if (input_ != column_) {
+      const std::vector<std::uint8_t> excluded = file_.read_excluded(input_, first, count);
+      for (std::uint64_t i = 0; i < count; ++i) piece.included[i] |= excluded[i];
+    }
     for (std::uint8_t& flag : piece.included) flag = flag == 0 ? 1 : 0;
     piece.counted = piece.included;
     for (std::uint64_t i = 0; i < count; ++i)

@@ -41,7 +41,7 @@ std::vector<Measurement> collective_measure(const HeldoutRows& rows,
                             x_hat = Tensor<float>(piece.x.shape());
                           for (std::size_t i = 0; i < measured.size(); ++i) {
                             if (stop) stop->poll();
-                            measured[i].reconstructor->reconstruct(piece.x.cview(), piece.included,
+                            measured[i].reconstructor->reconstruct(piece.read(), piece.included,
                                                                    acts, x_hat.view());
                             own[i].add({piece.x.cview(), x_hat.cview(), acts.row_starts,
                                         acts.features, acts.values, piece.unit, piece.counted});

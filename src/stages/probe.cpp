@@ -18,10 +18,10 @@ namespace {
 
 constexpr std::uint32_t kExampleRadius = 20;  // tokens shown on either side of a firing token
 constexpr std::size_t kNeighbours = 5;
-constexpr std::size_t kPanelFeatures = 32;  // features that share one scratch
+constexpr std::size_t kScratchFeatures = 32;  // features that share one scratch
 
 std::size_t panels_of(std::size_t features) {
-  return (features + kPanelFeatures - 1) / kPanelFeatures;
+  return (features + kScratchFeatures - 1) / kScratchFeatures;
 }
 
 struct Measured {
@@ -63,8 +63,8 @@ std::vector<Measured> measure_all(const ProbeCorpus& corpus, const Scan& acts,
   std::vector<Measured> measured(features);
   parallel_for(panels_of(features), [&](std::size_t panel) {
     std::vector<float> scratch;
-    const std::size_t end = std::min(features, (panel + 1) * kPanelFeatures);
-    for (std::size_t f = panel * kPanelFeatures; f < end; ++f) {
+    const std::size_t end = std::min(features, (panel + 1) * kScratchFeatures);
+    for (std::size_t f = panel * kScratchFeatures; f < end; ++f) {
       if (training.rows_of(f).empty()) continue;
       const auto strongest =
           collect(corpus.training(), training, f, 0, rules.keyword_windows, rules.per_document)
@@ -79,7 +79,7 @@ std::vector<Measured> measure_all(const ProbeCorpus& corpus, const Scan& acts,
       const std::size_t shown = std::min<std::size_t>(strongest.size(), corpus.config().examples);
       m.examples.assign(strongest.begin(), strongest.begin() + static_cast<std::ptrdiff_t>(shown));
     }
-    phase.advance(end - panel * kPanelFeatures);
+    phase.advance(end - panel * kScratchFeatures);
   });
   return measured;
 }
@@ -195,8 +195,8 @@ FeatureAtlas probe(const ProbeCorpus& corpus, const ProbeTarget& target) {
   {
     Phase phase(target, "examples");
     parallel_for(panels_of(target.features), [&](std::size_t panel) {
-      const std::size_t first = panel * kPanelFeatures,
-                        end = std::min(target.features, first + kPanelFeatures);
+      const std::size_t first = panel * kScratchFeatures,
+                        end = std::min(target.features, first + kScratchFeatures);
       for (std::size_t f = first; f < end; ++f)
         atlas.features[f] = facts_of(corpus, training, heldout, f, measured[f]);
       phase.advance(end - first);

@@ -1,6 +1,6 @@
 #include <utility>
 
-#include "refract/sae/select_top.hpp"
+#include "refract/ops/select_top.hpp"
 #include "refract/stages/probe.hpp"
 
 namespace refract {

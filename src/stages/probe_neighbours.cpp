@@ -28,7 +28,7 @@ bool nearer(const FeatureNeighbour& a, const FeatureNeighbour& b) {
 std::vector<std::vector<FeatureNeighbour>> nearest_features(
     const SaeParameters& parameters, std::size_t count,
     const std::function<void(std::size_t)>& done) {
-  const std::size_t F = parameters.d_sae(), D = parameters.d_in();
+  const std::size_t F = parameters.d_sae(), D = parameters.d_out();
   const std::vector<float> unit = unit_rows(parameters.W_dec.cview());
   std::vector<std::vector<FeatureNeighbour>> nearest(F);
   // Features that share one pass over the dictionary while it is in cache, and how much of it they

@@ -20,12 +20,8 @@ struct Panel {
 
 Panel encode_panel(const ChunkReader& chunk, const ProbeCorpus::Piece& piece, std::uint64_t first,
                    std::uint64_t rows, const ProbeTarget& target, std::uint64_t& included_rows) {
-  const std::size_t hook = chunk.hook_index(target.hook);
-  const auto d_in = static_cast<std::size_t>(chunk.spec().hooks[hook].d_in);
-  Tensor<float> x(Shape{rows, d_in});
-  chunk.read_rows(hook, piece.first + first, rows, x.span());
-  for (float& value : x.span()) value *= target.input_scale;
-  const auto excluded = chunk.read_excluded(hook, piece.first + first, rows);
+  const Tensor<float> x = read_scaled(chunk, target.input, piece.first + first, rows);
+  const auto excluded = read_excluded(chunk, target.input, piece.first + first, rows);
 
   SparseActs all;
   target.encode(x.cview(), piece.first + first, all);

@@ -23,8 +23,7 @@ struct FeatureActs {
   }
 };
 
-// Reads the pieces panel by panel, scales, encodes; rows excluded for the hook take part in
-// nothing.
+// Reads the pieces panel by panel, scales, encodes; rows excluded for a hook take part in nothing.
 struct Scan {
   FeatureActs training, heldout;
 };

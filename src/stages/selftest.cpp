@@ -43,7 +43,7 @@ HookCalibration collective_calibration_of(const PlantedTruth& truth, Communicato
 
 SaeConfig sae_config(const TruthTestConfig& config, const PlantedTruth& truth,
                      std::string_view variant) {
-  SaeConfig sae{.name = std::string(variant), .hook = kHook, .variant = std::string(variant)};
+  SaeConfig sae{.name = std::string(variant), .hooks = {kHook}, .variant = std::string(variant)};
   sae.d_sae = config.d_sae;
   sae.seed = config.seed;
   sae.optimizer.lr = config.lr;
@@ -62,7 +62,8 @@ void collective_train(const TruthTestConfig& config, const PlantedTruth& truth,
                       std::vector<TrainedSae>& saes, Communicator& ranks) {
   const Share share = share_of(config.batch_rows / kSliceRows, ranks.rank(), ranks.size());
   const std::uint64_t first = share.first * kSliceRows, count = share.count * kSliceRows;
-  const std::vector<std::uint8_t> included(count, 1);
+  Tensor<std::uint8_t> included(Shape{count});
+  std::ranges::fill(included.span(), std::uint8_t{1});
   TrainConfig train;
   train.batch_rows = config.batch_rows;
   train.reduction = "ordered";
@@ -74,19 +75,20 @@ void collective_train(const TruthTestConfig& config, const PlantedTruth& truth,
     if (asks && ranks.all_reduce_max(stop_requested() ? 1 : 0) != 0)
       throw StopRequested("stopped {}; the self-test keeps nothing: start it again", stop_cause());
     const PlantedRows rows = truth.rows(step * config.batch_rows + first, count);
-    scale(rows.x.view(), saes.front().input_scale);
-    double left_over = 0;
+    scale(rows.x.view(), saes.front().scale().input);
     for (TrainedSae& sae : saes)
-      left_over = runner
-                      .collective_step(sae, {.x = rows.x.cview(),
-                                             .included = included,
-                                             .first_row = first,
-                                             .rows = config.batch_rows,
-                                             .slice_rows = kSliceRows})
-                      .squared_error;
-    progress.note(fmt::format("squared error {:.3g}", left_over));
+      runner.collective_step(sae, {.x = rows.x.cview(),
+                                   .target = rows.x.cview(),
+                                   .included = included.cview(),
+                                   .first_row = first,
+                                   .rows = config.batch_rows,
+                                   .slice_rows = kSliceRows});
+    if (const VisitLog& log = saes.back().log; log.steps > 0)
+      progress.note(fmt::format("squared error {:.3g}, on the mean",
+                                log.squared_error / static_cast<double>(log.steps)));
     progress.advance(1);
   }
+  for (TrainedSae& sae : saes) runner.collective_finish(sae);
 }
 
 // What is held against the truth: decoder rows, and what fires in a row.
@@ -214,12 +216,13 @@ TruthReport collective_truth_test(const TruthTestConfig& config, Communicator& r
   collective_train(config, truth, saes, ranks);
 
   working("measuring against the planted truth");
-  const double input_scale = saes.front().input_scale;
-  std::vector<float> median = calibration.hooks.front().geometric_median;
-  for (float& value : median) value *= static_cast<float>(input_scale);
-  const RandomControl random =
-      random_control(saes.front().config, active_components(truth.mean_active()), median);
-  SaeParameters oracle = make_parameters(config.planted.features, config.planted.d_in, false);
+  const double input_scale = saes.front().input.parts.front().scale;
+  const std::vector<float>& median = saes.front().input.geometric_median;
+  const RandomControl random = random_control(
+      saes.front().config, active_components(truth.mean_active()), median.size(), median);
+  SaeParameters oracle = make_parameters({.d_sae = config.planted.features,
+                                          .d_in = config.planted.d_in,
+                                          .d_out = config.planted.d_in});
   std::ranges::copy(truth.directions().span(), oracle.W_dec.data());
   for (std::size_t d = 0; d < config.planted.d_in; ++d)
     oracle.b_dec.data()[d] = truth.constant()[d] * static_cast<float>(input_scale);

@@ -24,42 +24,55 @@ enum class Splice { none, sae, zero, mean };
 class SpliceTap final : public Tap {
  public:
   // sae: with Splice::sae
-  SpliceTap(HookPoint hook, Splice splice, Reconstructor* sae, const HookCalibration& calibration,
+  SpliceTap(const EvaluatedHooks& hooks, Splice splice, Reconstructor* sae,
             std::span<const std::uint8_t> excluded, SharedStop& stop)
-      : hook_(hook),
+      : hooks_(hooks),
+        input_(parse_hook_point(hooks.input.hook)),
+        target_(parse_hook_point(hooks.target.hook)),
         splice_(splice),
         sae_(sae),
-        calibration_(calibration),
         excluded_(excluded),
         stop_(stop) {}
 
-  void at(HookPoint hook, TensorView<float> values) override {
+  void at(HookPoint hook, TensorView<float> values, Stream&) override {
     stop_.poll();
-    if (splice_ == Splice::none || !(hook == hook_)) return;
-    const std::size_t n = values.axis(0), d_in = values.axis(1);
-    std::vector<std::uint8_t> replaced(n);
-    for (std::size_t row = 0; row < n; ++row)
-      replaced[row] =
-          excluded_[row] == 0 && !is_sink(norm_of(values.row(row)), calibration_.sink_threshold);
-    Tensor<float> x_hat(Shape{n, d_in});
-    if (splice_ == Splice::sae) {
-      SparseActs acts;
-      sae_->reconstruct(values, replaced, acts, x_hat.view());
-    }
-    if (splice_ == Splice::mean)
-      for (std::size_t row = 0; row < n; ++row)
-        std::copy(calibration_.mean.begin(), calibration_.mean.end(), x_hat.row(row).begin());
-    for (std::size_t row = 0; row < n; ++row)
-      if (replaced[row] != 0) std::copy_n(x_hat.row(row).begin(), d_in, values.row(row).begin());
+    if (splice_ == Splice::none) return;
+    if (hook == input_) read(values);
+    if (hook == target_) replace(values);
   }
 
  private:
-  HookPoint hook_;
+  void read(TensorView<const float> values) {
+    const std::size_t n = values.axis(0);
+    replaced_.resize(n);
+    for (std::size_t row = 0; row < n; ++row)
+      replaced_[row] =
+          excluded_[row] == 0 && !is_sink(norm_of(values.row(row)), hooks_.input.sink_threshold);
+    x_hat_ = Tensor<float>(Shape{n, hooks_.target.d_in});
+    if (splice_ == Splice::sae) {
+      SparseActs acts;
+      sae_->reconstruct(values, replaced_, acts, x_hat_.view());
+    }
+    if (splice_ == Splice::mean)
+      for (std::size_t row = 0; row < n; ++row)
+        std::ranges::copy(hooks_.target.mean, x_hat_.row(row).begin());
+  }
+
+  void replace(TensorView<float> values) {
+    expect_shape(x_hat_.cview(), "x_hat", {{"n", values.axis(0)}, {"D", values.axis(1)}});
+    for (std::size_t row = 0; row < values.axis(0); ++row)
+      if (replaced_[row] != 0 && !is_sink(norm_of(values.row(row)), hooks_.target.sink_threshold))
+        std::ranges::copy(x_hat_.row(row), values.row(row).begin());
+  }
+
+  const EvaluatedHooks& hooks_;
+  HookPoint input_, target_;
   Splice splice_;
   Reconstructor* sae_;
-  const HookCalibration& calibration_;
   std::span<const std::uint8_t> excluded_;
   SharedStop& stop_;
+  std::vector<std::uint8_t> replaced_;  // as far as what was read says
+  Tensor<float> x_hat_;
 };
 
 // Of every token of some batches, one batch behind the other.
@@ -72,8 +85,7 @@ struct TokenLosses {
 
 struct SplicedLoss::Body {
   const LanguageModel* model;
-  const HookCalibration& calibration;
-  HookPoint hook;
+  EvaluatedHooks hooks;
   std::uint64_t seed;
   std::vector<ForwardBatch> batches;
   std::vector<int> runs_on;  // of each batch, the rank
@@ -88,7 +100,7 @@ struct SplicedLoss::Body {
     const ForwardBatch& batch = batches[b];
     const std::size_t n = batch.ids.size();
     Stream stream;
-    SpliceTap tap(hook, splice, sae, calibration, batch.excluded, stop);
+    SpliceTap tap(hooks, splice, sae, batch.excluded, stop);
     Tensor<float> normed(Shape{n, model->info().d_model});
     model->forward_to_unembedding(batch.packed(), tap, normed.view(), stream);
 
@@ -175,13 +187,12 @@ SplicedLoss::SplicedLoss(SplicedLoss&&) noexcept = default;
 
 SplicedLoss SplicedLoss::collective_without_sae(const LanguageModel* model, TokenCorpus& corpus,
                                                 const ChunkReader& heldout,
-                                                const HookCalibration& calibration,
-                                                std::uint64_t tokens, std::uint64_t seed,
-                                                SharedStop& stop, Communicator& ranks) {
+                                                const EvaluatedHooks& hooks, std::uint64_t tokens,
+                                                std::uint64_t seed, SharedStop& stop,
+                                                Communicator& ranks) {
   auto body = std::make_unique<Body>(
       Body{.model = model,
-           .calibration = calibration,
-           .hook = parse_hook_point(calibration.hook),
+           .hooks = hooks,
            .seed = seed,
            .batches = collective_heldout_batches(corpus, heldout, tokens, stop, ranks),
            .runs_on = {},
@@ -192,7 +203,7 @@ SplicedLoss SplicedLoss::collective_without_sae(const LanguageModel* model, Toke
       {{Splice::none, "clean"}, {Splice::zero, "zero"}, {Splice::mean, "mean"}}};
   for (std::size_t i = 0; i < kRuns.size(); ++i)
     body->losses[i] = body->collective_run(
-        fmt::format("evaluate {}: cross-entropy, {}", calibration.hook, kRuns[i].second),
+        fmt::format("evaluate {}: cross-entropy, {}", hooks.target.hook, kRuns[i].second),
         kRuns[i].first, nullptr, stop, ranks);
   return SplicedLoss(std::move(body));
 }
@@ -209,7 +220,7 @@ MetricReport SplicedLoss::collective_report(Reconstructor& sae, std::string_view
     counted.insert(counted.end(), of_batch.begin(), of_batch.end());
     documents.insert(documents.end(), batch.documents.begin(), batch.documents.end());
   }
-  const std::string hook = name(body_->hook);
+  const std::string& hook = body_->hooks.target.hook;
   SplicedLossSums sums({"the model itself", hook + " set to zero", hook + " set to its mean",
                         fmt::format("SAE '{}'", sae_name)});
   for (std::size_t i = 0; i < Body::own; ++i)

@@ -2,148 +2,320 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "refract/base/error.hpp"
 #include "refract/base/finite.hpp"
 #include "refract/base/parallel.hpp"
+#include "refract/ops/gather_rows.hpp"
+#include "refract/sae/initialise.hpp"
+#include "refract/sae/trainer_state.hpp"
 
 namespace refract {
 namespace {
 
-// This rank's blocks of a chunk at one hook, scaled, with the rows that take part marked. Kept in
-// memory for all passes when it fits train.cache_bytes, else each slice is read when its batch
-// comes.
+constexpr std::uint64_t kPieceRows = 4096;  // at least 1 MiB from d_in = 128 on, as bf16
+
+// This rank's blocks of a chunk at one hook, on the device as they are stored, and which rows take
+// part. All of them for all passes when they fit, else the rows of one batch at a time.
 class HookRowsOfRank {
  public:
-  HookRowsOfRank(const ChunkReader& chunk, const std::string& hook, double scale, Share rows,
-                 std::uint64_t cache_bytes)
+  // scales: what SAEs multiply the hook by, for what they could not take.
+  HookRowsOfRank(const ChunkReader& chunk, const std::string& hook, std::vector<double> scales,
+                 Share rows, std::uint64_t batch_rows, std::uint64_t cache_bytes, Stream& stream)
       : chunk_(chunk),
         hook_(chunk.hook_index(hook)),
         d_(chunk.spec().hooks[hook_].d_in),
-        scale_(static_cast<float>(scale)),
+        row_bytes_(d_ * byte_size(chunk.spec().dtype)),
+        scales_(std::move(scales)),
         rows_(rows),
-        cached_(rows.count * d_ * sizeof(float) <= cache_bytes) {
+        cached_(rows.count * row_bytes_ <= cache_bytes) {
     const std::vector<std::uint8_t> excluded = chunk.read_excluded(hook_, rows.first, rows.count);
-    included_.resize(excluded.size());
-    for (std::size_t i = 0; i < excluded.size(); ++i) included_[i] = excluded[i] ? 0 : 1;
+    host_included_.resize(excluded.size());
+    for (std::size_t i = 0; i < excluded.size(); ++i) host_included_[i] = excluded[i] ? 0 : 1;
+    const Device device = stream.device();
+    stored_ = Tensor<std::byte>(Shape{cached_ ? rows.count : batch_rows, row_bytes_}, device);
+    staged_ = Tensor<std::byte>(
+        Shape{cached_ ? std::min<std::uint64_t>(kPieceRows, rows.count) : batch_rows, row_bytes_});
+    included_ = Tensor<std::uint8_t>(Shape{cached_ ? rows.count : batch_rows}, device);
     if (!cached_) return;
-    cache_ = Tensor<float>(Shape{rows.count, d_});
-    constexpr std::uint64_t kPieceRows = 4096;  // at least 1 MiB from d_in = 128 on
-    parallel_for((rows.count + kPieceRows - 1) / kPieceRows, [&](std::size_t piece) {
-      const std::uint64_t first = piece * kPieceRows,
-                          count = std::min(kPieceRows, rows.count - first);
-      read(first, count, cache_.data() + first * d_);
-    });
-  }
-  [[nodiscard]] std::size_t d_in() const { return d_; }
-  [[nodiscard]] std::uint64_t included() const {
-    return static_cast<std::uint64_t>(std::ranges::count(included_, std::uint8_t{1}));
+    copy_tensor(TensorView<const std::uint8_t>(host_included_.data(), Shape{rows.count}),
+                included_.view(), stream);
+    for (std::uint64_t first = 0; first < rows.count; first += kPieceRows)
+      load(first, std::min(kPieceRows, rows.count - first), first, stream);
+    staged_ = {};
   }
 
-  // Rows [first, first + count) of this rank's part.
-  void copy(std::uint64_t first, std::uint64_t count, float* x, std::uint8_t* included) const {
-    std::copy_n(included_.data() + first, count, included);
-    if (cached_)
-      std::copy_n(cache_.data() + first * d_, count * d_, x);
-    else
-      read(first, count, x);
+  [[nodiscard]] std::size_t d_in() const { return d_; }
+  [[nodiscard]] std::span<const std::uint8_t> included() const { return host_included_; }
+  [[nodiscard]] StoredRows stored() const { return {stored_.cview(), chunk_.spec().dtype, d_}; }
+  [[nodiscard]] TensorView<const std::uint8_t> flags() const { return included_.cview(); }
+  [[nodiscard]] bool cached() const { return cached_; }
+
+  // Where they are not kept: the slices of a batch, from the given rows on, become rows 0, 1, ...
+  void read(std::span<const std::uint32_t> first_rows, std::uint64_t slice_rows, Stream& stream) {
+    stream.synchronize();  // what was staged is on its way no more
+    for (std::size_t slice = 0; slice < first_rows.size(); ++slice) {
+      load(first_rows[slice], slice_rows, slice * slice_rows, stream);
+      copy_tensor(TensorView<const std::uint8_t>(host_included_.data() + first_rows[slice],
+                                                 Shape{slice_rows}),
+                  included_.view().rows(slice * slice_rows, slice_rows), stream);
+    }
   }
 
  private:
-  void read(std::uint64_t first, std::uint64_t count, float* to) const {
-    const std::span<float> x(to, count * d_);
-    chunk_.read_rows(hook_, rows_.first + first, count, x);
-    for (float& value : x) value *= scale_;
-    if (const std::size_t at = first_not_finite(x); at != x.size())
-      throw NumericalError(
-          "{}: {} in column {} of row {} is {} after scaling by {}. Extraction stores finite "
-          "numbers alone: check the file with `refract probe --verify`, and if it is whole set "
-          "normalize: none for this hook's SAEs.",
-          chunk_.path().string(), chunk_.spec().hooks[hook_].name, at % d_,
-          rows_.first + first + at / d_, x[at], scale_);
+  // Rows [first, first + count) of this rank's part, to row `to` on the device.
+  void load(std::uint64_t first, std::uint64_t count, std::uint64_t to, Stream& stream) {
+    const std::size_t at = cached_ ? 0 : to;
+    const TensorView<std::byte> some = staged_.view().rows(at, count);
+    chunk_.read_stored(hook_, rows_.first + first, count, some.span());
+    expect_finite(some, first);
+    copy_tensor(some, stored_.view().rows(to, count), stream);
+    if (cached_) stream.synchronize();
+  }
+
+  void expect_finite(TensorView<std::byte> rows, std::uint64_t first) const {
+    const std::size_t count = rows.axis(0);
+    constexpr std::size_t kRows = 64;
+    std::vector<std::uint32_t> numbers(count);
+    std::iota(numbers.begin(), numbers.end(), 0U);
+    parallel_for((count + kRows - 1) / kRows, [&](std::size_t item) {
+      const std::size_t from = item * kRows, size = std::min(kRows, count - from);
+      Stream host;
+      Tensor<float> x(Shape{size, d_});
+      for (const double scale : scales_) {
+        gather_rows({rows, chunk_.spec().dtype, d_},
+                    TensorView<const std::uint32_t>(numbers.data() + from, Shape{size}),
+                    static_cast<float>(scale), 0, x.view(), host);
+        const std::size_t at = first_not_finite(x.span());
+        if (at == x.size()) continue;
+        throw NumericalError(
+            "{}: {} in column {} of row {} is {} after scaling by {}. Extraction stores finite "
+            "numbers alone: check the file with `refract probe --verify`, and if it is whole set "
+            "normalize: none for this hook's SAEs.",
+            chunk_.path().string(), chunk_.spec().hooks[hook_].name, at % d_,
+            rows_.first + first + from + at / d_, x.data()[at], static_cast<float>(scale));
+      }
+    });
   }
 
   const ChunkReader& chunk_;
   std::size_t hook_;
-  std::uint64_t d_;
-  float scale_;
+  std::uint64_t d_, row_bytes_;
+  std::vector<double> scales_;
   Share rows_;
   bool cached_;
-  std::vector<std::uint8_t> included_;
-  Tensor<float> cache_;
+  std::vector<std::uint8_t> host_included_;
+  Tensor<std::byte> stored_, staged_;
+  Tensor<std::uint8_t> included_;
 };
 
-// What SAEs share: a hook and what its activations are multiplied by.
-using Input = std::pair<std::string, double>;
-Input input_of(const TrainedSae& sae) { return {sae.config.hook, sae.input_scale}; }
+using Parts = std::vector<ScaledHook>;
+struct PartsOrder {
+  bool operator()(const Parts& a, const Parts& b) const {
+    return std::ranges::lexicographical_compare(a, b, [](const auto& one, const auto& two) {
+      return std::tie(one.hook, one.scale) < std::tie(two.hook, two.scale);
+    });
+  }
+};
 
-void collective_expect_included(const HookRowsOfRank& mine, const std::string& hook,
-                                const ChunkReader& chunk, Communicator& ranks) {
-  std::uint64_t included = mine.included();
-  ranks.all_reduce_sum(std::span(&included, 1));
-  if (included == 0)
-    throw NumericalError(
-        "{}: all {} rows of {} are excluded (BOS, padding, special tokens, or norms above the "
-        "calibrated sink threshold), so there is nothing to train on. Raise rows.sink_ratio, or "
-        "take other rows with rows.take, in a new run folder.",
-        chunk.path().string(), chunk.rows(), hook);
+std::set<std::string> hooks_of(const TrainedSae& sae) {
+  std::set<std::string> names;
+  for (const Parts* parts : {&sae.input.parts, &sae.target.parts})
+    for (const ScaledHook& part : *parts) names.insert(part.hook);
+  return names;
+}
+
+// The rows of one step on this rank's tile: of each input or target that an SAE has, and of each
+// set of hooks which rows all of them include.
+class BatchOfTile {
+ public:
+  BatchOfTile(const std::vector<TrainedSae>& saes, const ChunkReader& chunk,
+              const ChunkVisit& visit, std::uint64_t blocks, std::uint64_t slice_rows,
+              const TrainConfig& config, StepRunner& runner)
+      : mesh_(runner.mesh()),
+        stream_(runner.stream()),
+        slice_rows_(slice_rows),
+        blocks_(blocks),
+        read_(mesh_.read_of(blocks)),
+        tile_(mesh_.rows_of(blocks)) {
+    std::map<std::string, std::set<double>> scales;
+    for (const TrainedSae& sae : saes) {
+      for (const Parts* parts : {&sae.input.parts, &sae.target.parts}) {
+        for (const ScaledHook& part : *parts) scales[part.hook].insert(part.scale);
+        rows_.emplace(*parts, Tensor<float>(Shape{tile_rows(), width_of(*parts)}, device()));
+      }
+      included_.emplace(hooks_of(sae), Tensor<std::uint8_t>(Shape{tile_rows()}, device()));
+    }
+    const Share rows{read_.first * visit.shape.block_rows, read_.count * visit.shape.block_rows};
+    for (const auto& [hook, factors] : scales)
+      hooks_.try_emplace(hook, chunk, hook, std::vector<double>(factors.begin(), factors.end()),
+                         rows, read_.count * slice_rows, config.cache_bytes / scales.size(),
+                         stream_);
+    numbers_.resize(read_.count * slice_rows);
+    first_rows_.resize(read_.count);
+    device_numbers_ = Tensor<std::uint32_t>(Shape{numbers_.size()}, device());
+  }
+
+  void collective_expect_included(const ChunkReader& chunk) {
+    for (const auto& [hooks, flags] : included_) {
+      std::uint64_t count = 0;
+      std::vector<const HookRowsOfRank*> parts;
+      for (const std::string& hook : hooks) parts.push_back(&hooks_.at(hook));
+      for (std::size_t i = 0; i < parts.front()->included().size(); ++i)
+        count += std::ranges::all_of(parts, [&](auto* part) { return part->included()[i] != 0; });
+      mesh_.ranks().all_reduce_sum(std::span(&count, 1));
+      if (count == 0)
+        throw NumericalError(
+            "{}: all {} rows of {} are excluded (BOS, padding, special tokens, or norms above the "
+            "calibrated sink threshold), so there is nothing to train on. Raise rows.sink_ratio, "
+            "or take other rows with rows.take, in a new run folder.",
+            chunk.path().string(), chunk.rows(), fmt::format("{}", fmt::join(hooks, "+")));
+    }
+  }
+
+  // slices[b]: the one of this rank's block b that the batch takes.
+  void collective_assemble(const ChunkVisit& visit,
+                           const std::vector<std::vector<std::uint32_t>>& slices,
+                           std::uint64_t batch) {
+    const bool cached =
+        std::ranges::all_of(hooks_, [](auto& hook) { return hook.second.cached(); });
+    for (std::size_t b = 0; b < read_.count; ++b) {
+      first_rows_[b] =
+          static_cast<std::uint32_t>(b * visit.shape.block_rows + slices[b][batch] * slice_rows_);
+      for (std::size_t i = 0; i < slice_rows_; ++i)
+        numbers_[b * slice_rows_ + i] =
+            static_cast<std::uint32_t>(cached ? first_rows_[b] + i : b * slice_rows_ + i);
+    }
+    if (!cached)
+      for (auto& [name, hook] : hooks_) hook.read(first_rows_, slice_rows_, stream_);
+    copy_tensor(TensorView<const std::uint32_t>(numbers_.data(), Shape{numbers_.size()}),
+                device_numbers_.view(), stream_);
+    const std::size_t own_first = (read_.first - tile_.first) * slice_rows_;
+    const TensorView<const std::uint32_t> numbers = device_numbers_.cview();
+    for (auto& [parts, x] : rows_) {
+      std::size_t column = 0;
+      for (const ScaledHook& part : parts) {
+        gather_rows(hooks_.at(part.hook).stored(), numbers, static_cast<float>(part.scale), column,
+                    x.view().rows(own_first, numbers.size()), stream_);
+        column += part.width;
+      }
+      if (mesh_.shape().features > 1)
+        mesh_.along_row().all_gather(x.view(), mesh_.parts_of_row(blocks_, slice_rows_ * x.axis(1)),
+                                     stream_);
+    }
+    for (auto& [hooks, flags] : included_) {
+      bool narrow = false;
+      for (const std::string& hook : hooks) {
+        gather_flags(hooks_.at(hook).flags(), numbers, std::exchange(narrow, true),
+                     flags.view().rows(own_first, numbers.size()), stream_);
+      }
+      if (mesh_.shape().features > 1)
+        mesh_.along_row().all_gather(flags.view(), mesh_.parts_of_row(blocks_, slice_rows_),
+                                     stream_);
+    }
+  }
+
+  [[nodiscard]] Batch of(const TrainedSae& sae, std::uint64_t batch_rows, bool first_pass) const {
+    return {.x = rows_.at(sae.input.parts).cview(),
+            .target = rows_.at(sae.target.parts).cview(),
+            .included = included_.at(hooks_of(sae)).cview(),
+            .first_row = tile_.first * slice_rows_,
+            .rows = batch_rows,
+            .slice_rows = slice_rows_,
+            .first_pass = first_pass};
+  }
+  [[nodiscard]] Share read() const { return read_; }
+
+ private:
+  [[nodiscard]] Device device() const { return mesh_.device(); }
+  [[nodiscard]] std::size_t tile_rows() const { return tile_.count * slice_rows_; }
+  static std::size_t width_of(const Parts& parts) {
+    std::size_t width = 0;
+    for (const ScaledHook& part : parts) width += part.width;
+    return width;
+  }
+
+  Mesh& mesh_;
+  Stream& stream_;
+  std::uint64_t slice_rows_, blocks_;
+  Share read_, tile_;
+  std::map<std::string, HookRowsOfRank> hooks_;
+  std::map<Parts, Tensor<float>, PartsOrder> rows_;
+  std::map<std::set<std::string>, Tensor<std::uint8_t>> included_;
+  std::vector<std::uint32_t> numbers_, first_rows_;
+  Tensor<std::uint32_t> device_numbers_;
+};
+
+TrainedSae make_trained_sae(const SaeConfig& config, const CalibrationData& calibration,
+                            std::uint64_t dead_after_rows) {
+  TrainedSae sae;
+  sae.config = config;
+  sae.input = scaled_input(config, calibration);
+  sae.target = scaled_target(config, calibration);
+  sae.variant = make_variant(config, sae.input.width(), dead_after_rows);
+  return sae;
 }
 
 }  // namespace
 
+std::uint64_t dead_threshold(std::uint64_t chunk_rows, std::uint64_t train_rows) {
+  return std::max(2 * chunk_rows, std::min<std::uint64_t>(10'000'000, train_rows / 10));
+}
+
+std::string weights_digest(const TrainedSae& sae) {
+  return sae.weights_digest.empty() ? weights_digest(sae.state.parameters) : sae.weights_digest;
+}
+
+std::vector<TrainedSae> make_trained_saes(const std::vector<SaeConfig>& saes,
+                                          const CalibrationData& calibration,
+                                          std::uint64_t dead_after_rows) {
+  std::vector<TrainedSae> out;
+  for (const SaeConfig& config : saes) {
+    TrainedSae& sae = out.emplace_back(make_trained_sae(config, calibration, dead_after_rows));
+    sae.state = initial_state(config, *sae.variant, sae.input.width(), sae.target.geometric_median);
+  }
+  return out;
+}
+
+std::vector<TrainedSae> make_trained_saes(const std::vector<SaeConfig>& saes,
+                                          const CalibrationData& calibration,
+                                          std::uint64_t dead_after_rows, StepRunner& runner) {
+  std::vector<TrainedSae> out;
+  for (const SaeConfig& config : saes) {
+    TrainedSae& sae = out.emplace_back(make_trained_sae(config, calibration, dead_after_rows));
+    sae.state = initial_state(config, *sae.variant, sae.input.width(), sae.target.geometric_median);
+    runner.take_tile(sae);
+  }
+  return out;
+}
+
 std::uint64_t collective_train_chunk(std::vector<TrainedSae>& saes, const ChunkReader& chunk,
                                      const ChunkVisit& visit, const SampleOrder& order,
                                      const TrainConfig& config, StepRunner& runner,
-                                     Communicator& ranks,
                                      const std::function<bool(std::uint64_t)>& after_step) {
-  const std::uint64_t slice_rows = order.rule().slice_rows();
-  const Share blocks = share_of(order.rule().blocks(), ranks.rank(), ranks.size());
-  const Share rows{blocks.first * visit.shape.block_rows, blocks.count * visit.shape.block_rows};
-  std::set<Input> inputs;
-  std::map<Input, HookRowsOfRank> hooks;
-  for (const TrainedSae& sae : saes) inputs.insert(input_of(sae));
-  for (const Input& input : inputs)
-    hooks.try_emplace(input, chunk, input.first, input.second, rows,
-                      config.cache_bytes / inputs.size());
-  for (const auto& [input, part] : hooks)
-    collective_expect_included(part, input.first, chunk, ranks);
-
-  std::map<Input, Tensor<float>> x;
-  for (const auto& [hook, part] : hooks)
-    x.emplace(hook, Tensor<float>(Shape{blocks.count * slice_rows, part.d_in()}));
-  std::map<Input, std::vector<std::uint8_t>> included;
-
+  BatchOfTile rows(saes, chunk, visit, order.rule().blocks(), order.rule().slice_rows(), config,
+                   runner);
+  rows.collective_expect_included(chunk);
+  const Share blocks = rows.read();
   std::uint64_t done = visit.steps_done;
   std::vector<std::vector<std::uint32_t>> slices(blocks.count);
-  for (std::uint64_t pass = done / visit.shape.batches; pass < config.passes_per_chunk; ++pass) {
+  bool goes_on = true;
+  for (std::uint64_t pass = done / visit.shape.batches; goes_on && pass < config.passes_per_chunk;
+       ++pass) {
     const std::uint64_t pass_of_corpus = visit.corpus_pass * config.passes_per_chunk + pass;
     for (std::uint64_t b = 0; b < blocks.count; ++b)
       slices[b] = order.slice_order(visit.shape, blocks.first + b, pass_of_corpus);
-    for (std::uint64_t i = done - pass * visit.shape.batches; i < visit.shape.batches; ++i) {
-      for (const auto& [hook, part] : hooks) {
-        Tensor<float>& to = x.at(hook);
-        std::vector<std::uint8_t>& flags = included[hook];
-        flags.resize(to.axis(0));
-        parallel_for(blocks.count, [&](std::size_t b) {
-          const std::uint64_t row = b * visit.shape.block_rows + slices[b][i] * slice_rows;
-          part.copy(row, slice_rows, to.data() + b * slice_rows * part.d_in(),
-                    flags.data() + b * slice_rows);
-        });
-      }
-      for (TrainedSae& sae : saes) {
-        const Batch batch{.x = x.at(input_of(sae)).cview(),
-                          .included = included.at(input_of(sae)),
-                          .first_row = blocks.first * slice_rows,
-                          .rows = config.batch_rows,
-                          .slice_rows = slice_rows,
-                          .first_pass = pass_of_corpus == 0};
-        sae.log.add(runner.collective_step(sae, batch));
-      }
-      ++done;
-      if (!after_step(done)) return done;
+    for (std::uint64_t i = done - pass * visit.shape.batches; goes_on && i < visit.shape.batches;
+         ++i) {
+      rows.collective_assemble(visit, slices, i);
+      for (TrainedSae& sae : saes)
+        runner.collective_step(sae, rows.of(sae, config.batch_rows, pass_of_corpus == 0));
+      goes_on = after_step(++done);
     }
   }
+  for (TrainedSae& sae : saes) runner.collective_finish(sae);
   return done;
 }
 

@@ -5,100 +5,112 @@
 //   r0 sums p0 p1 over a b, r1 sums p2 p3 over a b
 //   all_reduce: gradients are gathered, both update p0..p3
 //   sharded:    each updates its own, weights are gathered
-// fast:
-//   r0 sums p0..p3 over a, r1 over b
+// fast, ranks of one column:
+//   r0 sums p0..p3 over a, r1 over b, some panels at a time
 //   all_reduce: sums are added everywhere
 //   sharded:    the owner gets the sum of its panels, weights are gathered
+#include "refract/stages/train_step.hpp"
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <limits>
+#include <numeric>
 
 #include "refract/base/error.hpp"
-#include "refract/base/parallel.hpp"
-#include "refract/sae/initialise.hpp"
+#include "refract/ops/batch_top.hpp"
+#include "refract/ops/feature_ages.hpp"
 #include "refract/sae/optimizer.hpp"
-#include "refract/sae/trainer_state.hpp"
-#include "refract/sae/weight_gradients.hpp"
 #include "refract/stages/train.hpp"
 
 namespace refract {
 namespace {
 
-GlobalStats collective_add(const Stats& mine, Communicator& ranks) {
-  Stats all{.counts = mine.counts, .slice_sums = {}, .width = mine.width};
-  ranks.all_reduce_sum(all.counts);
-  all.slice_sums = ranks.all_gather(std::span<const double>(mine.slice_sums));
-  GlobalStats global;
-  add_stats(all, global);
-  return global;
+// Gradients that are computed before they are sent: while they travel the next ones are made.
+constexpr std::size_t kBucket_bytes = std::size_t{32} << 20;
+
+template <typename T>
+std::size_t width_of(TensorView<T> tensor) {  // elements of a feature
+  return tensor.shape().rank() == 1 ? 1 : tensor.axis(1);
 }
 
 template <typename T>
-std::vector<T> gathered(Communicator& ranks, const std::vector<T>& mine) {
-  return ranks.all_gather(std::span<const T>(mine));
+TensorView<T> flat(TensorView<T> view) {
+  return {view.data(), Shape{view.size()}, view.device()};
 }
 
-Tensor<float> gathered(Communicator& ranks, TensorView<const float> mine, std::size_t rows) {
-  const std::vector<float> all = ranks.all_gather(std::span<const float>(mine.span()));
-  Tensor<float> out(Shape{rows, mine.axis(1)});
-  std::ranges::copy(all, out.data());
-  return out;
-}
-
-GradientTerm collective_gather_term(Communicator& ranks, const GradientTerm& mine,
-                                    std::size_t rows) {
-  GradientTerm all;
-  all.v = gathered(ranks, mine.v.cview(), rows);
-  std::vector<std::uint64_t> counts;
-  for (std::size_t i = 0; i + 1 < mine.acts.row_starts.size(); ++i)
-    counts.push_back(mine.acts.row_starts[i + 1] - mine.acts.row_starts[i]);
-  all.acts.row_starts = {0};
-  for (const std::uint64_t count : gathered(ranks, counts))
-    all.acts.row_starts.push_back(all.acts.row_starts.back() + count);
-  all.acts.features = gathered(ranks, mine.acts.features);
-  all.acts.values = gathered(ranks, mine.acts.values);
-  all.pre_grads = gathered(ranks, mine.pre_grads);
-  all.threshold_grads = gathered(ranks, mine.threshold_grads);
-  return all;
-}
-
-// Adam squares a gradient in fp32; from here on the square is infinite, and a weight whose second
-// moment is infinite would never move again.
-constexpr double kLargestGradient = 1.8e19;
-
-// The largest magnitude; infinity when a value is not finite.
-float largest(TensorView<const float> values) {
-  float out = 0;
-  for (const float value : values.span())
-    out = std::isfinite(value) ? std::max(out, std::abs(value))
-                               : std::numeric_limits<float>::infinity();
-  return out;
-}
-
-// The input is finite (HookRowsOfRank looks), and a batch without an included row has no gradient:
-// what is left is an overflow, of rows or of weights that are too large. Rows and fresh weights are
-// of the order of 1, so it is the larger of the two; only weights are the learning rate's work.
-[[noreturn]] void collective_refuse_gradient(const TrainedSae& sae, const Batch& batch, double norm,
-                                             double clip, Communicator& ranks) {
-  const SaeParameters& p = sae.state.parameters;
-  const auto input = std::bit_cast<float>(static_cast<std::uint32_t>(
-      ranks.all_reduce_max(std::bit_cast<std::uint32_t>(largest(batch.x)))));
-  const float weight =
-      std::max({largest(p.W_enc.cview()), largest(p.b_enc.cview()), largest(p.b_dec.cview())});
+// The input is finite (ChunkRows looks), and a batch without an included row has no gradient: what
+// is left is an overflow, of rows or of weights that are too large. Rows and fresh weights are of
+// the order of 1, so it is the larger of the two; only weights are the learning rate's work.
+[[noreturn]] void collective_refuse_gradient(const TrainedSae& sae, std::uint64_t step,
+                                             std::span<const double> scalars, double clip,
+                                             Communicator& ranks) {
+  const auto largest_of_all = [&](double mine) {
+    return std::bit_cast<float>(static_cast<std::uint32_t>(
+        ranks.all_reduce_max(std::bit_cast<std::uint32_t>(static_cast<float>(mine)))));
+  };
+  const float input = largest_of_all(scalars[kLargestInput]),
+              weight = largest_of_all(scalars[kLargestWeight]);
   const std::string what = fmt::format(
       "SAE '{}': the gradient overflows fp32 at step {} (norm {}; largest scaled input {}, largest "
       "weight {}).",
-      sae.config.name, sae.state.step, std::abs(norm), input, weight);
-  if (sae.state.step == 0 || input >= weight)
+      sae.config.name, step, std::abs(scalars[kNorm]), input, weight);
+  if (step == 0 || input >= weight)
     throw NumericalError(
         "{} It is the input: set normalize: sqrt_d for this SAE, lower rows.sink_ratio so that "
         "such rows are excluded, or take another hook point than {}, in a new run folder.",
-        what, sae.config.hook);
+        what, hook_text(sae.config));
   throw NumericalError(
       "{} Training diverged: lower optimizer.lr of this SAE (now {}), or bound its steps by "
       "train.clip (now {}; 0 does not). A run that has a checkpoint needs a new folder for that.",
       what, sae.config.optimizer.lr, clip);
+}
+
+// The entries of rows that lie behind each other, in one list.
+struct Compressed {
+  std::vector<std::uint32_t> counts, features;
+  std::vector<float> values;
+};
+Compressed compressed(const RowEntries& entries) {
+  Compressed out;
+  out.counts.assign(entries.counts.span().begin(), entries.counts.span().end());
+  for (std::size_t row = 0; row < entries.rows(); ++row) {
+    const std::uint64_t first = entries.starts.data()[row];
+    const std::size_t count = entries.counts.data()[row];
+    out.features.insert(out.features.end(), entries.features.data() + first,
+                        entries.features.data() + first + count);
+    out.values.insert(out.values.end(), entries.values.data() + first,
+                      entries.values.data() + first + count);
+  }
+  return out;
+}
+
+// Every rank's rows, in row order, in memory of their own.
+struct AllEntries {
+  std::vector<std::uint64_t> starts;
+  Compressed of;
+  [[nodiscard]] RowEntries view() {
+    return {{starts.data(), Shape{starts.size()}},
+            {of.counts.data(), Shape{of.counts.size()}},
+            {of.features.data(), Shape{of.features.size()}},
+            {of.values.data(), Shape{of.values.size()}},
+            {},
+            0};
+  }
+};
+AllEntries collective_gather(Communicator& ranks, const RowEntries& mine) {
+  const Compressed own = compressed(mine);
+  AllEntries all;
+  all.of.counts = ranks.all_gather(std::span<const std::uint32_t>(own.counts));
+  all.of.features = ranks.all_gather(std::span<const std::uint32_t>(own.features));
+  all.of.values = ranks.all_gather(std::span<const float>(own.values));
+  all.starts.resize(all.of.counts.size());
+  std::exclusive_scan(all.of.counts.begin(), all.of.counts.end(), all.starts.begin(),
+                      std::uint64_t{0});
+  return all;
+}
+
+std::vector<float> collective_gather(Communicator& ranks, TensorView<const float> mine) {
+  return ranks.all_gather(std::span<const float>(mine.span()));
 }
 
 }  // namespace
@@ -114,175 +126,370 @@ void VisitLog::add(const StepLog& step) {
   dead = step.dead;
 }
 
-std::uint64_t dead_threshold(std::uint64_t chunk_rows, std::uint64_t train_rows) {
-  return std::max(2 * chunk_rows, std::min<std::uint64_t>(10'000'000, train_rows / 10));
-}
-
-std::string weights_digest(const TrainedSae& sae) {
-  return sae.weights_digest.empty() ? weights_digest(sae.state.parameters) : sae.weights_digest;
-}
-
-std::vector<TrainedSae> make_trained_saes(const std::vector<SaeConfig>& saes,
-                                          const CalibrationData& calibration,
-                                          std::uint64_t dead_after_rows) {
-  std::vector<TrainedSae> out;
-  for (const SaeConfig& config : saes) {
-    const HookCalibration& hook = calibration.of(config.hook);
-    TrainedSae sae;
-    sae.config = config;
-    sae.input_scale = input_scale(hook, config.normalize);
-    sae.variant = make_variant(config, hook.d_in, dead_after_rows);
-    sae.scratch = sae.variant->make_scratch();
-    std::vector<float> median = hook.geometric_median;
-    for (float& value : median) value *= static_cast<float>(sae.input_scale);
-    sae.state = initial_state(config, *sae.variant, median);
-    out.push_back(std::move(sae));
-  }
-  return out;
+StepRunner::StepRunner(const TrainConfig& config, std::uint64_t total_steps, Mesh mesh)
+    : config_(config),
+      total_steps_(total_steps),
+      sharded_(config.exchange == "sharded"),
+      ordered_(config.reduction == "ordered"),
+      mesh_(std::move(mesh)),
+      stream_(mesh_.device()) {
+  if (ordered_ && mesh_.shape().features > 1)
+    throw ConfigError(
+        "train.reduction ordered adds in the order of one rank, which a dictionary that is dealt "
+        "to ranks cannot: set train.mesh to features: 1, or train.reduction: fast.");
+  if (ordered_ && mesh_.device().kind != DeviceKind::cpu)
+    throw ConfigError(
+        "train.reduction ordered is promised on the CPU alone: set device: cpu, or "
+        "train.reduction: fast.");
+  if (config.dtype == "bf16" && !encodes_in_bf16(mesh_.device()))
+    throw ConfigError("train.dtype is bf16, but {}. Set train.dtype: fp32.",
+                      mesh_.device().kind == DeviceKind::cpu
+                          ? "this processor has no AVX-512-BF16"
+                          : "products in bf16 are not built for CUDA");
 }
 
 StepRunner::StepRunner(const TrainConfig& config, std::uint64_t total_steps, Communicator& ranks)
-    : config_(config),
-      total_steps_(total_steps),
-      ranks_(ranks),
-      exchange_(make_exchange(ranks)),
-      sharded_(config.exchange == "sharded") {}
+    : StepRunner(config, total_steps,
+                 Mesh::collective_make(
+                     ranks, {.rows = static_cast<std::size_t>(ranks.size()), .features = 1})) {}
 
-std::vector<std::size_t> StepRunner::features_of_ranks(std::size_t d_sae) const {
-  const std::size_t panels = (d_sae + kPanelFeatures - 1) / kPanelFeatures;
-  std::vector<std::size_t> counts;
-  for (int r = 0; r < ranks_.size(); ++r) {
-    const Share share = share_of(panels, r, ranks_.size());
-    counts.push_back(std::min(d_sae, (share.first + share.count) * kPanelFeatures) -
-                     std::min(d_sae, share.first * kPanelFeatures));
-  }
-  return counts;
+StepPart StepRunner::part_of(const TrainedSae& sae, const Batch& batch) const {
+  const FeatureRange tile = mesh_.tile_of(sae.config.d_sae),
+                     own = mesh_.own_of(sae.config.d_sae, sharded_);
+  return {.rows = batch.x.axis(0),
+          .batch_rows = batch.rows,
+          .slice_rows = batch.slice_rows,
+          .first_row = batch.first_row,
+          .tiles_of_row = mesh_.shape().features,
+          .tile = mesh_.column(),
+          .dictionary = sae.config.d_sae,
+          .gathers_rows = ordered_ && mesh_.shape().rows > 1,
+          .gradient_features = own.count,
+          .first_gradient = own.first - tile.first,
+          .product = dtype_from_name(config_.dtype)};
 }
 
-void StepRunner::collective_ordered_gradients(TrainedSae& sae, const Batch& batch,
-                                              RowGradients& rows, FeatureGradients& own,
-                                              PanelSums& sums) {
-  WeightGradients gradients;
-  if (ranks_.size() == 1) {
-    gradients.gather(sae.state.parameters, batch.x, rows);
-    gradients.accumulate(sae.state.parameters, own);
-  } else {
-    const Tensor<float> x = gathered(ranks_, batch.x, batch.rows);
-    RowGradients all;
-    for (const GradientTerm& term : rows.terms)
-      all.terms.push_back(collective_gather_term(ranks_, term, batch.rows));
-    gradients.gather(sae.state.parameters, x.cview(), all);
-    gradients.accumulate(sae.state.parameters, own);
-  }
-  finish_gradients(sae.state.parameters, own, sums);
+void StepRunner::collective_prepare(TrainedSae& sae, const Batch& batch) {
+  const StepPart part = part_of(sae, batch);
+  if (sae.buffers && sae.buffers->part == part) return;
+  if (sae.buffers) collective_finish(sae);
+  if (const std::size_t panels = (sae.config.d_sae + kPanelFeatures - 1) / kPanelFeatures;
+      panels < mesh_.shape().features)
+    throw ConfigError(
+        "SAE '{}' has {} panels of {} features, fewer than the {} columns of train.mesh: give the "
+        "mesh fewer.",
+        sae.config.name, panels, kPanelFeatures, mesh_.shape().features);
+  sae.buffers = std::make_unique<StepBuffers>(sae.variant->shape(), sae.state.parameters.shape(),
+                                              part, input_is_centred(sae.config), stream_);
+  sae.variant->prepare({sae.state, batch, *sae.buffers, stream_});
+  collective_sum_dead(sae);
 }
 
-void StepRunner::collective_fast_gradients(TrainedSae& sae, const Batch& batch, RowGradients& rows,
-                                           FeatureGradients& own, PanelSums& sums) {
-  const SaeParameters& parameters = sae.state.parameters;
-  const std::size_t features = parameters.d_sae(), d = parameters.d_in();
-  FeatureGradients local = make_feature_gradients(parameters, 0, features);
-  WeightGradients gradients;
-  gradients.gather(parameters, batch.x, rows);
-  gradients.accumulate(parameters, local);
-  const std::vector<std::size_t> shares = features_of_ranks(features);
-  const auto reduce = [&](Tensor<float>& whole, Tensor<float>& mine, std::size_t width) {
-    if (whole.size() == 0) return;
+void StepRunner::collective_sum_dead(TrainedSae& sae) {
+  StepBuffers& own = *sae.buffers;
+  copy_tensor(own.dead_count.cview(), own.all_dead.view(), stream_);
+  mesh_.along_row().all_reduce_sum(own.all_dead.view(), stream_);
+}
+
+// The rows' candidates of all their tiles, of which each keeps its own that are among the best.
+void StepRunner::collective_merge(const RowEntries& entries, const Step& step) {
+  const std::size_t ranks = mesh_.shape().features, n = entries.rows(), k = entries.per_row;
+  if (ranks == 1 || k == 0) return;
+  if (merged_values_.size() < ranks * n * k)
+    merged_values_ = Tensor<float>(Shape{ranks * n * k}, mesh_.device());
+  if (merged_counts_.size() < ranks * n)
+    merged_counts_ = Tensor<std::uint32_t>(Shape{ranks * n}, mesh_.device());
+  const TensorView<float> values = merged_values_.view().rows(0, ranks * n * k);
+  const TensorView<std::uint32_t> counts = merged_counts_.view().rows(0, ranks * n);
+  copy_tensor(entries.values, values.rows(mesh_.column() * n * k, n * k), stream_);
+  copy_tensor(entries.counts, counts.rows(mesh_.column() * n, n), stream_);
+  mesh_.along_row().all_gather(values, std::vector<std::size_t>(ranks, n * k), stream_);
+  mesh_.along_row().all_gather(counts, std::vector<std::size_t>(ranks, n), stream_);
+  keep_merged({values.data(), Shape{ranks, n, k}, values.device()},
+              {counts.data(), Shape{ranks, n}, counts.device()}, mesh_.column(), entries,
+              step.stream);
+}
+
+void StepRunner::collective_sum(const Round& round, TrainedSae& sae) {
+  StepBuffers& own = *sae.buffers;
+  const bool alone = mesh_.ranks().size() == 1;
+  if (round.histogram) mesh_.all().all_reduce_sum(own.histogram.view(), stream_);
+  if (round.error) mesh_.along_row().all_reduce_sum(own.error[*round.error].view(), stream_);
+  if (!round.statistics) return;
+  const TensorView<double> slices = own.own_slices();
+  mesh_.along_row().all_reduce_sum(slices, stream_);
+  const std::size_t count = own.part.batch_rows / own.part.slice_rows;
+  if (!alone)
+    mesh_.along_column().all_gather(own.slice_sums.view(),
+                                    mesh_.slices_of_rows(count, own.sums.size()), stream_);
+  add_slices(own.slice_sums.cview(), own.sums.view(), stream_);
+  mesh_.along_column().all_reduce_sum(own.counts.view(), stream_);
+}
+
+// ordered: each rank sums its own features over the rows of all.
+void StepRunner::collective_gradients_of_all_rows(TrainedSae& sae, const Step& step) {
+  StepBuffers& own = *sae.buffers;
+  const std::size_t rows = own.part.batch_rows, terms = own.terms;
+  Communicator& ranks = mesh_.ranks();
+  std::vector<float> input = collective_gather(ranks, step.input());
+  std::array<std::vector<float>, kMostTerms> errors;
+  std::array<AllEntries, kMostTerms> entries;
+  GradientRows all;
+  all.input = {input.data(), Shape{rows, step.input().axis(1)}};
+  for (std::size_t t = 0; t < terms; ++t) {
+    errors[t] = collective_gather(ranks, own.error[t].cview());
+    entries[t] = collective_gather(ranks, t == 0 ? own.entries.view() : own.aux.view());
+    all.error[t] = {errors[t].data(), Shape{rows, own.error[t].axis(1)}};
+    all.entries[t] = entries[t].view();
+    sort_by_feature(all.entries[t], own.by_feature[t], stream_);
+  }
+  const FeatureRange tile = mesh_.tile_of(sae.config.d_sae),
+                     mine = mesh_.own_of(sae.config.d_sae, true);
+  const std::size_t first = mine.first - tile.first;
+  const TensorView<float> to =
+      own.gradients.view().rows(first - own.part.first_gradient, mine.count);
+  sae.variant->gradients(step, all, first, to);
+  if (!sharded_)
+    mesh_.along_column().all_gather(own.gradients.view(),
+                                    feature_counts(tile, mesh_.shape().rows, own.gradients.axis(1)),
+                                    stream_);
+}
+
+// fast: each rank sums all features of its tile over its own rows, some at a time.
+void StepRunner::collective_gradients_of_own_rows(TrainedSae& sae, const Step& step) {
+  StepBuffers& own = *sae.buffers;
+  GradientRows rows{.input = step.input(),
+                    .entries = {own.entries.view(), own.aux.view()},
+                    .error = {own.error[0].cview(), own.error[1].cview()}};
+  for (std::size_t t = 0; t < own.terms; ++t)
+    sort_by_feature(rows.entries[t], own.by_feature[t], stream_);
+  const FeatureRange tile{0, sae.state.parameters.d_sae()};
+  const std::size_t ranks = mesh_.shape().rows, width = own.gradients.axis(1);
+  if (ranks == 1) return sae.variant->gradients(step, rows, 0, own.gradients.view());
+  const std::size_t fit =
+      std::max<std::size_t>(1, kBucket_bytes / sizeof(float) / width / kPanelFeatures) *
+      kPanelFeatures;
+  if (!sharded_) {
+    for (std::size_t first = 0; first < tile.count; first += fit) {
+      const TensorView<float> some =
+          own.gradients.view().rows(first, std::min(fit, tile.count - first));
+      sae.variant->gradients(step, rows, first, some);
+      mesh_.along_column().all_reduce_sum(some, stream_);
+    }
+    return;
+  }
+  // A bucket holds some features of every owner, and goes to all of them at once.
+  const std::size_t each = std::max(kPanelFeatures, fit / ranks / kPanelFeatures * kPanelFeatures);
+  if (bucket_.size() < ranks * each * width)
+    bucket_ = Tensor<float>(Shape{ranks * each * width}, mesh_.device());
+  const std::size_t longest = std::ranges::max(feature_counts(tile, ranks, 1));
+  for (std::size_t done = 0; done < longest; done += each) {
     std::vector<std::size_t> counts;
-    for (const std::size_t share : shares) counts.push_back(share * width);
-    exchange_->reduce_scatter_sum(whole.span(), counts, mine.span(), stream_);
+    std::size_t at = 0, mine = 0;
+    for (std::size_t owner = 0; owner < ranks; ++owner) {
+      const FeatureRange part = features_of_part(tile, owner, ranks);
+      const std::size_t count = std::min(each, part.count - std::min(part.count, done));
+      const TensorView<float> some(bucket_.data() + at, Shape{count, width}, mesh_.device());
+      if (count > 0) sae.variant->gradients(step, rows, part.first + done, some);
+      if (owner == mesh_.row()) mine = count;
+      counts.push_back(count * width);
+      at += count * width;
+    }
+    mesh_.along_column().reduce_scatter_sum(
+        TensorView<const float>(bucket_.view().rows(0, at)), counts,
+        own.gradients.view().rows(std::min(done, own.gradients.axis(0)), mine), stream_);
+  }
+}
+
+void StepRunner::collective_gradients(TrainedSae& sae, const Step& step) {
+  StepBuffers& own = *sae.buffers;
+  if (own.part.gathers_rows)
+    collective_gradients_of_all_rows(sae, step);
+  else
+    collective_gradients_of_own_rows(sae, step);
+  const SaeParameters& p = sae.state.parameters;
+  const std::size_t count = own.part.gradient_features, first = own.part.first_gradient,
+                    dictionary = own.part.dictionary, width = own.panels.axis(1);
+  const auto panels_in = [](std::size_t features) {
+    return (features + kPanelFeatures - 1) / kPanelFeatures;
   };
-  reduce(local.dW_enc, own.dW_enc, d);
-  reduce(local.db_enc, own.db_enc, 1);
-  reduce(local.dW_dec, own.dW_dec, d);
-  reduce(local.dthreshold, own.dthreshold, 1);
-  finish_gradients(parameters, own, sums);
-}
-
-void StepRunner::collective_gather_features(TensorView<float> whole, std::size_t d_sae) {
-  if (ranks_.size() == 1 || whole.size() == 0) return;
-  std::vector<std::size_t> counts = features_of_ranks(d_sae);
-  for (std::size_t& count : counts) count *= whole.size() / d_sae;
-  exchange_->all_gather(whole.span(), counts, stream_);
-}
-
-void StepRunner::collective_gather_rows(const FeatureGradients& own, FeatureGradients& all) {
-  const std::size_t features = all.count, d = all.dW_enc.axis(1);
-  const auto place = [&](const Tensor<float>& from, Tensor<float>& to, std::size_t width) {
-    if (to.size() == 0) return;
-    std::ranges::copy(from.span(), to.data() + own.first * width);
-    collective_gather_features(to.view(), features);
+  const FeatureRange tile = mesh_.tile_of(dictionary);
+  finish_gradients({.W_enc = p.W_enc.cview().rows(first, count),
+                    .W_dec = p.W_dec.cview().rows(first, count),
+                    .non_negative_decoder = p.non_negative_decoder,
+                    .input_is_centred = input_is_centred(sae.config)},
+                   own.gradients.view(),
+                   own.panels.view().rows(panels_in(tile.first + first), panels_in(count)),
+                   stream_);
+  const auto panels_of = [&](const std::vector<std::size_t>& features) {
+    std::vector<std::size_t> counts;
+    for (const std::size_t some : features) counts.push_back(panels_in(some) * width);
+    return counts;
   };
-  place(own.dW_enc, all.dW_enc, d);
-  place(own.db_enc, all.db_enc, 1);
-  place(own.dW_dec, all.dW_dec, d);
-  place(own.dthreshold, all.dthreshold, 1);
+  if (sharded_)
+    mesh_.along_column().all_gather(
+        own.panels.view().rows(panels_in(tile.first), panels_in(tile.count)),
+        panels_of(feature_counts(tile, mesh_.shape().rows, 1)), stream_);
+  if (mesh_.shape().features > 1)
+    mesh_.along_row().all_gather(
+        own.panels.view(), panels_of(feature_counts({0, dictionary}, mesh_.shape().features, 1)),
+        stream_);
 }
 
-StepLog StepRunner::collective_step(TrainedSae& sae, const Batch& batch) {
+void StepRunner::collective_gather_weights(TrainedSae& sae) {
+  if (!sharded_) return;
+  const FeatureRange tile{0, sae.state.parameters.d_sae()};
+  for (const auto& [tensor_name, tensor] : named_tensors(sae.state.parameters)) {
+    if (!has_feature_axis(tensor_name)) continue;
+    if (tensor_name == "threshold" && !sae.variant->trains_threshold()) continue;
+    mesh_.along_column().all_gather(
+        tensor, feature_counts(tile, mesh_.shape().rows, width_of(tensor)), stream_);
+  }
+}
+
+void StepRunner::collective_step(TrainedSae& sae, const Batch& batch) {
+  collective_prepare(sae, batch);
   const Variant& variant = *sae.variant;
   SaeState& state = sae.state;
+  StepBuffers& own = *sae.buffers;
+  const Step step{state, batch, own, stream_};
   sae.weights_digest.clear();
-  const std::size_t features = state.parameters.d_sae();
 
-  std::vector<GlobalStats> global;
-  for (int round = 0; round < variant.measure_rounds(); ++round) {
-    Stats stats;
-    variant.measure(round, state, batch, global, *sae.scratch, stats);
-    global.push_back(collective_add(stats, ranks_));
+  const std::vector<Round>& rounds = own.rounds;
+  for (std::size_t round = 0; round < rounds.size(); ++round) {
+    variant.measure(round, step);
+    if (rounds[round].candidates) {
+      collective_merge(own.entries.view(), step);
+      collective_merge(own.aux.view(), step);
+    }
+    collective_sum(rounds[round], sae);
   }
-  RowGradients rows;
-  variant.gradients(state, batch, global, *sae.scratch, rows);
+  variant.weigh(step);
+  collective_gradients(sae, step);
+  bias_gradient(own.sums.cview(), own.panels.cview(), config_.clip, own.db_dec.view(),
+                own.scalars.view(), stream_);
+  SaeParameters& p = state.parameters;
+  explain_overflow(batch.x, p.W_enc.cview(), p.b_enc.cview(), p.b_dec.cview(), own.scalars.view(),
+                   stream_);
 
-  const std::vector<std::size_t> shares = features_of_ranks(features);
-  std::size_t first = 0;
-  for (int r = 0; r < ranks_.rank(); ++r) first += shares[static_cast<std::size_t>(r)];
-  FeatureGradients own = make_feature_gradients(state.parameters, first,
-                                                shares[static_cast<std::size_t>(ranks_.rank())]);
-  PanelSums mine;
-  // On one rank the two are the same sums; the exchange is the identity.
-  if (config_.reduction == "ordered" || ranks_.size() == 1)
-    collective_ordered_gradients(sae, batch, rows, own, mine);
-  else
-    collective_fast_gradients(sae, batch, rows, own, mine);
+  const double lr = learning_rate(sae.config.optimizer, state.step, total_steps_);
+  const AdamNumbers numbers = adam_numbers(sae.config.optimizer, lr, state.step + 1);
+  adam_rows(own.gradients.cview(), adam_rows_of(state, variant.trains_threshold()), numbers,
+            own.scalars.cview(), stream_);
+  adam_vector(own.db_dec.cview(), p.b_dec.view(), state.m.b_dec.view(), state.v.b_dec.view(),
+              numbers, own.scalars.cview(), stream_);
+  collective_gather_weights(sae);
 
-  const PanelSums panels{gathered(ranks_, mine.squared_norm), gathered(ranks_, mine.db_dec)};
-  std::vector<double> decoder_part(state.parameters.d_in());
-  variant.decoder_bias_gradient(global, decoder_part);
-  const BiasGradient bias = bias_gradient(decoder_part, panels);
-  const double norm = std::sqrt(bias.squared_norm), scale = clip_scale(norm, config_.clip);
-  if (!(norm * scale < kLargestGradient))
-    collective_refuse_gradient(sae, batch, norm, config_.clip, ranks_);
-
-  const AdamStep adam{.config = sae.config.optimizer,
-                      .lr = learning_rate(sae.config.optimizer, state.step, total_steps_),
-                      .gradient_scale = scale,
-                      .step = state.step + 1};
-  if (sharded_ || ranks_.size() == 1) {
-    adam_update(state, own, adam);
-    for (const auto& [tensor_name, tensor] : named_tensors(state.parameters))
-      if (tensor_name != "b_dec") collective_gather_features(tensor, features);
-  } else {
-    FeatureGradients all = make_feature_gradients(state.parameters, 0, features);
-    collective_gather_rows(own, all);
-    adam_update(state, all, adam);
-  }
-  adam_update_b_dec(state, bias.db_dec, adam);
+  variant.finish(step);
+  collective_sum_dead(sae);
+  note_dead(own.all_dead.cview(), own.scalars.view(), stream_);
+  StepBuffers::Record& record = own.records[state.step % 2];
+  copy_bytes(reinterpret_cast<std::byte*>(record.scalars.data()), {},
+             reinterpret_cast<const std::byte*>(own.scalars.data()), mesh_.device(),
+             kStepScalars * sizeof(double), stream_);
+  record.written.record(stream_);
+  record.pending = true;
+  record.step = state.step;
+  record.lr = lr;
+  record.first_pass = batch.first_pass;
+  if (state.step > 0) read_log(sae, state.step - 1);
   ++state.step;
-
-  StepLog log;
-  variant.finish(state, batch, global, log);
-  if (batch.first_pass) state.trained_rows += log.included_rows;
-  log.grad_norm = norm;
-  log.lr = adam.lr;
-  return log;
 }
 
-void StepRunner::collective_gather_moments(TrainedSae& sae) {
-  if (!sharded_) return;
-  for (const SaeParameters* moment : {&sae.state.m, &sae.state.v})
-    for (const auto& [tensor_name, tensor] : named_tensors(*moment))
-      if (tensor_name != "b_dec") collective_gather_features(tensor, sae.state.parameters.d_sae());
+// Every rank reads the same numbers, so all of them refuse, or none.
+void StepRunner::read_log(TrainedSae& sae, std::uint64_t step) {
+  StepBuffers::Record& record = sae.buffers->records[step % 2];
+  if (!record.pending || record.step != step) return;
+  record.written.synchronize();
+  record.pending = false;
+  const std::span<const double> scalars = record.scalars.span();
+  if (scalars[kFinite] == 0)
+    collective_refuse_gradient(sae, step, scalars, config_.clip, mesh_.ranks());
+  StepLog log{.loss = scalars[kLoss],
+              .squared_error = scalars[kMeanSquaredError],
+              .aux_loss = scalars[kPenalty],
+              .l0 = scalars[kL0],
+              .grad_norm = scalars[kNorm],
+              .lr = record.lr,
+              .dead = static_cast<std::uint64_t>(scalars[kDead]),
+              .included_rows = static_cast<std::uint64_t>(scalars[kRows])};
+  if (record.first_pass) sae.state.trained_rows += log.included_rows;
+  sae.log.add(log);
+}
+
+void StepRunner::collective_finish(TrainedSae& sae) {
+  if (!sae.buffers) return;
+  mesh_.all().synchronize(stream_);
+  if (sae.state.step > 0) read_log(sae, sae.state.step - 1);
+}
+
+HeldFeatures StepRunner::held_features(std::size_t d_sae) const {
+  return {mesh_.tile_of(d_sae), mesh_.own_of(d_sae, sharded_)};
+}
+
+void StepRunner::take_tile(TrainedSae& whole) {
+  const bool all = mesh_.own_of(whole.config.d_sae, sharded_).count == whole.config.d_sae;
+  if (!all || mesh_.device().kind != DeviceKind::cpu) whole.state = tile_of(whole.state);
+}
+
+SaeState StepRunner::tile_of(const SaeState& whole) {
+  const std::size_t d_sae = whole.parameters.d_sae();
+  const FeatureRange tile = mesh_.tile_of(d_sae), own = mesh_.own_of(d_sae, sharded_);
+  SaeState part;
+  part.parameters = copy_features(whole.parameters, tile.first, tile.count, stream_);
+  part.m = copy_features(whole.m, own.first, own.count, stream_);
+  part.v = copy_features(whole.v, own.first, own.count, stream_);
+  part.step = whole.step;
+  part.trained_rows = whole.trained_rows;
+  part.scalars = whole.scalars;
+  part.age = Tensor<std::uint64_t>(Shape{tile.count}, mesh_.device());
+  copy_tensor(whole.age.cview().rows(tile.first, tile.count), part.age.view(), stream_);
+  stream_.synchronize();
+  return part;
+}
+
+SaeState StepRunner::collective_whole(TrainedSae& sae) {
+  collective_finish(sae);
+  SaeShape shape = sae.state.parameters.shape();
+  shape.d_sae = sae.config.d_sae;
+  SaeState whole;
+  whole.step = sae.state.step;
+  whole.trained_rows = sae.state.trained_rows;
+  whole.scalars = sae.state.scalars;
+  whole.age = Tensor<std::uint64_t>(Shape{shape.d_sae});
+  const auto gather = [&](auto part, std::size_t first, bool mine, auto to) {
+    using T = std::remove_cvref_t<decltype(*to.data())>;
+    std::vector<T> own(mine ? part.size() : 0);
+    if (mine)
+      copy_tensor(TensorView<const T>(part), TensorView<T>(own.data(), part.shape()), stream_);
+    stream_.synchronize();
+    const std::uint64_t place[2] = {first, mine ? part.size() : 0};
+    const std::vector<std::uint64_t> places =
+        mesh_.ranks().all_gather(std::span<const std::uint64_t>(place));
+    const std::vector<T> all = mesh_.ranks().all_gather(std::span<const T>(own));
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < places.size(); i += 2) {
+      std::copy_n(all.begin() + static_cast<std::ptrdiff_t>(at), places[i + 1],
+                  to.data() + places[i] * width_of(to));
+      at += places[i + 1];
+    }
+  };
+  const auto gather_all = [&](const SaeParameters& part, bool dealt, SaeParameters& to) {
+    to = make_parameters(shape);
+    to.non_negative_decoder = part.non_negative_decoder;
+    const auto from = named_tensors(part), into = named_tensors(to);
+    for (std::size_t i = 0; i < into.size(); ++i) {
+      const bool features = has_feature_axis(into[i].first);
+      gather(from[i].second, features ? part.first_feature : 0,
+             features ? dealt || mesh_.row() == 0 : mesh_.ranks().rank() == 0, into[i].second);
+    }
+  };
+  gather_all(sae.state.parameters, false, whole.parameters);
+  gather_all(sae.state.m, sharded_, whole.m);
+  gather_all(sae.state.v, sharded_, whole.v);
+  gather(sae.state.age.view(), sae.state.parameters.first_feature, mesh_.row() == 0,
+         whole.age.view());
+  return whole;
 }
 
 }  // namespace refract

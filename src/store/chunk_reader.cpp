@@ -93,6 +93,13 @@ RowIdentity ChunkReader::read_identity(std::uint64_t first, std::uint64_t count)
   return identity;
 }
 
+void ChunkReader::read_stored(std::size_t hook, std::uint64_t first, std::uint64_t count,
+                              std::span<std::byte> to) const {
+  REFRACT_ASSERT(to.size() == count * spec().hooks.at(hook).d_in * byte_size(spec().dtype),
+                 "{} bytes for {} rows", to.size(), count);
+  open_->read(activations_of(hook), first, count, to);
+}
+
 void ChunkReader::read_rows(std::size_t hook, std::uint64_t first, std::uint64_t count,
                             std::span<float> to) const {
   const std::size_t dataset = activations_of(hook);

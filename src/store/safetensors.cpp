@@ -149,17 +149,16 @@ void expect_exact_tiling(std::vector<Placed>& placed, std::uint64_t data_bytes,
   }
 }
 
-std::vector<const StreamedTensor*> in_layout_order(std::span<const StreamedTensor> tensors,
-                                                   const fs::path& path) {
-  std::vector<const StreamedTensor*> order;
+std::vector<const TensorEntry*> in_layout_order(std::span<const TensorEntry> tensors) {
+  std::vector<const TensorEntry*> order;
   std::set<std::string_view> names;
   for (const auto& tensor : tensors) {
     REFRACT_ASSERT(names.insert(tensor.name).second, "tensor '{}' given twice", tensor.name);
     order.push_back(&tensor);
   }
-  std::sort(order.begin(), order.end(), [&](const StreamedTensor* a, const StreamedTensor* b) {
-    const std::size_t a_bytes = element_bytes(a->dtype, path, a->name),
-                      b_bytes = element_bytes(b->dtype, path, b->name);
+  std::sort(order.begin(), order.end(), [](const TensorEntry* a, const TensorEntry* b) {
+    const std::size_t a_bytes = element_bytes(a->dtype, {}, a->name),
+                      b_bytes = element_bytes(b->dtype, {}, b->name);
     return a_bytes != b_bytes ? a_bytes > b_bytes : a->name < b->name;
   });
   return order;
@@ -297,49 +296,72 @@ std::string_view safetensors_word(DType dtype) {
   REFRACT_ASSERT(false, "dtype {}", static_cast<int>(dtype));
 }
 
-StreamedTensor streamed(const StoredTensor& tensor) {
-  return {tensor.name, tensor.dtype, tensor.shape,
-          [bytes = tensor.bytes](FileWriter& file) { file.write(bytes); }};
-}
-
-WrittenFile stream_safetensors(const fs::path& path, std::span<const StreamedTensor> tensors,
-                               const std::map<std::string, std::string>& metadata,
-                               FileWriter::Digest digest) {
-  const auto order = in_layout_order(tensors, path);
-  const auto bytes_of = [&](const StreamedTensor& tensor) {
-    return byte_count(tensor, element_bytes(tensor.dtype, path, tensor.name), path);
-  };
+SafetensorsLayout::SafetensorsLayout(std::span<const TensorEntry> tensors,
+                                     const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   std::uint64_t offset = 0;
-  for (const auto* tensor : order) {
-    const std::uint64_t end = offset + bytes_of(*tensor);
-    header[tensor->name] = {
-        {"dtype", tensor->dtype}, {"shape", tensor->shape}, {"data_offsets", {offset, end}}};
-    offset = end;
+  for (const TensorEntry* tensor : in_layout_order(tensors)) {
+    const std::uint64_t bytes =
+        byte_count(*tensor, element_bytes(tensor->dtype, {}, tensor->name), {});
+    header[tensor->name] = {{"dtype", tensor->dtype},
+                            {"shape", tensor->shape},
+                            {"data_offsets", {offset, offset + bytes}}};
+    places_[tensor->name] = {offset, bytes};
+    offset += bytes;
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');  // readers want the data part 8-byte aligned
-  const std::uint64_t header_bytes = text.size();
+  const std::uint64_t length = text.size();
+  header_.assign(reinterpret_cast<const char*>(&length), kLengthBytes);
+  header_ += text;
+  for (auto& [name, place] : places_) place.offset += header_.size();
+  bytes_ = header_.size() + offset;
+}
 
-  FileWriter file(path, digest);
-  file.write(std::as_bytes(std::span(&header_bytes, 1)));
-  file.write(text);
-  for (const auto* tensor : order) {
-    const std::uint64_t begin = file.bytes();
-    tensor->write(file);
-    REFRACT_ASSERT(file.bytes() - begin == bytes_of(*tensor), "tensor '{}' has {} bytes",
-                   tensor->name, file.bytes() - begin);
-  }
-  return file.close();
+const SafetensorsLayout::Place& SafetensorsLayout::at(std::string_view tensor) const {
+  const auto found = places_.find(tensor);
+  REFRACT_ASSERT(found != places_.end(), "no tensor '{}'", tensor);
+  return found->second;
+}
+
+SafetensorsWriter::SafetensorsWriter(const fs::path& path, SafetensorsLayout layout,
+                                     FileWriter::Begin begin)
+    : layout_(std::move(layout)), file_(path, layout_.bytes(), begin) {
+  if (begin == FileWriter::Begin::create)
+    file_.write(0, std::as_bytes(std::span(layout_.header())));
+}
+
+void SafetensorsWriter::write(std::string_view tensor, std::uint64_t offset,
+                              std::span<const std::byte> bytes) {
+  write_rows(tensor, offset, bytes.size(), bytes.size(), bytes);
+}
+
+void SafetensorsWriter::write_rows(std::string_view tensor, std::uint64_t offset,
+                                   std::uint64_t row_bytes, std::uint64_t stride,
+                                   std::span<const std::byte> bytes) {
+  if (bytes.empty()) return;
+  const SafetensorsLayout::Place& place = layout_.at(tensor);
+  const std::uint64_t end = offset + (bytes.size() / row_bytes - 1) * stride + row_bytes;
+  REFRACT_ASSERT(end <= place.bytes, "tensor '{}' has {} bytes, written up to {}", tensor,
+                 place.bytes, end);
+  file_.write_rows(place.offset + offset, row_bytes, stride, bytes);
 }
 
 void write_safetensors(const fs::path& path, std::span<const StoredTensor> tensors,
                        const std::map<std::string, std::string>& metadata) {
   const fs::path part = part_name(path);
-  std::vector<StreamedTensor> streams;
-  for (const StoredTensor& tensor : tensors) streams.push_back(streamed(tensor));
-  (void)stream_safetensors(part, streams, metadata);
+  std::vector<TensorEntry> entries;
+  for (const StoredTensor& tensor : tensors)
+    entries.push_back({tensor.name, tensor.dtype, tensor.shape});
+  const SafetensorsLayout layout(entries, metadata);
+  SafetensorsWriter file(part, layout);
+  for (const StoredTensor& tensor : tensors) {
+    REFRACT_ASSERT(tensor.bytes.size() == layout.at(tensor.name).bytes, "tensor '{}' has {} bytes",
+                   tensor.name, tensor.bytes.size());
+    file.write(tensor.name, 0, tensor.bytes);
+  }
+  (void)file.close();
   sync_path(part);
   rename_durably(part, path);
 }

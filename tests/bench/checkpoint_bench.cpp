@@ -22,7 +22,7 @@ namespace {
 constexpr std::size_t kWidth = 1024, kFeatures = 16384;
 
 struct Saved {
-  SaeConfig config{.name = "bench", .hook = "h", .d_sae = kFeatures, .k = 32};
+  SaeConfig config{.name = "bench", .hooks = {"h"}, .d_sae = kFeatures, .k = 32};
   std::unique_ptr<Variant> variant = make_variant(config, kWidth, 1'000'000);
   SaeState state;
   fs::path folder = fs::temp_directory_path() / ("refract-bench-" + std::to_string(::getpid()));
@@ -30,10 +30,10 @@ struct Saved {
   Saved() {
     std::uint64_t seed = 0;
     for (SaeParameters* part : {&state.parameters, &state.m, &state.v}) {
-      *part = make_parameters(kFeatures, kWidth, false);
+      *part = make_parameters({.d_sae = kFeatures, .d_in = kWidth, .d_out = kWidth});
       for (const auto& [name, tensor] : named_tensors(*part)) bench::fill(tensor.span(), ++seed);
     }
-    state.age.resize(kFeatures);
+    state.age = Tensor<std::uint64_t>(Shape{kFeatures});
     make_folder(folder);
   }
   ~Saved() { fs::remove_all(folder); }
@@ -48,8 +48,8 @@ struct Saved {
     return write_trainer_state(folder, state, metadata);
   }
   std::vector<WrittenFile> write_export(DType dtype) {
-    return write_saelens_folder(folder, variant->export_for_saelens(state.parameters, 1), dtype,
-                                {});
+    return write_saelens_folder(folder, variant->export_for_saelens(state.parameters, {1, 1}),
+                                dtype, {});
   }
 };
 

@@ -43,9 +43,9 @@ class Heldout {
   Heldout(std::size_t d_in, std::size_t d_sae, std::size_t k)
       : folder_(std::filesystem::temp_directory_path() /
                 ("refract-bench-" + std::to_string(::getpid()))),
-        config_{.name = "one", .hook = kHook, .d_sae = d_sae, .k = k},
+        config_{.name = "one", .hooks = {kHook}, .d_sae = d_sae, .k = k},
         variant_(make_variant(config_, d_in, 100)),
-        parameters_(initial_parameters(config_, *variant_, std::vector<float>(d_in, 0))) {
+        parameters_(initial_parameters(config_, *variant_, d_in, std::vector<float>(d_in, 0))) {
     set_quiet(true);
     std::filesystem::create_directories(folder_);
     Tensor<float> x(Shape{kRows, d_in});
@@ -66,7 +66,9 @@ class Heldout {
   ~Heldout() { std::filesystem::remove_all(folder_); }
 
   [[nodiscard]] HeldoutRows rows() const { return HeldoutRows(*file_, kHook, 0); }
-  [[nodiscard]] EvaluatedSae sae() const { return {&config_, variant_.get(), &parameters_, 0.5}; }
+  [[nodiscard]] EvaluatedSae sae() const {
+    return {&config_, variant_.get(), &parameters_, {0.5F, 0.5F}};
+  }
   [[nodiscard]] const SaeParameters& parameters() const { return parameters_; }
   [[nodiscard]] const Variant& variant() const { return *variant_; }
   [[nodiscard]] double bytes() const {

@@ -9,7 +9,7 @@ namespace refract {
 namespace {
 
 struct NoTap final : Tap {
-  void at(HookPoint, TensorView<float>) override {}
+  void at(HookPoint, TensorView<float>, Stream&) override {}
 };
 
 void gpt2_forward(benchmark::State& state) {

@@ -1,30 +1,39 @@
 // One optimisation step on one rank: forward, gradients, Adam. Peers: SAELens, dictionary_learning,
-// sparsify.
+// sparsify (docs/performance.md).
 #include "bench/support.hpp"
 #include "support/one_rank_step.hpp"
+#include "unit/sae/problem.hpp"
 
 namespace refract {
 namespace {
 
-void step(benchmark::State& state, const char* variant) {
+using namespace testing_support;
+
+void step(benchmark::State& state, const char* variant, const char* dtype = "fp32",
+          float bias = 0) {
   const auto d = static_cast<std::size_t>(state.range(0)),
              F = static_cast<std::size_t>(state.range(1)),
              k = static_cast<std::size_t>(state.range(2)),
              n = static_cast<std::size_t>(state.range(3));
-  const SaeConfig config{
-      .name = "bench", .hook = "h", .variant = variant, .d_sae = F, .k = k, .seed = 1};
-  const auto made = make_variant(config, d, 1'000'000'000);
-  std::vector<float> median(d);
-  SaeState sae = initial_state(config, *made, median);
-  Tensor<float> x(Shape{n, d});
-  bench::fill(x.span(), 3);
-  const std::vector<std::uint8_t> included(n, 1);
-  const Batch batch{
-      .x = x.cview(), .included = included, .first_row = 0, .rows = n, .slice_rows = 32};
-  for (auto _ : state) (void)testing_support::one_rank_step(*made, sae, batch, {}, 1'000'000, 1.0);
+  Problem problem = make_problem(d, F, k, n, 32, false, 3, variant);
+  std::ranges::fill(problem.included, std::uint8_t{1});
+  problem.variant = make_variant(problem.config, d, 1'000'000'000);
+  problem.state = initial_state(problem.config, *problem.variant, d, std::vector<float>(d));
+  bench::fill(problem.x.span(), 3);
+  std::ranges::fill(problem.state.parameters.b_enc.span(), bias);
+  OneRank rank(1'000'000, 1.0, "fast", dtype);
+  const Batch batch = problem.batch();
+  std::uint64_t entries = 0;
+  for (auto _ : state) {
+    rank.runner().collective_step(problem, batch);
+    ++entries;
+  }
+  rank.runner().collective_finish(problem);
   const auto rows = static_cast<double>(n), width = static_cast<double>(d);
+  state.counters["L0"] = problem.log.l0 / static_cast<double>(entries);
   bench::report(state, rows,
-                rows * (2 * width * static_cast<double>(F) + 8 * width * static_cast<double>(k)),
+                rows * (2 * width * static_cast<double>(F) +
+                        8 * width * problem.log.l0 / static_cast<double>(entries)),
                 0);
 }
 BENCHMARK_CAPTURE(step, topk, "topk")
@@ -35,6 +44,20 @@ BENCHMARK_CAPTURE(step, topk, "topk")
     ->UseRealTime();
 BENCHMARK_CAPTURE(step, batchtopk, "batchtopk")
     ->Args({256, 4096, 32, 4096})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+// At the L0 that such an SAE has after training, and at that of its first steps.
+BENCHMARK_CAPTURE(step, relu, "relu", "fp32", -2.0F)
+    ->Args({256, 4096, 32, 4096})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(step, relu_untrained, "relu")
+    ->Args({256, 4096, 32, 4096})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(step, topk_bf16, "topk", "bf16")
+    ->Args({256, 4096, 32, 4096})
+    ->Args({512, 8192, 32, 4096})
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime();
 

@@ -27,15 +27,20 @@ def main(source: pathlib.Path) -> None:
     ids = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(TEXT, add_special_tokens=False).ids
     ids = torch.tensor([[model.config.bos_token_id] + ids[:39]])
 
-    # hidden_states[-1] has passed the final norm; hooks see the raw residual of every block.
-    residuals = {}
+    # hidden_states[-1] has passed the final norm; hooks see the raw residual of every block. What ln_2 puts
+    # out is what the MLP reads: behind gain and bias.
+    seen = {}
 
-    def keep(layer):
+    def keep(name):
         def hook(_module, _inputs, output):
-            residuals[layer] = output[0] if isinstance(output, tuple) else output
+            seen[name] = output[0] if isinstance(output, tuple) else output
         return hook
 
-    keepers = [model.transformer.h[layer].register_forward_hook(keep(layer)) for layer in LAYERS]
+    keepers = []
+    for layer in LAYERS:
+        block = model.transformer.h[layer]
+        keepers.append(block.register_forward_hook(keep(f"blocks.{layer}.hook_resid_post")))
+        keepers.append(block.ln_2.register_forward_hook(keep(f"blocks.{layer}.ln2.hook_normalized")))
     with torch.no_grad():
         logits = model(ids).logits[0]
     for keeper in keepers:
@@ -54,8 +59,7 @@ def main(source: pathlib.Path) -> None:
                                     reduction="none").sum(-1)
 
     width = model.config.n_embd
-    tensors = {f"blocks.{layer}.hook_resid_post": residuals[layer].reshape(-1, width).float().contiguous()
-               for layer in LAYERS}
+    tensors = {name: values.reshape(-1, width).float().contiguous() for name, values in seen.items()}
     tensors["nll"] = nll.float()
     tensors[f"kl.blocks.{ERASED}.erased"] = kl.float()
     tensors["ids"] = ids[0].to(torch.uint64)

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Every rule for which tokens become rows, with two hooks and an SAE on each: the stored rows are the ones that the rule
-# names, and they stay so in reports and after a restart.
+# names, and they stay so in reports and after a restart. Then a transcoder between them, beside an SAE.
 source "$(dirname "$0")/common.sh"
 begin "$@"
 rows_of=$3
 
-low=blocks.1.hook_resid_post high=blocks.4.hook_mlp_out
+low=blocks.1.ln2.hook_normalized high=blocks.4.hook_mlp_out
 
 # small NAME RULE HELDOUT_ROWS: two hooks, an SAE on each, two chunks.
 small() {
@@ -59,3 +59,51 @@ small random '{random: 2}' 32
 stop_when USR1 blocks_0_1
 call_must_succeed run
 expect_same_bytes "$work/whole.sums" "random rows of two hooks, stopped and resumed"
+
+# A transcoder beside an SAE of what it reads: trained, evaluated, probed and reported as that is; stopped and resumed.
+mlp=blocks.1.hook_mlp_out
+transcoder() {
+  shrink "$1" hooks="[$low, $mlp]" saes.*.hook=$low saes.1.target_hook=$mlp saes.1.variant=relu saes.1.k=0 \
+    saes.1.l1.coefficient=0.1 saes.1.optimizer.lr=0.004 evaluate.ce_tokens=512 train.reduction=ordered
+}
+transcoder translated
+call_must_succeed run
+fingerprint >"$work/translated.sums"
+python3 - "$run" $low $mlp <<'PY' || fail "the transcoder's files do not say what it is"
+import glob, json, sys
+run, low, mlp = sys.argv[1:]
+folders = glob.glob(f"{run}/saes/big/checkpoints/*/cfg.json") + [f"{run}/saes/big/latest/cfg.json"]
+assert len(folders) > 1, folders
+for path in folders:
+    config = json.load(open(path))
+    assert config["architecture"] == "transcoder" and config["apply_b_dec_to_input"] is False, config
+    assert config["d_out"] == config["d_in"], config
+    assert (config["metadata"]["hook_name"], config["metadata"]["hook_name_out"]) == (low, mlp), config
+sae = json.load(open(f"{run}/saes/small/latest/cfg.json"))
+assert sae["architecture"] == "topk" and "hook_name_out" not in sae["metadata"], sae
+evaluation = json.load(open(f"{run}/saes/big/evaluation.json"))
+assert (evaluation["hook"], evaluation["target_hook"]) == (low, mlp), evaluation
+assert evaluation["baselines"] == {}, evaluation["baselines"]
+assert json.load(open(f"{run}/saes/small/evaluation.json"))["baselines"], "the SAE has baselines"
+print("transcoder: R2", evaluation["inference"]["r2"], "L0", evaluation["inference"]["l0"],
+      "CE recovered", evaluation["spliced_loss"]["ce_recovered_mean"])
+lines = [json.loads(line) for line in open(f"{run}/saes/big/metrics.jsonl")]
+assert [line["heldout_rows"] > 0 for line in lines] == [True] * 3, lines
+assert lines[0]["r2"] < lines[-1]["r2"] == evaluation["inference"]["r2"] > 0.1, [line["r2"] for line in lines]
+PY
+passed "a transcoder's exports, evaluation and metrics name what it reads and what it reconstructs"
+cp "$run/saes/big/evaluation.json" "$work/evaluation.json"
+rm "$run/saes/big/evaluation.json"
+call_must_succeed evaluate --ranks 2
+cmp "$work/evaluation.json" "$run/saes/big/evaluation.json" || fail "two ranks find other numbers of a transcoder"
+grep -q "$low to the 256 dimensions of $mlp" "$log" && grep -q 'a transcoder has none' "$log" ||
+  { cat "$log"; fail "the evaluation does not say what the transcoder is"; }
+call_must_succeed probe --sae big --feature 1
+grep -q "$mlp" "$run/report.html" || fail "the report does not name what the transcoder reconstructs"
+passed "the transcoder is evaluated, probed and reported"
+expect_error 2 "target_hook is '$low', which the model reaches before '$mlp'" "a target before the input is refused" \
+  "$refract" run "$config" "${settings[@]}" --set saes.1.hook=$mlp --set saes.1.target_hook=$low
+transcoder translated_twice
+stop_when USR1 checkpointed_0
+call_must_succeed run
+expect_same_bytes "$work/translated.sums" "a transcoder, stopped and resumed"

@@ -10,6 +10,7 @@ the threshold, where there is one) is under 1e-5 relative, at most 0.1 % of rows
 With "-" as the refract binary only the golden folders are checked.
 """
 import glob
+import json
 import os
 import subprocess
 import sys
@@ -36,7 +37,12 @@ def gaps(sae, pre):
         return ordered[:, sae.cfg.k - 1] - ordered[:, sae.cfg.k]
     if architecture == "jumprelu":
         return np.abs(pre - sae.threshold.detach().numpy()).min(axis=1)
-    return np.full(len(pre), np.inf)  # standard: ReLU is continuous
+    return np.full(len(pre), np.inf)  # standard, transcoder: ReLU is continuous
+
+
+def centred(sae, x, b_dec):
+    """What the encoder multiplies: a transcoder's b_dec is of its output."""
+    return x - b_dec if sae.cfg.apply_b_dec_to_input else x
 
 
 def compare(name, sae, ours, theirs, pre, bound):
@@ -64,6 +70,11 @@ def golden(unit_program, scratch):
         expected = load_file(os.path.join(folder, "expected.safetensors"))
         sae = load_sae(folder)
         assert sae.cfg.metadata.hook_name == "blocks.0.hook_resid_post", sae.cfg.metadata
+        transcoder = os.path.basename(folder).startswith("transcoder")
+        assert (sae.cfg.architecture() == "transcoder") == transcoder, sae.cfg
+        if transcoder:
+            assert sae.cfg.metadata.hook_name_out == "blocks.0.hook_mlp_out", sae.cfg.metadata
+            assert sae.cfg.d_out == expected["x_hat"].shape[1] != sae.cfg.d_in, sae.cfg
         x = torch.from_numpy(expected["x"].copy())
         if folder.endswith("bf16"):
             # The folder rounds the weights; SAELens computes in its dtype. Compare against those weights in fp32.
@@ -77,7 +88,7 @@ def golden(unit_program, scratch):
         with torch.no_grad():
             theirs = sae.encode(x).numpy()
             decoded = sae(x).numpy()
-            pre = ((x - sae.b_dec) @ sae.W_enc + sae.b_enc).numpy()
+            pre = (centred(sae, x, sae.b_dec) @ sae.W_enc + sae.b_enc).numpy()
         compare(os.path.basename(folder), sae, expected["feature_acts"], theirs, pre, 1e-5)
         error = np.abs(decoded - expected["x_hat"]).max() / np.abs(decoded).max()
         print(f"{os.path.basename(folder)}: reconstruction differs by {error:.2e} of the largest value")
@@ -88,12 +99,27 @@ def activations(sae, pre, weights):
     """What refract says the features are, from the exported weights, in fp64."""
     if sae.cfg.architecture() == "jumprelu":
         return np.where(pre > weights["threshold"], np.maximum(pre, 0), 0)
-    if sae.cfg.architecture() == "standard":
+    if sae.cfg.architecture() in ("standard", "transcoder"):
         return np.maximum(pre, 0)
     ours = np.zeros_like(pre)
     top = np.argsort(-pre, axis=1, kind="stable")[:, :sae.cfg.k]
     np.put_along_axis(ours, top, np.maximum(np.take_along_axis(pre, top, axis=1), 0), axis=1)
     return ours
+
+
+def heldout_rows(store, hook, hook_out):
+    """Included rows of what is read and of what is reconstructed."""
+    hooks = [hook, hook_out or hook]
+    excluded = store["excluded"][:]
+    for name in hooks:
+        excluded = excluded | store[f"hooks/{name}/excluded"][:]
+    found = []
+    for name in hooks:
+        rows = store[f"hooks/{name}/activations"][:]
+        if rows.dtype.kind not in "f" or rows.dtype.itemsize == 2:  # bf16 is stored as its sixteen bits
+            rows = (rows.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+        found.append(rows.astype(np.float32)[excluded == 0])
+    return found
 
 
 def small_run(*settings):
@@ -105,17 +131,18 @@ def small_run(*settings):
     with h5py.File(heldout) as store:
         for folder in folders:
             sae = load_sae(folder)
-            hook = sae.cfg.metadata.hook_name
-            excluded = store["excluded"][:] | store[f"hooks/{hook}/excluded"][:]
-            rows = store[f"hooks/{hook}/activations"][:]
-            if rows.dtype.kind not in "f" or rows.dtype.itemsize == 2:  # bf16 is stored as its sixteen bits
-                rows = (rows.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-            x = rows.astype(np.float32)[excluded == 0][:4096]
+            x, y = heldout_rows(store, sae.cfg.metadata.hook_name, sae.cfg.metadata.hook_name_out)
             with torch.no_grad():
                 theirs = sae.encode(torch.from_numpy(x.copy())).numpy()
+                error = sae(torch.from_numpy(x.copy())).numpy() - y
+            squared = float((error.astype(np.float64)**2).sum(axis=1).mean())
+            with open(os.path.join(run, "saes", os.path.basename(os.path.dirname(folder)), "evaluation.json")) as file:
+                inference = json.load(file)["inference"]
+            assert inference["rows"] == len(x), (inference["rows"], len(x))
+            assert abs(inference["squared_error"] - squared) <= 1e-4 * squared, (inference["squared_error"], squared)
             weights = {key: value.astype(np.float64)
                        for key, value in load_file(os.path.join(folder, "sae_weights.safetensors")).items()}
-            pre = (x.astype(np.float64) - weights["b_dec"]) @ weights["W_enc"] + weights["b_enc"]
+            pre = centred(sae, x.astype(np.float64), weights["b_dec"]) @ weights["W_enc"] + weights["b_enc"]
             compare(f"run {os.path.basename(os.path.dirname(folder))}", sae, activations(sae, pre, weights), theirs, pre, 1e-5)
 
 
@@ -125,5 +152,9 @@ if len(sys.argv) > 3:
 if sys.argv[1] != "-":
     small_run()
     small_run("saes.0.variant=relu", "saes.0.k=0", "saes.1.variant=batchtopk", "saes.1.non_negative_decoder=true")
+    small_run("hooks=[blocks.2.ln2.hook_normalized, blocks.2.hook_mlp_out]", "saes.*.hook=blocks.2.ln2.hook_normalized",
+              "saes.0.variant=relu", "saes.0.k=0", "saes.0.target_hook=blocks.2.hook_mlp_out",
+              # Or in most rows nothing fires, and in some a trace that is a thousandth of what is added up for it.
+              "saes.0.l1.coefficient=0.1")
 assert compared_rows > 0, "nothing was compared"
 print(f"{compared_rows} rows agree with SAELens")

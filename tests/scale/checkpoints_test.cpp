@@ -98,15 +98,15 @@ class LongRun {
   [[nodiscard]] std::uint64_t visit() const { return run_.position().visit; }
 
  private:
-  static void write_newest(const fs::path& folder, TrainedSae& sae, std::uint64_t visit,
-                           const MetricsMark& mark, SaeCheckpoint& digests) {
+  void write_newest(const fs::path& folder, TrainedSae& sae, std::uint64_t visit,
+                    const MetricsMark& mark, SaeCheckpoint& digests) {
     CheckpointFacts facts;
     facts.position.visit = visit + 1;
     facts.position.store_running = "store";
     facts.training_digest = "training " + sae.config.name;
     facts.metrics_line = CheckpointRun::metrics_line(visit);
     facts.metrics = mark;
-    (void)write_checkpoint_files(folder, sae, facts, digests);
+    (void)collective_write_checkpoint_files(folder, sae, facts, run_.runner(), digests);
   }
 
   fs::path root_;

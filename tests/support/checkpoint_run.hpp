@@ -24,7 +24,7 @@ class CheckpointRun {
     config_.checkpoint.keep = keep;
     config_.checkpoint.every_s = 1e9;  // `latest` at stops and at the end alone
     for (const char* name : {"a", "b"})
-      config_.saes.push_back({.name = name, .hook = kHook, .d_sae = 64, .k = 4});
+      config_.saes.push_back({.name = name, .hooks = {kHook}, .d_sae = 64, .k = 4});
     calibration_.hooks.push_back({.hook = kHook,
                                   .d_in = 4,
                                   .mean_norm = 2,
@@ -49,7 +49,7 @@ class CheckpointRun {
                                                    announced_.push_back(record);
                                                  });
     saes_ = initial();
-    const Checkpoints::Restored restored = checkpoints_->collective_restore(saes_);
+    const Checkpoints::Restored restored = checkpoints_->collective_restore(saes_, runner_);
     for (const auto& [record, cause] : restored.withdrawn) ledger_->withdrawn(record, cause);
     position_ = restored.position;
     return restored;
@@ -88,6 +88,7 @@ class CheckpointRun {
     return {.config = config_,
             .folder = folder_,
             .store = "store",
+            .saes = config_.saes,
             .training_digests = {"training a", "training b"},
             .visits = [this] { return visits_; },
             .initial = [this] { return initial(); },
@@ -103,6 +104,7 @@ class CheckpointRun {
   [[nodiscard]] const RunFolder& folder() const { return folder_; }
   [[nodiscard]] Ledger& ledger() { return *ledger_; }
   [[nodiscard]] Checkpoints& checkpoints() { return *checkpoints_; }
+  [[nodiscard]] StepRunner& runner() { return runner_; }
   [[nodiscard]] std::vector<TrainedSae>& saes() { return saes_; }
   [[nodiscard]] const TrainingPosition& position() const { return position_; }
   [[nodiscard]] const std::vector<CheckpointRecord>& announced() const { return announced_; }

@@ -1,9 +1,10 @@
 #pragma once
 // One suite for every body of Exchange: exchange_suite.cpp holds the cases; who links it says where
-// its buffers live, and test::world() says between which ranks.
+// its tensors live and which body is tried, and test::world() says between which ranks.
+#include <memory>
 #include <string>
 
-#include "refract/device/device.hpp"
+#include "refract/comm/exchange.hpp"
 
 namespace refract::test {
 
@@ -12,5 +13,6 @@ struct ExchangeSite {
   std::string skip;  // why the cases cannot run here; empty where they can
 };
 [[nodiscard]] ExchangeSite exchange_site();
+[[nodiscard]] std::unique_ptr<Exchange> collective_site_exchange(Wire wire);
 
 }  // namespace refract::test

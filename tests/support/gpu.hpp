@@ -28,13 +28,17 @@ class OnGpu : public testing::Test {
     return out;
   }
   template <typename T>
-  Tensor<T> download(const Tensor<T>& there) {
+  Tensor<T> download(TensorView<T> there) {
     Tensor<T> out(there.shape());
     copy_bytes(reinterpret_cast<std::byte*>(out.data()), {},
                reinterpret_cast<const std::byte*>(there.data()), gpu, there.size() * sizeof(T),
                stream);
     stream.synchronize();
     return out;
+  }
+  template <typename T>
+  Tensor<T> download(const Tensor<T>& there) {
+    return download(there.view());
   }
 
   const Device gpu{DeviceKind::cuda, 0};

@@ -20,12 +20,15 @@
 
 namespace refract::test {
 
-// The residual stream is a function of the token. A token moved by a squared distance m gives its
-// successor the probability exp(-(1 + m)), and all other tokens the rest in equal shares.
+// The residual stream is a function of the token, and so is what is read before it. A token moved
+// by a squared distance m gives its successor the probability exp(-(1 + m)), and all other tokens
+// the rest in equal shares.
 class MovedStream final : public LanguageModel {
  public:
   static constexpr std::size_t kDim = 6, kVocabulary = 100;
   static constexpr const char* kHook = "blocks.0.hook_resid_post";
+  static constexpr std::size_t kInputDim = 4;
+  static constexpr const char* kInput = "blocks.0.ln2.hook_normalized";
 
   // called: at each run
   explicit MovedStream(std::function<void()> called = {}) : called_(std::move(called)) {
@@ -39,6 +42,13 @@ class MovedStream final : public LanguageModel {
     for (std::size_t d = 0; d < kDim; ++d) row[d] = static_cast<float>(rng.normal(d) + 2);
     return row;
   }
+  // What a transcoder can read: three times the stream's first dimensions.
+  static std::vector<float> input_of(std::uint32_t id) {
+    std::vector<float> row = stream_of(id);
+    row.resize(kInputDim);
+    for (float& value : row) value *= 3;
+    return row;
+  }
   // KL of the unmoved from the moved prediction.
   static double divergence_of(double moved) {
     const double p = std::exp(-1.0);
@@ -49,14 +59,17 @@ class MovedStream final : public LanguageModel {
   void require(HookPoint) const override {}
   void forward(const PackedTokens&, int, Tap&, Stream&) const override { FAIL(); }
   void forward_to_unembedding(const PackedTokens& tokens, Tap& tap, TensorView<float> normed,
-                              Stream&) const override {
+                              Stream& stream) const override {
     ++runs_;
     if (called_) called_();
     const std::size_t n = tokens.ids.size();
-    Tensor<float> values(Shape{n, kDim});
-    for (std::size_t i = 0; i < n; ++i)
+    Tensor<float> values(Shape{n, kDim}), input(Shape{n, kInputDim});
+    for (std::size_t i = 0; i < n; ++i) {
+      std::ranges::copy(input_of(tokens.ids[i]), input.row(i).begin());
       std::ranges::copy(stream_of(tokens.ids[i]), values.row(i).begin());
-    tap.at(parse_hook_point(kHook), values.view());
+    }
+    tap.at(parse_hook_point(kInput), input.view(), stream);
+    tap.at(parse_hook_point(kHook), values.view(), stream);
     const std::vector<std::uint32_t> targets = successors(tokens);
     for (std::size_t i = 0; i < n; ++i) {
       const std::vector<float> before = stream_of(tokens.ids[i]);
@@ -95,6 +108,10 @@ class MovedStreamCorpus {
     make_folder(folder_);
     write_corpus(4 * times);
     write_heldout();
+    HookCalibration& input = calibration_.hooks.emplace_back();
+    input.hook = MovedStream::kInput;
+    input.d_in = MovedStream::kInputDim;
+    input.sink_threshold = 1e9;
     HookCalibration& hook = calibration_.hooks.emplace_back();
     hook.hook = MovedStream::kHook;
     hook.d_in = MovedStream::kDim;
@@ -112,6 +129,8 @@ class MovedStreamCorpus {
   [[nodiscard]] std::size_t contexts() const { return contexts_; }
   [[nodiscard]] const ChunkReader& heldout() const { return *heldout_; }
   [[nodiscard]] CalibrationData& calibration() { return calibration_; }
+  [[nodiscard]] HookCalibration& input_hook() { return calibration_.hooks.front(); }
+  [[nodiscard]] HookCalibration& hook() { return calibration_.hooks.back(); }
 
  private:
   void write_corpus(std::uint32_t count) {
@@ -141,17 +160,20 @@ class MovedStreamCorpus {
     ChunkSpec spec;
     spec.permuted = false;
     spec.rows = spec.block_rows = identity.size();
-    spec.hooks = {{MovedStream::kHook, MovedStream::kDim}};
-    std::vector<float> activations;
+    spec.hooks = {{MovedStream::kInput, MovedStream::kInputDim},
+                  {MovedStream::kHook, MovedStream::kDim}};
+    std::vector<float> input, activations;
     for (const std::uint32_t token : identity.token) {
-      const std::vector<float> row = MovedStream::stream_of(token);
+      const std::vector<float> row = MovedStream::stream_of(token),
+                               read = MovedStream::input_of(token);
       activations.insert(activations.end(), row.begin(), row.end());
+      input.insert(input.end(), read.begin(), read.end());
     }
     const std::vector<std::uint8_t> sinks(identity.size(), 0);
-    const HookRows rows{activations, sinks};
+    const HookRows rows[] = {{input, sinks}, {activations, sinks}};
     Communicator one = Communicator::loopback();
     ChunkWriter writer = ChunkWriter::collective_open(folder_ / "heldout.h5", spec, one);
-    writer.write_block(0, identity, {&rows, 1});
+    writer.write_block(0, identity, rows);
     (void)writer.collective_seal();
     heldout_.emplace(folder_ / "heldout.h5");
   }

@@ -45,9 +45,9 @@ class NaiveGpt2 {
   Mutation mutation = Mutation::none;
 
   struct Trace {
-    std::vector<std::vector<Vec>> attn_out, resid_mid, mlp_out, resid_post;  // [L][T][D]
-    std::vector<Vec> embedding;                                              // [T][D]
-    Vec nll;                                                                 // [T - 1]
+    std::vector<std::vector<Vec>> attn_out, resid_mid, mlp_in, mlp_out, resid_post;  // [L][T][D]
+    std::vector<Vec> embedding;                                                      // [T][D]
+    Vec nll;                                                                         // [T - 1]
   };
 
   // One segment: ids[i] at position i.
@@ -68,8 +68,10 @@ class NaiveGpt2 {
       trace.attn_out.push_back(attn);
       trace.resid_mid.push_back(x);
       std::vector<Vec> mlp;
+      std::vector<Vec>& mlp_in = trace.mlp_in.emplace_back();
       for (const auto& row : x) {
-        auto inner = conv1d(norm(row, h + "ln_2"), h + "mlp.c_fc");
+        mlp_in.push_back(norm(row, h + "ln_2"));
+        auto inner = conv1d(mlp_in.back(), h + "mlp.c_fc");
         for (double& value : inner) value = gelu(value);
         mlp.push_back(conv1d(inner, h + "mlp.c_proj"));
       }

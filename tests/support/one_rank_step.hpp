@@ -1,74 +1,81 @@
 #pragma once
-// One optimisation step on one rank: the sequence of include/refract/sae/variant.hpp without any
-// exchange.
-#include <cmath>
+// Steps of one SAE on one rank, by the runner that trains, and what a step leaves.
+#include <algorithm>
+#include <memory>
 #include <span>
 #include <vector>
 
-#include "refract/sae/initialise.hpp"
-#include "refract/sae/optimizer.hpp"
-#include "refract/sae/variant.hpp"
-#include "refract/sae/weight_gradients.hpp"
+#include "refract/stages/train.hpp"
 
 namespace refract::testing_support {
 
-struct StepGradients {
-  FeatureGradients features;
-  PanelSums panels;
-  BiasGradient bias;
+class OneRank {
+ public:
+  explicit OneRank(std::uint64_t steps = 10, double clip = 1.0,
+                   const std::string& reduction = "fast", const std::string& dtype = "fp32")
+      : ranks_(Communicator::loopback()) {
+    config_.clip = clip;
+    config_.reduction = reduction;
+    config_.dtype = dtype;
+    runner_ = std::make_unique<StepRunner>(config_, steps, ranks_);
+  }
+
+  // The log of this step alone.
+  VisitLog step(TrainedSae& sae, const Batch& batch) {
+    sae.log = {};
+    runner_->collective_step(sae, batch);
+    runner_->collective_finish(sae);
+    return sae.log;
+  }
+  [[nodiscard]] StepRunner& runner() { return *runner_; }
+
+ private:
+  Communicator ranks_;
+  TrainConfig config_;
+  std::unique_ptr<StepRunner> runner_;
 };
 
-// Measure to gradients; `parts` are the ranks' rows of the global batch, in rank order.
-inline std::vector<GlobalStats> measure_all(const Variant& variant, const SaeState& state,
-                                            std::span<const Batch> parts,
-                                            std::vector<std::unique_ptr<StepScratch>>& scratch) {
-  std::vector<GlobalStats> global;
-  scratch.clear();
-  for (std::size_t i = 0; i < parts.size(); ++i) scratch.push_back(variant.make_scratch());
-  for (int round = 0; round < variant.measure_rounds(); ++round) {
-    GlobalStats sum;
-    for (std::size_t i = 0; i < parts.size(); ++i) {
-      Stats stats;
-      variant.measure(round, state, parts[i], global, *scratch[i], stats);
-      add_stats(stats, sum);
-    }
-    global.push_back(std::move(sum));
-  }
-  return global;
-}
+// The gradients that the last step updated with, before clipping.
+struct StepGradients {
+  std::vector<std::vector<float>> dW_enc, dW_dec;
+  std::vector<float> db_enc;
+  std::vector<double> db_dec;
+  double norm = 0;
+  friend bool operator==(const StepGradients&, const StepGradients&) = default;
+};
 
-inline StepGradients step_gradients(const Variant& variant, const SaeState& state,
-                                    const Batch& batch, std::vector<GlobalStats>& global) {
-  std::vector<std::unique_ptr<StepScratch>> scratch;
-  global = measure_all(variant, state, {&batch, 1}, scratch);
-  RowGradients rows;
-  variant.gradients(state, batch, global, *scratch[0], rows);
-  WeightGradients weights;
-  weights.gather(state.parameters, batch.x, rows);
+inline StepGradients gradients_of(const TrainedSae& sae) {
+  const StepBuffers& own = *sae.buffers;
+  const SaeParameters& p = sae.state.parameters;
+  const GradientRow at{p.d_in(), p.d_out()};
   StepGradients out;
-  out.features = make_feature_gradients(state.parameters, 0, state.parameters.d_sae());
-  weights.accumulate(state.parameters, out.features);
-  finish_gradients(state.parameters, out.features, out.panels);
-  std::vector<double> decoder_part(state.parameters.d_in());
-  variant.decoder_bias_gradient(global, decoder_part);
-  out.bias = bias_gradient(decoder_part, out.panels);
+  for (std::size_t f = 0; f < own.gradients.axis(0); ++f) {
+    const std::span<const float> row = own.gradients.row(f);
+    const auto part = [&](std::size_t first, std::size_t size) {
+      const auto some = row.subspan(first, size);
+      return std::vector<float>(some.begin(), some.end());
+    };
+    out.dW_enc.push_back(part(0, at.d_in));
+    out.dW_dec.push_back(part(at.decoder(), at.d_out));
+    out.db_enc.push_back(row[at.bias()]);
+  }
+  out.db_dec.assign(own.db_dec.span().begin(), own.db_dec.span().end());
+  out.norm = own.scalars.data()[kNorm];
   return out;
 }
 
-inline StepLog one_rank_step(const Variant& variant, SaeState& state, const Batch& batch,
-                             const OptimizerConfig& optimizer, std::uint64_t steps, double clip) {
-  std::vector<GlobalStats> global;
-  const StepGradients gradients = step_gradients(variant, state, batch, global);
-  StepLog log;
-  log.grad_norm = std::sqrt(gradients.bias.squared_norm);
-  log.lr = learning_rate(optimizer, state.step, steps);
-  const AdamStep step{optimizer, log.lr, clip_scale(log.grad_norm, clip), state.step + 1};
-  adam_update(state, gradients.features, step);
-  adam_update_b_dec(state, gradients.bias.db_dec, step);
-  ++state.step;
-  variant.finish(state, batch, global, log);
-  if (batch.first_pass) state.trained_rows += log.included_rows;
-  return log;
+// Those of the next step, without clipping; the SAE is then one step further.
+inline StepGradients step_gradients(TrainedSae& sae, const Batch& batch) {
+  OneRank rank(10, 0.0);
+  sae.buffers.reset();
+  (void)rank.step(sae, batch);
+  return gradients_of(sae);
+}
+
+// Entries of the last step's selection, by row.
+inline std::vector<std::uint64_t> entries_of_rows(const TrainedSae& sae) {
+  const RowEntries entries = sae.buffers->entries.view();
+  return {entries.counts.span().begin(), entries.counts.span().end()};
 }
 
 }  // namespace refract::testing_support

@@ -27,6 +27,7 @@ class SharedFolder {
   }
   SharedFolder(const SharedFolder&) = delete;
 
+  [[nodiscard]] const fs::path& path() const { return path_; }
   // A file that rank 0 writes, once it is there for all. write(path)
   template <typename Write>
   fs::path collective_file(Write&& write) {

@@ -25,14 +25,14 @@ class TokenStream final : public LanguageModel {
   }
   [[nodiscard]] const ModelInfo& info() const override { return info_; }
   void require(HookPoint) const override {}
-  void forward(const PackedTokens& tokens, int, Tap& tap, Stream&) const override {
+  void forward(const PackedTokens& tokens, int, Tap& tap, Stream& stream) const override {
     if (called_) called_();
     Tensor<float> values(Shape{tokens.ids.size(), info_.d_model});
     for (const auto& [site, modulus] : {std::pair{Site::mlp_out, 7U}, {Site::resid_post, 11U}}) {
       for (std::size_t i = 0; i < tokens.ids.size(); ++i)
         for (std::size_t j = 0; j < info_.d_model; ++j)
           values.row(i)[j] = static_cast<float>((tokens.ids[i] + 1) * (j + 1) % modulus) * 0.3F + 1;
-      tap.at({0, site}, values.view());
+      tap.at({0, site}, values.view(), stream);
     }
   }
   void forward_to_unembedding(const PackedTokens&, Tap&, TensorView<float>,

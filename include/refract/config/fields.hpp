@@ -25,7 +25,7 @@ struct FieldInfo {
   double at_most = std::numeric_limits<double>::infinity();
   std::vector<std::string_view> allowed = {};    // for strings: the only values
   std::vector<std::string_view> not_built = {};  // values of the format that this version lacks
-  bool list_of_one = false;  // for strings: may be a list; one of several entries is not built
+  bool one_or_list = false;  // for lists of strings: one may stand without brackets
 };
 
 // A byte count written as 2GiB, 500MB or 1073741824.
@@ -86,8 +86,8 @@ class Origins {
 
 // Reads a YAML file strictly: an unknown key, a key given twice, a wrong type, a value out of range
 // give one ConfigError with file, line, found, allowed; what is known but not built, NotBuilt.
-// `overrides` are "a.b=c", "saes.0.k=64" or "saes.*.k=64", applied before reading. A scalar written
-// as a map of one entry ({nth_last: 3}) reads as the string "nth_last: 3".
+// `overrides` are "a.b=c", "saes.0.k=64" or "saes.*.k=64", applied before reading. A text written
+// as a map of scalars ({rows: 4, features: 2}) reads as "rows: 4, features: 2".
 Origins read_yaml(const std::string& file, const std::vector<std::string>& overrides,
                   const Description& description);
 // The same from text; `origin` stands for the file's name in messages.

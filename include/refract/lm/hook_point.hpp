@@ -5,7 +5,11 @@
 
 namespace refract {
 
-enum class Site { resid_pre, resid_mid, resid_post, attn_out, mlp_out };
+// ln2_normalized is what the MLP reads, behind the norm's gain and bias. TransformerLens' point of
+// that name holds the same only where the norm is folded into the MLP (fold_ln: gain and bias are
+// in W_in there); else it stands before the gain.
+// In the order in which a block's forward pass reaches them.
+enum class Site { resid_pre, attn_out, resid_mid, ln2_normalized, mlp_out, resid_post };
 
 struct HookPoint {
   int layer = 0;  // from 0
@@ -14,6 +18,8 @@ struct HookPoint {
 };
 
 [[nodiscard]] std::string name(HookPoint hook);
+// Whether a forward pass reaches `hook` before `other`.
+[[nodiscard]] bool comes_before(HookPoint hook, HookPoint other);
 [[nodiscard]] HookPoint parse_hook_point(
     std::string_view text);  // ConfigError names the allowed forms
 

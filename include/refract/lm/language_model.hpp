@@ -31,10 +31,12 @@ struct PackedTokens {
 
 // Called at each hook point in forward order. A tap that reads leaves `values` alone; a tap that
 // edits (steering, splicing an SAE in) writes into it and the model goes on with what it finds.
+// `values` lies on the stream's device: what a tap enqueues on `stream` is in order with the model,
+// and a tap that reads on the host waits for the stream first.
 class Tap {
  public:
   virtual ~Tap() = default;
-  virtual void at(HookPoint hook, TensorView<float> values /* [N, D] f32 */) = 0;
+  virtual void at(HookPoint hook, TensorView<float> values /* [N, D] f32 */, Stream& stream) = 0;
 };
 
 // [N]: 1 for a token that has a successor in its segment, 0 for the last of each.

@@ -22,6 +22,10 @@ struct DiskPlan {
 
 // SAELens folders that `rule` keeps of so many visits, at most.
 [[nodiscard]] std::uint64_t kept_exports(const KeepRule& rule, std::uint64_t visits);
+// Values of a row that an SAE reads and that it reconstructs: every hook point is d_model wide.
+[[nodiscard]] std::uint64_t input_width(const SaeConfig& sae, const ModelInfo& model);
+[[nodiscard]] std::uint64_t target_width(const SaeConfig& sae, const ModelInfo& model);
+// Of W_enc [F, d_in], b_enc [F], W_dec [F, d_out] and b_dec [d_out].
 [[nodiscard]] std::uint64_t sae_parameters(const SaeConfig& sae, const ModelInfo& model);
 [[nodiscard]] std::uint64_t trainer_state_bytes(const SaeConfig& sae, const ModelInfo& model);
 

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 
+#include "refract/lm/language_model.hpp"
 #include "refract/pipeline/run_config.hpp"
 
 namespace refract {
@@ -12,11 +13,13 @@ struct Numerics {
   std::string device = "cpu";
   std::string gemm;      // library, version, kernels
   std::string exchange;  // all_reduce | sharded
+  std::string wire = "fp32";
+  std::string mesh;  // groups and mesh of the training ranks; empty: of an older refract
   std::string reduction;
   std::uint64_t ranks = 1;
 };
 
-[[nodiscard]] Numerics current_numerics(const RunConfig& config, int ranks);
+[[nodiscard]] Numerics current_numerics(const RunConfig& config, const ModelInfo& model, int ranks);
 // The first thing that would change the bytes of training, as "ranks: was ..., is now ...", or
 // empty. Under `ordered` ranks and exchange may change. What a forward pass depends on (device,
 // gemm) is compared by itself: it is the machine's, not the user's.

@@ -19,9 +19,9 @@ namespace refract {
 // A line of metrics.jsonl for each SAE, on rank 0 of those that train (empty elsewhere): means of
 // the visit's steps, and metrics on held-out rows, which the ranks measure together.
 [[nodiscard]] std::vector<std::string> collective_metrics_lines(Session& session,
-                                                                const std::vector<TrainedSae>& saes,
+                                                                std::vector<TrainedSae>& saes,
                                                                 std::uint64_t visit,
-                                                                Communicator& ranks);
+                                                                StepRunner& runner);
 
 // So many SAEs are finished; called before each that is due, and once at the end.
 using PartsDone = std::function<void(std::uint64_t done)>;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace refract {
 
@@ -35,9 +36,9 @@ struct OptimizerConfig {
 // marked with variants are theirs alone; any other variant refuses a value that is not the default,
 // since it would change nothing.
 struct SaeConfig {
-  std::string name;           // folder under saes/
-  std::string hook;           // blocks.4.hook_resid_post
-  std::string target_hook{};  // what it reconstructs; empty: hook
+  std::string name;                // folder under saes/
+  std::vector<std::string> hooks;  // blocks.4.hook_resid_post; several are concatenated in order
+  std::string target_hook{};       // what it reconstructs; empty: its input
   std::string variant = "topk";
   std::size_t d_sae = 0;             // features
   std::size_t k = 0;                 // topk: active features per row; batchtopk: on average
@@ -50,6 +51,16 @@ struct SaeConfig {
   double threshold_rate = 0.01;       // batchtopk: of the exponential mean of its threshold
   L1Config l1{};                      // relu
 };
+
+// Its input as text: "blocks.4.hook_resid_post", or several joined by "+".
+[[nodiscard]] std::string hook_text(const SaeConfig& config);
+// What it reconstructs: target_hook, or its own input.
+[[nodiscard]] std::vector<std::string> target_hooks(const SaeConfig& config);
+// The same, of an SAE that reads one hook; asserts that it does.
+[[nodiscard]] const std::string& only_hook(const SaeConfig& config);
+[[nodiscard]] std::string only_target_hook(const SaeConfig& config);
+// It reconstructs another place than it reads.
+[[nodiscard]] bool is_transcoder(const SaeConfig& config);
 
 // Throws ConfigError naming the setting (`where` is e.g. "saes.0") when the combination is
 // impossible.

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -11,31 +12,59 @@
 
 namespace refract {
 
+struct SaeWidth {
+  std::size_t d_in = 0, d_out = 0;  // the same, for an SAE that is no transcoder
+};
+
+struct SaeShape {
+  std::size_t d_sae = 0, d_in = 0, d_out = 0;  // F, D_in, D_out
+  bool threshold = false;
+};
+
+// Features of a dictionary: whole panels of 64, but for the dictionary's last one.
+struct FeatureRange {
+  std::size_t first = 0, count = 0;
+  friend bool operator==(const FeatureRange&, const FeatureRange&) = default;
+};
+
+// Of a whole dictionary, or of the features [first_feature, first_feature + F) of one that is dealt
+// to ranks.
 struct SaeParameters {
-  Tensor<float> W_enc;                // [F, D]
+  Tensor<float> W_enc;                // [F, D_in]
   Tensor<float> b_enc;                // [F]
-  Tensor<float> W_dec;                // [F, D], unit rows
-  Tensor<float> b_dec;                // [D]
-  Tensor<float> threshold;            // [F], or empty: only variants that have one
+  Tensor<float> W_dec;                // [F, D_out], unit rows
+  Tensor<float> b_dec;                // [D_out]
+  Tensor<float> threshold;            // [F]; without an axis: only variants that have one
   bool non_negative_decoder = false;  // W_dec >= 0: its gradient and its update keep to that
+  std::size_t first_feature = 0;
   [[nodiscard]] std::size_t d_sae() const { return W_enc.axis(0); }
   [[nodiscard]] std::size_t d_in() const { return W_enc.axis(1); }
+  [[nodiscard]] std::size_t d_out() const { return W_dec.axis(1); }
+  [[nodiscard]] SaeShape shape() const { return {d_sae(), d_in(), d_out(), has_threshold()}; }
+  [[nodiscard]] bool has_threshold() const { return threshold.shape().rank() != 0; }
+  [[nodiscard]] Device device() const { return W_enc.device(); }
 };
 
 // Every tensor of the parameters with its name, in a fixed order: what is saved, broadcast,
 // compared.
 [[nodiscard]] std::vector<std::pair<std::string, TensorView<float>>> named_tensors(
     const SaeParameters& parameters);
-[[nodiscard]] SaeParameters make_parameters(std::size_t d_sae, std::size_t d_in,
-                                            bool with_threshold);  // zeros
+// Every one but b_dec has a feature axis, its first.
+[[nodiscard]] bool has_feature_axis(std::string_view tensor);
+[[nodiscard]] SaeParameters make_parameters(const SaeShape& shape, Device device = {});  // zeros
+// Of the features [first, first + count) of whole parameters, on another device, or back.
 [[nodiscard]] SaeParameters copy(const SaeParameters& parameters);
+[[nodiscard]] SaeParameters copy_features(const SaeParameters& whole, std::size_t first,
+                                          std::size_t count, Stream& stream);
+void copy_into(const SaeParameters& part, SaeParameters& whole, Stream& stream);
 
 struct SaeState {
   SaeParameters parameters;
-  SaeParameters m, v;              // Adam moments, same shapes
+  SaeParameters m, v;              // Adam moments, of all the features of `parameters` or of some
   std::uint64_t step = 0;          // updates done
   std::uint64_t trained_rows = 0;  // distinct included rows seen: those of first passes
-  std::vector<std::uint64_t> age;  // [F] included rows (first passes) since the feature last fired
+  // [F] included rows (first passes) since the feature last fired; of `parameters`' features
+  Tensor<std::uint64_t> age;
   std::map<std::string, double>
       scalars;  // a variant's own replicated values (threshold EMA ...), sorted by name
 };
@@ -52,8 +81,10 @@ struct StepLog {
 struct SaeExport {
   std::string architecture;  // cfg.json "architecture"
   std::size_t d_in = 0, d_sae = 0;
+  std::size_t first_feature = 0;  // of the tensors, where they hold some of the d_sae features
   std::map<std::string, std::string>
       json_values;  // further cfg.json keys -> JSON text, e.g. {"k", "32"}
+  bool apply_b_dec_to_input = true;
   // As it follows from the parameters, which it borrows from.
   struct Named {
     std::string name;

@@ -1,6 +1,7 @@
 #pragma once
 // What an SAE is compared with: classic methods, neurons and an SAE that was never trained, at
-// equal L0. k is the SAE's measured L0, rounded, at least 1.
+// equal L0. k is the SAE's measured L0, rounded, at least 1. They read what they reconstruct, so
+// a transcoder has none.
 //
 // All but the frozen-random SAE work on x - mean, the calibration's mean standing where an SAE has
 // its b_dec. Where not all components are used, a row keeps the k that contribute most to it,
@@ -60,8 +61,8 @@ struct RandomControl {
   std::unique_ptr<Variant> variant;
   SaeParameters parameters;
 };
-[[nodiscard]] RandomControl random_control(const SaeConfig& sae, std::size_t k,
-                                           std::span<const float> b_dec);
+[[nodiscard]] RandomControl random_control(const SaeConfig& sae, std::size_t k, std::size_t d_in,
+                                           std::span<const float> b_dec /* [D_out] */);
 // With b_dec of the SAE (the geometric median) and active_components(l0).
 [[nodiscard]] RandomControl random_control(const EvaluatedSae& sae,
                                            const HookCalibration& calibration, double l0);

@@ -17,8 +17,8 @@ namespace refract {
                                                           TensorView<const float> W_dec,
                                                           SharedStop& stop, Communicator& ranks);
 
-// W_dec [d_sae, D] of the SAE's frozen-random control (Purpose::random_control, its seed): its
+// W_dec [d_sae, d_out] of the SAE's frozen-random control (Purpose::random_control, its seed): its
 // geometry is what chance gives at this shape, where W_dec >= 0 too.
-[[nodiscard]] Tensor<float> random_decoder(const SaeConfig& sae, std::size_t d_in);
+[[nodiscard]] Tensor<float> random_decoder(const SaeConfig& sae, std::size_t d_out);
 
 }  // namespace refract

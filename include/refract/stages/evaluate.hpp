@@ -44,9 +44,9 @@ void check(const EvaluateConfig& config);  // ConfigError names the unknown base
 
 // Collective. Reconstruction metrics with the exported inference function, in units of the raw
 // activations, of at most max_rows rows (whole documents, the first ones; 0 = all): the same rows
-// for every call with the same number. Nothing stops it. The intervals are of 200 bootstrap
-// samples. NumericalError, naming the metric and the SAE, when a number comes out not finite or no
-// held-out row takes part.
+// for every call with the same number. calibration: of what it reconstructs. Nothing stops it. The
+// intervals are of 200 bootstrap samples. NumericalError, naming the metric and the SAE, when a
+// number comes out not finite or no held-out row takes part.
 [[nodiscard]] MetricReport collective_evaluate_rows(const EvaluatedSae& sae,
                                                     const ChunkReader& heldout,
                                                     const HookCalibration& calibration,
@@ -74,13 +74,17 @@ struct BaselineEvaluation {
 struct SaeEvaluation {
   std::string name, hook, variant;
   std::uint64_t d_in = 0, d_sae = 0;
+  std::string target_hook;  // of a transcoder; else empty
+  std::uint64_t d_out = 0;
   MetricReport inference;
   DensityHistogram densities;
   std::optional<MetricReport> training_mode;
   std::optional<TrainingCounts> training;
   DecoderGeometry decoder, chance;  // its own; of a random dictionary of the same shape
   std::vector<DriftSince> drift;
-  std::vector<BaselineEvaluation> baselines;  // in the order that they were asked for
+  // In the order that they were asked for; of a transcoder none, for they read what they
+  // reconstruct.
+  std::vector<BaselineEvaluation> baselines;
   std::optional<MetricReport> spliced_loss;
   std::optional<MetricReport> random_spliced_loss;  // of the frozen-random SAE, where it was asked
   std::vector<Verdict> verdicts;

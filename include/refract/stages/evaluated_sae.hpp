@@ -1,6 +1,7 @@
 #pragma once
 #include "refract/sae/config.hpp"
 #include "refract/sae/variant.hpp"
+#include "refract/store/calibration.hpp"
 
 namespace refract {
 
@@ -9,7 +10,19 @@ struct EvaluatedSae {
   const SaeConfig* config = nullptr;
   const Variant* variant = nullptr;
   const SaeParameters* parameters = nullptr;
-  double input_scale = 1;
+  SaeScale scale{};
 };
+
+// Of what it reads and of what it reconstructs: the same hook, but of a transcoder. Borrowed.
+struct EvaluatedHooks {
+  const HookCalibration& input;
+  const HookCalibration& target;
+  [[nodiscard]] bool are_one() const { return input.hook == target.hook; }
+};
+// Of an SAE that reads one hook.
+[[nodiscard]] inline EvaluatedHooks evaluated_hooks(const SaeConfig& sae,
+                                                    const CalibrationData& calibration) {
+  return {calibration.of(only_hook(sae)), calibration.of(only_target_hook(sae))};
+}
 
 }  // namespace refract

@@ -1,6 +1,6 @@
 #pragma once
-// Held-out rows of one hook, read piece by piece: of the first whole documents, each document by
-// one rank.
+// Held-out rows of one hook, and of another one that it is reconstructed from, read piece by piece:
+// of the first whole documents, each document by one rank.
 //
 // What a bootstrap draws is a unit: a document; where there are more than kMostUnits, as many
 // groups of consecutive ones (several independent documents are as independent as one), so that
@@ -18,11 +18,15 @@ namespace refract {
 
 struct RowPiece {
   std::uint64_t first = 0;  // row of the file
-  Tensor<float> x;          // [n, D] raw
+  Tensor<float> x;          // [n, D] raw: what is reconstructed
+  Tensor<float> input;      // [n, D_in] raw: of a transcoder, what it reads; else empty
   RowIdentity identity;
   std::vector<std::uint64_t> unit;     // [n]
   std::vector<std::uint8_t> included;  // [n]; 0 = the row takes part in nothing
   std::vector<std::uint8_t> counted;   // [n]; included, and within the range that was asked for
+  [[nodiscard]] TensorView<const float> read() const {
+    return input.size() != 0 ? input.cview() : x.cview();
+  }
 };
 
 struct RowRange {
@@ -38,8 +42,10 @@ class HeldoutRows {
  public:
   static constexpr std::size_t kMostUnits = 2048;
 
-  // At most max_rows rows, of whole documents, the first ones; 0 = all.
-  HeldoutRows(const ChunkReader& file, std::string hook, std::uint64_t max_rows);
+  // At most max_rows rows, of whole documents, the first ones; 0 = all. input: what `hook` is
+  // reconstructed from; a row takes part when both include it. Empty: itself.
+  HeldoutRows(const ChunkReader& file, std::string hook, std::uint64_t max_rows,
+              const std::string& input = {});
   [[nodiscard]] std::uint64_t rows() const { return rows_; }
   [[nodiscard]] std::size_t d_in() const;
   [[nodiscard]] const std::string& hook() const { return hook_; }
@@ -58,7 +64,7 @@ class HeldoutRows {
   [[nodiscard]] std::uint64_t next_unit(std::uint64_t row) const;
   const ChunkReader& file_;
   std::string hook_;
-  std::size_t column_;
+  std::size_t column_, input_;
   std::uint64_t rows_;
   std::vector<std::uint64_t> unit_starts_;  // rows
 };

@@ -14,6 +14,7 @@
 #include "refract/analysis/readability.hpp"
 #include "refract/sae/variant.hpp"
 #include "refract/stages/features.hpp"
+#include "refract/stages/scaled_hooks.hpp"
 #include "refract/store/chunk.hpp"
 
 namespace refract {
@@ -104,9 +105,9 @@ class ProbeCorpus {
 struct ProbeTarget {
   std::string name;  // of the SAE or control
   std::string task;  // what its progress lines begin with: "probe big"
-  std::string hook;  // e.g. blocks.4.hook_resid_post
+  std::string hook;  // of its input, as people read it (hook_text): blocks.4.hook_resid_post
+  std::vector<ScaledHook> input;  // what `encode` takes
   std::size_t features = 0;
-  float input_scale = 1;  // stored rows times this are what `encode` takes
   Encoder encode;
   const SaeParameters* parameters = nullptr;  // for nearest neighbours; none for raw neurons
 };

@@ -16,9 +16,9 @@ class Reconstructor {
   [[nodiscard]] virtual std::size_t components() const = 0;
   // Whether a row's result depends on the other rows of its call.
   [[nodiscard]] virtual bool looks_at_whole_calls() const { return false; }
-  // Raw rows x [n, D] to x_hat [n, D], in the same units; acts: what each row used (codes may be
-  // negative; zeros are not listed), features ascending. Rows that take part have included[i] != 0;
-  // the others' results are not looked at.
+  // Raw rows x [n, D_in] to raw x_hat [n, D_out] (D = D_in = D_out, but of a transcoder); acts:
+  // what each row used, in units of x_hat (codes may be negative; zeros are not listed), features
+  // ascending. Rows that take part have included[i] != 0; the others' results are not looked at.
   virtual void reconstruct(TensorView<const float> x, std::span<const std::uint8_t> included,
                            SparseActs& acts, TensorView<float> x_hat) = 0;
 };

@@ -1,5 +1,5 @@
 #pragma once
-// An SAE as what is evaluated: in the raw activations' units, whatever its input scale.
+// An SAE as what is evaluated: in the raw activations' units, whatever its scales.
 #include "refract/stages/evaluated_sae.hpp"
 #include "refract/stages/reconstructor.hpp"
 

@@ -133,6 +133,9 @@ class ChunkReader {
 
   [[nodiscard]] RowIdentity read_identity() const { return read_identity(0, rows()); }
   [[nodiscard]] RowIdentity read_identity(std::uint64_t first, std::uint64_t count) const;
+  // to [count, d_in] of spec().dtype, as stored.
+  void read_stored(std::size_t hook, std::uint64_t first, std::uint64_t count,
+                   std::span<std::byte> to) const;
   // to [count, d_in] f32, widened from what is stored.
   void read_rows(std::size_t hook, std::uint64_t first, std::uint64_t count,
                  std::span<float> to) const;

@@ -68,23 +68,50 @@ template <typename T>
           std::as_bytes(values)};
 }
 
-// A tensor whose bytes are made while they are written, so that no copy of it is needed.
-struct StreamedTensor {
+// A tensor of a file that is yet to be written.
+struct TensorEntry {
   std::string name;
   std::string dtype;  // as in StoredTensor
   std::vector<std::size_t> shape;
-  std::function<void(FileWriter&)> write;  // all its bytes, in order
 };
 
-// Bytes are a function of the arguments: data is laid out by element size (large first), then name;
-// names must be unique and sizes must fit shapes. Unsynced, under `path` itself (written_file.hpp).
-[[nodiscard]] WrittenFile stream_safetensors(
-    const std::filesystem::path& path, std::span<const StreamedTensor> tensors,
-    const std::map<std::string, std::string>& metadata = {},
-    FileWriter::Digest digest = FileWriter::Digest::none);
-[[nodiscard]] StreamedTensor streamed(const StoredTensor& tensor);
+// Where each byte of a file will be, before there is any: a function of the arguments. Tensors lie
+// by element size (large first), then by name; names must be unique.
+class SafetensorsLayout {
+ public:
+  explicit SafetensorsLayout(std::span<const TensorEntry> tensors,
+                             const std::map<std::string, std::string>& metadata = {});
+  struct Place {
+    std::uint64_t offset = 0, bytes = 0;  // in the file
+  };
+  [[nodiscard]] const std::string& header() const { return header_; }  // with its length
+  [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
+  [[nodiscard]] const Place& at(std::string_view tensor) const;
 
-// The same as a whole file: under a temporary name, synced, renamed.
+ private:
+  std::string header_;
+  std::uint64_t bytes_ = 0;
+  std::map<std::string, Place, std::less<>> places_;
+};
+
+// One of the writers of a file, or its only one. Unsynced, under `path` itself (written_file.hpp).
+class SafetensorsWriter {
+ public:
+  // Who creates it writes its header.
+  SafetensorsWriter(const std::filesystem::path& path, SafetensorsLayout layout,
+                    FileWriter::Begin begin = FileWriter::Begin::create);
+  // Offsets count from the tensor's first byte.
+  void write(std::string_view tensor, std::uint64_t offset, std::span<const std::byte> bytes);
+  void write_rows(std::string_view tensor, std::uint64_t offset, std::uint64_t row_bytes,
+                  std::uint64_t stride, std::span<const std::byte> bytes);
+  [[nodiscard]] WrittenFile close() { return file_.close(); }
+
+ private:
+  SafetensorsLayout layout_;
+  FileWriter file_;
+};
+
+// A whole file: under a temporary name, synced, renamed. Sizes must fit shapes.
 void write_safetensors(const std::filesystem::path& path, std::span<const StoredTensor> tensors,
                        const std::map<std::string, std::string>& metadata = {});
 

@@ -78,6 +78,14 @@ class Tensor {
   Shape shape_;
 };
 
+// to = from, of one shape, between any two devices in stream order (copy_bytes).
+template <typename T>
+void copy_tensor(TensorView<const std::type_identity_t<T>> from, TensorView<T> to, Stream& stream) {
+  copy_bytes(reinterpret_cast<std::byte*>(to.data()), to.device(),
+             reinterpret_cast<const std::byte*>(from.data()), from.device(), to.size() * sizeof(T),
+             stream);
+}
+
 struct Axis {
   std::string_view name;
   std::size_t size;

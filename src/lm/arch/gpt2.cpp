@@ -233,24 +233,25 @@ class Gpt2 final : public LanguageModel {
     embed(tokens.ids, tokens.positions, weights_.wte.cview(), weights_.wpe.cview(), x, stream);
     for (int layer = 0; layer <= last_layer; ++layer) {
       const Block& block = weights_.blocks[static_cast<std::size_t>(layer)];
-      tap.at({layer, Site::resid_pre}, x);
+      tap.at({layer, Site::resid_pre}, x, stream);
 
       normalise(x, block.ln_1, normed, stream);
       gemm_nt(normed, block.qkv, qkv, 0, stream);
       causal_attention(qkv, tokens.segment_starts, info_.heads, attention_scale(layer), heads,
                        stream);
       gemm_nt(heads, block.attn_out, out, 0, stream);
-      tap.at({layer, Site::attn_out}, out);
+      tap.at({layer, Site::attn_out}, out, stream);
       add(x, out, stream);
-      tap.at({layer, Site::resid_mid}, x);
+      tap.at({layer, Site::resid_mid}, x, stream);
 
       normalise(x, block.ln_2, normed, stream);
+      tap.at({layer, Site::ln2_normalized}, normed, stream);
       gemm_nt(normed, block.mlp_in, inner, 0, stream);
       gelu_new(inner, stream);
       gemm_nt(inner, block.mlp_out, out, 0, stream);
-      tap.at({layer, Site::mlp_out}, out);
+      tap.at({layer, Site::mlp_out}, out, stream);
       add(x, out, stream);
-      tap.at({layer, Site::resid_post}, x);
+      tap.at({layer, Site::resid_post}, x, stream);
     }
   }
 

@@ -4,264 +4,159 @@
 //   loss is TopK's threshold: exponential mean of the smallest activation selected, used at
 //   inference: f = pre where pre > threshold
 //
-// The selection is exact and does not depend on the ranks: the k N-th largest value is found by
-// counting the bits of positive floats (which order as integers) over all ranks, high half first.
-// Ties at that value go to the lower row, then the lower feature.
+// The selection is exact and does not depend on the ranks (ops/batch_top.hpp).
 //
-//   round 0  keep candidates above a floor (half the threshold), count the high 16 bits of each
+//   round 0  keep candidates above a floor, a share of the threshold; count their high halves
 //   round 1  only when too few were kept: again without the floor
 //   round 2  count the low 16 bits of candidates in the bucket that holds the k N-th
 //   round 3  count its equals in each slice
-//   round 4  forward with the entries selected, sums
-#include <bit>
+//   round 4  keep the largest; the reconstruction begins
 #include <cmath>
 
 #include "refract/base/error.hpp"
-#include "sae/ragged_entries.hpp"
+#include "refract/ops/batch_top.hpp"
+#include "refract/ops/gather_rows.hpp"
 #include "sae/reconstruction.hpp"
 #include "sae/variant_table.hpp"
-#include "sae/workers.hpp"
 
 namespace refract {
 namespace {
 
-constexpr int kRounds = 5;
-constexpr std::size_t kBuckets = std::size_t{1} << 16;
-
-std::uint32_t bits_of(float value) { return std::bit_cast<std::uint32_t>(value); }
-std::size_t high_half(float value) { return bits_of(value) >> 16; }
-std::size_t low_half(float value) { return bits_of(value) & 0xFFFFu; }
-
-struct BatchTopKScratch final : StepScratch {
-  PanelEncoder encoder;
-  RaggedEntries candidates, entries;
-  ReconstructionScratch loss;
-  std::vector<std::uint64_t> positives;  // [n]
-  std::vector<PanelMemory> memory;
-};
-
-// Where the `rank`-th largest lies in a histogram: its bucket, and how many of the bucket are among
-// them.
-struct Place {
-  std::size_t bucket = 0;
-  std::uint64_t within = 0;
-};
-
-Place place_of(std::span<const std::uint64_t> histogram, std::uint64_t rank) {
-  std::uint64_t left = rank;
-  for (std::size_t bucket = histogram.size(); bucket-- > 0;) {
-    if (histogram[bucket] >= left) return {bucket, left};
-    left -= histogram[bucket];
-  }
-  REFRACT_ASSERT(false, "rank {} of a histogram without so many", rank);
-  return {};
-}
+constexpr std::size_t kSelectionRounds = 4;
+// The bar moves by less than this from step to step, but for the first ones; where it moves more,
+// round 1 costs a second product.
+constexpr float kFloorShare = 0.75F;
 
 class BatchTopK final : public Variant {
  public:
   BatchTopK(const SaeConfig& config, std::size_t d_in, std::uint64_t dead_after_rows)
-      : d_in_(d_in),
-        d_sae_(config.d_sae),
-        k_(config.k),
+      : k_(config.k),
         threshold_rate_(config.threshold_rate),
-        loss_(d_in, config.d_sae, config.aux, dead_after_rows) {}
+        loss_(config, d_in, config.aux, dead_after_rows) {}
 
   [[nodiscard]] std::string_view name() const override { return "batchtopk"; }
   [[nodiscard]] bool has_threshold() const override { return true; }
   [[nodiscard]] bool has_training_mode() const override { return true; }
-  [[nodiscard]] int measure_rounds() const override { return kRounds; }
-  [[nodiscard]] std::unique_ptr<StepScratch> make_scratch() const override {
-    return std::make_unique<BatchTopKScratch>();
+
+  [[nodiscard]] StepShape shape() const override {
+    StepShape shape{.candidates = true,
+                    .aux_k = loss_.aux_k(),
+                    .histogram = kHalfBuckets + 1,
+                    .rounds = std::vector<Round>(kSelectionRounds, {.histogram = true})};
+    shape.rounds[0].candidates = true;
+    for (const Round& round : loss_.rounds()) shape.rounds.push_back(round);
+    return shape;
   }
 
-  void measure(int round, const SaeState& state, const Batch& batch,
-               const std::vector<GlobalStats>& so_far, StepScratch& scratch,
-               Stats& stats) const override {
-    auto& own = static_cast<BatchTopKScratch&>(scratch);
+  void prepare(const Step& step) const override { loss_.prepare(step); }
+  void measure(std::size_t round, const Step& step) const override {
+    StepBuffers& own = step.buffers;
+    const RowEntries candidates = own.candidates.view();
+    const TensorView<std::uint64_t> bar = own.bar.view();
+    const auto counts = [&](std::size_t size) { return own.histogram.view().rows(0, size); };
     switch (round) {
       case 0:
-        return keep_candidates(state, batch, state.parameters.threshold.data()[0] / 2, own, stats);
+        loss_.begin(step);
+        return look(step, {.floor = step.state.parameters.threshold.cview(), .share = kFloorShare},
+                    {});
       case 1:
-        if (kept(so_far[0]) < wanted(so_far[0])) keep_candidates(state, batch, 0.0F, own, stats);
-        return;
-      case 2: return count_low_half(so_far, own, stats);
-      case 3: return count_equals(batch, so_far, own, stats);
-      default: return forward(state, batch, so_far, own, stats);
+        find_high(counts(kHalfBuckets + 1), k_, false, bar, step.stream);
+        return look(step, {}, bar.rows(kEnough, 1));
+      case 2:
+        find_high(counts(kHalfBuckets + 1), k_, true, bar, step.stream);
+        return count_low(candidates, bar, counts(kHalfBuckets), step.stream);
+      case 3:
+        find_low(counts(kHalfBuckets), bar, step.stream);
+        return count_equals(candidates, bar, order(step), counts(slots(step)), step.stream);
+      case 4:
+        keep_largest(candidates, bar, order(step), counts(slots(step)), own.entries.view(),
+                     step.stream);
+        [[fallthrough]];
+      default: return loss_.measure(round - kSelectionRounds, step);
     }
   }
 
-  void gradients(const SaeState&, const Batch& batch, const std::vector<GlobalStats>& global,
-                 StepScratch& scratch, RowGradients& out) const override {
-    auto& own = static_cast<BatchTopKScratch&>(scratch);
-    loss_.fill_terms(batch, own.entries, global.at(4), 0.0F, own.loss, out);
+  void weigh(const Step& step) const override { loss_.weigh(step); }
+  void gradients(const Step& step, const GradientRows& rows, std::size_t first,
+                 TensorView<float> out) const override {
+    loss_.gradients(step, rows, first, out);
   }
-
-  void decoder_bias_gradient(const std::vector<GlobalStats>& global,
-                             std::span<double> out) const override {
-    loss_.decoder_bias_gradient(global.at(4), out);
-  }
-
-  void finish(SaeState& state, const Batch& batch, const std::vector<GlobalStats>& global,
-              StepLog& log) const override {
-    loss_.finish(state, batch, global.at(4), log);
-    if (wanted(global[0]) == 0) return;
-    const auto smallest = static_cast<double>(std::bit_cast<float>(bar_of(global).bits));
-    const auto before = static_cast<double>(state.parameters.threshold.data()[0]);
-    const double after = before == 0 ? smallest : before + threshold_rate_ * (smallest - before);
-    std::ranges::fill(state.parameters.threshold.span(), static_cast<float>(after));
+  void finish(const Step& step) const override {
+    loss_.finish(step);
+    follow_bar(step.buffers.bar.cview(), threshold_rate_, step.state.parameters.threshold.view(),
+               step.stream);
   }
 
   void encode(const SaeParameters& p, TensorView<const float> x, std::size_t,
               SparseActs& acts) const override {
-    expect_shape(x, "x", {{"n", x.axis(0)}, {"D", d_in_}});
-    PanelEncoder encoder;
-    RaggedEntries entries;
-    entries.reset(x.axis(0));
-    encoder.pack(p);
-    encoder.run(p, x, {}, [&](std::size_t row, std::span<const float> pre, PanelMemory&) {
-      for (std::size_t f = 0; f < pre.size(); ++f)
-        if (pre[f] > std::max(0.0F, p.threshold.data()[f]))
-          entries.append(row, static_cast<std::uint32_t>(f), pre[f]);
-    });
-    entries.compress(acts);
+    encode_rows(p, true, x, {.floor = p.threshold.cview()}, acts);
   }
 
+  // The selection above within these rows: candidates without a floor, so that one look is enough.
   void encode_training(const SaeParameters& p, TensorView<const float> x,
                        std::span<const std::uint8_t> included, std::size_t,
                        SparseActs& acts) const override {
-    SaeState state;
-    state.parameters = copy(p);
-    state.age.assign(d_sae_, 0);
-    const Batch batch{
-        .x = x, .included = included, .first_row = 0, .rows = x.axis(0), .slice_rows = x.axis(0)};
-    BatchTopKScratch own;
-    std::vector<GlobalStats> global;
-    for (int round = 0; round < kRounds; ++round) {
-      Stats stats;
-      measure(round, state, batch, global, own, stats);
-      global.emplace_back();
-      add_stats(stats, global.back());
-    }
-    own.entries.compress(acts);
+    const std::size_t n = x.axis(0);
+    Stream stream;
+    Tensor<float> centred(x.shape());
+    centre_rows(x, p.b_dec.cview(), centred.view(), stream);
+    const TensorView<const std::uint8_t> flags(included.data(), Shape{n});
+    const RowEntriesBuffer candidates(n, 0, n * p.d_sae(), stream),
+        kept(n, 0, n * p.d_sae(), stream);
+    Tensor<std::uint64_t> bar(Shape{kBarValues}), counts(Shape{kHalfBuckets + 1});
+    const TensorView<std::uint64_t> low = counts.view().rows(0, kHalfBuckets);
+    EncodeSelect encoder(p.d_sae(), p.d_in());
+    encoder.pack(p.W_enc.cview(), p.b_enc.cview(), stream);
+    encoder.run({.x = centred.cview(), .included = flags, .choice = {}, .out = candidates.view()},
+                stream);
+    count_high(candidates.view(), flags, {}, counts.view(), stream);
+    find_high(counts.view(), k_, true, bar.view(), stream);
+    count_low(candidates.view(), bar.view(), low, stream);
+    find_low(low, bar.view(), stream);
+    const SliceOrder one_slice{.slice_rows = std::max<std::size_t>(1, n)};
+    const TensorView<std::uint64_t> equals = counts.view().rows(0, 1);
+    count_equals(candidates.view(), bar.view(), one_slice, equals, stream);
+    keep_largest(candidates.view(), bar.view(), one_slice, equals, kept.view(), stream);
+    compress(kept.view(), acts);
   }
 
   // As SAELens folds its own BatchTopK: a JumpReLU with one threshold for all features.
   [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p,
-                                             float input_scale) const override {
-    SaeExport out = export_common("jumprelu", p, input_scale);
-    out.tensors.push_back({"threshold", p.threshold.cview(), false, input_scale});
+                                             const SaeScale& scale) const override {
+    SaeExport out = export_common("jumprelu", p, scale);
+    out.tensors.push_back({"threshold", p.threshold.cview(), false, scale.target});
     return out;
   }
 
  private:
-  // Counts of rounds 0 and 1: high halves of candidates, then positive values, then included rows.
-  static constexpr std::size_t kPositive = kBuckets, kIncluded = kBuckets + 1;
-
-  // The value of the last entry selected, and how many of its equals are.
-  struct Bar {
-    std::uint32_t bits = 0;
-    std::uint64_t equals = 0;
-  };
-
-  [[nodiscard]] static std::uint64_t kept(const GlobalStats& stats) {
-    std::uint64_t sum = 0;
-    for (std::size_t b = 0; b < kBuckets; ++b) sum += stats.counts[b];
-    return sum;
-  }
-  [[nodiscard]] std::uint64_t wanted(const GlobalStats& stats) const {
-    return std::min(k_ * stats.counts[kIncluded], stats.counts[kPositive]);
-  }
-  [[nodiscard]] Place high_place(const std::vector<GlobalStats>& global) const {
-    const GlobalStats& complete = global[1].counts.empty() ? global[0] : global[1];
-    return place_of(std::span(complete.counts).first(kBuckets), wanted(global[0]));
-  }
-  [[nodiscard]] Bar bar_of(const std::vector<GlobalStats>& global) const {
-    const Place high = high_place(global), low = place_of(global[2].counts, high.within);
-    return {static_cast<std::uint32_t>(high.bucket << 16 | low.bucket), low.within};
+  void look(const Step& step, const Choice& choice, TensorView<const std::uint64_t> unless) const {
+    StepBuffers& own = step.buffers;
+    // AuxK's entries are the first look's.
+    const std::optional<AuxSelection> aux =
+        unless.size() == 0 ? loss_.aux_selection(step) : std::nullopt;
+    own.encoder.run({.x = step.input(),
+                     .included = step.batch.included,
+                     .choice = choice,
+                     .out = own.candidates.view(),
+                     .aux = aux ? &*aux : nullptr,
+                     .unless = unless},
+                    step.stream);
+    // A row that is dealt to several tiles is counted by the first.
+    count_high(own.candidates.view(),
+               own.part.tile == 0 ? step.batch.included : TensorView<const std::uint8_t>(), unless,
+               own.histogram.view().rows(0, kHalfBuckets + 1), step.stream);
   }
 
-  void keep_candidates(const SaeState& state, const Batch& batch, float floor,
-                       BatchTopKScratch& own, Stats& stats) const {
-    const std::size_t n = batch.x.axis(0);
-    expect_shape(batch.x, "x", {{"n", n}, {"D", d_in_}});
-    own.candidates.reset(n);
-    own.positives.assign(n, 0);
-    loss_.begin(state, n, own.loss);
-    own.encoder.pack(state.parameters);
-    own.encoder.run(state.parameters, batch.x, batch.included,
-                    [&](std::size_t row, std::span<const float> pre, PanelMemory& memory) {
-                      for (std::size_t f = 0; f < pre.size(); ++f) {
-                        if (!(pre[f] > 0)) continue;
-                        ++own.positives[row];
-                        if (pre[f] > floor)
-                          own.candidates.append(row, static_cast<std::uint32_t>(f), pre[f]);
-                      }
-                      loss_.select_aux(pre, row, memory, own.loss);
-                    });
-    stats.counts.assign(kBuckets + 2, 0);
-    for (std::size_t row = 0; row < n; ++row) {
-      stats.counts[kPositive] += own.positives[row];
-      stats.counts[kIncluded] += batch.included[row] != 0 ? 1 : 0;
-      const RowView view = own.candidates.row(row);
-      for (std::size_t j = 0; j < view.count; ++j) ++stats.counts[high_half(view.values[j])];
-    }
+  [[nodiscard]] static SliceOrder order(const Step& step) {
+    const StepPart& part = step.buffers.part;
+    return {part.slice_rows, step.buffers.first_slice(), part.tile, part.tiles_of_row};
+  }
+  [[nodiscard]] static std::size_t slots(const Step& step) {
+    const StepPart& part = step.buffers.part;
+    return part.batch_rows / part.slice_rows * part.tiles_of_row;
   }
 
-  void count_low_half(const std::vector<GlobalStats>& so_far, BatchTopKScratch& own,
-                      Stats& stats) const {
-    stats.counts.assign(kBuckets, 0);
-    if (wanted(so_far[0]) == 0) return;
-    const std::size_t bucket = high_place(so_far).bucket;
-    for (std::size_t row = 0; row < own.candidates.rows(); ++row) {
-      const RowView view = own.candidates.row(row);
-      for (std::size_t j = 0; j < view.count; ++j)
-        if (high_half(view.values[j]) == bucket) ++stats.counts[low_half(view.values[j])];
-    }
-  }
-
-  void count_equals(const Batch& batch, const std::vector<GlobalStats>& so_far,
-                    BatchTopKScratch& own, Stats& stats) const {
-    stats.counts.assign(batch.rows / batch.slice_rows, 0);
-    if (wanted(so_far[0]) == 0) return;
-    const std::uint32_t bar = bar_of(so_far).bits;
-    for (std::size_t row = 0; row < own.candidates.rows(); ++row) {
-      const RowView view = own.candidates.row(row);
-      for (std::size_t j = 0; j < view.count; ++j)
-        if (bits_of(view.values[j]) == bar)
-          ++stats.counts[(batch.first_row + row) / batch.slice_rows];
-    }
-  }
-
-  void forward(const SaeState& state, const Batch& batch, const std::vector<GlobalStats>& so_far,
-               BatchTopKScratch& own, Stats& stats) const {
-    const std::size_t n = batch.x.axis(0);
-    own.entries.reset(n);
-    const Bar bar = wanted(so_far[0]) != 0 ? bar_of(so_far) : Bar{0xFFFFFFFFu, 0};
-    std::uint64_t equals_before = 0;
-    for (std::size_t slice = 0; slice < batch.first_row / batch.slice_rows; ++slice)
-      equals_before += so_far[3].counts[slice];
-    for (std::size_t row = 0; row < n; ++row) {
-      const RowView view = own.candidates.row(row);
-      for (std::size_t j = 0; j < view.count; ++j) {
-        const std::uint32_t bits = bits_of(view.values[j]);
-        if (bits > bar.bits || (bits == bar.bits && equals_before++ < bar.equals))
-          own.entries.append(row, view.features[j], view.values[j]);
-      }
-    }
-    for_each_item((n + kPanelRows - 1) / kPanelRows, own.memory,
-                  [&](std::size_t panel, PanelMemory& memory) {
-                    for (std::size_t row = panel * kPanelRows;
-                         row < std::min(n, (panel + 1) * kPanelRows); ++row) {
-                      if (batch.included[row] == 0) continue;
-                      loss_.decode_row(state.parameters, batch.x.row(row), row,
-                                       own.entries.row(row), memory, own.loss);
-                      loss_.decode_aux(state.parameters, row, memory, own.loss);
-                    }
-                  });
-    loss_.collect(batch, own.entries, own.loss, stats);
-  }
-
-  std::size_t d_in_, d_sae_, k_;
+  std::size_t k_;
   double threshold_rate_;
   Reconstruction loss_;
 };

@@ -7,104 +7,71 @@
 // c(t) rises linearly to l1.coefficient.
 // SAELens' penalty is c * mean over rows sum_f |f| * |W_dec[f]|: the same numbers, since rows of
 // W_dec have norm 1; the norm's gradient lies along the row and is projected out.
+//
+// With a target_hook it is a transcoder (Dunefsky et al. 2024): it reads one place and reconstructs
+// another, e.g. an MLP's input and output. b_dec is the target's and is not subtracted from x.
 #include <cmath>
 
 #include "refract/base/error.hpp"
-#include "sae/ragged_entries.hpp"
 #include "sae/reconstruction.hpp"
 #include "sae/variant_table.hpp"
 
 namespace refract {
 namespace {
 
-struct ReluScratch final : StepScratch {
-  PanelEncoder encoder;
-  RaggedEntries entries;
-  ReconstructionScratch loss;
-};
-
 class Relu final : public Variant {
  public:
   Relu(const SaeConfig& config, std::size_t d_in, std::uint64_t dead_after_rows)
-      : d_in_(d_in),
+      : centred_(input_is_centred(config)),
         l1_(config.l1),
-        loss_(d_in, config.d_sae, {.coefficient = 0}, dead_after_rows) {}
+        loss_(config, d_in, {.coefficient = 0}, dead_after_rows) {}
 
   [[nodiscard]] std::string_view name() const override { return "relu"; }
-  [[nodiscard]] std::unique_ptr<StepScratch> make_scratch() const override {
-    return std::make_unique<ReluScratch>();
+
+  [[nodiscard]] StepShape shape() const override {
+    StepShape shape{.rounds = {{}}};
+    for (const Round& round : loss_.rounds()) shape.rounds.push_back(round);
+    return shape;
   }
 
-  void measure(int, const SaeState& state, const Batch& batch, const std::vector<GlobalStats>&,
-               StepScratch& scratch, Stats& stats) const override {
-    auto& own = static_cast<ReluScratch&>(scratch);
-    const std::size_t n = batch.x.axis(0);
-    expect_shape(batch.x, "x", {{"n", n}, {"D", d_in_}});
-    own.entries.reset(n);
-    loss_.begin(state, n, own.loss);
-    own.encoder.pack(state.parameters);
-    own.encoder.run(state.parameters, batch.x, batch.included,
-                    [&](std::size_t row, std::span<const float> pre, PanelMemory& memory) {
-                      append_positive(pre, row, own.entries);
-                      loss_.decode_row(state.parameters, batch.x.row(row), row,
-                                       own.entries.row(row), memory, own.loss);
-                    });
-    loss_.collect(batch, own.entries, own.loss, stats);
+  void prepare(const Step& step) const override { loss_.prepare(step); }
+  void measure(std::size_t round, const Step& step) const override {
+    if (round > 0) return loss_.measure(round - 1, step);
+    loss_.begin(step);
+    step.buffers.encoder.run({.x = step.input(),
+                              .included = step.batch.included,
+                              .choice = {},
+                              .out = step.buffers.entries.view()},
+                             step.stream);
   }
 
-  void gradients(const SaeState& state, const Batch& batch, const std::vector<GlobalStats>& global,
-                 StepScratch& scratch, RowGradients& out) const override {
-    auto& own = static_cast<ReluScratch&>(scratch);
-    const double rows = loss_.means_of(global.at(0)).rows;
-    const double per_entry = rows > 0 ? coefficient(state.step) / rows : 0;
-    loss_.fill_terms(batch, own.entries, global.at(0), static_cast<float>(per_entry), own.loss,
-                     out);
+  void weigh(const Step& step) const override { loss_.weigh(step, coefficient(step.state.step)); }
+  void gradients(const Step& step, const GradientRows& rows, std::size_t first,
+                 TensorView<float> out) const override {
+    loss_.gradients(step, rows, first, out);
   }
-
-  void decoder_bias_gradient(const std::vector<GlobalStats>& global,
-                             std::span<double> out) const override {
-    loss_.decoder_bias_gradient(global.at(0), out);
-  }
-
-  void finish(SaeState& state, const Batch& batch, const std::vector<GlobalStats>& global,
-              StepLog& log) const override {
-    loss_.finish(state, batch, global.at(0), log);
-    const std::uint64_t of_step =
-        state.step > 0 ? state.step - 1 : 0;  // the update has been counted
-    log.aux_loss = coefficient(of_step) * loss_.means_of(global.at(0)).activation;
-    log.loss = log.squared_error + log.aux_loss;
-  }
+  void finish(const Step& step) const override { loss_.finish(step); }
 
   void encode(const SaeParameters& parameters, TensorView<const float> x, std::size_t,
               SparseActs& acts) const override {
-    expect_shape(x, "x", {{"n", x.axis(0)}, {"D", d_in_}});
-    PanelEncoder encoder;
-    RaggedEntries entries;
-    entries.reset(x.axis(0));
-    encoder.pack(parameters);
-    encoder.run(parameters, x, {}, [&](std::size_t row, std::span<const float> pre, PanelMemory&) {
-      append_positive(pre, row, entries);
-    });
-    entries.compress(acts);
+    encode_rows(parameters, centred_, x, {}, acts);
   }
 
   [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p,
-                                             float input_scale) const override {
-    return export_common("standard", p, input_scale);
+                                             const SaeScale& scale) const override {
+    SaeExport out = export_common(centred_ ? "standard" : "transcoder", p, scale);
+    out.apply_b_dec_to_input = centred_;
+    if (!centred_) out.json_values = {{"d_out", std::to_string(p.d_out())}};
+    return out;
   }
 
  private:
-  static void append_positive(std::span<const float> pre, std::size_t row, RaggedEntries& entries) {
-    for (std::size_t f = 0; f < pre.size(); ++f)
-      if (pre[f] > 0) entries.append(row, static_cast<std::uint32_t>(f), pre[f]);
-  }
-
   [[nodiscard]] double coefficient(std::uint64_t step) const {
     const auto warmup = static_cast<double>(l1_.warmup_steps), at = static_cast<double>(step + 1);
     return l1_.coefficient * (at < warmup ? at / warmup : 1);
   }
 
-  std::size_t d_in_;
+  bool centred_;
   L1Config l1_;
   Reconstruction loss_;
 };

@@ -93,18 +93,34 @@ TEST_F(Large, exchanges_of_more_bytes_than_an_int_counts_are_right) {
     return count;
   };
 
-  exchange->all_reduce_sum(all, stream);
+  const TensorView<float> whole(all.data(), Shape{all.size()});
+  exchange->all_reduce_sum(whole, stream);
   EXPECT_EQ(wrong(all, 0, 2), 0u);
 
   const std::uint64_t first = world().rank() == 0 ? 0 : counts[0];
   std::vector<float> mine(counts[static_cast<std::size_t>(world().rank())]);
-  exchange->reduce_scatter_sum(all, counts, mine, stream);
+  exchange->reduce_scatter_sum(whole, counts, TensorView<float>(mine.data(), Shape{mine.size()}),
+                               stream);
   EXPECT_EQ(wrong(mine, first, 4), 0u);
 
   std::ranges::fill(all, -1.0F);
   std::ranges::copy(mine, all.begin() + static_cast<std::ptrdiff_t>(first));
-  exchange->all_gather(all, counts, stream);
+  exchange->all_gather(whole, counts, stream);
   EXPECT_EQ(wrong(all, 0, 4), 0u);
+}
+
+TEST_F(Large, gathers_of_more_elements_than_an_int_counts_are_right) {
+  const std::vector<std::size_t> counts{kMore / 2 + 1, kMore - kMore / 2 - 1};
+  std::vector<std::uint8_t> all(kMore);
+  const std::size_t first = world().rank() == 0 ? 0 : counts[0];
+  for (std::size_t i = 0; i < counts[static_cast<std::size_t>(world().rank())]; ++i)
+    all[first + i] = byte_at(first + i);
+  Stream stream;
+
+  make_exchange(world())->all_gather(TensorView<std::uint8_t>(all.data(), Shape{all.size()}),
+                                     counts, stream);
+
+  expect_numbered(all, kMore);
 }
 
 }  // namespace

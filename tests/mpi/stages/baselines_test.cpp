@@ -34,11 +34,11 @@ TEST(BaselinesTogether, are_the_same_bytes_for_any_number_of_ranks) {
   const BaselineSources sources{.training = &training, .calibration = &rows.calibration};
   Communicator one = Communicator::loopback();
   SharedStop stop(world()), alone(one);
-  const SaeConfig config{.name = "small", .hook = kHook, .d_sae = 16, .k = 3};
+  const SaeConfig config{.name = "small", .hooks = {kHook}, .d_sae = 16, .k = 3};
   const std::unique_ptr<Variant> variant = make_variant(config, kDim, 100);
   const SaeParameters parameters =
-      initial_parameters(config, *variant, std::vector<float>(kDim, 1));
-  const EvaluatedSae sae{&config, variant.get(), &parameters, 0.5};
+      initial_parameters(config, *variant, kDim, std::vector<float>(kDim, 1));
+  const EvaluatedSae sae{&config, variant.get(), &parameters, {0.5F, 0.5F}};
 
   const Baselines by_all = Baselines::collective_fit(names, sources, stop, world());
   const Baselines by_one = Baselines::collective_fit(names, sources, alone, one);

@@ -27,7 +27,7 @@ class DriftTogether : public testing::Test {
     world().broadcast_string(folder, 0);
     folder_ = folder;
     variant_ = make_variant(config_, kDim, 100);
-    now_ = initial_parameters(config_, *variant_, std::vector<float>(kDim, 1));
+    now_ = initial_parameters(config_, *variant_, kDim, std::vector<float>(kDim, 1));
     if (world().rank() == 0) write_checkpoints();
     world().barrier();
   }
@@ -53,14 +53,15 @@ class DriftTogether : public testing::Test {
               static_cast<float>(0.5 * static_cast<double>(row[d]) + std::sqrt(0.75) * other[d]);
       }
       make_folder(folder(i));
-      (void)write_saelens_folder(folder(i), variant_->export_for_saelens(earlier, kInputScale),
+      (void)write_saelens_folder(folder(i),
+                                 variant_->export_for_saelens(earlier, {kInputScale, kInputScale}),
                                  i % 2 == 0 ? DType::bf16 : DType::f32, {});
     }
   }
   fs::path folder(std::size_t i) const { return folder_ / fmt::format("chunk-{:06}", i); }
 
   SaeConfig config_{
-      .name = "small", .hook = "blocks.0.hook_resid_post", .d_sae = kFeatures, .k = 3};
+      .name = "small", .hooks = {"blocks.0.hook_resid_post"}, .d_sae = kFeatures, .k = 3};
   fs::path folder_;
   std::unique_ptr<Variant> variant_;
   SaeParameters now_;
@@ -91,7 +92,8 @@ TEST_F(DriftTogether, says_how_many_rows_turned_since_each_checkpoint) {
 TEST_F(DriftTogether, refuses_an_sae_of_another_shape) {
   SaeConfig config = config_;
   config.d_sae = 71;
-  const SaeParameters other = initial_parameters(config, *variant_, std::vector<float>(kDim, 1));
+  const SaeParameters other =
+      initial_parameters(config, *variant_, kDim, std::vector<float>(kDim, 1));
   Communicator alone = Communicator::loopback();
   SharedStop stop(alone);
   const std::vector<fs::path> folders{folder(0)};

@@ -54,13 +54,13 @@ TEST_F(EvaluateTogether, gives_the_report_of_one_rank) {
         std::vector<std::size_t>(HeldoutRows::kMostUnits + 500, 2)}) {
     const ChunkReader heldout = collective_heldout(lengths);
     for (const std::string_view variant_name : variant_names()) {
-      SaeConfig config{.name = "one", .hook = kHook, .d_sae = 70};
+      SaeConfig config{.name = "one", .hooks = {kHook}, .d_sae = 70};
       config.variant = variant_name;
       if (variant_name != "relu") config.k = 3;
       const std::unique_ptr<Variant> variant = make_variant(config, kDim, 100);
       const SaeParameters parameters =
-          initial_parameters(config, *variant, std::vector<float>(kDim, 0.1F));
-      const EvaluatedSae sae{&config, variant.get(), &parameters, 0.5};
+          initial_parameters(config, *variant, kDim, std::vector<float>(kDim, 0.1F));
+      const EvaluatedSae sae{&config, variant.get(), &parameters, {0.5F, 0.5F}};
       for (const std::uint64_t max_rows : {std::uint64_t{0}, std::uint64_t{100}}) {
         const auto measure = [&](Communicator& ranks) {
           SaeReconstructor inference(sae), training(sae, SaeReconstructor::Mode::training);

@@ -24,9 +24,9 @@ TEST(SplicedLossStop, asked_of_one_rank_while_it_runs_the_model_ends_it_on_all) 
   });
   SharedStop stop(world());
 
+  const HookCalibration& hook = data.calibration().of(MovedStream::kHook);
   EXPECT_THROW((void)SplicedLoss::collective_without_sae(&model, data.corpus(), data.heldout(),
-                                                         data.calibration().hooks.front(), 100000,
-                                                         1, stop, world()),
+                                                         {hook, hook}, 100000, 1, stop, world()),
                StopRequested);
 
   // The others may hear of it before they begin.
@@ -34,8 +34,8 @@ TEST(SplicedLossStop, asked_of_one_rank_while_it_runs_the_model_ends_it_on_all) 
     EXPECT_GE(calls, 1);
   }
   EXPECT_TRUE(stop_requested());
-  const Tensor<float> W =
-      random_decoder({.name = "small", .hook = MovedStream::kHook, .d_sae = 9}, MovedStream::kDim);
+  const Tensor<float> W = random_decoder(
+      {.name = "small", .hooks = {MovedStream::kHook}, .d_sae = 9}, MovedStream::kDim);
   EXPECT_THROW((void)collective_decoder_geometry("SAE 'small'", W.cview(), stop, world()),
                StopRequested);
   EXPECT_EQ(world().all_reduce_max(1), 1U);

@@ -17,14 +17,14 @@ using test::world;
 
 TEST(SplicedLossTogether, gives_the_report_of_one_rank_whoever_has_a_model) {
   test::MovedStreamCorpus data(fmt::format("spliced_loss_{}", world().rank()), 40);  // 5 calls
-  const HookCalibration& calibration = data.calibration().hooks.front();
+  const HookCalibration& hook = data.calibration().of(MovedStream::kHook);
   TokenCorpus none(std::vector<std::uint8_t>(MovedStream::kVocabulary, 0), 1);
   TokenCorpus& corpus = world().rank() == 0 ? data.corpus() : none;  // read on rank 0 alone
   const auto report_of = [&](const LanguageModel* model, TokenCorpus& from, Communicator& ranks) {
     SharedStop stop(ranks);
     Shifted sae(0.3F);
     const SplicedLoss loss = SplicedLoss::collective_without_sae(
-        model, from, data.heldout(), calibration, 100000, 1, stop, ranks);
+        model, from, data.heldout(), {hook, hook}, 100000, 1, stop, ranks);
     return loss.collective_report(sae, "small", stop, ranks);
   };
   const int last = world().size() - 1;

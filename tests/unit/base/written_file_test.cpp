@@ -25,16 +25,36 @@ std::string long_text() {
 
 TEST(WrittenFile, says_what_was_handed_over) {
   const std::string text = long_text();
-  FileWriter file(fresh("written_a"), FileWriter::Digest::sha256);
-  file.write(std::string_view(text).substr(0, 7));
-  file.write(std::string_view(text).substr(7));
+  const std::span<const std::byte> bytes = std::as_bytes(std::span(text));
+  FileWriter file(fresh("written_a"), text.size());
+  file.write(7, bytes.subspan(7));
+  file.write(0, bytes.first(7));
 
   const WrittenFile written = file.close();
 
   EXPECT_EQ(read_file(written.path), text);
   EXPECT_EQ(written.bytes, text.size());
-  EXPECT_EQ(written.checksum, xxh3(std::as_bytes(std::span(text))));
-  EXPECT_EQ(written.sha256, sha256_hex(text));
+  ASSERT_EQ(written.pieces.size(), 2U);
+  EXPECT_EQ(written.pieces[0].checksum, xxh3(bytes.subspan(7)));
+}
+
+// Columns of a matrix of bytes: rows of 10, of which one writer has the first four.
+TEST(WrittenFile, may_have_several_writers_who_settle_each_what_they_wrote) {
+  const fs::path path = fresh("written_f");
+  const std::string left(12, 'a'), right(18, 'b');
+  FileWriter first(path, 30);
+  FileWriter second(path, 30, FileWriter::Begin::join);
+  second.write_rows(4, 6, 10, std::as_bytes(std::span(right)));
+  first.write_rows(0, 4, 10, std::as_bytes(std::span(left)));
+  const WrittenFile firsts = first.close(), seconds = second.close();
+  EXPECT_EQ(read_file(path), "aaaabbbbbbaaaabbbbbbaaaabbbbbb");
+  EXPECT_NO_THROW(settle(firsts));
+  EXPECT_NO_THROW(settle(seconds));
+
+  write_file(path, "aaaabbbbbbaaaabbbbbbaaaabbxbbb");
+
+  EXPECT_NO_THROW(settle(firsts));
+  EXPECT_THROW(settle(seconds), Damaged);
 }
 
 TEST(WrittenFile, settles_when_the_same_bytes_come_back) {

@@ -57,9 +57,9 @@ TEST(MakeExchange, refuses_a_device_that_this_build_or_machine_lacks) {
     (void)make_exchange(alone, absent);
     FAIL() << "device 4096 was accepted";
   } catch (const Error& error) {
-    EXPECT_EQ(error.code(), has_nccl ? ExitCode::system : ExitCode::not_built) << error.what();
+    EXPECT_EQ(error.code(), has_cuda ? ExitCode::system : ExitCode::not_built) << error.what();
     const std::string text = error.what();
-    EXPECT_NE(text.find(has_nccl ? "rank 0 on host" : "no NCCL"), std::string::npos) << text;
+    EXPECT_NE(text.find(has_cuda ? "rank 0 on host" : "no CUDA"), std::string::npos) << text;
   }
 }
 

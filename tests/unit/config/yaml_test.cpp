@@ -17,7 +17,8 @@ struct Settings {
   std::uint32_t rows = 8;
   Bytes quota{1024};
   std::vector<std::string> hooks;
-  std::string take = "all", hook = "a";
+  std::string take = "all", kind = "a";
+  std::vector<std::string> hook;
   std::uint32_t window = 1;
   std::int64_t free = 0;
   std::uint64_t seed = 1;
@@ -35,7 +36,8 @@ void describe(Fields& f, Settings& c) {
   f.field("quota", c.quota, {.help = "bytes"});
   f.field("hooks", c.hooks, {.help = "names"});
   f.field("take", c.take, {.help = "rule"});
-  f.field("hook", c.hook, {.help = "one", .not_built = {"z"}, .list_of_one = true});
+  f.field("kind", c.kind, {.help = "one", .not_built = {"z"}});
+  f.field("hook", c.hook, {.help = "one or several", .one_or_list = true});
   f.field("window", c.window, {.help = "shards", .at_least = 1});
   f.field("free", c.free, {.help = "any whole number"});
   f.field("seed", c.seed, {.help = "any count"});
@@ -183,16 +185,36 @@ TEST(Yaml, refuses_what_is_more_or_less_than_one_document_of_keys) {
 }
 
 TEST(Yaml, tells_what_is_not_built_from_what_is_unknown) {
-  for (const char* text : {"mesh: {rows: 2}\n", "hook: z\n", "hook: [a, b]\n"})
+  for (const char* text : {"mesh: {rows: 2}\n", "kind: z\n"})
     EXPECT_THROW((void)read(text), NotBuilt) << text;
-  for (const char* text : {"mush: 1\n", "hook: []\n", "hook: {a: [b]}\n"})
+  for (const char* text : {"mush: 1\n", "kind: {a: [b]}\n"})
     EXPECT_THROW((void)read(text), ConfigError) << text;
-  EXPECT_EQ(read("hook: [b]\n").hook, "b");
   Settings s;
   const std::string reference = print_reference([&](Fields& f) { describe(f, s); });
   EXPECT_NE(reference.find("mesh                         not built in this version"),
             std::string::npos)
       << reference;
+}
+
+TEST(Yaml, takes_and_prints_one_of_a_list_without_brackets_where_a_field_says_so) {
+  const auto printed = [](Settings settings) {
+    return flatten([&](Fields& f) { describe(f, settings); });
+  };
+  using Texts = std::vector<std::string>;
+
+  EXPECT_EQ(read("hook: b\n").hook, Texts{"b"});
+  EXPECT_EQ(read("hook: [b]\n").hook, Texts{"b"});
+  EXPECT_EQ(read("hook: [b, a]\n").hook, (Texts{"b", "a"}));
+  EXPECT_EQ(read("lr: 1\n", {"hook=[c, d]"}).hook, (Texts{"c", "d"}));
+  for (const char* text : {"hook: []\n", "hook: {a: [b]}\n", "hook: [[b]]\n"})
+    EXPECT_NE(failure(text).find("x.yaml:1: hook is"), std::string::npos) << failure(text);
+  EXPECT_NE(failure("hooks: b\n").find("a list, such as [a, b]"), std::string::npos);
+
+  const std::pair<std::string, std::string> none{"hook", ""}, one{"hook", "b"},
+      two{"hook", "[b, a]"};
+  EXPECT_EQ(std::ranges::count(printed(read("lr: 1\n")), none), 1);
+  EXPECT_EQ(std::ranges::count(printed(read("hook: [b]\n")), one), 1);
+  EXPECT_EQ(std::ranges::count(printed(read("hook: [b, a]\n")), two), 1);
 }
 
 TEST(Yaml, remembers_where_each_key_of_a_read_was_given) {

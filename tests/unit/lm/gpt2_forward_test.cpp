@@ -61,7 +61,7 @@ Pack random_pack(std::size_t vocab, std::vector<std::size_t> lengths) {
 
 class Recorder final : public Tap {
  public:
-  void at(HookPoint hook, TensorView<float> values) override {
+  void at(HookPoint hook, TensorView<float> values, Stream&) override {
     order.push_back(name(hook));
     seen[name(hook)].assign(values.span().begin(), values.span().end());
   }
@@ -92,7 +92,8 @@ Worst worst_token(const Recorder& recorder, const Pack& pack, const NaiveGpt2& o
     const auto& expected = site == Site::resid_post  ? trace.resid_post
                            : site == Site::resid_mid ? trace.resid_mid
                            : site == Site::attn_out  ? trace.attn_out
-                                                     : trace.mlp_out;
+                           : site == Site::mlp_out   ? trace.mlp_out
+                                                     : trace.mlp_in;
     for (std::size_t layer = 0; layer < oracle.layers(); ++layer) {
       const auto& values = recorder.seen.at(name({static_cast<int>(layer), site}));
       for (std::size_t t = 0; t < document.size(); ++t) {
@@ -133,7 +134,7 @@ TEST_F(Gpt2Forward, of_a_tiny_model_equals_the_fp64_oracle_at_every_hook) {
     EXPECT_LE(worst.error, gate(3)) << name({0, site});
     EXPECT_EQ(worst.compared, 3U * 111U);
   }
-  for (const Site site : {Site::attn_out, Site::mlp_out}) {
+  for (const Site site : {Site::attn_out, Site::ln2_normalized, Site::mlp_out}) {
     EXPECT_LE(worst_token(recorder, pack, oracle, site).error, 1e-5) << name({0, site});
   }
 }
@@ -238,21 +239,24 @@ TEST_F(Gpt2Forward, calls_the_tap_in_forward_order_and_stops_after_the_last_laye
 
   std::vector<std::string> expected;
   for (const char* layer : {"blocks.0.", "blocks.1."}) {
-    for (const char* site :
-         {"hook_resid_pre", "hook_attn_out", "hook_resid_mid", "hook_mlp_out", "hook_resid_post"}) {
+    for (const char* site : {"hook_resid_pre", "hook_attn_out", "hook_resid_mid",
+                             "ln2.hook_normalized", "hook_mlp_out", "hook_resid_post"}) {
       expected.push_back(std::string(layer) + site);
     }
   }
   EXPECT_EQ(recorder.order, expected);
+  for (std::size_t i = 1; i < expected.size(); ++i)
+    EXPECT_TRUE(comes_before(parse_hook_point(expected[i - 1]), parse_hook_point(expected[i])))
+        << expected[i];
 }
 
 // Replaces what passes one hook by zeros.
 class Eraser final : public Tap {
  public:
   explicit Eraser(HookPoint where) : where_(where) {}
-  void at(HookPoint hook, TensorView<float> values) override {
+  void at(HookPoint hook, TensorView<float> values, Stream& stream) override {
     if (hook == where_) std::ranges::fill(values.span(), 0.0F);
-    recorder.at(hook, values);
+    recorder.at(hook, values, stream);
   }
   Recorder recorder;
 
@@ -266,8 +270,8 @@ TEST_F(Gpt2Forward, goes_on_with_what_an_editing_tap_leaves_at_every_site) {
   Recorder untouched;
   model->forward(pack.tokens(), 2, untouched, stream_);
 
-  for (const Site site :
-       {Site::resid_pre, Site::attn_out, Site::resid_mid, Site::mlp_out, Site::resid_post}) {
+  for (const Site site : {Site::resid_pre, Site::attn_out, Site::resid_mid, Site::ln2_normalized,
+                          Site::mlp_out, Site::resid_post}) {
     Eraser eraser({1, site});
     model->forward(pack.tokens(), 2, eraser, stream_);
     EXPECT_NE(eraser.recorder.seen.at("blocks.2.hook_resid_post"),
@@ -278,6 +282,12 @@ TEST_F(Gpt2Forward, goes_on_with_what_an_editing_tap_leaves_at_every_site) {
     if (site == Site::attn_out) {
       EXPECT_EQ(eraser.recorder.seen.at("blocks.1.hook_resid_mid"),
                 untouched.seen.at("blocks.1.hook_resid_pre"));
+    }
+    if (site == Site::ln2_normalized) {
+      EXPECT_EQ(eraser.recorder.seen.at("blocks.1.hook_resid_mid"),
+                untouched.seen.at("blocks.1.hook_resid_mid"));
+      EXPECT_NE(eraser.recorder.seen.at("blocks.1.hook_mlp_out"),
+                untouched.seen.at("blocks.1.hook_mlp_out"));
     }
   }
 }
@@ -290,7 +300,7 @@ TEST_F(Gpt2Forward, of_no_tokens_calls_every_tap_with_no_rows) {
 
   model->next_token_nll({none, none, starts}, recorder, nll, stream_);
 
-  EXPECT_EQ(recorder.order.size(), 15U);
+  EXPECT_EQ(recorder.order.size(), 18U);
 }
 
 TEST_F(Gpt2Forward, next_token_nll_equals_the_oracle_and_counts_no_segments_last_token) {

@@ -15,7 +15,7 @@ namespace {
 
 class Recorder final : public Tap {
  public:
-  void at(HookPoint hook, TensorView<float> values) override {
+  void at(HookPoint hook, TensorView<float> values, Stream&) override {
     seen[name(hook)].assign(values.span().begin(), values.span().end());
   }
   std::map<std::string, std::vector<float>> seen;
@@ -37,7 +37,7 @@ class Gpt2Golden : public ::testing::Test {
   std::vector<std::uint32_t> ids, positions, starts;
 };
 
-TEST_F(Gpt2Golden, residuals_and_nll_of_the_demo_model_equal_transformers) {
+TEST_F(Gpt2Golden, residuals_mlp_inputs_and_nll_of_the_demo_model_equal_transformers) {
   Recorder recorder;
   std::vector<float> nll(ids.size());
   Stream stream;
@@ -46,8 +46,11 @@ TEST_F(Gpt2Golden, residuals_and_nll_of_the_demo_model_equal_transformers) {
 
   std::size_t compared = 0;
   const std::size_t width = model->info().d_model;
-  for (const int layer : {0, 2, 5}) {
-    const auto hook = name({layer, Site::resid_post});
+  for (const HookPoint point :
+       {HookPoint{0, Site::resid_post}, HookPoint{2, Site::resid_post},
+        HookPoint{5, Site::resid_post}, HookPoint{0, Site::ln2_normalized},
+        HookPoint{2, Site::ln2_normalized}, HookPoint{5, Site::ln2_normalized}}) {
+    const auto hook = name(point);
     const auto expected = read_f32(golden.at(hook, {ids.size(), width}));
     const auto& values = recorder.seen.at(hook);
     double worst = 0;
@@ -60,9 +63,9 @@ TEST_F(Gpt2Golden, residuals_and_nll_of_the_demo_model_equal_transformers) {
       }
       worst = std::max(worst, std::sqrt(difference / norm));
     }
-    EXPECT_LE(worst, std::min(1e-5, 3e-6 * std::sqrt((layer + 1) / 2.0))) << hook;
+    EXPECT_LE(worst, std::min(1e-5, 3e-6 * std::sqrt((point.layer + 1) / 2.0))) << hook;
   }
-  EXPECT_EQ(compared, 3 * ids.size());
+  EXPECT_EQ(compared, 6 * ids.size());
   EXPECT_EQ(ids.size(), 40U);
 
   const auto expected_nll = read_f32(golden.at("nll"));
@@ -78,7 +81,7 @@ TEST_F(Gpt2Golden, residuals_and_nll_of_the_demo_model_equal_transformers) {
 // The output of layer 3 set to zero, behind the first token.
 class Eraser final : public Tap {
  public:
-  void at(HookPoint hook, TensorView<float> values) override {
+  void at(HookPoint hook, TensorView<float> values, Stream&) override {
     if (hook == HookPoint{3, Site::resid_post})
       std::ranges::fill(values.rows(1, values.axis(0) - 1).span(), 0.0F);
   }

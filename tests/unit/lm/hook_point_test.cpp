@@ -8,25 +8,37 @@ namespace refract {
 namespace {
 
 TEST(HookPoint, prints_and_parses_as_transformer_lens_names_it) {
-  for (const Site site :
-       {Site::resid_pre, Site::resid_mid, Site::resid_post, Site::attn_out, Site::mlp_out}) {
+  for (const Site site : {Site::resid_pre, Site::resid_mid, Site::resid_post, Site::attn_out,
+                          Site::ln2_normalized, Site::mlp_out}) {
     for (const int layer : {0, 4, 11, 123}) {
       EXPECT_EQ(parse_hook_point(name({layer, site})), (HookPoint{layer, site}));
     }
   }
   EXPECT_EQ(name({3, Site::resid_post}), "blocks.3.hook_resid_post");
+  EXPECT_EQ(name({3, Site::ln2_normalized}), "blocks.3.ln2.hook_normalized");
+}
+
+// Within a block: gpt2_forward_test.
+TEST(HookPoint, of_an_earlier_layer_comes_before_one_of_a_later) {
+  EXPECT_TRUE(comes_before({0, Site::resid_post}, {1, Site::resid_pre}));
+  EXPECT_FALSE(comes_before({1, Site::resid_pre}, {0, Site::resid_post}));
+  EXPECT_FALSE(comes_before({1, Site::mlp_out}, {1, Site::mlp_out}));
 }
 
 TEST(HookPoint, refuses_other_text_naming_the_allowed_forms) {
   for (const char* text :
        {"", "blocks.", "blocks.3", "blocks.-1.hook_resid_post", "blocks.03.hook_resid_post",
-        "blocks.3.hook_z", "blocks.3.hook_resid_post ", "blocks.x.hook_resid_post",
-        "block.3.hook_resid_post", "blocks.99999999999.hook_resid_post"}) {
+        "blocks.3.hook_z", "blocks.3.ln2", "blocks.3.ln1.hook_normalized",
+        "blocks.3.hook_resid_post ", "blocks.x.hook_resid_post", "block.3.hook_resid_post",
+        "blocks.99999999999.hook_resid_post"}) {
     try {
       (void)parse_hook_point(text);
       ADD_FAILURE() << "accepted '" << text << "'";
     } catch (const ConfigError& error) {
-      EXPECT_NE(std::string(error.what()).find("blocks.4.hook_resid_post"), std::string::npos);
+      const std::string said = error.what();
+      EXPECT_NE(said.find("blocks.4.hook_resid_post"), std::string::npos) << said;
+      EXPECT_NE(said.find("hook_attn_out, ln2.hook_normalized, hook_mlp_out"), std::string::npos)
+          << said;
     }
   }
 }

@@ -27,7 +27,7 @@ class ModelFolder : public testing::Test {
   std::vector<float> residual(const LanguageModel& model) {
     class Last final : public Tap {
      public:
-      void at(HookPoint, TensorView<float> values) override {
+      void at(HookPoint, TensorView<float> values, Stream&) override {
         seen.assign(values.span().begin(), values.span().end());
       }
       std::vector<float> seen;

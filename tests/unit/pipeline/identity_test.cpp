@@ -48,6 +48,21 @@ TEST(Identity, of_an_sae_holds_train_and_its_own_entry) {
   }
 }
 
+TEST(Identity, of_an_sae_holds_what_it_reads_and_reconstructs_and_keeps_the_words_of_one_hook) {
+  RunConfig config = demo();
+  const auto has = [&](const char* line) {
+    return as_text(training_settings(config, 0)).find(line) != std::string::npos;
+  };
+  EXPECT_TRUE(has("\nsae.hook=blocks.2.hook_resid_post\n"));
+  EXPECT_TRUE(has("\nsae.target_hook=\n"));
+
+  config.saes.at(0).hooks = {"blocks.2.hook_resid_post", "blocks.3.hook_resid_post"};
+  config.saes.at(0).target_hook = "blocks.4.hook_mlp_out";
+  EXPECT_TRUE(has("\nsae.hook=[blocks.2.hook_resid_post, blocks.3.hook_resid_post]\n"));
+  EXPECT_TRUE(has("\nsae.target_hook=blocks.4.hook_mlp_out\n"));
+  EXPECT_EQ(to_yaml(run_config_from_text(to_yaml(config), "run.yaml")), to_yaml(config));
+}
+
 TEST(Identity, is_the_same_whether_train_or_the_sae_gives_the_optimizer) {
   EXPECT_EQ(as_text(training_settings(demo({"train.optimizer.lr=2e-4"}), 0)),
             as_text(training_settings(demo({"saes.*.optimizer.lr=2e-4"}), 0)));
@@ -118,12 +133,22 @@ TEST(Corpus, is_written_so_that_a_difference_can_be_named) {
   EXPECT_FALSE(read_corpus(file).has_value());
 }
 
+ModelInfo model_of(std::size_t d_model) {
+  ModelInfo model;
+  model.d_model = d_model;
+  return model;
+}
+const ModelInfo kModel = model_of(256);
+
 TEST(Numerics, of_training_may_change_rank_count_only_under_ordered) {
   const RunConfig fast = demo(), ordered = demo({"train.reduction=ordered"});
 
-  EXPECT_EQ(training_difference(current_numerics(fast, 1), current_numerics(fast, 2)),
-            "training ranks: were 1, are now 2");
-  EXPECT_EQ(training_difference(current_numerics(ordered, 1), current_numerics(ordered, 2)), "");
+  EXPECT_EQ(
+      training_difference(current_numerics(fast, kModel, 1), current_numerics(fast, kModel, 2)),
+      "training ranks: were 1, are now 2");
+  EXPECT_EQ(training_difference(current_numerics(ordered, kModel, 1),
+                                current_numerics(ordered, kModel, 2)),
+            "");
 }
 
 TEST(FrozenRun, reads_back_what_was_written) {
@@ -131,7 +156,7 @@ TEST(FrozenRun, reads_back_what_was_written) {
   const RunConfig config = demo({"saes.1.optimizer.lr=3e-4"});
   write_file(file, frozen_text({.config = config,
                                 .inputs = {"gpt2", "0f3c", "ad01"},
-                                .numerics = current_numerics(config, 3)}));
+                                .numerics = current_numerics(config, kModel, 3)}));
 
   const FrozenRun frozen = read_frozen(file);
 

@@ -38,21 +38,22 @@ TEST(RankPlan, holds_its_share_of_a_chunk_and_sends_its_share_of_each_sum) {
   const RunConfig config = config_of({});
   const auto rows_of = [&](int ranks) {
     for (const auto& [what, bytes] : plan_of(config, ranks).memory)
-      if (what == "its rows of a chunk") return bytes;
+      if (what == "its rows of a chunk, as stored") return bytes;
     return std::uint64_t{0};
   };
 
-  EXPECT_EQ(rows_of(1), config.store.chunk_rows * 256 * 4);
+  EXPECT_EQ(rows_of(1), config.store.chunk_rows * 256 * 2);  // bf16
   EXPECT_EQ(rows_of(8), rows_of(1) / 8);
   EXPECT_EQ(plan_of(config, 1).sent_bytes, 0u);
   EXPECT_LT(plan_of(config, 2).sent_bytes, plan_of(config, 8).sent_bytes);
-  // fast: two buffers of all weights, (R - 1) / R of each, in every step.
-  std::uint64_t weights = 0;
-  for (const SaeConfig& sae : config.saes) weights += 4 * (2 * sae.d_sae * 256 + sae.d_sae + 256);
+  // fast: two buffers of all gradients, (R - 1) / R of each, in every step. A feature's gradient is
+  // 2 x 256 and two, in lines of 16.
+  std::uint64_t gradients = 0;
+  for (const SaeConfig& sae : config.saes) gradients += 4 * sae.d_sae * 528;
   const std::uint64_t steps =
       config.store.chunk_rows / config.train.batch_rows * config.train.passes_per_chunk;
   EXPECT_NEAR(static_cast<double>(plan_of(config, 2).sent_bytes),
-              static_cast<double>(steps * weights), 16.0);
+              static_cast<double>(steps * gradients), 16.0);
 }
 
 TEST(TrainingPlan, has_the_chunks_that_the_order_has) {

@@ -41,6 +41,12 @@ TEST(RunConfig, refuses_impossible_combinations_and_names_the_setting) {
   const std::vector<std::pair<std::string, std::string>> cases{
       {"saes.0.k=4096", "saes.0"},
       {"saes.0.hook=blocks.1.hook_resid_post", "saes.0.hook"},
+      {"saes.0.hook=[blocks.2.hook_resid_post, blocks.1.hook_resid_post]",
+       "saes.0.hook is 'blocks.1.hook_resid_post', which hooks: does not list"},
+      {"saes.0.hook=[blocks.2.hook_resid_post, blocks.2.hook_resid_post]",
+       "saes.0.hook lists 'blocks.2.hook_resid_post' twice"},
+      {"saes.0.target_hook=blocks.1.hook_resid_post",
+       "saes.0.target_hook is 'blocks.1.hook_resid_post', which hooks: does not list"},
       {"saes.*.name=a", "saes.1.name"},
       {"saes.0.variant=magic", "magic"},
       {"store.chunk_rows=131073", "store.chunk_rows"},
@@ -85,13 +91,13 @@ TEST(RunConfig, says_not_built_of_what_the_format_has_and_this_version_lacks) {
        {"saes.0.target_hook=blocks.3.hook_resid_post", "saes.0.normalize=whiten",
         "saes.0.normalize=layer_norm", "saes.0.variant=jumprelu", "saes.0.variant=gated",
         "saes.0.variant=matryoshka", "saes.0.variant=abstopk", "saes.0.penalty={l1: 1}",
-        "saes.0.hook=[blocks.4.hook_resid_post, blocks.3.hook_resid_post]", "store.mode=memory",
-        "store.path=elsewhere", "store.dtype=int8", "train.mesh={rows: 2}", "train.groups=2",
-        "train.dtype=bf16", "extract.dtype=bf16", "device=cuda",
+        "saes.0.hook=[blocks.2.hook_resid_post, blocks.3.hook_resid_post]", "store.mode=memory",
+        "store.path=elsewhere", "store.dtype=int8", "extract.dtype=bf16",
         "source.from=hf:wikimedia/wikipedia"}) {
     const std::string key = std::string(setting).substr(0, std::string(setting).find('='));
     try {
-      (void)load_run_config(kDemo, {setting});
+      (void)load_run_config(
+          kDemo, {"hooks=[blocks.2.hook_resid_post, blocks.3.hook_resid_post]", setting});
       FAIL() << setting << " was taken";
     } catch (const NotBuilt& error) {
       EXPECT_NE(std::string(error.what()).find("--set " + key + ": " + key), std::string::npos)
@@ -102,6 +108,37 @@ TEST(RunConfig, says_not_built_of_what_the_format_has_and_this_version_lacks) {
   EXPECT_THROW((void)load_run_config(kDemo, {"store.pith=x"}), ConfigError);
   EXPECT_NE(settings_reference("train").find("train.mesh"), std::string::npos);
   EXPECT_NE(settings_reference("store").find("not built: memory"), std::string::npos);
+}
+
+TEST(RunConfig, takes_a_target_hook_for_the_variants_that_are_transcoders) {
+  const std::string input = "blocks.2.ln2.hook_normalized", output = "blocks.2.hook_mlp_out";
+  const auto given = [&](const std::string& hook, const std::string& target) {
+    return std::vector<std::string>{"hooks=[" + input + ", " + output + "]", "saes.*.hook=" + hook,
+                                    "saes.0.target_hook=" + target};
+  };
+  const auto relu = [](std::vector<std::string> overrides) {
+    overrides.insert(overrides.end(), {"saes.0.variant=relu", "saes.0.k=0"});
+    return overrides;
+  };
+
+  EXPECT_TRUE(is_transcoder(load_run_config(kDemo, relu(given(input, output))).saes.at(0)));
+  EXPECT_FALSE(is_transcoder(load_run_config(kDemo, given(input, input)).saes.at(0)));
+  try {
+    (void)load_run_config(kDemo, given(input, output));
+    FAIL() << "topk was taken";
+  } catch (const NotBuilt& error) {
+    EXPECT_NE(
+        std::string(error.what())
+            .find("saes.0.target_hook is 'blocks.2.hook_mlp_out' of variant topk, which is not "
+                  "built in this version. Use variant relu."),
+        std::string::npos)
+        << error.what();
+  }
+  const std::string backwards = failure(relu(given(output, input)));
+  EXPECT_NE(backwards.find("saes.0.target_hook is 'blocks.2.ln2.hook_normalized', which the model "
+                           "reaches before 'blocks.2.hook_mlp_out'"),
+            std::string::npos)
+      << backwards;
 }
 
 TEST(RunConfig, makes_an_sae_of_each_seed) {
@@ -125,7 +162,7 @@ TEST(RunConfig, makes_an_sae_of_each_seed) {
 TEST(RunConfig, takes_a_list_of_one_hook_for_that_hook) {
   const RunConfig config = load_run_config(kDemo, {"saes.0.hook=[blocks.2.hook_resid_post]"});
 
-  EXPECT_EQ(config.saes.at(0).hook, "blocks.2.hook_resid_post");
+  EXPECT_EQ(config.saes.at(0).hooks, std::vector<std::string>{"blocks.2.hook_resid_post"});
   EXPECT_EQ(as_text(training_settings(config, 0)),
             as_text(training_settings(load_run_config(kDemo, {}), 0)));
 }
@@ -150,8 +187,9 @@ TEST(RunConfig, asks_nothing_of_training_where_only_the_corpus_is_wanted) {
 TEST(RunConfig, refuses_run_yaml_and_says_what_it_is) {
   const fs::path file = fs::path(::testing::TempDir()) / "refract_frozen_run.yaml";
   const RunConfig config = load_run_config(kDemo, {});
-  write_file(
-      file, frozen_text({.config = config, .inputs = {}, .numerics = current_numerics(config, 1)}));
+  write_file(file, frozen_text({.config = config,
+                                .inputs = {},
+                                .numerics = current_numerics(config, ModelInfo(), 1)}));
 
   try {
     (void)load_run_config(file.string(), {});
@@ -269,6 +307,28 @@ TEST(Settings, have_a_reference_for_every_section) {
   EXPECT_NE(settings_reference("train").find("train.optimizer.lr"), std::string::npos);
   EXPECT_NE(settings_reference("").find("saes.N.k"), std::string::npos);
   EXPECT_THROW((void)settings_reference("nothing"), ConfigError);
+}
+
+TEST(DiskPlan, counts_the_weights_of_what_an_sae_reads_and_of_what_it_reconstructs) {
+  const ModelInfo model{.family = "gpt2", .layers = 6, .d_model = 256};
+  RunConfig config = load_run_config(kDemo, {});
+  SaeConfig& sae = config.saes.at(0);
+  sae.d_sae = 1000;
+  EXPECT_EQ(sae_parameters(sae, model), 1000U * (256 + 1 + 256) + 256);
+  const std::uint64_t one = plan_disk(config, model, 1000, 7, 7).fixed_bytes();
+
+  sae.hooks = {"blocks.2.ln2.hook_normalized", "blocks.3.ln2.hook_normalized"};
+  EXPECT_EQ(input_width(sae, model), 512U);
+  EXPECT_EQ(target_width(sae, model), 512U);
+  EXPECT_EQ(sae_parameters(sae, model), 1000U * (512 + 1 + 512) + 512);
+
+  sae.target_hook = "blocks.3.hook_mlp_out";
+  EXPECT_EQ(input_width(sae, model), 512U);
+  EXPECT_EQ(target_width(sae, model), 256U);
+  EXPECT_EQ(sae_parameters(sae, model), 1000U * (512 + 1 + 256) + 256);
+  // Four trainer states of 12 bytes a weight, and exports in bf16 (7 visits) and fp32 (2).
+  EXPECT_EQ(plan_disk(config, model, 1000, 7, 7).fixed_bytes() - one,
+            1000U * 256U * (4 * 12 + 7 * 2 + 2 * 4));
 }
 
 TEST(DiskPlan, refuses_a_quota_that_holds_no_chunk_and_says_how_much_is_needed) {

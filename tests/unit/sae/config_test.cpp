@@ -12,7 +12,7 @@ namespace refract {
 namespace {
 
 SaeConfig good() {
-  return {.name = "small", .hook = "blocks.0.hook_resid_post", .d_sae = 64, .k = 4};
+  return {.name = "small", .hooks = {"blocks.0.hook_resid_post"}, .d_sae = 64, .k = 4};
 }
 
 std::string refusal(const auto& config, const char* where) {
@@ -22,6 +22,26 @@ std::string refusal(const auto& config, const char* where) {
     return error.what();
   }
   return "";
+}
+
+TEST(SaeConfig, reconstructs_what_it_reads_unless_a_target_is_named) {
+  using Names = std::vector<std::string>;
+  SaeConfig config{.name = "a", .hooks = {"blocks.0.hook_resid_post"}};
+  EXPECT_EQ(hook_text(config), "blocks.0.hook_resid_post");
+  EXPECT_EQ(target_hooks(config), config.hooks);
+  EXPECT_EQ(only_hook(config), "blocks.0.hook_resid_post");
+
+  config.hooks = {"a", "b"};
+  EXPECT_EQ(hook_text(config), "a+b");
+  EXPECT_EQ(target_hooks(config), (Names{"a", "b"}));
+
+  config.target_hook = "c";
+  EXPECT_EQ(hook_text(config), "a+b");
+  EXPECT_EQ(target_hooks(config), Names{"c"});
+  EXPECT_TRUE(is_transcoder(config));
+  config.hooks = {"c"};
+  EXPECT_FALSE(is_transcoder(config));
+  EXPECT_EQ(only_target_hook(config), "c");
 }
 
 TEST(SaeConfig, accepts_the_defaults) {

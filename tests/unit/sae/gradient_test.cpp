@@ -46,13 +46,14 @@ std::set<std::pair<std::size_t, std::size_t>> largest_of_batch(
 // The loss of SPEC 6, aloud. The residual variance and the residual in AuxK are constants of the
 // base point (sg in the formula), so they are computed once.
 struct PlainLoss {
-  Rows x, W_enc, W_dec;
+  Rows x, target, W_enc, W_dec;
   std::vector<double> b_enc, b_dec;
   std::vector<std::uint8_t> included;
   std::vector<bool> dead;
   std::size_t k = 0, aux_k = 0;
   double coefficient = 0, l1 = 0;
   std::string variant;
+  bool centred = true;
   std::set<std::pair<std::size_t, std::size_t>>
       selected;  // batchtopk: constant, as the selection's gradient is
   Rows constant_error;
@@ -60,13 +61,15 @@ struct PlainLoss {
 
   explicit PlainLoss(const Problem& problem)
       : x(to_rows(problem.x.cview())),
+        target(problem.y.size() != 0 ? to_rows(problem.y.cview()) : x),
         W_enc(to_rows(problem.state.parameters.W_enc.cview())),
         W_dec(to_rows(problem.state.parameters.W_dec.cview())),
         included(problem.included),
         k(problem.config.k),
         aux_k(x[0].size() / 2),
         coefficient(problem.config.aux.coefficient),
-        variant(problem.config.variant) {
+        variant(problem.config.variant),
+        centred(problem.y.size() == 0) {
     const SaeParameters& p = problem.state.parameters;
     b_enc.assign(p.b_enc.span().begin(), p.b_enc.span().end());
     b_dec.assign(p.b_dec.span().begin(), p.b_dec.span().end());
@@ -79,7 +82,7 @@ struct PlainLoss {
       for (std::size_t i = 0; i < x.size(); ++i) all.push_back(pre(i));
       selected = largest_of_batch(all, included, k);
     }
-    for (const auto age : problem.state.age) dead.push_back(age >= kDeadAfter);
+    for (const auto age : problem.state.age.span()) dead.push_back(age >= kDeadAfter);
     double rows = 0;
     std::vector<double> mean(b_dec.size());
     for (std::size_t i = 0; i < x.size(); ++i) {
@@ -97,7 +100,8 @@ struct PlainLoss {
   [[nodiscard]] std::vector<double> pre(std::size_t i) const {
     std::vector<double> out(b_enc);
     for (std::size_t f = 0; f < out.size(); ++f)
-      for (std::size_t d = 0; d < b_dec.size(); ++d) out[f] += (x[i][d] - b_dec[d]) * W_enc[f][d];
+      for (std::size_t d = 0; d < x[i].size(); ++d)
+        out[f] += (x[i][d] - (centred ? b_dec[d] : 0)) * W_enc[f][d];
     return out;
   }
   static std::vector<std::size_t> largest(const std::vector<double>& values,
@@ -118,7 +122,7 @@ struct PlainLoss {
   }
   [[nodiscard]] std::vector<double> error(std::size_t i) const {
     const std::vector<double> p = pre(i);
-    std::vector<double> e(x[i]);
+    std::vector<double> e(target[i]);
     for (std::size_t d = 0; d < e.size(); ++d) e[d] -= b_dec[d];
     for (const std::size_t f : active(i, p))
       for (std::size_t d = 0; d < e.size(); ++d) e[d] -= std::max(p[f], 0.0) * W_dec[f][d];
@@ -163,12 +167,14 @@ struct PlainLoss {
 enum class Dead { none, third, all };
 
 Problem problem_of(const std::string& variant, Dead dead) {
-  Problem problem = make_problem(10, 48, 5, 24, 6, dead != Dead::none, 7, variant);
+  Problem problem = variant == "transcoder"
+                        ? make_transcoder_problem(10, 7, 48, 24, 6, dead != Dead::none)
+                        : make_problem(10, 48, 5, 24, 6, dead != Dead::none, 7, variant);
   // All dead, and so low that fewer than k of a row are positive: there is less to select than
   // asked for.
   if (dead == Dead::all)
     for (std::size_t f = 0; f < 48; ++f) {
-      problem.state.age[f] = kDeadAfter;
+      problem.state.age.data()[f] = kDeadAfter;
       if (f % 3 != 0) problem.state.parameters.b_enc.data()[f] -= 2;
     }
   return problem;
@@ -179,15 +185,15 @@ class GradientTest : public ::testing::TestWithParam<std::tuple<std::string, Dea
 TEST_P(GradientTest, equal_finite_differences_of_the_loss) {
   const auto& [variant, dead] = GetParam();
   Problem problem = problem_of(variant, dead);
-  std::vector<GlobalStats> global;
-  const StepGradients gradients =
-      step_gradients(*problem.variant, problem.state, problem.batch(), global);
   PlainLoss loss(problem);
-  StepLog log;
-  problem.variant->finish(problem.state, problem.batch(), global, log);
+  OneRank rank(10, 0.0);
+  const VisitLog log = rank.step(problem, problem.batch());
+  const StepGradients gradients = gradients_of(problem);
 
   EXPECT_NEAR(log.loss, loss.value(), 1e-5 * loss.value());
-  EXPECT_EQ(log.aux_loss > 0, dead != Dead::none || variant == "relu");
+  const std::size_t d_in = problem.state.parameters.d_in(),
+                    d_out = problem.state.parameters.d_out();
+  EXPECT_EQ(log.aux_loss > 0, dead != Dead::none || problem.config.variant == "relu");
   EXPECT_TRUE(dead != Dead::all || log.l0 < 5) << log.l0;
   double largest = 0;
   std::size_t nonzero = 0;
@@ -197,27 +203,27 @@ TEST_P(GradientTest, equal_finite_differences_of_the_loss) {
     nonzero += std::abs(theirs) > 1e-4;
   };
   for (std::size_t f = 0; f < 48; ++f) {
-    compare(gradients.features.db_enc.data()[f], loss.derivative(loss.b_enc[f]), "b_enc", f);
-    std::vector<double> dW_dec(10);
+    compare(gradients.db_enc[f], loss.derivative(loss.b_enc[f]), "b_enc", f);
+    for (std::size_t d = 0; d < d_in; ++d)
+      compare(gradients.dW_enc[f][d], loss.derivative(loss.W_enc[f][d]), "W_enc", f);
+    std::vector<double> dW_dec(d_out);
     double along = 0;
-    for (std::size_t d = 0; d < 10; ++d) {
-      compare(gradients.features.dW_enc.row(f)[d], loss.derivative(loss.W_enc[f][d]), "W_enc", f);
+    for (std::size_t d = 0; d < d_out; ++d) {
       dW_dec[d] = loss.derivative(loss.W_dec[f][d]);
       along += dW_dec[d] * loss.W_dec[f][d];
     }
-    for (std::size_t d = 0; d < 10; ++d)
-      compare(gradients.features.dW_dec.row(f)[d], dW_dec[d] - along * loss.W_dec[f][d], "W_dec",
-              f);
+    for (std::size_t d = 0; d < d_out; ++d)
+      compare(gradients.dW_dec[f][d], dW_dec[d] - along * loss.W_dec[f][d], "W_dec", f);
   }
-  for (std::size_t d = 0; d < 10; ++d)
-    compare(static_cast<float>(gradients.bias.db_dec[d]), loss.derivative(loss.b_dec[d]), "b_dec",
-            d);
+  for (std::size_t d = 0; d < d_out; ++d)
+    compare(static_cast<float>(gradients.db_dec[d]), loss.derivative(loss.b_dec[d]), "b_dec", d);
   EXPECT_GT(largest, 0.05);
-  EXPECT_GT(nonzero, 400U);
+  EXPECT_GT(nonzero, 20 * (d_in + d_out));
 }
 
 INSTANTIATE_TEST_SUITE_P(Variants, GradientTest,
-                         ::testing::Combine(::testing::Values("topk", "batchtopk", "relu"),
+                         ::testing::Combine(::testing::Values("topk", "batchtopk", "relu",
+                                                              "transcoder"),
                                             ::testing::Values(Dead::none, Dead::third, Dead::all)),
                          [](const auto& each) {
                            const Dead dead = std::get<1>(each.param);
@@ -242,6 +248,12 @@ Problem bounded_problem(const std::string& variant) {
   return problem;
 }
 
+Rows doubles(const std::vector<std::vector<float>>& rows) {
+  Rows out;
+  for (const auto& row : rows) out.emplace_back(row.begin(), row.end());
+  return out;
+}
+
 // W_dec moved by -length * direction, then to the nearest unit rows without negative entries, in
 // fp64.
 Rows descended(const Rows& W_dec, const Rows& direction, double length) {
@@ -262,31 +274,30 @@ class NonNegativeDecoder : public ::testing::TestWithParam<std::string> {};
 TEST_P(NonNegativeDecoder, has_a_gradient_whose_norm_is_the_slope_of_the_bounded_loss) {
   Problem problem = bounded_problem(GetParam()), free = bounded_problem(GetParam());
   free.state.parameters.non_negative_decoder = false;
-  std::vector<GlobalStats> global;
-  const StepGradients bounded =
-      step_gradients(*problem.variant, problem.state, problem.batch(), global);
-  const StepGradients unbounded = step_gradients(*free.variant, free.state, free.batch(), global);
   PlainLoss loss(problem);
+  const SaeParameters before_step = copy(problem.state.parameters);
+  const StepGradients bounded = step_gradients(problem, problem.batch()),
+                      unbounded = step_gradients(free, free.batch());
   const Rows W_dec = loss.W_dec;
   // Entries of length 1 only up to fp32: from the nearest unit row, as the descended ones are.
   const double length = 1e-6;
-  loss.W_dec = descended(W_dec, to_rows(unbounded.features.dW_dec.cview()), 0);
+  loss.W_dec = descended(W_dec, doubles(unbounded.dW_dec), 0);
   const double before = loss.value();
-  loss.W_dec = descended(W_dec, to_rows(unbounded.features.dW_dec.cview()), length);
+  loss.W_dec = descended(W_dec, doubles(unbounded.dW_dec), length);
   const double slope = (before - loss.value()) / length;
 
   double squared = 0, squared_unbounded = 0;
   std::size_t held = 0, free_at_bound = 0;
-  for (std::size_t i = 0; i < bounded.features.dW_dec.size(); ++i) {
-    const double ours = bounded.features.dW_dec.data()[i],
-                 theirs = unbounded.features.dW_dec.data()[i];
-    squared += ours * ours;
-    squared_unbounded += theirs * theirs;
-    const bool at_bound = problem.state.parameters.W_dec.data()[i] == 0;
-    EXPECT_EQ(ours, at_bound ? std::min(theirs, 0.0) : theirs) << i;
-    held += at_bound && theirs > 0;
-    free_at_bound += at_bound && theirs < 0;
-  }
+  for (std::size_t f = 0; f < 48; ++f)
+    for (std::size_t d = 0; d < 10; ++d) {
+      const double ours = bounded.dW_dec[f][d], theirs = unbounded.dW_dec[f][d];
+      squared += ours * ours;
+      squared_unbounded += theirs * theirs;
+      const bool at_bound = before_step.W_dec.row(f)[d] == 0;
+      EXPECT_EQ(ours, at_bound ? std::min(theirs, 0.0) : theirs) << f << ' ' << d;
+      held += at_bound && theirs > 0;
+      free_at_bound += at_bound && theirs < 0;
+    }
   EXPECT_NEAR(slope, squared, 1e-4 * squared);
   EXPECT_GT(squared_unbounded, 1.2 * squared);
   EXPECT_GT(held, 20U);
@@ -297,45 +308,51 @@ INSTANTIATE_TEST_SUITE_P(Variants, NonNegativeDecoder,
                          ::testing::Values("topk", "batchtopk", "relu"),
                          [](const auto& each) { return each.param; });
 
-TEST(WeightGradients, the_squared_norm_is_that_of_all_gradients) {
-  const Problem problem = make_problem(12, 130, 5, 24, 6, true);
-  std::vector<GlobalStats> global;
-  const StepGradients gradients =
-      step_gradients(*problem.variant, problem.state, problem.batch(), global);
+TEST(WeightGradients, the_norm_is_that_of_all_gradients) {
+  Problem problem = make_problem(12, 130, 5, 24, 6, true);
+
+  const StepGradients gradients = step_gradients(problem, problem.batch());
 
   double expected = 0;
-  for (const auto& tensor :
-       {&gradients.features.dW_enc, &gradients.features.db_enc, &gradients.features.dW_dec})
-    for (const float value : tensor->span()) expected += double(value) * double(value);
-  for (const double value : gradients.bias.db_dec) expected += value * value;
-  EXPECT_NEAR(gradients.bias.squared_norm, expected, 1e-12 * expected);
+  for (const auto* tensor : {&gradients.dW_enc, &gradients.dW_dec})
+    for (const auto& row : *tensor)
+      for (const float value : row) expected += double(value) * double(value);
+  for (const float value : gradients.db_enc) expected += double(value) * double(value);
+  for (const double value : gradients.db_dec) expected += value * value;
+  EXPECT_NEAR(gradients.norm * gradients.norm, expected, 1e-12 * expected);
 }
 
 TEST(WeightGradients, a_shard_of_features_has_the_bytes_of_the_whole) {
-  const Problem problem = make_problem(12, 200, 5, 24, 6, true);
-  std::vector<std::unique_ptr<StepScratch>> scratch;
+  Problem problem = make_problem(12, 200, 5, 24, 6, true);
+  OneRank rank(10, 0.0);
+  (void)rank.step(problem, problem.batch());
+  const StepBuffers& own = *problem.buffers;
+  const SaeParameters& p = problem.state.parameters;
+  const std::size_t width = own.gradients.axis(1);
+  const GradientRows rows{.input = own.centred.cview(),
+                          .entries = {own.entries.view(), own.aux.view()},
+                          .error = {own.error[0].cview(), own.error[1].cview()}};
   const Batch batch = problem.batch();
-  const auto global = measure_all(*problem.variant, problem.state, {&batch, 1}, scratch);
-  RowGradients rows;
-  problem.variant->gradients(problem.state, batch, global, *scratch[0], rows);
-  WeightGradients weights;
-  weights.gather(problem.state.parameters, problem.x.cview(), rows);
-  FeatureGradients whole = make_feature_gradients(problem.state.parameters, 0, 200);
-  FeatureGradients shard = make_feature_gradients(problem.state.parameters, 128, 72);
-  weights.accumulate(problem.state.parameters, whole);
-  weights.accumulate(problem.state.parameters, shard);
-  PanelSums whole_sums, shard_sums;
-  finish_gradients(problem.state.parameters, whole, whole_sums);
-  finish_gradients(problem.state.parameters, shard, shard_sums);
+  const Step step{problem.state, batch, *problem.buffers, rank.runner().stream()};
+  const auto finished = [&](std::size_t first, std::size_t count, Tensor<double>& panels) {
+    Tensor<float> gradients(Shape{count, width});
+    problem.variant->gradients(step, rows, first, gradients.view());
+    panels = Tensor<double>(Shape{(count + 63) / 64, 13});
+    finish_gradients(
+        {.W_enc = p.W_enc.cview().rows(first, count), .W_dec = p.W_dec.cview().rows(first, count)},
+        gradients.view(), panels.view(), rank.runner().stream());
+    return gradients;
+  };
+  Tensor<double> whole_panels, shard_panels;
 
-  for (std::size_t f = 128; f < 200; ++f)
-    for (std::size_t d = 0; d < 12; ++d) {
-      EXPECT_EQ(whole.dW_enc.row(f)[d], shard.dW_enc.row(f - 128)[d]);
-      EXPECT_EQ(whole.dW_dec.row(f)[d], shard.dW_dec.row(f - 128)[d]);
-    }
-  EXPECT_EQ(whole_sums.squared_norm[2], shard_sums.squared_norm[0]);
-  EXPECT_EQ(whole_sums.squared_norm[3], shard_sums.squared_norm[1]);
-  EXPECT_EQ(whole_sums.db_dec[3 * 12 + 5], shard_sums.db_dec[12 + 5]);
+  const Tensor<float> whole = finished(0, 200, whole_panels),
+                      shard = finished(128, 72, shard_panels);
+
+  for (std::size_t i = 0; i < shard.size(); ++i)
+    EXPECT_EQ(whole.data()[128 * width + i], shard.data()[i]);
+  for (std::size_t i = 0; i < shard_panels.size(); ++i)
+    EXPECT_EQ(whole_panels.data()[2 * 13 + i], shard_panels.data()[i]);
+  EXPECT_GT(whole_panels.data()[2 * 13], 0.0);
 }
 
 }  // namespace

@@ -8,27 +8,27 @@
 #include "refract/base/random.hpp"
 #include "refract/sae/initialise.hpp"
 #include "refract/sae/variant.hpp"
+#include "refract/stages/train.hpp"
 #include "sae/variant_table.hpp"
 
 namespace refract::testing_support {
 
-struct Problem {
-  SaeConfig config;
-  std::unique_ptr<Variant> variant;
-  SaeState state;
-  Tensor<float> x;
+// A TrainedSae with a batch.
+struct Problem : TrainedSae {
+  Tensor<float> x, y;  // y: what a transcoder reconstructs; else empty
   std::vector<std::uint8_t> included;
   std::size_t slice_rows = 0;
 
   [[nodiscard]] Batch batch() const { return part(0, x.axis(0)); }
   // The rows a rank with `rows` rows from `first` would hold.
   [[nodiscard]] Batch part(std::size_t first, std::size_t rows) const {
-    return {x.cview().rows(first, rows),
-            std::span(included).subspan(first, rows),
-            first,
-            x.axis(0),
-            slice_rows,
-            true};
+    return {.x = x.cview().rows(first, rows),
+            .target = (y.size() != 0 ? y : x).cview().rows(first, rows),
+            .included = {included.data() + first, Shape{rows}},
+            .first_row = first,
+            .rows = x.axis(0),
+            .slice_rows = slice_rows,
+            .first_pass = true};
   }
 };
 
@@ -47,7 +47,7 @@ inline Problem make_problem(std::size_t d_in, std::size_t d_sae, std::size_t k, 
                             const std::string& variant = "topk") {
   Problem made;
   made.config = {.name = "test",
-                 .hook = "blocks.0.hook_resid_post",
+                 .hooks = {"blocks.0.hook_resid_post"},
                  .variant = variant,
                  .d_sae = d_sae,
                  .k = k,
@@ -61,7 +61,10 @@ inline Problem make_problem(std::size_t d_in, std::size_t d_sae, std::size_t k, 
   made.variant = make_variant(made.config, d_in, kDeadAfter);
   std::vector<float> median(d_in);
   fill_normal(median, seed + 1, 0.3);
-  made.state = initial_state(made.config, *made.variant, median);
+  made.input = made.target = {.parts = {{made.config.hooks[0], d_in, 1}},
+                              .mean = std::vector<float>(d_in),
+                              .geometric_median = median};
+  made.state = initial_state(made.config, *made.variant, d_in, median);
   fill_normal(made.state.parameters.W_enc.span(), seed + 2, 0.4);
   fill_normal(made.state.parameters.b_enc.span(), seed + 3, 0.2);
   made.x = Tensor<float>(Shape{rows, d_in});
@@ -71,10 +74,48 @@ inline Problem make_problem(std::size_t d_in, std::size_t d_sae, std::size_t k, 
   made.slice_rows = slice_rows;
   if (dead)
     for (std::size_t f = 0; f < d_sae; f += 3) {
-      made.state.age[f] = kDeadAfter;
+      made.state.age.data()[f] = kDeadAfter;
       made.state.parameters.b_enc.data()[f] -= 6;  // as a dead feature is: never selected
     }
   return made;
+}
+
+// The same rows and b_enc, and rows of another width that it reconstructs.
+inline Problem make_transcoder_problem(std::size_t d_in, std::size_t d_out, std::size_t d_sae,
+                                       std::size_t rows, std::size_t slice_rows, bool dead,
+                                       std::uint64_t seed = 7) {
+  Problem made = make_problem(d_in, d_sae, 0, rows, slice_rows, dead, seed, "relu");
+  made.config.hooks = {"blocks.0.ln2.hook_normalized"};
+  made.config.target_hook = "blocks.0.hook_mlp_out";
+  made.variant = make_variant(made.config, d_in, kDeadAfter);
+  std::vector<float> median(d_out);
+  fill_normal(median, seed + 5, 0.3);
+  made.input.parts.front().hook = made.config.hooks.front();
+  made.target = {.parts = {{made.config.target_hook, d_out, 1}},
+                 .mean = std::vector<float>(d_out),
+                 .geometric_median = median};
+  SaeState state = initial_state(made.config, *made.variant, d_in, median);
+  std::ranges::copy(made.state.parameters.W_enc.span(), state.parameters.W_enc.data());
+  std::ranges::copy(made.state.parameters.b_enc.span(), state.parameters.b_enc.data());
+  std::ranges::copy(made.state.age.span(), state.age.data());
+  made.state = std::move(state);
+  made.y = Tensor<float>(Shape{rows, d_out});
+  fill_normal(made.y.span(), seed + 6, 1.0);
+  return made;
+}
+
+// BatchTopK whose last places go to equals that lie on several ranks, behind rows that hold larger
+// values: feature 2 is larger in odd rows and absent from even ones.
+inline Problem tied_problem() {
+  Problem problem = make_problem(4, 8, 3, 12, 2, false, 7, "batchtopk");
+  SaeParameters& p = problem.state.parameters;
+  std::ranges::fill(p.W_enc.span(), 0.0F);
+  std::ranges::fill(p.b_enc.span(), 0.5F);
+  p.W_enc.row(2)[0] = 1;
+  problem.included = {1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 0};
+  for (std::size_t row = 0; row < 12; ++row)
+    problem.x.row(row)[0] = p.b_dec.data()[0] + (row % 2 == 1 ? 1.0F : -2.0F);
+  return problem;
 }
 
 }  // namespace refract::testing_support

@@ -20,7 +20,7 @@ namespace {
 using namespace testing_support;
 
 constexpr float kInputScale = 0.37F;
-constexpr std::size_t kDim = 32, kFeatures = 200, kRows = 256;
+constexpr std::size_t kDim = 32, kDimOut = 24, kFeatures = 200, kRows = 256;
 
 const std::map<std::string, std::string> kMetadata{{"hook_name", "\"blocks.0.hook_resid_post\""},
                                                    {"context_size", "256"}};
@@ -28,26 +28,30 @@ const std::map<std::string, std::string> kMetadata{{"hook_name", "\"blocks.0.hoo
 // The folder of every variant and dtype, and beside each `expected.safetensors`: raw rows `x` and
 // the dense activations `feature_acts` refract computes for them, for
 // tests/interop/saelens_test.py.
-void write_golden_folder(const fs::path& folder, const Problem& problem, DType dtype) {
+void write_golden_folder(const fs::path& folder, const Problem& problem, DType dtype,
+                         const SaeScale& scale = {kInputScale, kInputScale}) {
   make_folder(folder);
   const SaeParameters& p = problem.state.parameters;
-  (void)write_saelens_folder(folder, problem.variant->export_for_saelens(p, kInputScale), dtype,
-                             kMetadata);
+  std::map<std::string, std::string> metadata = kMetadata;
+  if (is_transcoder(problem.config))
+    metadata["hook_name_out"] = "\"" + problem.config.target_hook + "\"";
+  (void)write_saelens_folder(folder, problem.variant->export_for_saelens(p, scale), dtype,
+                             metadata);
   Tensor<float> scaled(Shape{kRows, kDim});
   for (std::size_t i = 0; i < scaled.size(); ++i)
-    scaled.data()[i] = problem.x.data()[i] * kInputScale;
+    scaled.data()[i] = problem.x.data()[i] * scale.input;
   SparseActs acts;
   problem.variant->encode(p, scaled.cview(), 0, acts);
   Tensor<float> dense(Shape{kRows, kFeatures});
   for (std::size_t row = 0; row < kRows; ++row)
     for (std::size_t j = acts.row_starts[row]; j < acts.row_starts[row + 1]; ++j)
-      dense.row(row)[acts.features[j]] = acts.values[j] / kInputScale;
-  Tensor<float> x_hat(Shape{kRows, kDim});
+      dense.row(row)[acts.features[j]] = acts.values[j] / scale.target;
+  Tensor<float> x_hat(Shape{kRows, p.d_out()});
   decode(p, acts, x_hat.view());
-  for (float& value : x_hat.span()) value /= kInputScale;
+  for (float& value : x_hat.span()) value /= scale.target;
   const StoredTensor tensors[] = {
       stored_tensor<float>("x", DType::f32, {kRows, kDim}, problem.x.span()),
-      stored_tensor<float>("x_hat", DType::f32, {kRows, kDim}, x_hat.span()),
+      stored_tensor<float>("x_hat", DType::f32, {kRows, p.d_out()}, x_hat.span()),
       stored_tensor<float>("feature_acts", DType::f32, {kRows, kFeatures}, dense.span())};
   write_safetensors(folder / "expected.safetensors", tensors);
 }
@@ -58,8 +62,8 @@ class SaeLens : public ::testing::Test {
     // REFRACT_GOLDEN_OUT keeps the folders for the interop test.
     const char* keep = std::getenv("REFRACT_GOLDEN_OUT");
     folder_ = keep != nullptr ? fs::path(keep) : fs::path(::testing::TempDir()) / "saelens_golden";
-    for (int step = 0; step < 5; ++step)
-      (void)one_rank_step(*problem_.variant, problem_.state, problem_.batch(), {}, 5, 1.0);
+    OneRank rank(5);
+    for (int step = 0; step < 5; ++step) (void)rank.step(problem_, problem_.batch());
   }
   Problem problem_;
   fs::path folder_;
@@ -108,6 +112,47 @@ TEST_F(SaeLens, export_computes_the_same_activations_on_raw_input) {
     }
     EXPECT_GT(largest, 0);
     EXPECT_LE(worst, 1e-5 * largest) << row;
+  }
+}
+
+// A target scale of its own, b_dec of the target alone, and widths that differ.
+TEST_F(SaeLens, folders_of_a_transcoder_compute_the_same_on_raw_input) {
+  Problem problem = make_transcoder_problem(kDim, kDimOut, kFeatures, kRows, 16, false);
+  OneRank rank(5);
+  for (int step = 0; step < 5; ++step) (void)rank.step(problem, problem.batch());
+  const fs::path folder = folder_ / "transcoder-fp32";
+  write_golden_folder(folder, problem, DType::f32, {0.37F, 0.11F});
+  write_golden_folder(folder_ / "transcoder-bf16", problem, DType::bf16, {0.37F, 0.11F});
+
+  const auto cfg = nlohmann::json::parse(read_file(folder / "cfg.json"));
+  EXPECT_EQ(cfg["architecture"], "transcoder");
+  EXPECT_EQ(cfg["d_in"], kDim);
+  EXPECT_EQ(cfg["d_out"], kDimOut);
+  EXPECT_EQ(cfg["d_sae"], kFeatures);
+  EXPECT_EQ(cfg["apply_b_dec_to_input"], false);
+  EXPECT_EQ(cfg["metadata"]["hook_name_out"], "blocks.0.hook_mlp_out");
+  const SaelensWeights read = read_saelens_weights(folder);
+  ASSERT_EQ(read.W_enc.shape(), (Shape{kFeatures, kDim}));
+  ASSERT_EQ(read.W_dec.shape(), (Shape{kFeatures, kDimOut}));
+  const auto b_enc = read_f32(SafetensorsFile(folder / "sae_weights.safetensors").at("b_enc"));
+  const SafetensorsFile expected(folder / "expected.safetensors");
+  const auto acts = read_f32(expected.at("feature_acts")), x_hat = read_f32(expected.at("x_hat"));
+  for (std::size_t row = 0; row < kRows; ++row) {
+    std::vector<double> decoded(read.b_dec.span().begin(), read.b_dec.span().end());
+    double largest = 0, worst = 0;
+    for (std::size_t f = 0; f < kFeatures; ++f) {
+      double theirs = b_enc[f];
+      for (std::size_t d = 0; d < kDim; ++d)
+        theirs += double(problem.x.row(row)[d]) * double(read.W_enc.row(f)[d]);
+      theirs = std::max(theirs, 0.0);
+      largest = std::max(largest, theirs);
+      worst = std::max(worst, std::abs(theirs - double(acts[row * kFeatures + f])));
+      for (std::size_t d = 0; d < kDimOut; ++d) decoded[d] += theirs * double(read.W_dec.row(f)[d]);
+    }
+    EXPECT_GT(largest, 0);
+    EXPECT_LE(worst, 1e-5 * largest) << row;
+    for (std::size_t d = 0; d < kDimOut; ++d)
+      EXPECT_NEAR(x_hat[row * kDimOut + d], decoded[d], 1e-4 * largest) << row;
   }
 }
 
@@ -162,7 +207,7 @@ TEST(SaeLensFolder, without_a_tensor_or_with_one_of_another_shape_is_refused) {
 TEST(SaeLensFolder, holds_each_value_in_its_place_for_any_shape) {
   for (const auto& [width, features] :
        {std::pair<std::size_t, std::size_t>{1, 1}, {63, 130}, {64, 64}, {65, 127}, {200, 3}}) {
-    SaeParameters p = make_parameters(features, width, false);
+    SaeParameters p = make_parameters({.d_sae = features, .d_in = width, .d_out = width});
     float next = 1;
     for (const auto& [name, tensor] : named_tensors(p))
       for (float& value : tensor.span()) value = next++;
@@ -176,10 +221,8 @@ TEST(SaeLensFolder, holds_each_value_in_its_place_for_any_shape) {
     for (const DType dtype : {DType::f32, DType::bf16}) {
       make_folder(folder);
 
-      const std::vector<WrittenFile> written = write_saelens_folder(folder, exported, dtype, {});
+      (void)write_saelens_folder(folder, exported, dtype, {});
 
-      for (const WrittenFile& file : written)
-        EXPECT_EQ(file.sha256, sha256_of_file(file.path)) << file.path;
       const SafetensorsFile file(folder / "sae_weights.safetensors");
       const auto stored = [&](float value) {
         return dtype == DType::f32 ? value : to_float(to_bf16(value));

@@ -1,8 +1,10 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 
+#include "refract/base/error.hpp"
 #include "refract/base/parallel.hpp"
 #include "support/one_rank_step.hpp"
 #include "unit/sae/problem.hpp"
@@ -11,11 +13,6 @@ namespace refract {
 namespace {
 
 using namespace testing_support;
-
-template <typename T>
-bool same_bytes(std::span<const T> a, std::span<const T> b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
-}
 
 class ThreadCount {
  public:
@@ -27,9 +24,9 @@ class ThreadCount {
 };
 
 TEST(TopK, keeps_the_k_largest_and_zeroes_the_rest) {
-  SaeConfig config{.name = "hand", .hook = "h", .d_sae = 4, .k = 2};
+  SaeConfig config{.name = "hand", .hooks = {"h"}, .d_sae = 4, .k = 2};
   const auto variant = make_variant(config, 2, 100);
-  SaeParameters p = make_parameters(4, 2, false);
+  SaeParameters p = make_parameters({.d_sae = 4, .d_in = 2, .d_out = 2});
   const float W_enc[4][2] = {{1, 0}, {0, 1}, {1, 1}, {-1, 0}};
   std::memcpy(p.W_enc.data(), W_enc, sizeof W_enc);
   p.b_dec.data()[0] = 1;
@@ -46,7 +43,7 @@ TEST(TopK, keeps_the_k_largest_and_zeroes_the_rest) {
 }
 
 TEST(TopK, decodes_in_feature_order_and_adds_b_dec) {
-  SaeParameters p = make_parameters(2, 2, false);
+  SaeParameters p = make_parameters({.d_sae = 2, .d_in = 2, .d_out = 2});
   const float W_dec[2][2] = {{1, 0}, {0, 1}};
   std::memcpy(p.W_dec.data(), W_dec, sizeof W_dec);
   p.b_dec.data()[1] = -1;
@@ -60,129 +57,81 @@ TEST(TopK, decodes_in_feature_order_and_adds_b_dec) {
 }
 
 TEST(TopK, gives_the_same_bytes_for_any_number_of_threads) {
-  const Problem problem = make_problem(20, 300, 8, 192, 16, true);
   const auto run = [&](int threads) {
     const ThreadCount scope(threads);
-    std::vector<GlobalStats> global;
-    return step_gradients(*problem.variant, problem.state, problem.batch(), global);
+    Problem problem = make_problem(20, 300, 8, 192, 16, true);
+    return step_gradients(problem, problem.batch());
   };
 
   const StepGradients one = run(1), two = run(2), five = run(5);
 
-  for (const StepGradients* other : {&two, &five}) {
-    EXPECT_TRUE(same_bytes<float>(one.features.dW_enc.span(), other->features.dW_enc.span()));
-    EXPECT_TRUE(same_bytes<float>(one.features.dW_dec.span(), other->features.dW_dec.span()));
-    EXPECT_TRUE(same_bytes<float>(one.features.db_enc.span(), other->features.db_enc.span()));
-    EXPECT_TRUE(same_bytes<double>(one.bias.db_dec, other->bias.db_dec));
-    EXPECT_EQ(one.bias.squared_norm, other->bias.squared_norm);
-  }
-}
-
-TEST(TopK, rows_split_over_ranks_have_the_bytes_of_one_rank) {
-  const Problem problem = make_problem(20, 300, 8, 192, 16, true);
-  const Batch whole[] = {problem.batch()};
-  const Batch split[] = {problem.part(0, 48), problem.part(48, 112), problem.part(160, 32)};
-  std::vector<std::unique_ptr<StepScratch>> whole_scratch, split_scratch;
-
-  const auto whole_global = measure_all(*problem.variant, problem.state, whole, whole_scratch);
-  const auto split_global = measure_all(*problem.variant, problem.state, split, split_scratch);
-
-  EXPECT_EQ(whole_global[0].counts, split_global[0].counts);
-  EXPECT_TRUE(same_bytes<double>(whole_global[0].sums, split_global[0].sums));
-  RowGradients one;
-  problem.variant->gradients(problem.state, whole[0], whole_global, *whole_scratch[0], one);
-  ASSERT_EQ(one.terms.size(), 2U);
-  std::vector<std::size_t> entries(2, 0);
-  for (std::size_t rank = 0; rank < 3; ++rank) {
-    RowGradients part;
-    problem.variant->gradients(problem.state, split[rank], split_global, *split_scratch[rank],
-                               part);
-    ASSERT_EQ(part.terms.size(), 2U);
-    for (std::size_t t = 0; t < 2; ++t) {
-      const GradientTerm &mine = part.terms[t], &all = one.terms[t];
-      const std::size_t count = mine.acts.values.size(), at = entries[t];
-      ASSERT_LE(at + count, all.acts.values.size());
-      EXPECT_TRUE(same_bytes<float>(
-          mine.v.cview().span(),
-          all.v.cview().rows(split[rank].first_row, split[rank].x.axis(0)).span()));
-      EXPECT_TRUE(same_bytes(std::span<const float>(mine.acts.values),
-                             std::span(all.acts.values).subspan(at, count)));
-      EXPECT_TRUE(same_bytes(std::span<const float>(mine.pre_grads),
-                             std::span(all.pre_grads).subspan(at, count)));
-      EXPECT_TRUE(same_bytes(std::span<const std::uint32_t>(mine.acts.features),
-                             std::span(all.acts.features).subspan(at, count)));
-      entries[t] += count;
-    }
-  }
-  EXPECT_EQ(entries[0], one.terms[0].acts.values.size());
-  EXPECT_EQ(entries[1], one.terms[1].acts.values.size());
-  EXPECT_GT(entries[1], 0U);
+  EXPECT_TRUE(one == two);
+  EXPECT_TRUE(one == five);
+  EXPECT_GT(one.norm, 0);
 }
 
 TEST(TopK, excluded_rows_take_part_in_nothing) {
-  Problem problem = make_problem(16, 96, 4, 32, 8, true);
-  std::vector<GlobalStats> before_global, after_global;
-  const StepGradients before =
-      step_gradients(*problem.variant, problem.state, problem.batch(), before_global);
+  Problem problem = make_problem(16, 96, 4, 32, 8, true),
+          other = make_problem(16, 96, 4, 32, 8, true);
   for (std::size_t row = 0; row < 32; ++row)
-    if (problem.included[row] == 0)
-      for (float& value : problem.x.row(row)) value = 1e6F;
+    if (other.included[row] == 0)
+      for (float& value : other.x.row(row)) value = 1e6F;
 
-  const StepGradients after =
-      step_gradients(*problem.variant, problem.state, problem.batch(), after_global);
+  const StepGradients before = step_gradients(problem, problem.batch()),
+                      after = step_gradients(other, other.batch());
 
-  EXPECT_EQ(before_global[0].counts, after_global[0].counts);
-  EXPECT_EQ(before_global[0].sums, after_global[0].sums);
-  EXPECT_TRUE(same_bytes<float>(before.features.dW_enc.span(), after.features.dW_enc.span()));
-  EXPECT_EQ(before_global[0].counts.back(), 27U);
+  EXPECT_TRUE(std::ranges::equal(problem.buffers->counts.span(), other.buffers->counts.span()));
+  EXPECT_TRUE(std::ranges::equal(problem.buffers->sums.span(), other.buffers->sums.span()));
+  EXPECT_TRUE(before == after);
+  EXPECT_EQ(problem.buffers->counts.span().back(), 27U);
 }
 
 TEST(TopK, a_batch_of_excluded_rows_alone_changes_nothing) {
   Problem problem = make_problem(16, 96, 4, 32, 8, true);
   problem.included.assign(32, 0);
-  std::vector<GlobalStats> global;
 
-  const StepGradients gradients =
-      step_gradients(*problem.variant, problem.state, problem.batch(), global);
-
-  EXPECT_EQ(gradients.bias.squared_norm, 0);
+  EXPECT_EQ(step_gradients(problem, problem.batch()).norm, 0);
 }
 
 TEST(TopK, ages_grow_in_the_first_pass_only_and_firing_resets_them) {
   Problem problem = make_problem(16, 96, 4, 32, 8, false);
-  problem.state.age.assign(96, 5);
+  std::ranges::fill(problem.state.age.span(), 5U);
+  OneRank rank;
   Batch batch = problem.batch();
-  std::vector<GlobalStats> global;
-  (void)step_gradients(*problem.variant, problem.state, batch, global);
-  StepLog log;
   batch.first_pass = false;
-  problem.variant->finish(problem.state, batch, global, log);
-  const std::vector<std::uint64_t> second_pass = problem.state.age;
+  (void)rank.step(problem, batch);
+  const std::vector<std::uint64_t> counts(problem.buffers->counts.span().begin(),
+                                          problem.buffers->counts.span().end());
+  const std::vector<std::uint64_t> second_pass(problem.state.age.span().begin(),
+                                               problem.state.age.span().end());
+  EXPECT_EQ(problem.state.trained_rows, 0U);
   batch.first_pass = true;
-  problem.variant->finish(problem.state, batch, global, log);
+  problem.variant->finish({problem.state, batch, *problem.buffers, rank.runner().stream()});
 
   std::size_t fired = 0;
   for (std::size_t f = 0; f < 96; ++f) {
-    const bool fires = global[0].counts[f] != 0;
+    const bool fires = counts[f] != 0;
     fired += fires;
     EXPECT_EQ(second_pass[f], fires ? 0U : 5U);
-    EXPECT_EQ(problem.state.age[f], fires ? 0U : 5U + 27U);
+    EXPECT_EQ(problem.state.age.data()[f], fires ? 0U : 5U + 27U);
   }
   EXPECT_GT(fired, 0U);
   EXPECT_LT(fired, 96U);
-  EXPECT_EQ(log.included_rows, 27U);
-  EXPECT_LE(log.l0, 4.0);
+  EXPECT_EQ(counts.back(), 27U);
+  EXPECT_LE(problem.log.l0, 4.0);
 }
 
-TEST(TopK, nan_in_a_row_reaches_the_gradient_norm) {
+TEST(TopK, a_nan_in_a_row_stops_the_step_before_anything_is_updated) {
   Problem problem = make_problem(16, 96, 4, 32, 8, false);
   problem.x.row(0)[0] = std::numeric_limits<float>::quiet_NaN();
-  std::vector<GlobalStats> global;
+  const SaeParameters before = copy(problem.state.parameters);
+  OneRank rank;
 
-  const StepGradients gradients =
-      step_gradients(*problem.variant, problem.state, problem.batch(), global);
+  EXPECT_THROW((void)rank.step(problem, problem.batch()), NumericalError);
 
-  EXPECT_FALSE(std::isfinite(gradients.bias.squared_norm));
+  const auto now = named_tensors(problem.state.parameters), then = named_tensors(before);
+  for (std::size_t i = 0; i < now.size(); ++i)
+    EXPECT_TRUE(std::ranges::equal(now[i].second.span(), then[i].second.span())) << now[i].first;
 }
 
 }  // namespace

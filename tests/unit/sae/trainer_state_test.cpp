@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
+#include <utility>
+
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
@@ -31,14 +34,12 @@ class TrainerStateOnDisk : public ::testing::Test {
   }
   ~TrainerStateOnDisk() override { fs::remove_all(folder_); }
 
-  void step() {
-    (void)one_rank_step(*problem_.variant, problem_.state, problem_.batch(), {}, 10, 1.0);
-  }
+  void step() { (void)rank_.step(problem_, problem_.batch()); }
   // "damaged: " and the message, "refused: " and the message, or nothing.
   [[nodiscard]] std::string refusal(const SaeConfig& config, std::size_t d_in,
                                     const std::string& digest) const {
     try {
-      (void)read_trainer_state(folder_, config, d_in, digest);
+      (void)read_trainer_state(folder_, config, {d_in, d_in}, digest);
     } catch (const Damaged& error) {
       return std::string("damaged: ") + error.what();
     } catch (const DataError& error) {
@@ -55,12 +56,13 @@ class TrainerStateOnDisk : public ::testing::Test {
   }
 
   Problem problem_;
+  OneRank rank_;
   TrainerMetadata metadata_;
   fs::path folder_;
 };
 
 TEST_F(TrainerStateOnDisk, continues_as_if_never_stopped) {
-  StoredTrainerState read = read_trainer_state(folder_, problem_.config, 16, "abc");
+  StoredTrainerState read = read_trainer_state(folder_, problem_.config, {16, 16}, "abc");
   EXPECT_EQ(read.state.step, 1U);
   EXPECT_EQ(read.state.trained_rows, 29U);
   EXPECT_EQ(read.state.scalars, problem_.state.scalars);
@@ -69,12 +71,14 @@ TEST_F(TrainerStateOnDisk, continues_as_if_never_stopped) {
   EXPECT_EQ(read.metadata.weights_digest, weights_digest(problem_.state.parameters));
 
   step();
-  (void)one_rank_step(*problem_.variant, read.state, problem_.batch(), {}, 10, 1.0);
+  const SaeState stayed = std::exchange(problem_.state, std::move(read.state));
+  problem_.buffers.reset();
+  step();
 
-  EXPECT_EQ(weights_digest(read.state.parameters), weights_digest(problem_.state.parameters));
-  EXPECT_EQ(weights_digest(read.state.m), weights_digest(problem_.state.m));
-  EXPECT_EQ(weights_digest(read.state.v), weights_digest(problem_.state.v));
-  EXPECT_EQ(read.state.age, problem_.state.age);
+  EXPECT_EQ(weights_digest(problem_.state.parameters), weights_digest(stayed.parameters));
+  EXPECT_EQ(weights_digest(problem_.state.m), weights_digest(stayed.m));
+  EXPECT_EQ(weights_digest(problem_.state.v), weights_digest(stayed.v));
+  EXPECT_TRUE(std::ranges::equal(problem_.state.age.span(), stayed.age.span()));
 }
 
 TEST_F(TrainerStateOnDisk, has_bytes_that_depend_on_its_content_alone) {
@@ -172,11 +176,12 @@ TEST_F(TrainerStateOnDisk, digests_panels_as_the_format_says) {
   SaeState state;
   float next = 0;
   for (SaeParameters* part : {&state.parameters, &state.m, &state.v}) {
-    *part = make_parameters(130, 2, false);
+    *part = make_parameters({.d_sae = 130, .d_in = 2, .d_out = 2});
     for (const auto& [name, tensor] : named_tensors(*part))
       for (float& value : tensor.span()) value = 0.5F * next++;
   }
-  for (std::uint64_t f = 0; f < 130; ++f) state.age.push_back(f);
+  state.age = Tensor<std::uint64_t>(Shape{130});
+  std::iota(state.age.span().begin(), state.age.span().end(), 0U);
   TrainerMetadata metadata;
 
   (void)write_trainer_state(folder_, state, metadata);

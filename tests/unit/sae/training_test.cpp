@@ -39,23 +39,26 @@ class OneThread {
 
 TEST(Training, lowers_the_loss_and_recovers_planted_features) {
   const OneThread scope;
-  Tensor<float> planted(Shape{kPlanted, kDim}), x(Shape{kRows, kDim});
+  Tensor<float> planted(Shape{kPlanted, kDim});
   fill_normal(planted.span(), 3, 1);
   for (std::size_t f = 0; f < kPlanted; ++f) {
     double squared = 0;
     for (const float value : planted.row(f)) squared += double(value) * double(value);
     for (float& value : planted.row(f)) value = static_cast<float>(value / std::sqrt(squared));
   }
-  const SaeConfig config{.name = "planted", .hook = "h", .d_sae = 96, .k = 3, .seed = 5};
-  const auto variant = make_variant(config, kDim, 20000);
-  SaeState state = initial_state(config, *variant, std::vector<float>(kDim, 0.5F));
-  const std::vector<std::uint8_t> included(kRows, 1);
-  StepLog first, last;
+  const SaeConfig config{.name = "planted", .hooks = {"h"}, .d_sae = 96, .k = 3, .seed = 5};
+  Problem sae = make_problem(kDim, 96, 3, kRows, 64, false);
+  sae.config = config;
+  sae.config.optimizer.lr = 3e-3;
+  sae.variant = make_variant(config, kDim, 20000);
+  sae.state = initial_state(config, *sae.variant, kDim, std::vector<float>(kDim, 0.5F));
+  std::ranges::fill(sae.included, std::uint8_t{1});
+  VisitLog first, last;
   constexpr std::uint64_t kSteps = 1500;
+  OneRank rank(kSteps);
   for (std::uint64_t step = 0; step < kSteps; ++step) {
-    sparse_rows(planted, step, x);
-    last = one_rank_step(*variant, state, {x.cview(), included, 0, kRows, 64, true}, {.lr = 3e-3},
-                         kSteps, 1.0);
+    sparse_rows(planted, step, sae.x);
+    last = rank.step(sae, sae.batch());
     if (step == 0) first = last;
   }
 
@@ -65,21 +68,21 @@ TEST(Training, lowers_the_loss_and_recovers_planted_features) {
     for (std::size_t g = 0; g < config.d_sae; ++g) {
       double cosine = 0;
       for (std::size_t d = 0; d < kDim; ++d)
-        cosine += double(planted.row(f)[d]) * double(state.parameters.W_dec.row(g)[d]);
+        cosine += double(planted.row(f)[d]) * double(sae.state.parameters.W_dec.row(g)[d]);
       best = std::max(best, cosine);
     }
     recovered += best > 0.9;
   }
   EXPECT_LT(last.squared_error, 0.15 * first.squared_error);
   EXPECT_GE(recovered, kPlanted * 8 / 10);
-  EXPECT_EQ(state.step, kSteps);
+  EXPECT_EQ(sae.state.step, kSteps);
 }
 
 TEST(Training, repeats_itself_to_the_byte) {
   const auto digest_after_training = [] {
     Problem problem = make_problem(16, 128, 4, 64, 16, true);
-    for (int step = 0; step < 5; ++step)
-      (void)one_rank_step(*problem.variant, problem.state, problem.batch(), {}, 5, 1.0);
+    OneRank rank(5);
+    for (int step = 0; step < 5; ++step) (void)rank.step(problem, problem.batch());
     std::vector<float> all;
     for (const auto& [name, view] : named_tensors(problem.state.parameters))
       all.insert(all.end(), view.span().begin(), view.span().end());
@@ -90,14 +93,14 @@ TEST(Training, repeats_itself_to_the_byte) {
 }
 
 TEST(InitialParameters, are_tied_unit_rows_that_depend_on_seed_and_feature_alone) {
-  SaeConfig config{.name = "a", .hook = "h", .d_sae = 64, .k = 3, .seed = 5};
+  SaeConfig config{.name = "a", .hooks = {"h"}, .d_sae = 64, .k = 3, .seed = 5};
   const auto variant = make_variant(config, kDim, 100);
   const std::vector<float> median(kDim, 0.25F);
-  const SaeParameters small = initial_parameters(config, *variant, median);
+  const SaeParameters small = initial_parameters(config, *variant, kDim, median);
   config.d_sae = 128;
-  const SaeParameters large = initial_parameters(config, *variant, median);
+  const SaeParameters large = initial_parameters(config, *variant, kDim, median);
   const SaeParameters control =
-      initial_parameters(config, *variant, median, Purpose::random_control);
+      initial_parameters(config, *variant, kDim, median, Purpose::random_control);
 
   double squared = 0;
   for (std::size_t d = 0; d < kDim; ++d) {

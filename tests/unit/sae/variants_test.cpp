@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstring>
+#include <numeric>
 
 #include "support/one_rank_step.hpp"
 #include "unit/sae/problem.hpp"
@@ -19,67 +19,30 @@ class EveryVariant : public ::testing::TestWithParam<std::string_view> {
   }
 };
 
-// Rows cut over three ranks, unevenly: the row gradients must be those of one rank, byte for byte.
-TEST_P(EveryVariant, gives_rows_the_same_gradients_however_they_are_shared_out) {
-  Problem whole = problem();
-  for (std::size_t row = 30; row < 36; ++row)
-    whole.included[row] = 0;  // the second rank has no row to show
-  const Batch all = whole.batch();
-  const std::vector<Batch> parts{whole.part(0, 30), whole.part(30, 6), whole.part(36, 12)};
-  std::vector<std::unique_ptr<StepScratch>> one, three;
-  const auto global_one = measure_all(*whole.variant, whole.state, {&all, 1}, one);
-  const auto global_three = measure_all(*whole.variant, whole.state, parts, three);
-  RowGradients expected;
-  whole.variant->gradients(whole.state, all, global_one, *one[0], expected);
-
-  for (std::size_t round = 0; round < global_one.size(); ++round) {
-    EXPECT_EQ(global_one[round].counts, global_three[round].counts) << "round " << round;
-    EXPECT_EQ(global_one[round].sums, global_three[round].sums) << "round " << round;
-  }
-  for (std::size_t p = 0; p < parts.size(); ++p) {
-    RowGradients rows;
-    whole.variant->gradients(whole.state, parts[p], global_three, *three[p], rows);
-    ASSERT_EQ(rows.terms.size(), expected.terms.size());
-    for (std::size_t t = 0; t < rows.terms.size(); ++t) {
-      const GradientTerm &mine = rows.terms[t], &theirs = expected.terms[t];
-      const std::size_t first = parts[p].first_row, at = theirs.acts.row_starts[first];
-      ASSERT_EQ(mine.acts.values.size(), theirs.acts.row_starts[first + parts[p].x.axis(0)] - at);
-      EXPECT_EQ(
-          0, std::memcmp(mine.v.data(), theirs.v.row(first).data(), mine.v.size() * sizeof(float)));
-      for (std::size_t e = 0; e < mine.acts.values.size(); ++e) {
-        EXPECT_EQ(mine.acts.features[e], theirs.acts.features[at + e]);
-        EXPECT_EQ(mine.acts.values[e], theirs.acts.values[at + e]);
-        EXPECT_EQ(mine.pre_grads[e], theirs.pre_grads[at + e]);
-      }
-    }
-  }
-}
-
 TEST_P(EveryVariant, changes_nothing_for_a_batch_without_an_included_row) {
   Problem empty = problem();
   std::ranges::fill(empty.included, std::uint8_t{0});
   const SaeParameters before = copy(empty.state.parameters);
-  const std::vector<std::uint64_t> age = empty.state.age;
+  const std::vector<std::uint64_t> age(empty.state.age.span().begin(),
+                                       empty.state.age.span().end());
+  OneRank rank;
 
-  const StepLog log = one_rank_step(*empty.variant, empty.state, empty.batch(), {}, 10, 1.0);
+  const VisitLog log = rank.step(empty, empty.batch());
 
-  EXPECT_EQ(log.included_rows, 0u);
+  EXPECT_EQ(empty.state.trained_rows, 0u);
   EXPECT_EQ(log.squared_error, 0);
-  EXPECT_EQ(empty.state.age, age);
+  EXPECT_TRUE(std::ranges::equal(empty.state.age.span(), age));
   EXPECT_TRUE(std::ranges::equal(before.W_enc.span(), empty.state.parameters.W_enc.span()));
   EXPECT_TRUE(std::ranges::equal(before.threshold.span(), empty.state.parameters.threshold.span()));
 }
 
 TEST_P(EveryVariant, lowers_its_loss_when_it_trains) {
   Problem training = problem();
-  OptimizerConfig optimizer;
-  optimizer.lr = 3e-3;
-  const double first =
-      one_rank_step(*training.variant, training.state, training.batch(), optimizer, 200, 1.0).loss;
+  training.config.optimizer.lr = 3e-3;
+  OneRank rank(200);
+  const double first = rank.step(training, training.batch()).loss;
   double last = 0;
-  for (int step = 1; step < 200; ++step)
-    last = one_rank_step(*training.variant, training.state, training.batch(), optimizer, 200, 1.0)
-               .loss;
+  for (int step = 1; step < 200; ++step) last = rank.step(training, training.batch()).loss;
 
   EXPECT_LT(last, 0.7 * first);
 }
@@ -88,14 +51,10 @@ TEST_P(EveryVariant, keeps_the_decoder_non_negative_with_unit_rows_when_asked) {
   Problem training = problem();
   training.config.non_negative_decoder = true;
   std::vector<float> median(10, 0.1F);
-  training.state = initial_state(training.config, *training.variant, median);
-  std::vector<GlobalStats> global;
-  for (std::uint64_t step = 0; step < 50; ++step) {
-    const StepGradients gradients =
-        step_gradients(*training.variant, training.state, training.batch(), global);
-    adam_update(training.state, gradients.features,
-                {.config = {}, .lr = 0.05, .gradient_scale = 1, .step = step + 1});
-  }
+  training.state = initial_state(training.config, *training.variant, 10, median);
+  training.config.optimizer = {.lr = 0.05, .warmup = 0, .decay = 0};
+  OneRank rank(50, 0.0);
+  for (std::uint64_t step = 0; step < 50; ++step) (void)rank.step(training, training.batch());
 
   const SaeParameters& p = training.state.parameters;
   EXPECT_GE(*std::ranges::min_element(p.W_dec.span()), 0.0F);
@@ -110,20 +69,18 @@ TEST_P(EveryVariant, keeps_the_decoder_non_negative_with_unit_rows_when_asked) {
 INSTANTIATE_TEST_SUITE_P(Table, EveryVariant, ::testing::ValuesIn(variant_names()),
                          [](const auto& each) { return std::string(each.param); });
 
-std::uint64_t selected_by(const Problem& problem, std::vector<std::uint64_t>* per_row = nullptr) {
-  const Batch batch = problem.batch();
-  std::vector<std::unique_ptr<StepScratch>> scratch;
-  const auto global = measure_all(*problem.variant, problem.state, {&batch, 1}, scratch);
-  RowGradients rows;
-  problem.variant->gradients(problem.state, batch, global, *scratch[0], rows);
-  if (per_row)
-    for (std::size_t i = 0; i + 1 < rows.terms[0].acts.row_starts.size(); ++i)
-      per_row->push_back(rows.terms[0].acts.row_starts[i + 1] - rows.terms[0].acts.row_starts[i]);
-  return rows.terms[0].acts.values.size();
+// A step that moves nothing, and how many entries it selected.
+std::uint64_t selected_by(Problem& problem, std::vector<std::uint64_t>* per_row = nullptr) {
+  problem.config.optimizer.lr = 1e-30;
+  OneRank rank;
+  (void)rank.step(problem, problem.batch());
+  const std::vector<std::uint64_t> counts = entries_of_rows(problem);
+  if (per_row) *per_row = counts;
+  return std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
 }
 
 TEST(BatchTopK, keeps_k_of_each_included_row_on_average_and_not_of_each) {
-  const Problem problem = make_problem(10, 130, 5, 48, 6, false, 7, "batchtopk");
+  Problem problem = make_problem(10, 130, 5, 48, 6, false, 7, "batchtopk");
   std::vector<std::uint64_t> per_row;
 
   EXPECT_EQ(selected_by(problem, &per_row),
@@ -159,40 +116,21 @@ TEST(BatchTopK, gives_ties_to_the_lower_row_and_then_the_lower_feature) {
   EXPECT_EQ(per_row, (std::vector<std::uint64_t>{8, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}));
 }
 
-// k N falls among equals that lie on three ranks, behind rows that hold larger values.
-TEST(BatchTopK, gives_ties_to_the_same_entries_on_any_ranks) {
-  Problem problem = make_problem(4, 8, 3, 12, 2, false, 7, "batchtopk");
-  std::ranges::fill(problem.state.parameters.W_enc.span(), 0.0F);
-  std::ranges::fill(problem.state.parameters.b_enc.span(), 0.5F);
-  problem.state.parameters.W_enc.row(2)[0] = 1;
-  std::ranges::copy(std::vector<std::uint8_t>{1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 0},
-                    problem.included.begin());
-  for (std::size_t row = 0; row < 12;
-       ++row)  // feature 2 is larger in odd rows and absent from even ones
-    problem.x.row(row)[0] =
-        problem.state.parameters.b_dec.data()[0] + (row % 2 == 1 ? 1.0F : -2.0F);
-  std::vector<std::uint64_t> one;
-  const std::vector<Batch> parts{problem.part(0, 2), problem.part(2, 4), problem.part(6, 6)};
-  std::vector<std::unique_ptr<StepScratch>> scratch;
-  (void)selected_by(problem, &one);
-  const auto global = measure_all(*problem.variant, problem.state, parts, scratch);
-  std::vector<std::uint64_t> three;
-  for (std::size_t p = 0; p < parts.size(); ++p) {
-    RowGradients rows;
-    problem.variant->gradients(problem.state, parts[p], global, *scratch[p], rows);
-    const std::vector<std::uint64_t>& starts = rows.terms[0].acts.row_starts;
-    for (std::size_t i = 0; i + 1 < starts.size(); ++i) three.push_back(starts[i + 1] - starts[i]);
-  }
+// k N falls among equals behind rows that hold larger values (on several ranks: mpi_stages).
+TEST(BatchTopK, gives_the_rest_to_the_first_equals) {
+  Problem problem = tied_problem();
+  std::vector<std::uint64_t> per_row;
+
+  (void)selected_by(problem, &per_row);
 
   // 3 x 10 of the batch: the four larger ones of odd rows, then 26 equals: rows 0, 1, 2 have 7
   // each, row 4 gets 5.
-  EXPECT_EQ(one, (std::vector<std::uint64_t>{7, 8, 7, 0, 5, 1, 0, 1, 0, 1, 0, 0}));
-  EXPECT_EQ(three, one);
+  EXPECT_EQ(per_row, (std::vector<std::uint64_t>{7, 8, 7, 0, 5, 1, 0, 1, 0, 1, 0, 0}));
 }
 
 TEST(BatchTopK, keeps_all_positive_values_when_there_are_fewer) {
   Problem problem = make_problem(4, 8, 8, 12, 2, false, 7, "batchtopk");
-  const SaeParameters& p = problem.state.parameters;
+  const SaeParameters p = copy(problem.state.parameters);
   std::uint64_t positive = 0;
   for (std::size_t row = 0; row < 12; ++row)
     for (std::size_t f = 0; f < 8 && problem.included[row] != 0; ++f) {
@@ -213,7 +151,8 @@ TEST(BatchTopK, selects_nothing_and_keeps_its_threshold_when_nothing_is_positive
   std::ranges::fill(problem.state.parameters.b_enc.span(), -100.0F);
 
   EXPECT_EQ(selected_by(problem), 0u);
-  const StepLog log = one_rank_step(*problem.variant, problem.state, problem.batch(), {}, 10, 1.0);
+  OneRank rank;
+  const VisitLog log = rank.step(problem, problem.batch());
   EXPECT_EQ(log.l0, 0);
   EXPECT_GT(log.squared_error, 0);
   EXPECT_EQ(problem.state.parameters.threshold.data()[0], 0.75F);
@@ -222,6 +161,7 @@ TEST(BatchTopK, selects_nothing_and_keeps_its_threshold_when_nothing_is_positive
 TEST(BatchTopK, finds_the_same_entries_when_the_floor_of_candidates_was_too_high) {
   Problem problem = make_problem(10, 130, 5, 48, 6, false, 7, "batchtopk");
   const std::uint64_t expected = selected_by(problem);
+  ASSERT_GT(expected, 0u);
   std::ranges::fill(problem.state.parameters.threshold.span(), 1e6F);
 
   EXPECT_EQ(selected_by(problem), expected);
@@ -229,13 +169,13 @@ TEST(BatchTopK, finds_the_same_entries_when_the_floor_of_candidates_was_too_high
 
 TEST(BatchTopK, sets_its_threshold_to_the_smallest_entry_selected_and_follows_it_slowly) {
   Problem problem = make_problem(10, 130, 5, 48, 6, false, 7, "batchtopk");
-  OptimizerConfig still;
-  still.lr = 1e-30;
-  (void)one_rank_step(*problem.variant, problem.state, problem.batch(), still, 10, 1.0);
+  problem.config.optimizer.lr = 1e-30;
+  OneRank rank;
+  (void)rank.step(problem, problem.batch());
   const float first = problem.state.parameters.threshold.data()[0];
   EXPECT_GT(first, 0.0F);
   for (float& value : problem.x.span()) value *= 2;
-  (void)one_rank_step(*problem.variant, problem.state, problem.batch(), still, 10, 1.0);
+  (void)rank.step(problem, problem.batch());
   const float second = problem.state.parameters.threshold.data()[129];
 
   EXPECT_GT(second, first);
@@ -257,12 +197,10 @@ TEST(Relu, raises_its_penalty_linearly) {
   Problem problem = make_problem(10, 48, 0, 24, 6, false, 7, "relu");
   problem.config.l1 = {.coefficient = 5, .warmup_steps = 10};
   problem.variant = make_variant(problem.config, 10, kDeadAfter);
-  OptimizerConfig still;
-  still.lr = 1e-30;
-  const double first =
-      one_rank_step(*problem.variant, problem.state, problem.batch(), still, 10, 1.0).aux_loss;
-  const double second =
-      one_rank_step(*problem.variant, problem.state, problem.batch(), still, 10, 1.0).aux_loss;
+  problem.config.optimizer.lr = 1e-30;
+  OneRank rank;
+  const double first = rank.step(problem, problem.batch()).aux_loss;
+  const double second = rank.step(problem, problem.batch()).aux_loss;
 
   EXPECT_NEAR(second, 2 * first, 1e-6 * second);
 }

@@ -52,9 +52,9 @@ class BaselinesOfAHook : public ::testing::Test {
         rows_(test::mixed_rows(kHook, kRows, kDim)) {
     fs::remove_all(folder_);
     make_folder(folder_);
-    config_ = {.name = "small", .hook = kHook, .d_sae = 16, .k = 3};
+    config_ = {.name = "small", .hooks = {kHook}, .d_sae = 16, .k = 3};
     variant_ = make_variant(config_, kDim, 100);
-    parameters_ = initial_parameters(config_, *variant_, std::vector<float>(kDim, 1));
+    parameters_ = initial_parameters(config_, *variant_, kDim, std::vector<float>(kDim, 1));
     training_ = write(rows_.x, rows_.excluded);
   }
   ~BaselinesOfAHook() override { fs::remove_all(folder_); }
@@ -75,7 +75,9 @@ class BaselinesOfAHook : public ::testing::Test {
         {.training = training, .calibration = &rows_.calibration, .max_rows = max_rows, .seed = 1},
         stop, one);
   }
-  [[nodiscard]] EvaluatedSae sae() const { return {&config_, variant_.get(), &parameters_, 0.5}; }
+  [[nodiscard]] EvaluatedSae sae() const {
+    return {&config_, variant_.get(), &parameters_, {0.5F, 0.5F}};
+  }
   // Rows that take part, from the first one on.
   [[nodiscard]] TensorView<const float> some() const { return rows_.x.cview().rows(4, 9); }
 
@@ -262,7 +264,8 @@ TEST_F(BaselinesOfAHook, do_not_depend_on_a_k_that_is_not_what_was_measured) {
 
   for (const char* name : {"random", "pca_topk"}) {
     const Baseline a = baselines.at(name, sae(), 2.6);
-    const Baseline b = baselines.at(name, {&other, variant_.get(), &parameters_, 0.5}, 2.6);
+    const Baseline b =
+        baselines.at(name, {&other, variant_.get(), &parameters_, {0.5F, 0.5F}}, 2.6);
     EXPECT_EQ(a.facts.kept, 3U);
     EXPECT_TRUE(std::ranges::equal(reconstruct(*a.reconstructor, some()).x_hat.span(),
                                    reconstruct(*b.reconstructor, some()).x_hat.span()));
@@ -278,6 +281,27 @@ TEST_F(BaselinesOfAHook, say_what_is_missing) {
   EXPECT_NE(refused({"ica"}, &*training_, 7).find("has dimensions, 8: there are 7 (540 of 600"),
             std::string::npos)
       << refused({"ica"}, &*training_, 7);
+}
+
+// As that is at its start, but for its directions: b_dec is not subtracted from what it reads.
+TEST(RandomControlOf, a_transcoder_reads_what_that_reads) {
+  const SaeConfig mlp{.name = "mlp",
+                      .hooks = {"blocks.0.ln2.hook_normalized"},
+                      .target_hook = "blocks.0.hook_mlp_out",
+                      .variant = "relu",
+                      .d_sae = 20};
+  const RandomControl control = random_control(mlp, 4, 3, std::vector<float>(5, 100));
+  Tensor<float> x(Shape{1, 3});
+  std::ranges::copy(control.parameters.W_enc.row(7), x.data());
+  SparseActs acts;
+
+  control.variant->encode(control.parameters, x.cview(), 0, acts);
+
+  EXPECT_EQ(control.parameters.W_dec.shape(), (Shape{20, 5}));
+  ASSERT_EQ(acts.features.size(), 4U);
+  const auto own = std::ranges::find(acts.features, 7U);
+  ASSERT_NE(own, acts.features.end());
+  EXPECT_NEAR(acts.values[static_cast<std::size_t>(own - acts.features.begin())], 1, 1e-5);
 }
 
 TEST(BaselineDictionaryOf, directions_that_overlap_fits_the_chosen_again) {

@@ -22,11 +22,11 @@ class TokenStream final : public LanguageModel {
   }
   [[nodiscard]] const ModelInfo& info() const override { return info_; }
   void require(HookPoint) const override {}
-  void forward(const PackedTokens& tokens, int, Tap& tap, Stream&) const override {
+  void forward(const PackedTokens& tokens, int, Tap& tap, Stream& stream) const override {
     Tensor<float> values(Shape{tokens.ids.size(), kDim});
     for (std::size_t i = 0; i < tokens.ids.size(); ++i)
       std::ranges::fill(values.row(i), value_(tokens.ids[i]));
-    tap.at({0, Site::resid_post}, values.view());
+    tap.at({0, Site::resid_post}, values.view(), stream);
   }
   void forward_to_unembedding(const PackedTokens&, Tap&, TensorView<float>,
                               Stream&) const override {

@@ -15,7 +15,7 @@ DecoderGeometry random_geometry(const SaeConfig& config, std::size_t d_in) {
 // reference/analysis.md finding 4: what an untrained dictionary of that shape scores.
 TEST(RandomDecoder, of_2560_directions_in_640_dimensions_scores_what_chance_gives) {
   const DecoderGeometry found =
-      random_geometry({.name = "small", .hook = "blocks.0.hook_resid_post", .d_sae = 2560}, 640);
+      random_geometry({.name = "small", .hooks = {"blocks.0.hook_resid_post"}, .d_sae = 2560}, 640);
 
   EXPECT_NEAR(found.cosine_mean, 0, 5e-4);
   EXPECT_NEAR(found.cosine_p95, 0.065, 5e-4);            // 1.645 / sqrt(640)
@@ -28,7 +28,7 @@ TEST(RandomDecoder, of_2560_directions_in_640_dimensions_scores_what_chance_give
 
 TEST(RandomDecoder, has_its_own_chance_values_where_the_decoder_is_non_negative) {
   const DecoderGeometry found = random_geometry({.name = "small",
-                                                 .hook = "blocks.0.hook_resid_post",
+                                                 .hooks = {"blocks.0.hook_resid_post"},
                                                  .d_sae = 600,
                                                  .non_negative_decoder = true},
                                                 640);

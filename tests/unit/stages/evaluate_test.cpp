@@ -10,6 +10,7 @@
 #include "refract/base/stop.hpp"
 #include "refract/sae/initialise.hpp"
 #include "refract/stages/evaluation_json.hpp"
+#include "refract/stages/evaluation_text.hpp"
 #include "support/moved_stream.hpp"
 
 namespace refract {
@@ -23,12 +24,14 @@ constexpr const char* kHook = MovedStream::kHook;
 class Evaluate : public ::testing::Test {
  protected:
   Evaluate() {
-    config_ = {.name = "small", .hook = kHook, .d_sae = 24, .k = 3};
+    config_ = {.name = "small", .hooks = {kHook}, .d_sae = 24, .k = 3};
     variant_ = make_variant(config_, kDim, 100);
-    parameters_ = initial_parameters(config_, *variant_, std::vector<float>(kDim, 1));
+    parameters_ = initial_parameters(config_, *variant_, kDim, std::vector<float>(kDim, 1));
   }
 
-  [[nodiscard]] EvaluatedSae sae() const { return {&config_, variant_.get(), &parameters_, 0.5}; }
+  [[nodiscard]] EvaluatedSae sae() const {
+    return {&config_, variant_.get(), &parameters_, {0.5F, 0.5F}};
+  }
 
   [[nodiscard]] SaeEvaluation evaluate(const EvaluatedSae& sae, const EvaluateConfig& config = {}) {
     Communicator alone = Communicator::loopback();
@@ -75,7 +78,7 @@ TEST_F(Evaluate, measures_in_raw_units_whatever_the_input_scale) {
   SaeParameters rescaled = copy(parameters_);
   for (float& value : rescaled.b_dec.span()) value *= 2;
   const MetricReport one =
-      measure_rows({&config_, variant_.get(), &rescaled, 1.0}, *heldout_, calibration_);
+      measure_rows({&config_, variant_.get(), &rescaled, {1, 1}}, *heldout_, calibration_);
 
   EXPECT_NEAR(half.of("mse").value, one.of("mse").value, 1e-5);
   EXPECT_NEAR(half.of("r2").value, one.of("r2").value, 1e-5);
@@ -146,7 +149,7 @@ TEST_F(Evaluate, of_a_variant_without_k_does_not_depend_on_one_given_elsewhere) 
   relu.k = 0;
   relu.l1.coefficient = 3;
   const std::unique_ptr<Variant> variant = make_variant(relu, kDim, 100);
-  const EvaluatedSae one{&relu, variant.get(), &parameters_, 0.5};
+  const EvaluatedSae one{&relu, variant.get(), &parameters_, {0.5F, 0.5F}};
 
   const SaeEvaluation evaluation = evaluate(one);
 
@@ -159,13 +162,67 @@ TEST_F(Evaluate, of_a_variant_without_k_does_not_depend_on_one_given_elsewhere) 
   }
 }
 
+// The reconstruction of every row written out: x W_enc^T at the input's scale, b_dec at the
+// target's.
+TEST_F(Evaluate, of_a_transcoder_measures_what_it_makes_of_the_rows_it_reads) {
+  SaeConfig config{.name = "mlp",
+                   .hooks = {MovedStream::kInput},
+                   .target_hook = kHook,
+                   .variant = "relu",
+                   .d_sae = 24};
+  const std::unique_ptr<Variant> variant = make_variant(config, MovedStream::kInputDim, 100);
+  const SaeParameters p =
+      initial_parameters(config, *variant, MovedStream::kInputDim, std::vector<float>(kDim, 1));
+  const SaeScale scale{0.0625F, 0.25F};
+  const RowIdentity identity = heldout_->read_identity();
+  double squared = 0, active = 0, rows = 0;
+  for (std::size_t i = 0; i < identity.size(); ++i) {
+    if (identity.excluded[i] != 0) continue;
+    ++rows;
+    const std::vector<float> input = MovedStream::input_of(identity.token[i]);
+    std::vector<double> error(kDim, 1 / 0.25);  // b_dec
+    for (std::size_t f = 0; f < config.d_sae; ++f) {
+      double pre = 0;
+      for (std::size_t d = 0; d < input.size(); ++d)
+        pre += 0.0625 * double(input[d]) * double(p.W_enc.row(f)[d]);
+      active += pre > 0;
+      for (std::size_t d = 0; d < kDim; ++d)
+        error[d] += std::max(pre, 0.0) / 0.25 * double(p.W_dec.row(f)[d]);
+    }
+    const std::vector<float> target = MovedStream::stream_of(identity.token[i]);
+    for (std::size_t d = 0; d < kDim; ++d) squared += std::pow(error[d] - double(target[d]), 2);
+  }
+
+  const SaeEvaluation evaluation = evaluate({&config, variant.get(), &p, scale});
+
+  EXPECT_EQ(evaluation.inference.rows, rows);
+  EXPECT_NEAR(evaluation.inference.of("squared_error").value, squared / rows,
+              1e-5 * squared / rows);
+  EXPECT_NEAR(evaluation.inference.of("l0").value, active / rows, 1e-9);
+  EXPECT_EQ(evaluation.d_in, MovedStream::kInputDim);
+  EXPECT_EQ(evaluation.d_out, kDim);
+  EXPECT_EQ(evaluation.target_hook, kHook);
+  EXPECT_TRUE(evaluation.baselines.empty());
+  EXPECT_FALSE(evaluation.random_spliced_loss);
+  ASSERT_TRUE(evaluation.spliced_loss);
+  const std::string text = to_json(evaluation, {});
+  const std::string said = describe_evaluation(text, Advice::load(""), nullptr);
+  EXPECT_NE(said.find("24 features of 4 dimensions (x6), blocks.0.ln2.hook_normalized to the 6 "
+                      "dimensions of blocks.0.hook_resid_post"),
+            std::string::npos)
+      << said;
+  EXPECT_NE(said.find("a transcoder has none"), std::string::npos) << said;
+}
+
 TEST_F(Evaluate, of_batchtopk_selects_among_included_rows_alone_in_training_mode) {
   SaeConfig batchtopk = config_;
   batchtopk.variant = "batchtopk";
   const std::unique_ptr<Variant> variant = make_variant(batchtopk, kDim, 100);
-  SaeParameters parameters = initial_parameters(batchtopk, *variant, std::vector<float>(kDim, 1));
+  SaeParameters parameters =
+      initial_parameters(batchtopk, *variant, kDim, std::vector<float>(kDim, 1));
 
-  const auto report = evaluate({&batchtopk, variant.get(), &parameters, 0.5}).training_mode;
+  const auto report =
+      evaluate({&batchtopk, variant.get(), &parameters, {0.5F, 0.5F}}).training_mode;
 
   ASSERT_TRUE(report);
   EXPECT_EQ(report->of("l0").value, 3);  // k, of 110 rows; the BOS rows count for nothing

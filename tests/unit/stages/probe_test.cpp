@@ -136,8 +136,8 @@ ProbeTarget neurons() {
   return {.name = "neurons",
           .task = "probe neurons",
           .hook = kHook,
+          .input = {{kHook, kD, 2}},
           .features = kD,
-          .input_scale = 2,
           .encode = neuron_encoder(std::vector<float>(kD, 0.0F), kD),
           .parameters = nullptr};
 }

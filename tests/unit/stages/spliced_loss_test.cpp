@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "refract/base/error.hpp"
 #include "support/moved_stream.hpp"
 #include "support/shifted.hpp"
@@ -15,9 +17,9 @@ using test::Shifted;
 class SplicedLossOfMovedStream : public testing::Test {
  protected:
   SplicedLoss made(std::uint64_t tokens = 100000) {
+    const HookCalibration& input = transcoder_ ? data_.input_hook() : data_.hook();
     return SplicedLoss::collective_without_sae(&model_, data_.corpus(), data_.heldout(),
-                                               data_.calibration().hooks.front(), tokens, 1, stop_,
-                                               alone_);
+                                               {input, data_.hook()}, tokens, 1, stop_, alone_);
   }
   MetricReport report(Reconstructor& sae, std::uint64_t tokens = 100000) {
     return made(tokens).collective_report(sae, "small", stop_, alone_);
@@ -48,7 +50,51 @@ class SplicedLossOfMovedStream : public testing::Test {
   Communicator alone_ = Communicator::loopback();
   SharedStop stop_{alone_};
   double tokens_ = 0;
+  bool transcoder_ = false;
 };
+
+// From a third of what it reads, and 2 where it read nothing.
+class ThirdOfInput final : public Reconstructor {
+ public:
+  [[nodiscard]] std::size_t components() const override { return 1; }
+  void reconstruct(TensorView<const float> x, std::span<const std::uint8_t>, SparseActs& acts,
+                   TensorView<float> x_hat) override {
+    acts.row_starts.assign(x.axis(0) + 1, 0);
+    for (std::size_t row = 0; row < x.axis(0); ++row)
+      for (std::size_t d = 0; d < x_hat.axis(1); ++d)
+        x_hat.row(row)[d] = d < x.axis(1) ? x.row(row)[d] / 3 : 2;
+  }
+};
+
+TEST_F(SplicedLossOfMovedStream, of_a_transcoder_reads_one_hook_and_replaces_a_later_one) {
+  transcoder_ = true;
+  ThirdOfInput transcoder;
+  const double moved = mean_over_tokens([](const std::vector<float>& row) {
+    return squared_distance_from(2, {row.begin() + MovedStream::kInputDim, row.end()});
+  });
+  const double zero =
+      mean_over_tokens([](const std::vector<float>& row) { return squared_distance_from(0, row); });
+
+  const MetricReport found = report(transcoder);
+
+  EXPECT_GT(moved, 0.5);
+  EXPECT_NEAR(found.of("delta_ce").value, moved, 1e-4);
+  EXPECT_NEAR(found.of("ce_zero").value, 1 + zero, 1e-4);
+}
+
+TEST_F(SplicedLossOfMovedStream, of_a_transcoder_lets_the_sinks_of_either_hook_pass_unchanged) {
+  transcoder_ = true;
+  ThirdOfInput transcoder;
+  for (HookCalibration* hook : {&data_.input_hook(), &data_.hook()}) {
+    const double before = std::exchange(hook->sink_threshold, 0);  // every row is one
+
+    const MetricReport found = report(transcoder);
+
+    EXPECT_EQ(found.of("delta_ce").value, 0) << hook->hook;
+    EXPECT_EQ(found.of("ce_zero").value, found.of("ce_clean").value) << hook->hook;
+    hook->sink_threshold = before;
+  }
+}
 
 TEST_F(SplicedLossOfMovedStream, is_the_loss_and_the_divergence_known_by_hand) {
   Shifted sae(0.5F);
@@ -96,7 +142,7 @@ TEST_F(SplicedLossOfMovedStream, of_a_perfect_reconstruction_is_nothing) {
 }
 
 TEST_F(SplicedLossOfMovedStream, lets_sinks_pass_unchanged_and_asks_for_none_of_them) {
-  data_.calibration().hooks.front().sink_threshold = 0;  // every row is one
+  data_.hook().sink_threshold = 0;  // every row is one
   Shifted sae(0.5F);
 
   const MetricReport found = report(sae);

@@ -18,7 +18,7 @@ constexpr const char* kHook = "blocks.0.hook_resid_post";
 constexpr std::size_t kDim = 8, kRows = 64;
 
 SaeConfig sae_config(const std::string& name) {
-  return {.name = name, .hook = kHook, .d_sae = 32, .k = 4};
+  return {.name = name, .hooks = {kHook}, .d_sae = 32, .k = 4};
 }
 
 class TrainChunk : public ::testing::Test {
@@ -66,7 +66,7 @@ class TrainChunk : public ::testing::Test {
     StepRunner runner(config_, 8, one_);
     (void)collective_train_chunk(made, chunk,
                                  {.shape = {.rows = kRows, .block_rows = 16, .batches = 4}}, order,
-                                 config_, runner, one_, [](std::uint64_t) { return true; });
+                                 config_, runner, [](std::uint64_t) { return true; });
     return made;
   }
   std::string refusal() {
@@ -103,8 +103,8 @@ TEST_F(TrainChunk, gives_each_sae_its_own_scale_and_optimizer) {
 
   const std::vector<TrainedSae> together = trained({plain, raw, slow});
 
-  EXPECT_EQ(together[0].input_scale, 0.25);
-  EXPECT_EQ(together[1].input_scale, 1);
+  EXPECT_EQ(together[0].scale().input, 0.25);
+  EXPECT_EQ(together[1].scale().input, 1);
   const std::vector<SaeConfig> configs{plain, raw, slow};
   for (std::size_t i = 0; i < configs.size(); ++i) {
     const std::vector<TrainedSae> alone = trained({configs[i]});

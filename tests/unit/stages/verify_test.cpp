@@ -24,12 +24,12 @@ class TokenStream final : public LanguageModel {
   TokenStream() { info_.d_model = kDim; }
   [[nodiscard]] const ModelInfo& info() const override { return info_; }
   void require(HookPoint) const override {}
-  void forward(const PackedTokens& tokens, int, Tap& tap, Stream&) const override {
+  void forward(const PackedTokens& tokens, int, Tap& tap, Stream& stream) const override {
     Tensor<float> values(Shape{tokens.ids.size(), kDim});
     for (std::size_t i = 0; i < tokens.ids.size(); ++i)
       for (std::size_t d = 0; d < kDim; ++d)
         values.row(i)[d] = static_cast<float>(tokens.ids[i] * kDim + d);
-    tap.at(parse_hook_point(kHook), values.view());
+    tap.at(parse_hook_point(kHook), values.view(), stream);
   }
   void forward_to_unembedding(const PackedTokens&, Tap&, TensorView<float>,
                               Stream&) const override {

@@ -1,0 +1,61 @@
+#include "refract/ops/decode_rows.hpp"
+
+#include <algorithm>
+
+#include "ops/backend.hpp"
+#include "ops/cuda_bodies.hpp"
+#include "refract/base/build_info.hpp"
+#include "refract/base/parallel.hpp"
+#include "refract/ops/row_kernels.hpp"
+
+namespace refract {
+namespace {
+
+constexpr std::size_t kDirections = 64;  // decoder rows named at a time
+
+}  // namespace
+
+void decode_rows(const RowEntries& entries, TensorView<const float> W_dec,
+                 TensorView<const float> base, TensorView<float> out,
+                 TensorView<const std::uint64_t> unless_zero, Stream& stream) {
+  const std::size_t n = entries.rows(), d_out = W_dec.axis(1);
+  expect_shape(out, "out", {{"n", n}, {"D", d_out}});
+  if (base.size() != 0) expect_shape(base, "base", {{"n", n}, {"D", d_out}});
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda)
+      return cuda::decode_rows(entries, W_dec, base, out, unless_zero, stream);
+  expect_cpu(stream, "decode_rows");
+  if (unless_zero.size() != 0 && unless_zero.data()[0] == 0) return;
+  parallel_for((n + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
+    const float* directions[kDirections];
+    for (std::size_t row = task * kRowsPerTask; row < std::min(n, (task + 1) * kRowsPerTask);
+         ++row) {
+      float* sum = out.data() + row * d_out;
+      std::fill_n(sum, d_out, 0.0F);
+      const std::uint64_t first = entries.starts.data()[row];
+      const std::size_t count = entries.counts.data()[row];
+      for (std::size_t j = 0; j < count; j += kDirections) {
+        const std::size_t some = std::min(kDirections, count - j);
+        for (std::size_t i = 0; i < some; ++i)
+          directions[i] = W_dec.data() + entries.features.data()[first + j + i] * d_out;
+        add_scaled_rows(directions, entries.values.data() + first + j, some, d_out, sum);
+      }
+      if (base.size() != 0) subtract(base.data() + row * d_out, sum, d_out, sum);
+    }
+  });
+}
+
+void subtract_from(TensorView<const float> base, TensorView<float> sums, Stream& stream) {
+  const std::size_t n = sums.axis(0), d_out = sums.axis(1);
+  expect_shape(base, "base", {{"n", n}, {"D", d_out}});
+  if constexpr (has_cuda)
+    if (stream.device().kind == DeviceKind::cuda) return cuda::subtract_from(base, sums, stream);
+  expect_cpu(stream, "subtract_from");
+  parallel_for((n + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
+    const std::size_t first = task * kRowsPerTask * d_out,
+                      size = std::min(n - task * kRowsPerTask, kRowsPerTask) * d_out;
+    subtract(base.data() + first, sums.data() + first, size, sums.data() + first);
+  });
+}
+
+}  // namespace refract

@@ -1,0 +1,81 @@
+#include "refract/sae/step.hpp"
+
+#include <algorithm>
+
+#include "refract/ops/batch_top.hpp"
+
+namespace refract {
+namespace {
+
+std::size_t panels_of(std::size_t features) {
+  return (features + kPanelFeatures - 1) / kPanelFeatures;
+}
+
+// Places of a list without a number for each row: all that there can be.
+std::size_t most_entries(const StepShape& shape, const SaeShape& tile, std::size_t rows) {
+  return shape.k > 0 ? rows * shape.k : rows * tile.d_sae;
+}
+
+}  // namespace
+
+StepBuffers::StepBuffers(const StepShape& shape, const SaeShape& tile, const StepPart& step_part,
+                         bool is_centred, Stream& stream)
+    : part(step_part),
+      rounds(shape.rounds),
+      terms(shape.terms()),
+      encoder(tile.d_sae, tile.d_in, stream.device(), step_part.product) {
+  const Device device = stream.device();
+  const std::size_t n = part.rows, slices = part.batch_rows / part.slice_rows,
+                    sorted = part.gathers_rows ? part.batch_rows : n;
+  if (is_centred)
+    centred = Tensor<float>(Shape{n, tile.d_in}, device);
+  else
+    centred_target = Tensor<float>(Shape{n, tile.d_out}, device);
+  entries = RowEntriesBuffer(n, shape.k, most_entries(shape, tile, n), stream);
+  if (shape.candidates) candidates = RowEntriesBuffer(n, 0, n * tile.d_sae, stream);
+  if (shape.aux_k > 0) aux = RowEntriesBuffer(n, shape.aux_k, 0, stream);
+  for (std::size_t term = 0; term < shape.terms(); ++term) {
+    error[term] = Tensor<float>(Shape{n, tile.d_out}, device);
+    by_feature[term] = FeatureEntriesBuffer(
+        tile.d_sae, term == 0 ? most_entries(shape, tile, sorted) : sorted * shape.aux_k, device);
+  }
+  dead = Tensor<std::uint32_t>(Shape{tile.d_sae}, device);
+  dead_count = Tensor<std::uint64_t>(Shape{1}, device);
+  all_dead = Tensor<std::uint64_t>(Shape{1}, device);
+  if (shape.histogram > 0) {
+    histogram =
+        Tensor<std::uint64_t>(Shape{std::max(shape.histogram, slices * part.tiles_of_row)}, device);
+    bar = Tensor<std::uint64_t>(Shape{kBarValues}, device);
+  }
+  counts = Tensor<std::uint64_t>(Shape{tile.d_sae + 1}, device);
+  slice_sums = Tensor<double>(Shape{slices, kErrorSum + tile.d_out}, device);
+  sums = Tensor<double>(Shape{kErrorSum + tile.d_out}, device);
+  scalars = Tensor<double>(Shape{kStepScalars}, device);
+  gradients = Tensor<float>(
+      Shape{part.gradient_features, GradientRow{tile.d_in, tile.d_out}.size()}, device);
+  panels =
+      Tensor<double>(Shape{panels_of(part.dictionary), is_centred ? 1 + tile.d_in : 1}, device);
+  db_dec = Tensor<double>(Shape{tile.d_out}, device);
+  for (Record& record : records) {
+    record.scalars = PinnedBuffer<double>(kStepScalars, device);
+    record.written = Event(device);
+  }
+}
+
+std::size_t step_bytes(const StepShape& shape, const SaeShape& tile, const StepPart& part,
+                       bool is_centred) {
+  const std::size_t n = part.rows, slices = part.batch_rows / part.slice_rows,
+                    sorted = part.gathers_rows ? part.batch_rows : n;
+  constexpr std::size_t kEntry = 8;  // feature or row, and value
+  std::size_t bytes = EncodeSelect::work_bytes(tile.d_sae, tile.d_in, {});
+  bytes += 4 * n * (is_centred ? tile.d_in : tile.d_out);
+  bytes += (most_entries(shape, tile, n) + most_entries(shape, tile, sorted)) * kEntry;
+  if (shape.candidates) bytes += n * tile.d_sae * kEntry;
+  bytes += (n + sorted) * shape.aux_k * kEntry + 4 * shape.terms() * n * tile.d_out;
+  bytes += 8 * (slices + 1) * (kErrorSum + tile.d_out) + 8 * shape.histogram;
+  bytes += 4 * part.gradient_features * GradientRow{tile.d_in, tile.d_out}.size();
+  bytes += 8 * panels_of(part.dictionary) * (is_centred ? 1 + tile.d_in : 1);
+  return bytes;
+}
+
+}  // namespace refract

@@ -1,0 +1,111 @@
+#include "refract/stages/scaled_hooks.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "refract/base/error.hpp"
+#include "refract/comm/communicator.hpp"
+
+namespace refract {
+namespace {
+
+const std::string kWide = "blocks.1.ln2.hook_normalized", kNarrow = "blocks.0.hook_mlp_out";
+constexpr std::size_t kRows = 6;
+
+// Scales under sqrt_d: sqrt(4) / 8 of the wide hook, sqrt(2) / sqrt(8) of the narrow one.
+CalibrationData calibration() {
+  return {{{.hook = kNarrow,
+            .d_in = 2,
+            .mean_norm = std::sqrt(8.0),
+            .mean = {2, 4},
+            .geometric_median = {6, 8},
+            .covariance = {},
+            .int8_scales = {}},
+           {.hook = kWide,
+            .d_in = 4,
+            .mean_norm = 8,
+            .mean = {4, 8, 12, 16},
+            .geometric_median = {20, 24, 28, 32},
+            .covariance = {},
+            .int8_scales = {}}}};
+}
+
+SaeConfig config_of(std::vector<std::string> hooks) {
+  return {.name = "a", .hooks = std::move(hooks), .d_sae = 8};
+}
+
+float value(std::size_t hook, std::size_t row, std::size_t d) {
+  return static_cast<float>(100 * hook + 10 * row + d);
+}
+
+// Row 1 is BOS, row 3 a sink of the first hook, row 4 one of the second.
+std::filesystem::path written_chunk() {
+  const auto path = std::filesystem::path(testing::TempDir()) / "refract_scaled_hooks.h5";
+  std::filesystem::remove(path);
+  ChunkSpec spec;
+  spec.rows = spec.block_rows = kRows;
+  spec.dtype = DType::f32;
+  spec.hooks = {{kNarrow, 2}, {kWide, 4}};
+  Communicator one = Communicator::loopback();
+  ChunkWriter writer = ChunkWriter::collective_open(path, spec, one);
+  RowIdentity identity;
+  identity.resize(kRows);
+  identity.excluded[1] = kExcludedBos;
+  std::vector<std::vector<float>> values(2);
+  std::vector<std::vector<std::uint8_t>> sinks(2, std::vector<std::uint8_t>(kRows));
+  sinks[0][3] = sinks[1][4] = kExcludedSink;
+  std::vector<HookRows> rows;
+  for (std::size_t hook = 0; hook < 2; ++hook) {
+    for (std::size_t row = 0; row < kRows; ++row)
+      for (std::size_t d = 0; d < spec.hooks[hook].d_in; ++d)
+        values[hook].push_back(value(hook, row, d));
+    rows.push_back({values[hook], sinks[hook]});
+  }
+  (void)writer.write_block(0, identity, rows);
+  (void)writer.collective_seal();
+  return path;
+}
+
+TEST(ScaledHooks, stand_one_behind_the_other_each_at_its_own_scale) {
+  const ScaledHooks input = scaled_input(config_of({kWide, kNarrow}), calibration());
+
+  EXPECT_EQ(input.parts, (std::vector<ScaledHook>{{kWide, 4, 0.25}, {kNarrow, 2, 0.5}}));
+  EXPECT_EQ(input.width(), 6U);
+  EXPECT_EQ(input.mean, (std::vector<float>{1, 2, 3, 4, 1, 2}));
+  EXPECT_EQ(input.geometric_median, (std::vector<float>{5, 6, 7, 8, 3, 4}));
+}
+
+TEST(ScaledHooks, of_a_target_are_those_of_the_input_unless_it_is_named) {
+  SaeConfig config = config_of({kWide});
+  EXPECT_EQ(scaled_target(config, calibration()).parts, scaled_input(config, calibration()).parts);
+
+  config.target_hook = kNarrow;
+  EXPECT_EQ(scaled_target(config, calibration()).parts,
+            (std::vector<ScaledHook>{{kNarrow, 2, 0.5}}));
+  config.normalize = "none";
+  EXPECT_EQ(scaled_target(config, calibration()).parts, (std::vector<ScaledHook>{{kNarrow, 2, 1}}));
+
+  config.target_hook = "blocks.9.hook_mlp_out";
+  EXPECT_THROW((void)scaled_target(config, calibration()), DataError);
+}
+
+TEST(ScaledHooks, are_read_in_their_order_and_leave_out_what_any_of_them_excludes) {
+  const ChunkReader chunk(written_chunk());
+  const auto parts = scaled_input(config_of({kWide, kNarrow}), calibration()).parts;
+
+  const Tensor<float> x = read_scaled(chunk, parts, 2, 3);
+
+  ASSERT_EQ(x.shape(), (Shape{3, 6}));
+  for (std::size_t row = 0; row < 3; ++row) {
+    for (std::size_t d = 0; d < 4; ++d) EXPECT_EQ(x.row(row)[d], value(1, 2 + row, d) * 0.25F);
+    for (std::size_t d = 0; d < 2; ++d) EXPECT_EQ(x.row(row)[4 + d], value(0, 2 + row, d) * 0.5F);
+  }
+  using Flags = std::vector<std::uint8_t>;
+  EXPECT_EQ(read_excluded(chunk, parts, 0, kRows), (Flags{0, 1, 0, 1, 1, 0}));
+  EXPECT_EQ(read_excluded(chunk, {{kWide, 4, 1}}, 0, kRows), (Flags{0, 1, 0, 0, 1, 0}));
+}
+
+}  // namespace
+}  // namespace refract
