@@ -1,6 +1,7 @@
 // One optimisation step on one rank: forward, gradients, Adam. Peers: SAELens, dictionary_learning,
 // sparsify (docs/performance.md).
 #include "bench/support.hpp"
+#include "refract/ops/gemm.hpp"
 #include "support/one_rank_step.hpp"
 #include "unit/sae/problem.hpp"
 
@@ -56,6 +57,20 @@ BENCHMARK_CAPTURE(step, relu_untrained, "relu")
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime();
 BENCHMARK_CAPTURE(step, topk_bf16, "topk", "bf16")
+    ->Args({256, 4096, 32, 4096})
+    ->Args({512, 8192, 32, 4096})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+
+// As a machine without AVX-512 does it: of the roof above, whose loop is AVX2's.
+void step_of_avx2(benchmark::State& state) {
+  const std::string before = gemm_backend_description();
+  for (const std::string& backend : gemm_backends())
+    if (backend.find("avx2") != std::string::npos) (void)use_gemm_kernel(backend);
+  step(state, "topk");
+  (void)use_gemm_kernel(before);
+}
+BENCHMARK(step_of_avx2)
     ->Args({256, 4096, 32, 4096})
     ->Args({512, 8192, 32, 4096})
     ->Unit(benchmark::kMillisecond)
