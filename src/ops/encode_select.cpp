@@ -162,10 +162,8 @@ std::unique_ptr<EncodeSelectBody> make_body(std::size_t d_sae, std::size_t d_in,
                                             DType product) {
   if (product != DType::f32 && product != DType::bf16)
     throw SystemError("encode_select: products in {}; expected fp32 or bf16", name(product));
-  if (product == DType::bf16 && !encodes_in_bf16(device))
-    throw ConfigError("train.dtype is bf16, but {}. Set train.dtype: fp32.",
-                      device.kind == DeviceKind::cpu ? "this processor has no AVX-512-BF16"
-                                                     : "products in bf16 are not built for CUDA");
+  REFRACT_ASSERT(product == DType::f32 || encodes_in_bf16(device), "products in {} on device {}",
+                 name(product), device.kind == DeviceKind::cpu ? "cpu" : "cuda");
   if (device.kind == DeviceKind::cpu)
     return std::make_unique<CpuEncodeSelect>(d_sae, d_in, product);
   if constexpr (has_cuda) return make_cuda_encode_select(d_sae, d_in, device);

@@ -35,9 +35,7 @@ RowEntriesBuffer::RowEntriesBuffer(std::size_t n, std::size_t per_row, std::size
   if (per_row == 0 || n == 0) return;
   std::vector<std::uint64_t> starts(n);
   for (std::size_t row = 0; row < n; ++row) starts[row] = row * per_row;
-  copy_bytes(reinterpret_cast<std::byte*>(starts_.data()), device,
-             reinterpret_cast<const std::byte*>(starts.data()), {}, n * sizeof(std::uint64_t),
-             stream);
+  copy_tensor(TensorView<const std::uint64_t>(starts.data(), Shape{n}), starts_.view(), stream);
   stream.synchronize();
 }
 

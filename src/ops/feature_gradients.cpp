@@ -78,8 +78,7 @@ void feature_gradients(const GradientSource& source, std::size_t first, TensorVi
 void finish_gradients(const FinishGradients& how, TensorView<float> gradients,
                       TensorView<double> panels, Stream& stream) {
   const GradientRow at{how.W_enc.axis(1), how.W_dec.axis(1)};
-  const std::size_t count = gradients.axis(0),
-                    number = (count + kPanelFeatures - 1) / kPanelFeatures,
+  const std::size_t count = gradients.axis(0), number = panels_of(count),
                     width = how.input_is_centred ? 1 + at.d_in : 1;
   expect_shape(gradients, "gradients", {{"features", count}, {"row", at.size()}});
   expect_shape(how.W_enc, "W_enc", {{"features", count}, {"D", at.d_in}});

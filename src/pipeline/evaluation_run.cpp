@@ -47,11 +47,10 @@ std::string metrics_line(const TrainedSae& sae, const MetricReport& report, std:
 // An SAE in training as one rank would hold it: borrowed where it is held so, else gathered.
 class WholeOnHost {
  public:
-  // Collective, as its name cannot say.
-  WholeOnHost(TrainedSae& sae, StepRunner& runner) : sae_(sae) {
-    const SaeParameters& part = sae.state.parameters;
-    if (part.d_sae() != sae.config.d_sae || part.device().kind != DeviceKind::cpu)
-      gathered_ = runner.collective_whole(sae).parameters;
+  [[nodiscard]] static WholeOnHost collective_make(TrainedSae& sae, StepRunner& runner) {
+    WholeOnHost whole(sae);
+    if (!is_whole_on_host(sae)) whole.gathered_ = runner.collective_whole(sae).parameters;
+    return whole;
   }
   [[nodiscard]] EvaluatedSae evaluated() const {
     EvaluatedSae view = refract::evaluated(sae_);
@@ -60,6 +59,7 @@ class WholeOnHost {
   }
 
  private:
+  explicit WholeOnHost(const TrainedSae& sae) : sae_(sae) {}
   const TrainedSae& sae_;
   std::optional<SaeParameters> gathered_;
 };
@@ -206,7 +206,7 @@ std::vector<std::string> collective_metrics_lines(Session& session, std::vector<
   std::vector<std::string> lines;
   Communicator& ranks = runner.mesh().ranks();
   for (TrainedSae& sae : saes) {
-    const WholeOnHost whole(sae, runner);
+    const WholeOnHost whole = WholeOnHost::collective_make(sae, runner);
     const MetricReport report = collective_evaluate_rows(
         whole.evaluated(), heldout, session.store().calibration().of(only_target_hook(sae.config)),
         config.seed, config.curve_rows, ranks);

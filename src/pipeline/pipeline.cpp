@@ -426,11 +426,8 @@ PartsDone Attempt::tell(const char* stage) {
 }
 
 void Attempt::collective_analyse(std::vector<TrainedSae>& trained) {
-  const auto dealt = [](const TrainedSae& sae) {
-    const SaeParameters& part = sae.state.parameters;
-    return part.d_sae() != sae.config.d_sae || part.device().kind != DeviceKind::cpu;
-  };
-  if (root() && (trained.size() != config().saes.size() || std::ranges::any_of(trained, dealt))) {
+  if (root() &&
+      (trained.size() != config().saes.size() || !std::ranges::all_of(trained, is_whole_on_host))) {
     trained.clear();
     trained = load_newest(session_, ledger_->state());
   }

@@ -16,13 +16,10 @@ namespace {
 // for more than one collective call the fewer.
 constexpr std::uint64_t kFewRows = 4;
 
-std::uint64_t panels_of(const SaeConfig& sae) {
-  return (sae.d_sae + kPanelFeatures - 1) / kPanelFeatures;
-}
-
 std::uint64_t smallest_dictionary(const RunConfig& config) {
   std::uint64_t panels = ~std::uint64_t{0};
-  for (const SaeConfig& sae : config.saes) panels = std::min(panels, panels_of(sae));
+  for (const SaeConfig& sae : config.saes)
+    panels = std::min<std::uint64_t>(panels, panels_of(sae.d_sae));
   return panels;
 }
 

@@ -228,9 +228,9 @@ Json Worker::collective_restore() {
       config, layout.groups)[static_cast<std::size_t>(group_number(config, trainers_))];
   std::vector<SaeConfig> saes;
   for (const std::size_t i : own) saes.push_back(config.saes[i]);
-  saes_ =
-      make_trained_saes(saes, session_.store().calibration(),
-                        dead_threshold(config.store.chunk_rows, session_.plan().rows), *runner_);
+  saes_ = make_trained_saes(saes, session_.store().calibration(),
+                            dead_threshold(config.store.chunk_rows, session_.plan().rows),
+                            runner_.get());
   checkpoints_ = std::make_unique<Checkpoints>(
       checkpointed_run(session_, own), group_, trainers_, [&](const CheckpointRecord& record) {
         report("checkpoint", {{"record", Json::parse(to_text(record))},

@@ -7,10 +7,6 @@
 namespace refract {
 namespace {
 
-std::size_t panels_of(std::size_t features) {
-  return (features + kPanelFeatures - 1) / kPanelFeatures;
-}
-
 // Places of a list without a number for each row: all that there can be.
 std::size_t most_entries(const StepShape& shape, const SaeShape& tile, std::size_t rows) {
   return shape.k > 0 ? rows * shape.k : rows * tile.d_sae;

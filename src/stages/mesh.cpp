@@ -8,8 +8,8 @@
 namespace refract {
 
 FeatureRange features_of_part(FeatureRange range, std::size_t part, std::size_t parts) {
-  const std::size_t panels = (range.count + kPanelFeatures - 1) / kPanelFeatures;
-  const Share share = share_of(panels, static_cast<int>(part), static_cast<int>(parts));
+  const Share share =
+      share_of(panels_of(range.count), static_cast<int>(part), static_cast<int>(parts));
   const auto end_of = [&](std::size_t panel) {
     return std::min(range.count, panel * kPanelFeatures);
   };

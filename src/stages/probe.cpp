@@ -20,7 +20,7 @@ constexpr std::uint32_t kExampleRadius = 20;  // tokens shown on either side of 
 constexpr std::size_t kNeighbours = 5;
 constexpr std::size_t kScratchFeatures = 32;  // features that share one scratch
 
-std::size_t panels_of(std::size_t features) {
+std::size_t scratches_of(std::size_t features) {
   return (features + kScratchFeatures - 1) / kScratchFeatures;
 }
 
@@ -61,7 +61,7 @@ std::vector<Measured> measure_all(const ProbeCorpus& corpus, const Scan& acts,
   const ReadabilityMeasure measure(corpus.words(), corpus.background(), corpus.negatives());
   const ReadabilityRules& rules = measure.rules();
   std::vector<Measured> measured(features);
-  parallel_for(panels_of(features), [&](std::size_t panel) {
+  parallel_for(scratches_of(features), [&](std::size_t panel) {
     std::vector<float> scratch;
     const std::size_t end = std::min(features, (panel + 1) * kScratchFeatures);
     for (std::size_t f = panel * kScratchFeatures; f < end; ++f) {
@@ -194,7 +194,7 @@ FeatureAtlas probe(const ProbeCorpus& corpus, const ProbeTarget& target) {
   atlas.features.resize(target.features);
   {
     Phase phase(target, "examples");
-    parallel_for(panels_of(target.features), [&](std::size_t panel) {
+    parallel_for(scratches_of(target.features), [&](std::size_t panel) {
       const std::size_t first = panel * kScratchFeatures,
                         end = std::min(target.features, first + kScratchFeatures);
       for (std::size_t f = first; f < end; ++f)

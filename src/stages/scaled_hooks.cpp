@@ -6,12 +6,6 @@
 namespace refract {
 namespace {
 
-std::size_t width_of(const std::vector<ScaledHook>& parts) {
-  std::size_t width = 0;
-  for (const ScaledHook& part : parts) width += part.width;
-  return width;
-}
-
 void append_scaled(std::vector<float>& to, std::span<const float> values, double scale) {
   for (const float value : values) to.push_back(value * static_cast<float>(scale));
 }
@@ -38,6 +32,12 @@ Tensor<float> read_part(const ChunkReader& chunk, const ScaledHook& part, std::u
 }
 
 }  // namespace
+
+std::size_t width_of(const std::vector<ScaledHook>& parts) {
+  std::size_t width = 0;
+  for (const ScaledHook& part : parts) width += part.width;
+  return width;
+}
 
 std::size_t ScaledHooks::width() const { return width_of(parts); }
 

@@ -18,19 +18,20 @@ namespace {
 constexpr std::uint64_t kPieceRows = 4096;  // at least 1 MiB from d_in = 128 on, as bf16
 
 // This rank's blocks of a chunk at one hook, on the device as they are stored, and which rows take
-// part. All of them for all passes when they fit, else the rows of one batch at a time.
+// part: all of them for all passes, or the rows of one batch at a time.
 class HookRowsOfRank {
  public:
-  // scales: what SAEs multiply the hook by, for what they could not take.
+  // scales: what SAEs multiply the hook by, for what they could not take. batch_rows: 0: all rows
+  // are kept.
   HookRowsOfRank(const ChunkReader& chunk, const std::string& hook, std::vector<double> scales,
-                 Share rows, std::uint64_t batch_rows, std::uint64_t cache_bytes, Stream& stream)
+                 Share rows, std::uint64_t batch_rows, Stream& stream)
       : chunk_(chunk),
         hook_(chunk.hook_index(hook)),
         d_(chunk.spec().hooks[hook_].d_in),
         row_bytes_(d_ * byte_size(chunk.spec().dtype)),
         scales_(std::move(scales)),
         rows_(rows),
-        cached_(rows.count * row_bytes_ <= cache_bytes) {
+        cached_(batch_rows == 0) {
     const std::vector<std::uint8_t> excluded = chunk.read_excluded(hook_, rows.first, rows.count);
     host_included_.resize(excluded.size());
     for (std::size_t i = 0; i < excluded.size(); ++i) host_included_[i] = excluded[i] ? 0 : 1;
@@ -47,11 +48,9 @@ class HookRowsOfRank {
     staged_ = {};
   }
 
-  [[nodiscard]] std::size_t d_in() const { return d_; }
   [[nodiscard]] std::span<const std::uint8_t> included() const { return host_included_; }
   [[nodiscard]] StoredRows stored() const { return {stored_.cview(), chunk_.spec().dtype, d_}; }
   [[nodiscard]] TensorView<const std::uint8_t> flags() const { return included_.cview(); }
-  [[nodiscard]] bool cached() const { return cached_; }
 
   // Where they are not kept: the slices of a batch, from the given rows on, become rows 0, 1, ...
   void read(std::span<const std::uint32_t> first_rows, std::uint64_t slice_rows, Stream& stream) {
@@ -149,10 +148,15 @@ class BatchOfTile {
       included_.emplace(hooks_of(sae), Tensor<std::uint8_t>(Shape{tile_rows()}, device()));
     }
     const Share rows{read_.first * visit.shape.block_rows, read_.count * visit.shape.block_rows};
+    // All hooks or none: a batch takes the same rows of each.
+    std::uint64_t bytes = 0;
+    for (const auto& [hook, factors] : scales)
+      bytes += rows.count * chunk.spec().hooks[chunk.hook_index(hook)].d_in *
+               byte_size(chunk.spec().dtype);
+    cached_ = bytes <= config.cache_bytes;
     for (const auto& [hook, factors] : scales)
       hooks_.try_emplace(hook, chunk, hook, std::vector<double>(factors.begin(), factors.end()),
-                         rows, read_.count * slice_rows, config.cache_bytes / scales.size(),
-                         stream_);
+                         rows, cached_ ? 0 : read_.count * slice_rows, stream_);
     numbers_.resize(read_.count * slice_rows);
     first_rows_.resize(read_.count);
     device_numbers_ = Tensor<std::uint32_t>(Shape{numbers_.size()}, device());
@@ -179,16 +183,14 @@ class BatchOfTile {
   void collective_assemble(const ChunkVisit& visit,
                            const std::vector<std::vector<std::uint32_t>>& slices,
                            std::uint64_t batch) {
-    const bool cached =
-        std::ranges::all_of(hooks_, [](auto& hook) { return hook.second.cached(); });
     for (std::size_t b = 0; b < read_.count; ++b) {
       first_rows_[b] =
           static_cast<std::uint32_t>(b * visit.shape.block_rows + slices[b][batch] * slice_rows_);
       for (std::size_t i = 0; i < slice_rows_; ++i)
         numbers_[b * slice_rows_ + i] =
-            static_cast<std::uint32_t>(cached ? first_rows_[b] + i : b * slice_rows_ + i);
+            static_cast<std::uint32_t>(cached_ ? first_rows_[b] + i : b * slice_rows_ + i);
     }
-    if (!cached)
+    if (!cached_)
       for (auto& [name, hook] : hooks_) hook.read(first_rows_, slice_rows_, stream_);
     copy_tensor(TensorView<const std::uint32_t>(numbers_.data(), Shape{numbers_.size()}),
                 device_numbers_.view(), stream_);
@@ -231,32 +233,18 @@ class BatchOfTile {
  private:
   [[nodiscard]] Device device() const { return mesh_.device(); }
   [[nodiscard]] std::size_t tile_rows() const { return tile_.count * slice_rows_; }
-  static std::size_t width_of(const Parts& parts) {
-    std::size_t width = 0;
-    for (const ScaledHook& part : parts) width += part.width;
-    return width;
-  }
 
   Mesh& mesh_;
   Stream& stream_;
   std::uint64_t slice_rows_, blocks_;
   Share read_, tile_;
+  bool cached_ = false;
   std::map<std::string, HookRowsOfRank> hooks_;
   std::map<Parts, Tensor<float>, PartsOrder> rows_;
   std::map<std::set<std::string>, Tensor<std::uint8_t>> included_;
   std::vector<std::uint32_t> numbers_, first_rows_;
   Tensor<std::uint32_t> device_numbers_;
 };
-
-TrainedSae make_trained_sae(const SaeConfig& config, const CalibrationData& calibration,
-                            std::uint64_t dead_after_rows) {
-  TrainedSae sae;
-  sae.config = config;
-  sae.input = scaled_input(config, calibration);
-  sae.target = scaled_target(config, calibration);
-  sae.variant = make_variant(config, sae.input.width(), dead_after_rows);
-  return sae;
-}
 
 }  // namespace
 
@@ -270,23 +258,16 @@ std::string weights_digest(const TrainedSae& sae) {
 
 std::vector<TrainedSae> make_trained_saes(const std::vector<SaeConfig>& saes,
                                           const CalibrationData& calibration,
-                                          std::uint64_t dead_after_rows) {
+                                          std::uint64_t dead_after_rows, StepRunner* runner) {
   std::vector<TrainedSae> out;
   for (const SaeConfig& config : saes) {
-    TrainedSae& sae = out.emplace_back(make_trained_sae(config, calibration, dead_after_rows));
+    TrainedSae& sae = out.emplace_back();
+    sae.config = config;
+    sae.input = scaled_input(config, calibration);
+    sae.target = scaled_target(config, calibration);
+    sae.variant = make_variant(config, sae.input.width(), dead_after_rows);
     sae.state = initial_state(config, *sae.variant, sae.input.width(), sae.target.geometric_median);
-  }
-  return out;
-}
-
-std::vector<TrainedSae> make_trained_saes(const std::vector<SaeConfig>& saes,
-                                          const CalibrationData& calibration,
-                                          std::uint64_t dead_after_rows, StepRunner& runner) {
-  std::vector<TrainedSae> out;
-  for (const SaeConfig& config : saes) {
-    TrainedSae& sae = out.emplace_back(make_trained_sae(config, calibration, dead_after_rows));
-    sae.state = initial_state(config, *sae.variant, sae.input.width(), sae.target.geometric_median);
-    runner.take_tile(sae);
+    if (runner) runner->take_tile(sae);
   }
   return out;
 }

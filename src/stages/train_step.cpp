@@ -25,20 +25,16 @@
 namespace refract {
 namespace {
 
-// Gradients that are computed before they are sent: while they travel the next ones are made.
-constexpr std::size_t kBucket_bytes = std::size_t{32} << 20;
+// Gradients are computed and sent so much at a time: a rank holds no more of those that another
+// owns.
+constexpr std::size_t kBucketBytes = std::size_t{32} << 20;
 
 template <typename T>
 std::size_t width_of(TensorView<T> tensor) {  // elements of a feature
   return tensor.shape().rank() == 1 ? 1 : tensor.axis(1);
 }
 
-template <typename T>
-TensorView<T> flat(TensorView<T> view) {
-  return {view.data(), Shape{view.size()}, view.device()};
-}
-
-// The input is finite (ChunkRows looks), and a batch without an included row has no gradient: what
+// The input is finite (train.cpp looks), and a batch without an included row has no gradient: what
 // is left is an overflow, of rows or of weights that are too large. Rows and fresh weights are of
 // the order of 1, so it is the larger of the two; only weights are the learning rate's work.
 [[noreturn]] void collective_refuse_gradient(const TrainedSae& sae, std::uint64_t step,
@@ -65,47 +61,29 @@ TensorView<T> flat(TensorView<T> view) {
       what, sae.config.optimizer.lr, clip);
 }
 
-// The entries of rows that lie behind each other, in one list.
-struct Compressed {
-  std::vector<std::uint32_t> counts, features;
-  std::vector<float> values;
-};
-Compressed compressed(const RowEntries& entries) {
-  Compressed out;
-  out.counts.assign(entries.counts.span().begin(), entries.counts.span().end());
-  for (std::size_t row = 0; row < entries.rows(); ++row) {
-    const std::uint64_t first = entries.starts.data()[row];
-    const std::size_t count = entries.counts.data()[row];
-    out.features.insert(out.features.end(), entries.features.data() + first,
-                        entries.features.data() + first + count);
-    out.values.insert(out.values.end(), entries.values.data() + first,
-                      entries.values.data() + first + count);
-  }
-  return out;
-}
-
 // Every rank's rows, in row order, in memory of their own.
 struct AllEntries {
   std::vector<std::uint64_t> starts;
-  Compressed of;
+  std::vector<std::uint32_t> counts, features;
+  std::vector<float> values;
   [[nodiscard]] RowEntries view() {
     return {{starts.data(), Shape{starts.size()}},
-            {of.counts.data(), Shape{of.counts.size()}},
-            {of.features.data(), Shape{of.features.size()}},
-            {of.values.data(), Shape{of.values.size()}},
+            {counts.data(), Shape{counts.size()}},
+            {features.data(), Shape{features.size()}},
+            {values.data(), Shape{values.size()}},
             {},
             0};
   }
 };
 AllEntries collective_gather(Communicator& ranks, const RowEntries& mine) {
-  const Compressed own = compressed(mine);
+  SparseActs own;
+  compress(mine, own);
   AllEntries all;
-  all.of.counts = ranks.all_gather(std::span<const std::uint32_t>(own.counts));
-  all.of.features = ranks.all_gather(std::span<const std::uint32_t>(own.features));
-  all.of.values = ranks.all_gather(std::span<const float>(own.values));
-  all.starts.resize(all.of.counts.size());
-  std::exclusive_scan(all.of.counts.begin(), all.of.counts.end(), all.starts.begin(),
-                      std::uint64_t{0});
+  all.counts = ranks.all_gather(std::span<const std::uint32_t>(mine.counts.span()));
+  all.features = ranks.all_gather(std::span<const std::uint32_t>(own.features));
+  all.values = ranks.all_gather(std::span<const float>(own.values));
+  all.starts.resize(all.counts.size());
+  std::exclusive_scan(all.counts.begin(), all.counts.end(), all.starts.begin(), std::uint64_t{0});
   return all;
 }
 
@@ -124,6 +102,11 @@ void VisitLog::add(const StepLog& step) {
   grad_norm += step.grad_norm;
   lr = step.lr;
   dead = step.dead;
+}
+
+bool is_whole_on_host(const TrainedSae& sae) {
+  const SaeParameters& part = sae.state.parameters;
+  return part.d_sae() == sae.config.d_sae && part.device().kind == DeviceKind::cpu;
 }
 
 StepRunner::StepRunner(const TrainConfig& config, std::uint64_t total_steps, Mesh mesh)
@@ -173,8 +156,7 @@ void StepRunner::collective_prepare(TrainedSae& sae, const Batch& batch) {
   const StepPart part = part_of(sae, batch);
   if (sae.buffers && sae.buffers->part == part) return;
   if (sae.buffers) collective_finish(sae);
-  if (const std::size_t panels = (sae.config.d_sae + kPanelFeatures - 1) / kPanelFeatures;
-      panels < mesh_.shape().features)
+  if (const std::size_t panels = panels_of(sae.config.d_sae); panels < mesh_.shape().features)
     throw ConfigError(
         "SAE '{}' has {} panels of {} features, fewer than the {} columns of train.mesh: give the "
         "mesh fewer.",
@@ -267,7 +249,7 @@ void StepRunner::collective_gradients_of_own_rows(TrainedSae& sae, const Step& s
   const std::size_t ranks = mesh_.shape().rows, width = own.gradients.axis(1);
   if (ranks == 1) return sae.variant->gradients(step, rows, 0, own.gradients.view());
   const std::size_t fit =
-      std::max<std::size_t>(1, kBucket_bytes / sizeof(float) / width / kPanelFeatures) *
+      std::max<std::size_t>(1, kBucketBytes / sizeof(float) / width / kPanelFeatures) *
       kPanelFeatures;
   if (!sharded_) {
     for (std::size_t first = 0; first < tile.count; first += fit) {
@@ -310,29 +292,26 @@ void StepRunner::collective_gradients(TrainedSae& sae, const Step& step) {
   const SaeParameters& p = sae.state.parameters;
   const std::size_t count = own.part.gradient_features, first = own.part.first_gradient,
                     dictionary = own.part.dictionary, width = own.panels.axis(1);
-  const auto panels_in = [](std::size_t features) {
-    return (features + kPanelFeatures - 1) / kPanelFeatures;
-  };
   const FeatureRange tile = mesh_.tile_of(dictionary);
   finish_gradients({.W_enc = p.W_enc.cview().rows(first, count),
                     .W_dec = p.W_dec.cview().rows(first, count),
                     .non_negative_decoder = p.non_negative_decoder,
                     .input_is_centred = input_is_centred(sae.config)},
                    own.gradients.view(),
-                   own.panels.view().rows(panels_in(tile.first + first), panels_in(count)),
+                   own.panels.view().rows(panels_of(tile.first + first), panels_of(count)),
                    stream_);
-  const auto panels_of = [&](const std::vector<std::size_t>& features) {
+  const auto panel_counts = [&](const std::vector<std::size_t>& features) {
     std::vector<std::size_t> counts;
-    for (const std::size_t some : features) counts.push_back(panels_in(some) * width);
+    for (const std::size_t some : features) counts.push_back(panels_of(some) * width);
     return counts;
   };
   if (sharded_)
     mesh_.along_column().all_gather(
-        own.panels.view().rows(panels_in(tile.first), panels_in(tile.count)),
-        panels_of(feature_counts(tile, mesh_.shape().rows, 1)), stream_);
+        own.panels.view().rows(panels_of(tile.first), panels_of(tile.count)),
+        panel_counts(feature_counts(tile, mesh_.shape().rows, 1)), stream_);
   if (mesh_.shape().features > 1)
     mesh_.along_row().all_gather(
-        own.panels.view(), panels_of(feature_counts({0, dictionary}, mesh_.shape().features, 1)),
+        own.panels.view(), panel_counts(feature_counts({0, dictionary}, mesh_.shape().features, 1)),
         stream_);
 }
 
@@ -384,9 +363,8 @@ void StepRunner::collective_step(TrainedSae& sae, const Batch& batch) {
   collective_sum_dead(sae);
   note_dead(own.all_dead.cview(), own.scalars.view(), stream_);
   StepBuffers::Record& record = own.records[state.step % 2];
-  copy_bytes(reinterpret_cast<std::byte*>(record.scalars.data()), {},
-             reinterpret_cast<const std::byte*>(own.scalars.data()), mesh_.device(),
-             kStepScalars * sizeof(double), stream_);
+  copy_tensor(own.scalars.cview(), TensorView<double>(record.scalars.data(), Shape{kStepScalars}),
+              stream_);
   record.written.record(stream_);
   record.pending = true;
   record.step = state.step;

@@ -73,6 +73,29 @@ call() {
   "$refract" "$command" "$config" "${settings[@]}" "$@" >"$log" 2>&1
 }
 
+# job_on RANKS [THREADS]: fills `job`, the run as a job of so many ranks; the test has set mpiexec.
+job_on() {
+  job=(env OMP_NUM_THREADS="${2:-1}" OMP_WAIT_POLICY=passive bash tests/support/mpi_launch.sh "$mpiexec" "$1"
+    "$refract" run "$config" "${settings[@]}")
+}
+
+run_on() {
+  job_on "$@"
+  "${job[@]}" >"$log" 2>&1
+}
+
+# stop_on RANKS: runs in the background until a chunk is sealed, and stops it there.
+stop_on() {
+  job_on "$@"
+  "${job[@]}" >"$log" 2>&1 &
+  local pid=$!
+  wait_for_ledger $pid '"sealed"'
+  kill -USR1 $pid  # mpirun hands it on to every rank; on TERM it ends the job by its own rules
+  wait $pid
+  local code=$?
+  [ $code -eq 85 ] || { tail "$log"; fail "a job of $1 ranks, stopped, ended with $code, expected 85"; }
+}
+
 call_must_succeed() {
   call "$@"
   local code=$?

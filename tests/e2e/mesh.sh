@@ -5,17 +5,12 @@
 source "$(dirname "$0")/common.sh"
 begin "$1" "$2"
 mpiexec=$3
-launch=tests/support/mpi_launch.sh
 
-on_same() {
-  OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive \
-    bash "$launch" "$mpiexec" "$1" "$refract" run "$config" "${settings[@]}" >"$log" 2>&1
-}
 on() {
   local ranks=$1
   shift
   shrink "$@"
-  on_same "$ranks" || { tail -20 "$log"; fail "$*: $ranks ranks ended with $?"; }
+  run_on "$ranks" || { tail -20 "$log"; fail "$*: $ranks ranks ended with $?"; }
 }
 
 on 1 reference
@@ -33,21 +28,15 @@ on 4 mesh "${mesh[@]}"
 fingerprint >"$work/mesh.sums"
 ! diff -q "$work/reference.sums" "$work/mesh.sums" >/dev/null || fail "the mesh was not used"
 shrink stopped "${mesh[@]}"
-OMP_NUM_THREADS=1 bash "$launch" "$mpiexec" 4 "$refract" run "$config" "${settings[@]}" >"$log" 2>&1 &
-pid=$!
-wait_for_ledger $pid '"sealed"'
-kill -USR1 $pid  # mpirun hands it on to every rank; on TERM it ends the job by its own rules
-wait $pid
-code=$?
-[ $code -eq 85 ] || { tail "$log"; fail "a stopped mesh ended with $code, expected 85"; }
+stop_on 4
 grep -q '"checkpointed".*"complete":false' "$run/ledger.jsonl" || echo "note: it was not within a chunk"
-on_same 4 || { tail -20 "$log"; fail "resuming the mesh"; }
+run_on 4 || { tail -20 "$log"; fail "resuming the mesh"; }
 expect_same_bytes "$work/mesh.sums" "a mesh of 2 x 2, stopped within a chunk and resumed"
 
 shrink other "${mesh[@]}"
-on_same 4 || { tail -20 "$log"; fail "the mesh"; }
+run_on 4 || { tail -20 "$log"; fail "the mesh"; }
 settings+=(--set "train.mesh={rows: 4, features: 1}" --set train.tokens=16384)
-on_same 4 && fail "another mesh went on with the run"
+run_on 4 && fail "another mesh went on with the run"
 grep -q 'another configuration\|mesh: was 2 x 2' "$log" || { tail -3 "$log"; fail "another mesh was not named"; }
 passed "another mesh does not go on with a run under fast"
 
@@ -55,7 +44,7 @@ refused() {
   local code=$1 text=$2 ranks=$3
   shift 3
   shrink refused "$@"
-  on_same "$ranks"
+  run_on "$ranks"
   [ $? -eq "$code" ] || { tail -3 "$log"; fail "$*: expected exit $code"; }
   grep -q "$text" "$log" || { tail -3 "$log"; fail "$*: not '$text'"; }
   passed "refused: $text"

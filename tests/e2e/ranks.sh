@@ -4,15 +4,13 @@
 source "$(dirname "$0")/common.sh"
 begin "$1" "$2"
 mpiexec=$3
-launch=tests/support/mpi_launch.sh
 
 # on RANKS THREADS NAME SETTINGS...: the shrunk demo on so many ranks.
 on() {
   local ranks=$1 threads=$2
   shift 2
   shrink "$@"
-  OMP_NUM_THREADS=$threads OMP_WAIT_POLICY=passive \
-    bash "$launch" "$mpiexec" "$ranks" "$refract" run "$config" "${settings[@]}" >"$log" 2>&1 ||
+  run_on "$ranks" "$threads" ||
     { tail -20 "$log"; fail "$*: $ranks ranks ended with $?"; }
 }
 
@@ -35,16 +33,9 @@ expect_same_bytes "$work/reference.sums" "one rank for each role"
 
 # Stopped on 4 ranks, resumed on 3.
 shrink resumed train.reduction=ordered
-OMP_NUM_THREADS=1 bash "$launch" "$mpiexec" 4 "$refract" run "$config" "${settings[@]}" >"$log" 2>&1 &
-pid=$!
-wait_for_ledger $pid '"sealed"'
-kill -USR1 $pid  # mpirun hands it on to every rank; on TERM it ends the job by its own rules
-wait $pid
-code=$?
-[ $code -eq 85 ] || { tail "$log"; fail "a stopped job ended with $code, expected 85"; }
+stop_on 4
 grep -qE '^resume [^ ]+ 1 85 ' "$run/status" || fail "status is '$(cat "$run/status")'"
-on_same() { OMP_NUM_THREADS=1 bash "$launch" "$mpiexec" "$1" "$refract" run "$config" "${settings[@]}" >"$log" 2>&1; }
-on_same 3 || { tail -20 "$log"; fail "resuming on 3 ranks"; }
+run_on 3 || { tail -20 "$log"; fail "resuming on 3 ranks"; }
 expect_same_bytes "$work/reference.sums" "stopped on 4 ranks, resumed on 3"
 
 # A stream: the corpus is longer than what is trained on, so extraction starts before all of it is tokenized.

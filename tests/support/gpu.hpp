@@ -21,18 +21,14 @@ class OnGpu : public testing::Test {
   template <typename T>
   Tensor<T> upload(const Tensor<T>& host) {
     Tensor<T> out(host.shape(), gpu);
-    copy_bytes(reinterpret_cast<std::byte*>(out.data()), gpu,
-               reinterpret_cast<const std::byte*>(host.data()), {}, host.size() * sizeof(T),
-               stream);
+    copy_tensor(host.cview(), out.view(), stream);
     stream.synchronize();
     return out;
   }
   template <typename T>
   Tensor<T> download(TensorView<T> there) {
     Tensor<T> out(there.shape());
-    copy_bytes(reinterpret_cast<std::byte*>(out.data()), {},
-               reinterpret_cast<const std::byte*>(there.data()), gpu, there.size() * sizeof(T),
-               stream);
+    copy_tensor(there, out.view(), stream);
     stream.synchronize();
     return out;
   }

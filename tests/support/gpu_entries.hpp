@@ -5,19 +5,10 @@
 #include <numeric>
 
 #include "refract/base/random.hpp"
-#include "refract/ops/entries.hpp"
 #include "support/gpu.hpp"
+#include "support/row_entries.hpp"
 
 namespace refract::test {
-
-struct Entries {
-  Tensor<std::uint64_t> starts, used;
-  Tensor<std::uint32_t> counts, features;
-  Tensor<float> values;
-  [[nodiscard]] RowEntries view() const {
-    return {starts.view(), counts.view(), features.view(), values.view(), used.view(), 0};
-  }
-};
 
 inline Tensor<float> normal_values(Shape shape, std::uint64_t seed) {
   Tensor<float> out(shape);
@@ -28,7 +19,7 @@ inline Tensor<float> normal_values(Shape shape, std::uint64_t seed) {
 
 // n rows that lie backwards, with a place of room before each: every 11th row has no entries; one
 // feature of 7 is in most rows, one in none, the others are in one row of 16.
-inline Entries drawn_entries(std::size_t n, std::size_t features, std::uint64_t seed) {
+inline EntryLists drawn_entries(std::size_t n, std::size_t features, std::uint64_t seed) {
   std::vector<std::vector<std::uint32_t>> of_row(n);
   const CounterRng rng(Purpose::test, {seed, n, features});
   std::size_t places = 0;
@@ -40,7 +31,7 @@ inline Entries drawn_entries(std::size_t n, std::size_t features, std::uint64_t 
     }
     places += of_row[row].size() + 1;
   }
-  Entries out;
+  EntryLists out;
   out.starts = Tensor<std::uint64_t>({n});
   out.used = Tensor<std::uint64_t>({1});
   out.counts = Tensor<std::uint32_t>({n});
@@ -57,7 +48,7 @@ inline Entries drawn_entries(std::size_t n, std::size_t features, std::uint64_t 
   return out;
 }
 
-inline std::size_t size_of(const Entries& entries) {
+inline std::size_t size_of(const EntryLists& entries) {
   return std::accumulate(entries.counts.span().begin(), entries.counts.span().end(),
                          std::size_t{0});
 }
@@ -91,8 +82,8 @@ std::size_t expect_same_bytes(const Tensor<T>& found, const Tensor<T>& expected,
 class EntriesOnGpu : public OnGpu {
  protected:
   using OnGpu::upload;
-  Entries upload(const Entries& here) {
-    Entries out;
+  EntryLists upload(const EntryLists& here) {
+    EntryLists out;
     out.starts = upload(here.starts);
     out.used = upload(here.used);
     out.counts = upload(here.counts);

@@ -22,9 +22,9 @@
 namespace refract {
 
 struct Choice {
-  std::size_t k = 0;              // > 0: so many of the largest; else by floor
-  TensorView<const float> floor;  // [F], or empty: 0
-  float share = 1;                // of the floor: half a floor for candidates
+  std::size_t k = 0;                // > 0: so many of the largest; else by floor
+  TensorView<const float> floor{};  // [F], or empty: 0
+  float share = 1;                  // of the floor: half a floor for candidates
 };
 
 // Features that have not fired for long (ops/feature_ages.hpp).
@@ -40,12 +40,12 @@ struct AuxSelection {
 };
 
 struct EncodeRequest {
-  TensorView<const float> x;                // [n, D]
-  TensorView<const std::uint8_t> included;  // [n], or empty: all
+  TensorView<const float> x;                  // [n, D]
+  TensorView<const std::uint8_t> included{};  // [n], or empty: all
   Choice choice;
-  RowEntries out;                          // per_row = choice.k, or 0 and room for n F entries
-  const AuxSelection* aux = nullptr;       // none: no AuxK
-  TensorView<const std::uint64_t> unless;  // [1]: when it is not 0 nothing is done; empty: always
+  RowEntries out;                            // per_row = choice.k, or 0 and room for n F entries
+  const AuxSelection* aux = nullptr;         // none: no AuxK
+  TensorView<const std::uint64_t> unless{};  // [1]: when it is not 0 nothing is done; empty: always
 };
 
 class EncodeSelectBody;  // src/ops
@@ -56,7 +56,7 @@ class EncodeSelectBody;  // src/ops
 // Owns the packed weights and the work memory of one body, made at once and kept.
 class EncodeSelect {
  public:
-  // product: fp32, or bf16: operands rounded, sums in fp32. ConfigError where this machine cannot.
+  // product: fp32, or bf16, operands rounded and sums in fp32, where encodes_in_bf16(device).
   EncodeSelect(std::size_t d_sae, std::size_t d_in, Device device = {}, DType product = DType::f32);
   ~EncodeSelect();
   EncodeSelect(EncodeSelect&&) noexcept;

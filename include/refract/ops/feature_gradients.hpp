@@ -18,6 +18,9 @@
 namespace refract {
 
 inline constexpr std::size_t kPanelFeatures = 64;
+[[nodiscard]] constexpr std::size_t panels_of(std::size_t features) {  // the last may have fewer
+  return (features + kPanelFeatures - 1) / kPanelFeatures;
+}
 
 // One feature's gradient as one row: dW_enc [D_in], dW_dec [D_out], db_enc, dthreshold, then zeros
 // up to a multiple of 16. So an exchange of gradients is one call.

@@ -37,6 +37,9 @@ struct SparseActs {
   std::vector<float> values;              // [E]
 };
 
+// The entries of rows, in row order; on the CPU.
+void compress(const RowEntries& entries, SparseActs& acts);
+
 // What stored activations are multiplied by before training sees them: those of the hook, and those
 // of the target (the same, for an SAE).
 struct SaeScale {

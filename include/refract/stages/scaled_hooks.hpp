@@ -23,6 +23,8 @@ struct ScaledHook {
   friend bool operator==(const ScaledHook&, const ScaledHook&) = default;
 };
 
+[[nodiscard]] std::size_t width_of(const std::vector<ScaledHook>& parts);
+
 struct ScaledHooks {
   std::vector<ScaledHook> parts;  // in the order of the row
   // [D] scaled, of each part behind that of the one before. The geometric median of the parts, not

@@ -26,7 +26,7 @@ struct TrainConfig {
   std::string reduction = "fast";      // fast | ordered (same bytes for any rank and thread count)
   std::string exchange = "auto";       // auto | all_reduce | sharded
   std::string wire = "fp32";           // of gradients: fp32 | bf16
-  std::string mesh = "auto";           // auto | ROWSxFEATURES, e.g. 4x2
+  std::string mesh = "auto";           // auto | "rows: 4, features: 2"
   std::uint64_t groups = 1;            // of ranks, to which the SAEs are dealt
   double clip = 1.0;                   // of the global gradient norm; 0 switches it off
   std::string input_scale = "sqrt_d";  // none | sqrt_d
@@ -37,15 +37,12 @@ struct TrainConfig {
 // Of the weights as they are, all of which this rank holds: the one that is kept, or computed.
 [[nodiscard]] std::string weights_digest(const TrainedSae& sae);
 
-// Whole, on the host; or of the tiles of a mesh, on its device, moments of a rank's own features
-// alone under `sharded`.
-[[nodiscard]] std::vector<TrainedSae> make_trained_saes(const std::vector<SaeConfig>& saes,
-                                                        const CalibrationData& calibration,
-                                                        std::uint64_t dead_after_rows);
+// Whole, on the host; with a runner of the tiles of its mesh, on its device, moments of a rank's
+// own features alone under `sharded`.
 [[nodiscard]] std::vector<TrainedSae> make_trained_saes(const std::vector<SaeConfig>& saes,
                                                         const CalibrationData& calibration,
                                                         std::uint64_t dead_after_rows,
-                                                        StepRunner& runner);
+                                                        StepRunner* runner = nullptr);
 
 // SPEC 2: max(2 chunk_rows, min(10 M, rows / 10)).
 [[nodiscard]] std::uint64_t dead_threshold(std::uint64_t chunk_rows, std::uint64_t train_rows);

@@ -2,9 +2,8 @@
 // One optimisation step over the ranks of a mesh. Every exchange between ranks is here, in sight.
 //
 // Schedule of one step:
-//   measure -> [candidates, partial reconstructions along a row; statistics along a column] ->
-//   weigh
-//           -> gradients -> [exchange rows or gradients along a column]
+//   measure -> [candidates, partial reconstructions along a row; statistics along a column]
+//           -> weigh -> gradients -> [exchange rows or gradients along a column]
 //           -> [norm of all], clip -> update -> [gather weights along a column] -> finish -> log
 // Invariant at entry and exit: a rank holds the parameters and ages of its tile's features, the
 // same as every rank of its column; moments of its tile under `all_reduce`, of its own part of it
@@ -45,6 +44,9 @@ struct TrainedSae {
 
   [[nodiscard]] SaeScale scale() const { return scale_of(input, target); }
 };
+
+// All its parameters are here: others need not be asked for them.
+[[nodiscard]] bool is_whole_on_host(const TrainedSae& sae);
 
 class StepRunner {
  public:

@@ -10,13 +10,13 @@
 //   round 1  only when too few were kept: again without the floor
 //   round 2  count the low 16 bits of candidates in the bucket that holds the k N-th
 //   round 3  count its equals in each slice
-//   round 4  keep the largest; the reconstruction begins
+//   then     keep the largest; the reconstruction begins
 #include <cmath>
 
 #include "refract/base/error.hpp"
 #include "refract/ops/batch_top.hpp"
 #include "refract/ops/gather_rows.hpp"
-#include "sae/reconstruction.hpp"
+#include "sae/reconstructing_variant.hpp"
 #include "sae/variant_table.hpp"
 
 namespace refract {
@@ -27,36 +27,32 @@ constexpr std::size_t kSelectionRounds = 4;
 // round 1 costs a second product.
 constexpr float kFloorShare = 0.75F;
 
-class BatchTopK final : public Variant {
+class BatchTopK final : public ReconstructingVariant {
  public:
   BatchTopK(const SaeConfig& config, std::size_t d_in, std::uint64_t dead_after_rows)
-      : k_(config.k),
-        threshold_rate_(config.threshold_rate),
-        loss_(config, d_in, config.aux, dead_after_rows) {}
+      : ReconstructingVariant(config, d_in, config.aux, dead_after_rows, kSelectionRounds),
+        k_(config.k),
+        threshold_rate_(config.threshold_rate) {}
 
   [[nodiscard]] std::string_view name() const override { return "batchtopk"; }
   [[nodiscard]] bool has_threshold() const override { return true; }
   [[nodiscard]] bool has_training_mode() const override { return true; }
 
-  [[nodiscard]] StepShape shape() const override {
+  [[nodiscard]] StepShape selection() const override {
     StepShape shape{.candidates = true,
-                    .aux_k = loss_.aux_k(),
                     .histogram = kHalfBuckets + 1,
                     .rounds = std::vector<Round>(kSelectionRounds, {.histogram = true})};
     shape.rounds[0].candidates = true;
-    for (const Round& round : loss_.rounds()) shape.rounds.push_back(round);
     return shape;
   }
 
-  void prepare(const Step& step) const override { loss_.prepare(step); }
-  void measure(std::size_t round, const Step& step) const override {
+  void select(std::size_t round, const Step& step) const override {
     StepBuffers& own = step.buffers;
     const RowEntries candidates = own.candidates.view();
     const TensorView<std::uint64_t> bar = own.bar.view();
     const auto counts = [&](std::size_t size) { return own.histogram.view().rows(0, size); };
     switch (round) {
       case 0:
-        loss_.begin(step);
         return look(step, {.floor = step.state.parameters.threshold.cview(), .share = kFloorShare},
                     {});
       case 1:
@@ -65,24 +61,19 @@ class BatchTopK final : public Variant {
       case 2:
         find_high(counts(kHalfBuckets + 1), k_, true, bar, step.stream);
         return count_low(candidates, bar, counts(kHalfBuckets), step.stream);
-      case 3:
+      default:
         find_low(counts(kHalfBuckets), bar, step.stream);
         return count_equals(candidates, bar, order(step), counts(slots(step)), step.stream);
-      case 4:
-        keep_largest(candidates, bar, order(step), counts(slots(step)), own.entries.view(),
-                     step.stream);
-        [[fallthrough]];
-      default: return loss_.measure(round - kSelectionRounds, step);
     }
   }
-
-  void weigh(const Step& step) const override { loss_.weigh(step); }
-  void gradients(const Step& step, const GradientRows& rows, std::size_t first,
-                 TensorView<float> out) const override {
-    loss_.gradients(step, rows, first, out);
+  void keep(const Step& step) const override {
+    StepBuffers& own = step.buffers;
+    keep_largest(own.candidates.view(), own.bar.view(), order(step),
+                 own.histogram.view().rows(0, slots(step)), own.entries.view(), step.stream);
   }
+
   void finish(const Step& step) const override {
-    loss_.finish(step);
+    ReconstructingVariant::finish(step);
     follow_bar(step.buffers.bar.cview(), threshold_rate_, step.state.parameters.threshold.view(),
                step.stream);
   }
@@ -132,8 +123,7 @@ class BatchTopK final : public Variant {
   void look(const Step& step, const Choice& choice, TensorView<const std::uint64_t> unless) const {
     StepBuffers& own = step.buffers;
     // AuxK's entries are the first look's.
-    const std::optional<AuxSelection> aux =
-        unless.size() == 0 ? loss_.aux_selection(step) : std::nullopt;
+    const std::optional<AuxSelection> aux = unless.size() == 0 ? aux_selection(step) : std::nullopt;
     own.encoder.run({.x = step.input(),
                      .included = step.batch.included,
                      .choice = choice,
@@ -158,7 +148,6 @@ class BatchTopK final : public Variant {
 
   std::size_t k_;
   double threshold_rate_;
-  Reconstruction loss_;
 };
 
 }  // namespace

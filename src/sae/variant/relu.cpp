@@ -13,31 +13,23 @@
 #include <cmath>
 
 #include "refract/base/error.hpp"
-#include "sae/reconstruction.hpp"
+#include "sae/reconstructing_variant.hpp"
 #include "sae/variant_table.hpp"
 
 namespace refract {
 namespace {
 
-class Relu final : public Variant {
+class Relu final : public ReconstructingVariant {
  public:
   Relu(const SaeConfig& config, std::size_t d_in, std::uint64_t dead_after_rows)
-      : centred_(input_is_centred(config)),
-        l1_(config.l1),
-        loss_(config, d_in, {.coefficient = 0}, dead_after_rows) {}
+      : ReconstructingVariant(config, d_in, {.coefficient = 0}, dead_after_rows, 1),
+        l1_(config.l1) {}
 
   [[nodiscard]] std::string_view name() const override { return "relu"; }
 
-  [[nodiscard]] StepShape shape() const override {
-    StepShape shape{.rounds = {{}}};
-    for (const Round& round : loss_.rounds()) shape.rounds.push_back(round);
-    return shape;
-  }
+  [[nodiscard]] StepShape selection() const override { return {.rounds = {{}}}; }
 
-  void prepare(const Step& step) const override { loss_.prepare(step); }
-  void measure(std::size_t round, const Step& step) const override {
-    if (round > 0) return loss_.measure(round - 1, step);
-    loss_.begin(step);
+  void select(std::size_t, const Step& step) const override {
     step.buffers.encoder.run({.x = step.input(),
                               .included = step.batch.included,
                               .choice = {},
@@ -45,35 +37,26 @@ class Relu final : public Variant {
                              step.stream);
   }
 
-  void weigh(const Step& step) const override { loss_.weigh(step, coefficient(step.state.step)); }
-  void gradients(const Step& step, const GradientRows& rows, std::size_t first,
-                 TensorView<float> out) const override {
-    loss_.gradients(step, rows, first, out);
-  }
-  void finish(const Step& step) const override { loss_.finish(step); }
-
   void encode(const SaeParameters& parameters, TensorView<const float> x, std::size_t,
               SparseActs& acts) const override {
-    encode_rows(parameters, centred_, x, {}, acts);
+    encode_rows(parameters, centred(), x, {}, acts);
   }
 
   [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p,
                                              const SaeScale& scale) const override {
-    SaeExport out = export_common(centred_ ? "standard" : "transcoder", p, scale);
-    out.apply_b_dec_to_input = centred_;
-    if (!centred_) out.json_values = {{"d_out", std::to_string(p.d_out())}};
+    SaeExport out = export_common(centred() ? "standard" : "transcoder", p, scale);
+    out.apply_b_dec_to_input = centred();
+    if (!centred()) out.json_values = {{"d_out", std::to_string(p.d_out())}};
     return out;
   }
 
  private:
-  [[nodiscard]] double coefficient(std::uint64_t step) const {
+  [[nodiscard]] double l1(std::uint64_t step) const override {
     const auto warmup = static_cast<double>(l1_.warmup_steps), at = static_cast<double>(step + 1);
     return l1_.coefficient * (at < warmup ? at / warmup : 1);
   }
 
-  bool centred_;
   L1Config l1_;
-  Reconstruction loss_;
 };
 
 }  // namespace

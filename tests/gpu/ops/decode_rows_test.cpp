@@ -15,8 +15,8 @@ TEST_F(DecodeRowsOnGpu, adds_the_same_bytes_as_the_cpu_with_and_without_a_base) 
   for (const std::size_t n : {0U, 1U, 33U, 130U})
     for (const std::size_t d_out : {1U, 31U, 32U, 33U, 127U, 129U, 300U})
       for (const bool with_base : {false, true}) {
-        const test::Entries entries = test::drawn_entries(n, kFeatures, d_out),
-                            uploaded = upload(entries);
+        const test::EntryLists entries = test::drawn_entries(n, kFeatures, d_out),
+                               uploaded = upload(entries);
         const Tensor<float> W_dec = test::normal_values({kFeatures, d_out}, 1),
                             W_there = upload(W_dec);
         const Tensor<float> base = with_base ? test::normal_values({n, d_out}, 2) : Tensor<float>(),
@@ -33,7 +33,7 @@ TEST_F(DecodeRowsOnGpu, adds_the_same_bytes_as_the_cpu_with_and_without_a_base) 
 }
 
 TEST_F(DecodeRowsOnGpu, does_nothing_where_the_count_it_is_given_is_0) {
-  const test::Entries entries = test::drawn_entries(40, 20, 1), uploaded = upload(entries);
+  const test::EntryLists entries = test::drawn_entries(40, 20, 1), uploaded = upload(entries);
   const Tensor<float> W_dec = test::normal_values({20, 50}, 1), W_there = upload(W_dec);
   for (const std::uint64_t given : {0U, 3U}) {
     const Tensor<std::uint64_t> count({1});
@@ -56,7 +56,7 @@ TEST_F(DecodeRowsOnGpu, does_nothing_where_the_count_it_is_given_is_0) {
 TEST_F(DecodeRowsOnGpu, subtracts_sums_from_a_base_as_decoding_with_it_does) {
   std::size_t compared = 0;
   for (const std::size_t n : {0U, 1U, 33U, 1025U}) {
-    const test::Entries uploaded = upload(test::drawn_entries(n, 20, 1));
+    const test::EntryLists uploaded = upload(test::drawn_entries(n, 20, 1));
     const Tensor<float> W_there = upload(test::normal_values({20, 33}, 1)),
                         base_there = upload(test::normal_values({n, 33}, 2));
     const Tensor<float> at_once({n, 33}, gpu), afterwards({n, 33}, gpu);

@@ -10,9 +10,9 @@ namespace {
 class EntriesOnGpu : public test::EntriesOnGpu {
  protected:
   // Sorts on both devices; returns how many values were compared.
-  std::size_t compare_sorted(const test::Entries& entries, std::size_t features,
+  std::size_t compare_sorted(const test::EntryLists& entries, std::size_t features,
                              const FeatureEntriesBuffer& there) {
-    const test::Entries uploaded = upload(entries);
+    const test::EntryLists uploaded = upload(entries);
     const std::size_t size = test::size_of(entries);
     const FeatureEntriesBuffer here(features, size, {});
 
@@ -34,7 +34,7 @@ TEST_F(EntriesOnGpu, are_sorted_by_feature_to_the_bytes_of_the_cpu) {
   for (const std::size_t n : {0U, 1U, 31U, 32U, 33U, 1023U, 1025U})
     for (const std::size_t features : {1U, 2U, 31U, 33U, 257U}) {
       SCOPED_TRACE(testing::Message() << n << " rows, " << features << " features");
-      const test::Entries entries = test::drawn_entries(n, features, 1);
+      const test::EntryLists entries = test::drawn_entries(n, features, 1);
       const FeatureEntriesBuffer there(features, test::size_of(entries), gpu);
 
       compared += compare_sorted(entries, features, there);
@@ -44,7 +44,7 @@ TEST_F(EntriesOnGpu, are_sorted_by_feature_to_the_bytes_of_the_cpu) {
 
 // The block that sorts long lists takes 32,768 rows at a time.
 TEST_F(EntriesOnGpu, of_more_rows_than_a_window_are_sorted) {
-  const test::Entries entries = test::drawn_entries(2 * 32768 + 33, 3, 2);
+  const test::EntryLists entries = test::drawn_entries(2 * 32768 + 33, 3, 2);
   const FeatureEntriesBuffer there(3, test::size_of(entries), gpu);
 
   EXPECT_GT(compare_sorted(entries, 3, there), 90'000U);
@@ -52,7 +52,7 @@ TEST_F(EntriesOnGpu, of_more_rows_than_a_window_are_sorted) {
 
 // The scan takes 8,192 features at a time.
 TEST_F(EntriesOnGpu, of_more_features_than_a_tile_are_sorted) {
-  const test::Entries entries = test::drawn_entries(3, 2 * 8192 + 1, 3);
+  const test::EntryLists entries = test::drawn_entries(3, 2 * 8192 + 1, 3);
   const FeatureEntriesBuffer there(2 * 8192 + 1, test::size_of(entries), gpu);
 
   EXPECT_GT(compare_sorted(entries, 2 * 8192 + 1, there), 15'000U);
@@ -72,7 +72,8 @@ TEST_F(EntriesOnGpu, are_counted_by_feature_beside_the_included_rows) {
   std::size_t compared = 0;
   for (const std::size_t n : {0U, 1U, 31U, 32U, 33U, 1023U, 1025U})
     for (const std::size_t features : {1U, 33U, 257U}) {
-      const test::Entries entries = test::drawn_entries(n, features, 4), uploaded = upload(entries);
+      const test::EntryLists entries = test::drawn_entries(n, features, 4),
+                             uploaded = upload(entries);
       const Tensor<std::uint8_t> included = test::drawn_flags(n), flags = upload(included);
       const Tensor<std::uint64_t> expected({features + 1});
       std::fill_n(expected.data(), features + 1, std::uint64_t{7});  // an earlier step's

@@ -23,7 +23,7 @@ class StepSumsOnGpu : public test::EntriesOnGpu {
   // another order: each is off by at most 2^-53 of a partial sum, which sum |value| bounds.
   std::size_t compare(const Shape& shape, const How& how) {
     const std::size_t n = shape.slices * shape.slice_rows, width = kErrorSum + shape.d_out;
-    const test::Entries entries = test::drawn_entries(n, 30, 1), entries_there = upload(entries);
+    const test::EntryLists entries = test::drawn_entries(n, 30, 1), entries_there = upload(entries);
     const Tensor<std::uint8_t> included = test::drawn_flags(n), flags_there = upload(included);
     const Tensor<float> error = test::normal_values({n, shape.d_out}, 2), e_there = upload(error);
     const Tensor<float> aux = test::normal_values({how.aux ? n : 0, shape.d_out}, 3),

@@ -199,8 +199,9 @@ TEST_P(StepOnGpu, changes_no_weight_when_the_gradient_overflows) {
   const SaeParameters after = there.parameters();
   const auto now = named_tensors(after), then = named_tensors(problem.state.parameters);
   for (std::size_t i = 0; i < now.size(); ++i)
-    if (now[i].first != "threshold")
+    if (now[i].first != "threshold") {
       EXPECT_TRUE(std::ranges::equal(now[i].second.span(), then[i].second.span())) << now[i].first;
+    }
 }
 
 INSTANTIATE_TEST_SUITE_P(Variants, StepOnGpu, ::testing::ValuesIn(variants()),

@@ -6,13 +6,13 @@
 #include <filesystem>
 
 #include "refract/base/error.hpp"
-#include "refract/comm/communicator.hpp"
+#include "support/two_hooks.hpp"
 
 namespace refract {
 namespace {
 
 const std::string kWide = "blocks.1.ln2.hook_normalized", kNarrow = "blocks.0.hook_mlp_out";
-constexpr std::size_t kRows = 6;
+constexpr std::size_t kRows = test::kTwoHooksRows;
 
 // Scales under sqrt_d: sqrt(4) / 8 of the wide hook, sqrt(2) / sqrt(8) of the narrow one.
 CalibrationData calibration() {
@@ -36,36 +36,10 @@ SaeConfig config_of(std::vector<std::string> hooks) {
   return {.name = "a", .hooks = std::move(hooks), .d_sae = 8};
 }
 
-float value(std::size_t hook, std::size_t row, std::size_t d) {
-  return static_cast<float>(100 * hook + 10 * row + d);
-}
-
-// Row 1 is BOS, row 3 a sink of the first hook, row 4 one of the second.
 std::filesystem::path written_chunk() {
-  const auto path = std::filesystem::path(testing::TempDir()) / "refract_scaled_hooks.h5";
-  std::filesystem::remove(path);
   ChunkSpec spec;
-  spec.rows = spec.block_rows = kRows;
-  spec.dtype = DType::f32;
   spec.hooks = {{kNarrow, 2}, {kWide, 4}};
-  Communicator one = Communicator::loopback();
-  ChunkWriter writer = ChunkWriter::collective_open(path, spec, one);
-  RowIdentity identity;
-  identity.resize(kRows);
-  identity.excluded[1] = kExcludedBos;
-  std::vector<std::vector<float>> values(2);
-  std::vector<std::vector<std::uint8_t>> sinks(2, std::vector<std::uint8_t>(kRows));
-  sinks[0][3] = sinks[1][4] = kExcludedSink;
-  std::vector<HookRows> rows;
-  for (std::size_t hook = 0; hook < 2; ++hook) {
-    for (std::size_t row = 0; row < kRows; ++row)
-      for (std::size_t d = 0; d < spec.hooks[hook].d_in; ++d)
-        values[hook].push_back(value(hook, row, d));
-    rows.push_back({values[hook], sinks[hook]});
-  }
-  (void)writer.write_block(0, identity, rows);
-  (void)writer.collective_seal();
-  return path;
+  return test::written_two_hooks("refract_scaled_hooks.h5", spec);
 }
 
 TEST(ScaledHooks, stand_one_behind_the_other_each_at_its_own_scale) {
@@ -99,8 +73,10 @@ TEST(ScaledHooks, are_read_in_their_order_and_leave_out_what_any_of_them_exclude
 
   ASSERT_EQ(x.shape(), (Shape{3, 6}));
   for (std::size_t row = 0; row < 3; ++row) {
-    for (std::size_t d = 0; d < 4; ++d) EXPECT_EQ(x.row(row)[d], value(1, 2 + row, d) * 0.25F);
-    for (std::size_t d = 0; d < 2; ++d) EXPECT_EQ(x.row(row)[4 + d], value(0, 2 + row, d) * 0.5F);
+    for (std::size_t d = 0; d < 4; ++d)
+      EXPECT_EQ(x.row(row)[d], test::two_hooks_value(1, 2 + row, d) * 0.25F);
+    for (std::size_t d = 0; d < 2; ++d)
+      EXPECT_EQ(x.row(row)[4 + d], test::two_hooks_value(0, 2 + row, d) * 0.5F);
   }
   using Flags = std::vector<std::uint8_t>;
   EXPECT_EQ(read_excluded(chunk, parts, 0, kRows), (Flags{0, 1, 0, 1, 1, 0}));

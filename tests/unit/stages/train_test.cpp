@@ -10,6 +10,7 @@
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/random.hpp"
+#include "support/two_hooks.hpp"
 
 namespace refract {
 namespace {
@@ -171,6 +172,45 @@ TEST_F(TrainChunk, blames_one_row_that_is_too_large_on_the_input_at_any_step) {
   EXPECT_EQ(said.find("optimizer.lr"), std::string::npos) << said;
   sinks_[20] = kExcludedSink;  // as a lower rows.sink_ratio makes it
   EXPECT_EQ(refusal(), "");
+}
+
+// Of two hooks of 48 and 96 bytes: both are kept, none, or one could be where the other cannot.
+TEST(TrainTwoHooks, does_not_depend_on_what_is_kept_in_memory) {
+  const std::string narrow = "blocks.0.hook_mlp_out", wide = "blocks.1.ln2.hook_normalized";
+  ChunkSpec spec;
+  spec.hooks = {{narrow, 2}, {wide, 4}};
+  const ChunkReader chunk(test::written_two_hooks("refract_train_two_hooks.h5", spec));
+  constexpr std::size_t kAll = test::kTwoHooksRows;
+  CalibrationData calibration;
+  for (const HookColumn& column : spec.hooks) {
+    HookCalibration& hook = calibration.hooks.emplace_back();
+    hook.hook = column.name;
+    hook.d_in = column.d_in;
+    hook.mean_norm = 100;
+    hook.geometric_median.assign(column.d_in, 0.0F);
+  }
+  const SaeConfig both{.name = "both", .hooks = {narrow, wide}, .d_sae = 32, .k = 4};
+  const SampleOrder order({.chunk_rows = kAll, .block_rows = kAll, .batch_rows = 2}, 0);
+  Communicator one = Communicator::loopback();
+  const auto digest_of = [&](std::uint64_t cache_bytes) {
+    TrainConfig config;
+    config.batch_rows = 2;
+    config.cache_bytes = cache_bytes;
+    std::vector<TrainedSae> made = make_trained_saes({both}, calibration, 1000);
+    StepRunner runner(config, 6, one);
+    (void)collective_train_chunk(made, chunk,
+                                 {.shape = {.rows = kAll, .block_rows = kAll, .batches = 3}}, order,
+                                 config, runner, [](std::uint64_t) { return true; });
+    EXPECT_GT(made[0].state.trained_rows, 0U);
+    return weights_digest(made[0]);
+  };
+  const std::string untrained = weights_digest(make_trained_saes({both}, calibration, 1000)[0]);
+
+  const std::string kept = digest_of(144);
+
+  EXPECT_NE(kept, untrained);
+  EXPECT_EQ(digest_of(0), kept);
+  EXPECT_EQ(digest_of(100), kept);
 }
 
 }  // namespace

@@ -1,7 +1,8 @@
-#include "sae/reconstruction.hpp"
+#include "sae/reconstructing_variant.hpp"
 
 #include <algorithm>
 
+#include "refract/base/error.hpp"
 #include "refract/ops/decode_rows.hpp"
 #include "refract/ops/feature_ages.hpp"
 #include "refract/ops/gather_rows.hpp"
@@ -10,44 +11,56 @@ namespace refract {
 
 bool input_is_centred(const SaeConfig& config) { return !is_transcoder(config); }
 
-Reconstruction::Reconstruction(const SaeConfig& config, std::size_t d_in, const AuxConfig& aux,
-                               std::uint64_t dead_after_rows)
+ReconstructingVariant::ReconstructingVariant(const SaeConfig& config, std::size_t d_in,
+                                             const AuxConfig& aux, std::uint64_t dead_after_rows,
+                                             std::size_t selection_rounds)
     : centred_(input_is_centred(config)),
       aux_(aux),
       aux_k_(std::min(aux.k != 0 ? aux.k : d_in / 2, config.d_sae)),
+      selection_rounds_(selection_rounds),
       dead_after_rows_(dead_after_rows) {}
 
-std::vector<Round> Reconstruction::rounds() const {
-  std::vector<Round> all{{.error = 0}};
-  if (aux_k() > 0) all.push_back({.error = 1});
-  all.push_back({.statistics = true});
-  return all;
+StepShape ReconstructingVariant::shape() const {
+  StepShape shape = selection();
+  REFRACT_ASSERT(shape.rounds.size() == selection_rounds_, "{} rounds of selection, expected {}",
+                 shape.rounds.size(), selection_rounds_);
+  shape.aux_k = aux_k();
+  shape.rounds.push_back({.error = 0});
+  if (aux_k() > 0) shape.rounds.push_back({.error = 1});
+  shape.rounds.push_back({.statistics = true});
+  return shape;
 }
 
-void Reconstruction::prepare(const Step& step) const {
+void ReconstructingVariant::measure(std::size_t round, const Step& step) const {
+  if (round == 0) begin(step);
+  if (round < selection_rounds_) return select(round, step);
+  if (round == selection_rounds_) keep(step);
+  reconstruct(round - selection_rounds_, step);
+}
+
+void ReconstructingVariant::prepare(const Step& step) const {
   list_dead(step.state.age.cview(), dead_after_rows_, step.buffers.dead_features(), step.stream);
 }
 
-void Reconstruction::begin(const Step& step) const {
+void ReconstructingVariant::begin(const Step& step) const {
   const SaeParameters& p = step.state.parameters;
   if (centred_)
     centre_rows(step.batch.x, p.b_dec.cview(), step.buffers.centred.view(), step.stream);
   step.buffers.encoder.pack(p.W_enc.cview(), p.b_enc.cview(), step.stream);
 }
 
-std::optional<AuxSelection> Reconstruction::aux_selection(const Step& step) const {
+std::optional<AuxSelection> ReconstructingVariant::aux_selection(const Step& step) const {
   if (aux_k() == 0) return std::nullopt;
   return AuxSelection{step.buffers.dead_features(), aux_k(), step.buffers.aux.view()};
 }
 
-// What is left to explain: of a transcoder the target without b_dec, which lies in error[0] until
-// it is decoded.
-TensorView<const float> Reconstruction::base(const Step& step) const {
+// What is left to explain: of a transcoder the target without b_dec.
+TensorView<const float> ReconstructingVariant::to_explain(const Step& step) const {
   return centred_ ? step.buffers.centred.cview() : step.buffers.centred_target.cview();
 }
 
-void Reconstruction::decode(const Step& step, std::size_t term, const RowEntries& entries,
-                            TensorView<const float> base) const {
+void ReconstructingVariant::decode(const Step& step, std::size_t term, const RowEntries& entries,
+                                   TensorView<const float> base) const {
   const bool whole = step.whole_rows();
   decode_rows(
       entries, step.state.parameters.W_dec.cview(), whole ? base : TensorView<const float>(),
@@ -56,16 +69,16 @@ void Reconstruction::decode(const Step& step, std::size_t term, const RowEntries
       step.stream);
 }
 
-void Reconstruction::measure(std::size_t round, const Step& step) const {
+void ReconstructingVariant::reconstruct(std::size_t round, const Step& step) const {
   StepBuffers& own = step.buffers;
   if (round == 0) {
     if (!centred_)
       centre_rows(step.batch.target, step.state.parameters.b_dec.cview(), own.centred_target.view(),
                   step.stream);
-    return decode(step, 0, own.entries.view(), base(step));
+    return decode(step, 0, own.entries.view(), to_explain(step));
   }
   if (!step.whole_rows())  // the round before left the sum over the tiles of a row
-    subtract_from(round == 1 ? base(step) : own.error[0].cview(), own.error[round - 1].view(),
+    subtract_from(round == 1 ? to_explain(step) : own.error[0].cview(), own.error[round - 1].view(),
                   step.stream);
   if (round == 1 && aux_k() > 0) return decode(step, 1, own.aux.view(), own.error[0].cview());
   count_entries(own.entries.view(), step.batch.included, own.counts.view(), step.stream);
@@ -78,15 +91,15 @@ void Reconstruction::measure(std::size_t round, const Step& step) const {
              step.batch.slice_rows, own.own_slices(), step.stream);
 }
 
-void Reconstruction::weigh(const Step& step, double l1) const {
+void ReconstructingVariant::weigh(const Step& step) const {
   StepBuffers& own = step.buffers;
   loss_scalars(own.sums.cview(), own.counts.cview().rows(own.counts.size() - 1, 1),
-               {.aux_coefficient = aux_k() > 0 ? aux_.coefficient : 0, .l1 = l1},
+               {.aux_coefficient = aux_k() > 0 ? aux_.coefficient : 0, .l1 = l1(step.state.step)},
                own.scalars.view(), step.stream);
 }
 
-void Reconstruction::gradients(const Step& step, const GradientRows& rows, std::size_t first,
-                               TensorView<float> out) const {
+void ReconstructingVariant::gradients(const Step& step, const GradientRows& rows, std::size_t first,
+                                      TensorView<float> out) const {
   const StepBuffers& own = step.buffers;
   const std::array<GradientTerm, kMostTerms> terms{
       GradientTerm{own.by_feature[0].view(), rows.error[0], own.scalar(kErrorFactor),
@@ -98,7 +111,7 @@ void Reconstruction::gradients(const Step& step, const GradientRows& rows, std::
                     first, out, step.stream);
 }
 
-void Reconstruction::finish(const Step& step) const {
+void ReconstructingVariant::finish(const Step& step) const {
   update_ages(step.buffers.counts.cview(), step.batch.first_pass, step.state.age.view(),
               step.stream);
   list_dead(step.state.age.cview(), dead_after_rows_, step.buffers.dead_features(), step.stream);
