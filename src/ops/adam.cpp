@@ -46,11 +46,11 @@ void to_non_negative(float* row, std::size_t n) {
 
 void adam_rows(TensorView<const float> gradients, const AdamRows& rows, const AdamNumbers& numbers,
                TensorView<const double> scalars, Stream& stream) {
-  const GradientRow at{rows.W_enc.axis(1), rows.W_dec.axis(1)};
+  const GradientRow at{rows.W_enc.w.axis(1), rows.W_dec.w.axis(1)};
   const std::size_t count = gradients.axis(0);
   expect_shape(gradients, "gradients", {{"features", count}, {"row", at.size()}});
-  expect_shape(rows.W_enc, "W_enc", {{"features", count}, {"D", at.d_in}});
-  expect_shape(rows.m_W_dec, "m.W_dec", {{"features", count}, {"D", at.d_out}});
+  expect_shape(rows.W_enc.w, "W_enc", {{"features", count}, {"D", at.d_in}});
+  expect_shape(rows.W_dec.m, "m.W_dec", {{"features", count}, {"D", at.d_out}});
   expect_shape(scalars, "scalars", {{"scalars", kStepScalars}});
   if constexpr (has_cuda)
     if (stream.device().kind == DeviceKind::cuda)
@@ -62,19 +62,22 @@ void adam_rows(TensorView<const float> gradients, const AdamRows& rows, const Ad
     for (std::size_t i = item * kFeaturesPerItem;
          i < std::min(count, (item + 1) * kFeaturesPerItem); ++i) {
       const float* gradient = gradients.data() + i * at.size();
-      const auto update = [&](std::size_t from, std::size_t width, const TensorView<float>& w,
-                              const TensorView<float>& m, const TensorView<float>& v) {
-        adam(gradient + from, width, factor, numbers, w.data() + i * width, m.data() + i * width,
-             v.data() + i * width);
+      const auto update = [&](std::size_t from, std::size_t width, const AdamWeights& to) {
+        adam(gradient + from, width, factor, numbers, to.w.data() + i * width,
+             to.m.data() + i * width, to.v.data() + i * width);
       };
-      update(0, at.d_in, rows.W_enc, rows.m_W_enc, rows.v_W_enc);
-      update(at.decoder(), at.d_out, rows.W_dec, rows.m_W_dec, rows.v_W_dec);
-      update(at.bias(), 1, rows.b_enc, rows.m_b_enc, rows.v_b_enc);
-      if (rows.threshold.size() != 0)
-        update(at.threshold(), 1, rows.threshold, rows.m_threshold, rows.v_threshold);
-      float* direction = rows.W_dec.data() + i * at.d_out;
-      if (rows.non_negative_decoder) to_non_negative(direction, at.d_out);
-      to_unit_norm(direction, at.d_out);
+      update(0, at.d_in, rows.W_enc);
+      update(at.decoder(), at.d_out, rows.W_dec);
+      update(at.bias(), 1, rows.b_enc);
+      for (std::size_t j = 0; j < kFurther; ++j)
+        if (rows.further[j].w.size() != 0) update(at.further(j), 1, rows.further[j]);
+      if (rows.further_is_threshold) {
+        float& threshold = rows.further[0].w.data()[i];
+        threshold = threshold > 0 ? threshold : 0.0F;
+      }
+      float* direction = rows.W_dec.w.data() + i * at.d_out;
+      if (rows.decoder.non_negative) to_non_negative(direction, at.d_out);
+      if (!rows.decoder.free_norm) to_unit_norm(direction, at.d_out);
     }
   });
 }

@@ -20,10 +20,11 @@ struct Weights {
 };
 
 struct Parameters {
-  Weights W_enc, W_dec, b_enc, threshold;
-  std::size_t count, d_in, d_out;
-  std::size_t decoder, bias, in_threshold, stride;  // GradientRow
-  bool non_negative_decoder;
+  Weights W_enc, W_dec, b_enc, further[kFurther];
+  std::size_t count;
+  GradientRow at;
+  bool further_is_threshold;
+  DecoderRule decoder;
 };
 
 __device__ void update(float gradient, float scale, const AdamNumbers& f, const Weights& weights,
@@ -71,17 +72,21 @@ __global__ void update_rows(const float* gradients, Parameters to, AdamNumbers n
   const std::size_t warps = std::size_t{gridDim.x} * blockDim.x / kWarp;
   for (std::size_t i = (std::size_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarp; i < to.count;
        i += warps) {
-    const float* gradient = gradients + i * to.stride;
-    for (std::size_t d = lane; d < to.d_in; d += kWarp)
-      update(gradient[d], scale, numbers, to.W_enc, i * to.d_in + d);
-    for (std::size_t d = lane; d < to.d_out; d += kWarp)
-      update(gradient[to.decoder + d], scale, numbers, to.W_dec, i * to.d_out + d);
-    if (lane == 0) update(gradient[to.bias], scale, numbers, to.b_enc, i);
-    if (lane == 0 && to.threshold.w)
-      update(gradient[to.in_threshold], scale, numbers, to.threshold, i);
-    float* direction = to.W_dec.w + i * to.d_out;
-    if (to.non_negative_decoder) make_non_negative(direction, to.d_out);
-    to_unit_norm(direction, to.d_out);
+    const GradientRow& at = to.at;
+    const float* gradient = gradients + i * at.size();
+    for (std::size_t d = lane; d < at.d_in; d += kWarp)
+      update(gradient[d], scale, numbers, to.W_enc, i * at.d_in + d);
+    for (std::size_t d = lane; d < at.d_out; d += kWarp)
+      update(gradient[at.decoder() + d], scale, numbers, to.W_dec, i * at.d_out + d);
+    if (lane == 0) update(gradient[at.bias()], scale, numbers, to.b_enc, i);
+    for (unsigned j = 0; j < kFurther; ++j)
+      if (lane == 0 && to.further[j].w)
+        update(gradient[at.further(j)], scale, numbers, to.further[j], i);
+    if (lane == 0 && to.further_is_threshold)
+      to.further[0].w[i] = to.further[0].w[i] > 0 ? to.further[0].w[i] : 0.0F;
+    float* direction = to.W_dec.w + i * at.d_out;
+    if (to.decoder.non_negative) make_non_negative(direction, at.d_out);
+    if (!to.decoder.free_norm) to_unit_norm(direction, at.d_out);
   }
 }
 
@@ -103,23 +108,16 @@ Weights weights_of(const TensorView<float>& w, const TensorView<float>& m,
 
 void adam_rows(TensorView<const float> gradients, const AdamRows& rows, const AdamNumbers& numbers,
                TensorView<const double> scalars, Stream& stream) {
-  const GradientRow at{rows.W_enc.axis(1), rows.W_dec.axis(1)};
   const std::size_t count = gradients.axis(0);
-  const Parameters to{
-      .W_enc = weights_of(rows.W_enc, rows.m_W_enc, rows.v_W_enc),
-      .W_dec = weights_of(rows.W_dec, rows.m_W_dec, rows.v_W_dec),
-      .b_enc = weights_of(rows.b_enc, rows.m_b_enc, rows.v_b_enc),
-      .threshold = rows.threshold.size() != 0
-                       ? weights_of(rows.threshold, rows.m_threshold, rows.v_threshold)
-                       : Weights{},
-      .count = count,
-      .d_in = at.d_in,
-      .d_out = at.d_out,
-      .decoder = at.decoder(),
-      .bias = at.bias(),
-      .in_threshold = at.threshold(),
-      .stride = at.size(),
-      .non_negative_decoder = rows.non_negative_decoder};
+  const auto weights = [](const AdamWeights& of) { return weights_of(of.w, of.m, of.v); };
+  const Parameters to{.W_enc = weights(rows.W_enc),
+                      .W_dec = weights(rows.W_dec),
+                      .b_enc = weights(rows.b_enc),
+                      .further = {weights(rows.further[0]), weights(rows.further[1])},
+                      .count = count,
+                      .at = {rows.W_enc.w.axis(1), rows.W_dec.w.axis(1)},
+                      .further_is_threshold = rows.further_is_threshold,
+                      .decoder = rows.decoder};
   launch("update_rows", update_rows, grid_over(count * kWarp), stream, gradients.data(), to,
          numbers, scalars.data());
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 
 #include "ops/backend.hpp"
 #include "ops/cuda_bodies.hpp"
@@ -171,39 +172,44 @@ void follow_bar(TensorView<const std::uint64_t> bar, double rate, TensorView<flo
 }
 
 void keep_merged(TensorView<const float> all_values, TensorView<const std::uint32_t> all_counts,
-                 std::size_t rank, const RowEntries& entries, Stream& stream) {
-  const std::size_t n = entries.rows(), k = entries.per_row, ranks = all_counts.axis(0);
-  expect_shape(all_values, "all_values", {{"R", ranks}, {"n", n}, {"k", k}});
+                 const Merge& merge, const RowEntries& entries, Stream& stream) {
+  const std::size_t n = entries.rows(), places = entries.per_row, rank = merge.rank,
+                    ranks = all_counts.axis(0);
+  expect_shape(all_values, "all_values", {{"R", ranks}, {"n", n}, {"P", places}});
   expect_shape(all_counts, "all_counts", {{"R", ranks}, {"n", n}});
   if constexpr (has_cuda)
     if (stream.device().kind == DeviceKind::cuda)
-      return cuda::keep_merged(all_values, all_counts, rank, entries, stream);
+      return cuda::keep_merged(all_values, all_counts, merge, entries, stream);
   expect_cpu(stream, "keep_merged");
   const auto row_of = [&](std::size_t r, std::size_t row) {
-    return all_values.data() + (r * n + row) * k;
+    return all_values.data() + (r * n + row) * places;
   };
   parallel_for((n + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
     for (std::size_t row = task * kRowsPerTask; row < std::min(n, (task + 1) * kRowsPerTask);
          ++row) {
       // What stands before an entry: larger ones, and equal ones of lower features.
-      const auto before = [&](std::size_t j, float value) {
+      const auto size_of = [&](float value) {
+        return merge.by_magnitude ? std::abs(value) : value;
+      };
+      const auto before = [&](std::size_t j, float own_value) {
+        const float value = size_of(own_value);
         std::size_t count = 0;
         for (std::size_t r = 0; r < ranks; ++r) {
           const float* values = row_of(r, row);
           const std::size_t size = all_counts.data()[r * n + row];
-          for (std::size_t i = 0; i < size; ++i) count += values[i] > value ? 1 : 0;
+          for (std::size_t i = 0; i < size; ++i) count += size_of(values[i]) > value ? 1 : 0;
           const std::size_t lower = r < rank ? size : r == rank ? j : 0;
-          for (std::size_t i = 0; i < lower; ++i) count += values[i] == value ? 1 : 0;
+          for (std::size_t i = 0; i < lower; ++i) count += size_of(values[i]) == value ? 1 : 0;
         }
         return count;
       };
       const float* own = row_of(rank, row);
-      std::uint32_t* features = entries.features.data() + row * k;
-      float* values = entries.values.data() + row * k;
+      std::uint32_t* features = entries.features.data() + row * places;
+      float* values = entries.values.data() + row * places;
       const std::uint32_t size = all_counts.data()[rank * n + row];
       std::uint32_t kept = 0;
       for (std::uint32_t j = 0; j < size; ++j) {
-        if (before(j, own[j]) >= k) continue;
+        if (before(j, own[j]) >= merge.k) continue;
         features[kept] = features[j];
         values[kept++] = own[j];
       }

@@ -8,6 +8,7 @@
 // depends on the schedule, which RowEntries leaves open.
 #include <cstdint>
 
+#include "ops/clear_cuda.cuh"
 #include "ops/cuda_bodies.hpp"
 #include "refract/device/block_cuda.cuh"
 #include "refract/device/launch_cuda.cuh"
@@ -44,15 +45,6 @@ __device__ Warps warps_of_grid() {
 }
 
 __device__ Count* add_to(std::uint64_t* at) { return reinterpret_cast<Count*>(at); }
-
-__global__ void zero(std::uint64_t* values, std::size_t size) {
-  const std::size_t stride = std::size_t{gridDim.x} * blockDim.x;
-  for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < size; i += stride)
-    values[i] = 0;
-}
-void set_zero(TensorView<std::uint64_t> values, Stream& stream) {
-  launch("zero", zero, grid_over(values.size()), stream, values.data(), values.size());
-}
 
 __global__ void count_high_halves(Entries entries, const std::uint8_t* included, std::size_t flags,
                                   const std::uint64_t* unless, std::uint64_t* counts) {
@@ -249,25 +241,31 @@ __global__ void follow(const std::uint64_t* bar, double rate, float* threshold, 
 }
 
 struct AllRanks {
-  const float* values;          // [R, n, k]
+  const float* values;          // [R, n, P]
   const std::uint32_t* counts;  // [R, n]
-  std::size_t ranks, rank, rows, k;
+  std::size_t ranks, rank, rows, places, k;
+  bool by_magnitude;
   __device__ const float* row(std::size_t r, std::size_t i) const {
-    return values + (r * rows + i) * k;
+    return values + (r * rows + i) * places;
+  }
+  __device__ float size_of(float value) const {
+    return by_magnitude && value < 0.0F ? -value : value;
   }
 };
 
 // What stands before entry j of the own row: larger ones, and equal ones of lower features.
-__device__ std::size_t entries_before(const AllRanks& all, std::size_t row, unsigned j,
-                                      float value) {
+__device__ std::size_t entries_before(const AllRanks& all, std::size_t row, unsigned j, float own) {
+  const float value = all.size_of(own);
   std::size_t before = 0;
   for (std::size_t r = 0; r < all.ranks; ++r) {
     const float* values = all.row(r, row);
     const unsigned size = all.counts[r * all.rows + row], lower = r < all.rank    ? size
                                                                   : r == all.rank ? j
                                                                                   : 0;
-    for (unsigned i = 0; i < size; ++i)
-      before += values[i] > value || (i < lower && values[i] == value) ? 1 : 0;
+    for (unsigned i = 0; i < size; ++i) {
+      const float other = all.size_of(values[i]);
+      before += other > value || (i < lower && other == value) ? 1 : 0;
+    }
   }
   return before;
 }
@@ -277,8 +275,8 @@ __global__ void keep_of_all(AllRanks all, Entries entries) {
   const unsigned lower = (1U << warp.lane) - 1;
   for (std::size_t row = warp.own; row < entries.rows; row += warp.all) {
     const float* own = all.row(all.rank, row);
-    std::uint32_t* features = entries.features + row * all.k;
-    float* values = entries.values + row * all.k;
+    std::uint32_t* features = entries.features + row * all.places;
+    float* values = entries.values + row * all.places;
     const unsigned size = all.counts[all.rank * all.rows + row];
     unsigned kept = 0;
     for (unsigned tile = 0; tile < size; tile += kWarp) {
@@ -304,7 +302,7 @@ __global__ void keep_of_all(AllRanks all, Entries entries) {
 void count_high(const RowEntries& candidates, TensorView<const std::uint8_t> included,
                 TensorView<const std::uint64_t> unless, TensorView<std::uint64_t> counts,
                 Stream& stream) {
-  set_zero(counts, stream);
+  clear(counts, stream);
   launch("count_high_halves", count_high_halves, grid_of_rows(candidates.rows()), stream,
          entries_of(candidates), included.data(), included.size(), unless.data(), counts.data());
 }
@@ -317,7 +315,7 @@ void find_high(TensorView<const std::uint64_t> counts, std::size_t k, bool compl
 
 void count_low(const RowEntries& candidates, TensorView<const std::uint64_t> bar,
                TensorView<std::uint64_t> counts, Stream& stream) {
-  set_zero(counts, stream);
+  clear(counts, stream);
   launch("count_low_halves", count_low_halves, grid_of_rows(candidates.rows()), stream,
          entries_of(candidates), bar.data(), counts.data());
 }
@@ -329,7 +327,7 @@ void find_low(TensorView<const std::uint64_t> counts, TensorView<std::uint64_t> 
 
 void count_equals(const RowEntries& candidates, TensorView<const std::uint64_t> bar,
                   const SliceOrder& order, TensorView<std::uint64_t> counts, Stream& stream) {
-  set_zero(counts, stream);
+  clear(counts, stream);
   launch("count_equal_values", count_equal_values, grid_of_rows(candidates.rows()), stream,
          entries_of(candidates), bar.data(), order, counts.data());
 }
@@ -337,7 +335,7 @@ void count_equals(const RowEntries& candidates, TensorView<const std::uint64_t> 
 void keep_largest(const RowEntries& candidates, TensorView<const std::uint64_t> bar,
                   const SliceOrder& order, TensorView<const std::uint64_t> counts,
                   const RowEntries& kept, Stream& stream) {
-  set_zero(kept.used, stream);
+  clear(kept.used, stream);
   launch("keep_above_bar", keep_above_bar, grid_of_rows(candidates.rows()), stream,
          entries_of(candidates), bar.data(), order, counts.data(), entries_of(kept),
          kept.used.data());
@@ -351,10 +349,10 @@ void follow_bar(TensorView<const std::uint64_t> bar, double rate, TensorView<flo
 }
 
 void keep_merged(TensorView<const float> all_values, TensorView<const std::uint32_t> all_counts,
-                 std::size_t rank, const RowEntries& entries, Stream& stream) {
+                 const Merge& merge, const RowEntries& entries, Stream& stream) {
   launch("keep_of_all", keep_of_all, grid_of_rows(entries.rows()), stream,
-         AllRanks{all_values.data(), all_counts.data(), all_counts.axis(0), rank, entries.rows(),
-                  entries.per_row},
+         AllRanks{all_values.data(), all_counts.data(), all_counts.axis(0), merge.rank,
+                  entries.rows(), entries.per_row, merge.k, merge.by_magnitude},
          entries_of(entries));
 }
 

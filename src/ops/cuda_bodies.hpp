@@ -2,16 +2,30 @@
 // The CUDA twins of the ops, called only where has_cuda holds, with shapes already checked.
 #include "refract/ops/adam.hpp"
 #include "refract/ops/batch_top.hpp"
+#include "refract/ops/decode_rows.hpp"
 #include "refract/ops/entries.hpp"
+#include "refract/ops/entry_penalty.hpp"
 #include "refract/ops/feature_ages.hpp"
 #include "refract/ops/feature_gradients.hpp"
 #include "refract/ops/gather_rows.hpp"
+#include "refract/ops/refine_entries.hpp"
 #include "refract/ops/step_sums.hpp"
 #include "refract/tensor/tensor.hpp"
 
 namespace refract::cuda {
 
 void gelu_new(TensorView<float> x, Stream& stream);
+
+// entry_penalty_cuda.cu
+void row_norms(TensorView<const float> W, TensorView<float> norms, Stream& stream);
+void sum_rates(const RowEntries& entries, float steepness, TensorView<const std::uint8_t> included,
+               TensorView<std::uint64_t> rates, Stream& stream);
+void rate_slopes(TensorView<const std::uint64_t> rates, double target, TensorView<float> slopes,
+                 TensorView<double> penalty, Stream& stream);
+
+// refine_entries_cuda.cu
+void refine_entries(const RowEntries& from, const Refinement& by, const RowEntries& to,
+                    Stream& stream);
 
 // batch_top_cuda.cu
 void count_high(const RowEntries& candidates, TensorView<const std::uint8_t> included,
@@ -31,7 +45,7 @@ void keep_largest(const RowEntries& candidates, TensorView<const std::uint64_t> 
 void follow_bar(TensorView<const std::uint64_t> bar, double rate, TensorView<float> threshold,
                 Stream& stream);
 void keep_merged(TensorView<const float> all_values, TensorView<const std::uint32_t> all_counts,
-                 std::size_t rank, const RowEntries& entries, Stream& stream);
+                 const Merge& merge, const RowEntries& entries, Stream& stream);
 
 // feature_gradients_cuda.cu
 void feature_gradients(const GradientSource& source, std::size_t first, TensorView<float> gradients,
@@ -40,7 +54,7 @@ void feature_gradients(const GradientSource& source, std::size_t first, TensorVi
 // finish_gradients_cuda.cu
 void finish_gradients(const FinishGradients& how, TensorView<float> gradients,
                       TensorView<double> panels, Stream& stream);
-void bias_gradient(TensorView<const double> sums, TensorView<const double> panels, double clip,
+void bias_gradient(TensorView<const double> errors, TensorView<const double> panels, double clip,
                    TensorView<double> db_dec, TensorView<double> scalars, Stream& stream);
 void explain_overflow(TensorView<const float> x, TensorView<const float> W_enc,
                       TensorView<const float> b_enc, TensorView<const float> b_dec,
@@ -67,15 +81,18 @@ void centre_rows(TensorView<const float> x, TensorView<const float> offset, Tens
 // decode_rows_cuda.cu
 void decode_rows(const RowEntries& entries, TensorView<const float> W_dec,
                  TensorView<const float> base, TensorView<float> out,
-                 TensorView<const std::uint64_t> unless_zero, Stream& stream);
+                 TensorView<const std::uint64_t> unless_zero, Stream& stream,
+                 const FeatureBounds& of);
 void subtract_from(TensorView<const float> base, TensorView<float> sums, Stream& stream);
+void add_rows_to(TensorView<const float> from, TensorView<float> sums, Stream& stream);
 
 // step_sums_cuda.cu
 void sum_slices(const SliceSums& from, std::size_t slice_rows, TensorView<double> out,
                 Stream& stream);
 void add_slices(TensorView<const double> slices, TensorView<double> sums, Stream& stream);
-void loss_scalars(TensorView<const double> sums, TensorView<const std::uint64_t> rows,
-                  const LossTerms& terms, TensorView<double> scalars, Stream& stream);
+void loss_scalars(TensorView<const double> sums, std::size_t d_out,
+                  TensorView<const std::uint64_t> rows, const LossTerms& terms,
+                  TensorView<double> scalars, Stream& stream);
 
 // adam_cuda.cu
 void adam_rows(TensorView<const float> gradients, const AdamRows& rows, const AdamNumbers& numbers,

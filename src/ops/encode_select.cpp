@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <limits>
-#include <optional>
+#include <utility>
 #include <vector>
 
 #include "ops/backend.hpp"
@@ -36,7 +37,9 @@ struct PanelMemory {
   SelectScratch select;
   std::vector<std::uint32_t> features;  // of one row, while their number is not known
   std::vector<float> dead_pre;          // one row's pre-activations of dead features
-  std::optional<float> one_floor;       // what all features share, in this run
+  std::vector<float> magnitudes;        // of one row
+  float lowest = 0;                     // of all features' bounds, in this run
+  bool one_floor = true;                // they are all the same
 };
 
 class CpuEncodeSelect final : public EncodeSelectBody {
@@ -49,6 +52,7 @@ class CpuEncodeSelect final : public EncodeSelectBody {
       memory.select.candidates.resize(d_sae + 1);
       memory.features.resize(d_sae + 1);
       memory.dead_pre.reserve(d_sae);
+      memory.magnitudes.resize(d_sae);
       if (product == DType::bf16) memory.rounded.resize(Bf16Matrix::words(kMostPanelRows, d_in));
     }
   }
@@ -65,8 +69,8 @@ class CpuEncodeSelect final : public EncodeSelectBody {
     const std::size_t n = r.x.axis(0), height = panel_rows(n);
     if (r.choice.k == 0) {
       r.out.used.data()[0] = 0;
-      const std::optional<float> floor = one_floor(r.choice);
-      for (PanelMemory& memory : memory_) memory.one_floor = floor;
+      const auto [lowest, one] = lowest_bound(r.choice);
+      for (PanelMemory& memory : memory_) memory.lowest = lowest, memory.one_floor = one;
     }
     for_each_item((n + height - 1) / height, memory_, [&](std::size_t panel, PanelMemory& memory) {
       const std::size_t first = panel * height, rows = std::min(height, n - first);
@@ -81,12 +85,14 @@ class CpuEncodeSelect final : public EncodeSelectBody {
   }
 
  private:
-  static std::optional<float> one_floor(const Choice& choice) {
-    if (choice.floor.size() == 0) return 0.0F;
-    const std::span<const float> floors = choice.floor.span();
-    if (!std::ranges::all_of(floors, [&](float floor) { return floor == floors[0]; }))
-      return std::nullopt;
-    return std::max(0.0F, choice.share * floors[0]);
+  static float bound_of(const Choice& choice, float floor) {
+    return std::max(choice.least, choice.share * floor + choice.offset);
+  }
+  // Of all features, and whether it is the same for all.
+  static std::pair<float, bool> lowest_bound(const Choice& choice) {
+    if (choice.floor.size() == 0) return {bound_of(choice, 0), true};
+    const auto [low, high] = std::ranges::minmax(choice.floor.span());
+    return {bound_of(choice, choice.share < 0 ? high : low), low == high};
   }
 
   void select(const EncodeRequest& r, std::size_t row, std::span<const float> pre,
@@ -96,19 +102,25 @@ class CpuEncodeSelect final : public EncodeSelectBody {
     if (aux) r.aux->out.counts.data()[row] = 0;
     if (r.included.size() != 0 && r.included.data()[row] == 0) return;
     if (r.choice.k > 0)
-      keep_largest(pre, r.choice.k, row, r.out, memory);
+      keep_largest(pre, r.choice, row, r.out, memory);
     else
       keep_above(pre, r.choice, row, r.out, memory);
     if (aux) keep_dead(pre, *r.aux, row, memory);
   }
 
   // The floor is the ReLU: what is not positive never counts as active.
-  static void keep_largest(std::span<const float> pre, std::size_t k, std::size_t row,
+  static void keep_largest(std::span<const float> pre, const Choice& choice, std::size_t row,
                            const RowEntries& out, PanelMemory& memory) {
-    std::uint32_t* features = out.features.data() + row * k;
-    const std::size_t count = select_top(pre, k, 0.0F, memory.select, features);
+    std::span<const float> ranked = pre;
+    if (choice.by_magnitude) {
+      for (std::size_t f = 0; f < pre.size(); ++f) memory.magnitudes[f] = std::abs(pre[f]);
+      ranked = memory.magnitudes;
+    }
+    std::uint32_t* features = out.features.data() + row * out.per_row;
+    const std::size_t count = select_top(ranked, choice.k, 0.0F, memory.select, features);
     out.counts.data()[row] = static_cast<std::uint32_t>(count);
-    for (std::size_t j = 0; j < count; ++j) out.values.data()[row * k + j] = pre[features[j]];
+    for (std::size_t j = 0; j < count; ++j)
+      out.values.data()[row * out.per_row + j] = pre[features[j]];
   }
 
   static void keep_above(std::span<const float> pre, const Choice& choice, std::size_t row,
@@ -117,13 +129,12 @@ class CpuEncodeSelect final : public EncodeSelectBody {
     std::size_t count = 0;
     const float* floors = choice.floor.data();
     // One floor for all, as of BatchTopK, is one vector pass.
-    if (memory.one_floor) {
-      count = indices_above(pre.data(), pre.size(), *memory.one_floor, features);
-    } else {
-      for (const std::size_t all = indices_above(pre.data(), pre.size(), 0.0F, features);
-           const std::uint32_t f : std::span(features, all))
-        if (pre[f] > choice.share * floors[f]) features[count++] = f;
-    }
+    const std::size_t all = indices_above(pre.data(), pre.size(), memory.lowest, features);
+    if (memory.one_floor)
+      count = all;
+    else
+      for (const std::uint32_t f : std::span(features, all))
+        if (pre[f] > bound_of(choice, floors[f])) features[count++] = f;
     const std::uint64_t start =
         std::atomic_ref(out.used.data()[0]).fetch_add(count, std::memory_order_relaxed);
     REFRACT_ASSERT(start + count <= out.values.size(), "{} entries, room for {}", start + count,
@@ -205,7 +216,8 @@ void EncodeSelect::run(const EncodeRequest& r, Stream& stream) {
   expect_shape(r.x, "x", {{"n", n}, {"D", d_in_}});
   expect_shape(r.out.counts, "counts", {{"n", n}});
   if (r.included.size() != 0) expect_shape(r.included, "included", {{"n", n}});
-  REFRACT_ASSERT(r.out.per_row == r.choice.k, "per_row {} k {}", r.out.per_row, r.choice.k);
+  REFRACT_ASSERT(r.choice.k == 0 ? r.out.per_row == 0 : r.out.per_row >= r.choice.k,
+                 "per_row {} k {}", r.out.per_row, r.choice.k);
   REFRACT_ASSERT(r.choice.floor.size() == 0 || r.choice.floor.size() == d_sae_, "floor of {}",
                  r.choice.floor.size());
   REFRACT_ASSERT(!r.aux || r.aux->out.per_row == r.aux->k, "per_row {} k {}", r.aux->out.per_row,

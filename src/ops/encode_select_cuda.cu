@@ -59,14 +59,31 @@ struct Positives {
   __device__ float value(unsigned f) const { return pre.at(f); }
 };
 
+// The same of magnitudes.
+struct Magnitudes {
+  unsigned size;
+  Pre pre;
+  __device__ unsigned key(unsigned f) const {
+    const unsigned bits = __float_as_uint(pre.at(f)) & 0x7FFFFFFFU;
+    return bits <= 0x7F800000U ? bits << 1 : 0U;
+  }
+  __device__ std::uint32_t feature(unsigned f) const { return f; }
+  __device__ float value(unsigned f) const { return pre.at(f); }
+};
+
+struct Bounds {
+  const float* floors;  // [F], or null: 0
+  float share, offset, least;
+};
+
 struct AboveFloor {
   unsigned size;
   Pre pre;
-  const float* floors;  // [F], or null: 0
-  float share;
+  Bounds bounds;
   __device__ unsigned key(unsigned f) const {
     const float value = pre.at(f);
-    return value > 0.0F && (!floors || value > share * floors[f]) ? 1U : 0U;
+    const float floor = bounds.floors ? bounds.floors[f] : 0.0F;
+    return value > bounds.least && value > bounds.share * floor + bounds.offset ? 1U : 0U;
   }
   __device__ std::uint32_t feature(unsigned f) const { return f; }
   __device__ float value(unsigned f) const { return pre.at(f); }
@@ -99,20 +116,26 @@ struct Lists {
 };
 
 __global__ void __launch_bounds__(kSelectThreads)
-    keep_largest_of_row(Panel panel, unsigned k, Lists to) {
+    keep_largest_of_row(Panel panel, unsigned k, bool by_magnitude, Lists to) {
   __shared__ SelectMemory shared;
   const std::size_t row = blockIdx.x;
   if (panel.skipped()) return;
-  const Positives positives{panel.excludes(row) ? 0 : panel.d_sae, Pre(panel, row)};
+  const unsigned size = panel.excludes(row) ? 0 : panel.d_sae;
+  if (by_magnitude) {
+    const Magnitudes magnitudes{size, Pre(panel, row)};
+    write_chosen(magnitudes, edge_of_largest(magnitudes, k, shared), to.place(row), shared);
+    return;
+  }
+  const Positives positives{size, Pre(panel, row)};
   write_chosen(positives, edge_of_largest(positives, k, shared), to.place(row), shared);
 }
 
 __global__ void __launch_bounds__(kSelectThreads)
-    keep_above_floor(Panel panel, const float* floors, float share, Lists to) {
+    keep_above_floor(Panel panel, Bounds bounds, Lists to) {
   __shared__ SelectMemory shared;
   const std::size_t row = blockIdx.x;
   if (panel.skipped()) return;
-  const AboveFloor above{panel.excludes(row) ? 0 : panel.d_sae, Pre(panel, row), floors, share};
+  const AboveFloor above{panel.excludes(row) ? 0 : panel.d_sae, Pre(panel, row), bounds};
   write_chosen(above, Edge{0, 0}, to.place(row), shared);
 }
 
@@ -162,10 +185,10 @@ class CudaEncodeSelect final : public EncodeSelectBody {
     const Lists out = lists_of(r.out, first);
     if (r.choice.k > 0)
       launch("keep_largest_of_row", keep_largest_of_row, grid, stream, panel,
-             static_cast<unsigned>(r.choice.k), out);
+             static_cast<unsigned>(r.choice.k), r.choice.by_magnitude, out);
     else
-      launch("keep_above_floor", keep_above_floor, grid, stream, panel, r.choice.floor.data(),
-             r.choice.share, out);
+      launch("keep_above_floor", keep_above_floor, grid, stream, panel,
+             Bounds{r.choice.floor.data(), r.choice.share, r.choice.offset, r.choice.least}, out);
     if (r.aux && r.aux->k > 0)
       launch("keep_largest_dead", keep_largest_dead, grid, stream, panel,
              r.aux->dead.features.data(), r.aux->dead.count.data(), static_cast<unsigned>(r.aux->k),

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "ops/clear_cuda.cuh"
 #include "ops/cuda_bodies.hpp"
 #include "refract/device/block_cuda.cuh"
 #include "refract/device/launch_cuda.cuh"
@@ -171,13 +172,6 @@ __global__ void __launch_bounds__(kScanThreads)
   if (threadIdx.x == 0) *count = all;
 }
 
-template <typename T>
-__global__ void clear(T* counts, std::size_t size) {
-  const std::size_t stride = std::size_t{gridDim.x} * blockDim.x;
-  for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < size; i += stride)
-    counts[i] = 0;
-}
-
 ByRow by_row(const RowEntries& entries) {
   return {entries.starts.data(), entries.counts.data(), entries.features.data(),
           entries.values.data()};
@@ -191,7 +185,7 @@ void sort_by_feature(const RowEntries& entries, const FeatureEntriesBuffer& to, 
   std::uint32_t* const cursors = to.work().data();
   const ByRow from = by_row(entries);
   const ByFeature sorted{out.starts.data(), out.rows.data(), out.values.data()};
-  launch("clear", clear<std::uint32_t>, grid_over(features), stream, cursors, features);
+  clear(to.work().rows(0, features), stream);
   launch("count_features", count_features<std::uint32_t>, grid_over(n * kWarp), stream, from, n,
          cursors);
   launch("scan_features", scan_features, Grid{1, kScanThreads}, stream, cursors, features,
@@ -208,7 +202,7 @@ void sort_by_feature(const RowEntries& entries, const FeatureEntriesBuffer& to, 
 void count_entries(const RowEntries& entries, TensorView<const std::uint8_t> included,
                    TensorView<std::uint64_t> counts, Stream& stream) {
   const std::size_t n = entries.rows(), features = counts.size() - 1;
-  launch("clear", clear<std::uint64_t>, grid_over(features), stream, counts.data(), features);
+  clear(counts, stream);
   launch("count_features", count_features<std::uint64_t>, grid_over(n * kWarp), stream,
          by_row(entries), n, counts.data());
   launch("count_included", count_included, Grid{1, kScanThreads}, stream, included.data(), n,

@@ -8,7 +8,7 @@
 
 namespace refract {
 
-inline float fast_exp(float x) {
+constexpr float fast_exp(float x) {
   constexpr float kRound =
       12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
   x = x < -87.0F ? -87.0F : x;

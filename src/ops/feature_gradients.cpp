@@ -6,6 +6,7 @@
 
 #include "ops/backend.hpp"
 #include "ops/cuda_bodies.hpp"
+#include "ops/slope_of_entry.hpp"
 #include "ops/step_loss.hpp"
 #include "refract/base/build_info.hpp"
 #include "refract/base/error.hpp"
@@ -26,30 +27,35 @@ GradientRow row_of(const GradientSource& source) {
 // Adds one term's entries of feature f to its row.
 void add_term(const GradientSource& source, const GradientTerm& term, std::size_t f,
               const GradientRow& at, float* gradient) {
-  const float factor = static_cast<float>(term.factor.data()[0]);
-  const float per_entry =
-      term.per_entry.size() != 0 ? static_cast<float>(term.per_entry.data()[0]) : 0.0F;
   const std::uint64_t begin = term.entries.starts.data()[f],
                       end = term.entries.starts.data()[f + 1];
+  if (begin == end) return;
+  const EntrySlopes slopes(slope_pointers(term), f);
   const float* direction = source.W_dec.data() + f * at.d_out;
   const float *errors[kEntries], *inputs[kEntries];
-  float pre[kEntries], scaled[kEntries];
+  float of_pre[kEntries], scaled[kEntries];
+  float along = 0;  // of the penalty's weight by the decoder's norm
   for (std::uint64_t j = begin; j < end; j += kEntries) {
     const std::size_t count = std::min<std::size_t>(kEntries, end - j);
     const std::uint32_t* rows = term.entries.rows.data() + j;
+    const float* values = term.entries.values.data() + j;
     for (std::size_t i = 0; i < count; ++i) {
       errors[i] = term.error.data() + rows[i] * at.d_out;
       inputs[i] = source.input.data() + rows[i] * at.d_in;
-      scaled[i] = factor * term.entries.values.data()[j + i];
+      scaled[i] = term.moves_decoder ? slopes.factor * values[i] : 0.0F;
     }
     add_scaled_rows_with_dots(errors, scaled, count, direction, at.d_out, gradient + at.decoder(),
-                              pre);
+                              of_pre);
     for (std::size_t i = 0; i < count; ++i) {
-      pre[i] = factor * pre[i] + per_entry;
-      gradient[at.bias()] += pre[i];
+      along += slopes.along(values[i]);
+      const float slope = slopes.of_value(of_pre[i], values[i]);
+      of_pre[i] = slopes.to_pre(slope, values[i], at, gradient);
     }
-    add_scaled_rows(inputs, pre, count, at.d_in, gradient);
+    if (term.through != Through::threshold)
+      add_scaled_rows(inputs, of_pre, count, at.d_in, gradient);
   }
+  if (slopes.weighs_decoder())
+    add_scaled_rows(&direction, &along, 1, at.d_out, gradient + at.decoder());
 }
 
 }  // namespace
@@ -97,36 +103,36 @@ void finish_gradients(const FinishGradients& how, TensorView<float> gradients,
       float* gradient = gradients.data() + i * at.size();
       float* dW_dec = gradient + at.decoder();
       // Movement along a unit row only changes its length, which is set back after the update.
-      const float along = -dot(dW_dec, direction, at.d_out);
-      add_scaled_rows(&direction, &along, 1, at.d_out, dW_dec);
+      const float along = how.decoder.free_norm ? 0.0F : -dot(dW_dec, direction, at.d_out);
+      if (!how.decoder.free_norm) add_scaled_rows(&direction, &along, 1, at.d_out, dW_dec);
       // An entry at its bound that a descent would push below it does not move, so it has no slope
       // either: neither the norm that clips all gradients nor the moments may see one.
-      if (how.non_negative_decoder)
+      if (how.decoder.non_negative)
         for (std::size_t d = 0; d < at.d_out; ++d)
           if (direction[d] == 0 && dW_dec[d] > 0) dW_dec[d] = 0;
       sums[0] += squared_norm(gradient, at.size());
       if (!how.input_is_centred) continue;
-      const auto db_enc = static_cast<double>(gradient[at.bias()]);
+      const double of_pre = pre_gradient(gradient, at, how.r_mag.data(), i);
       const float* encoder = how.W_enc.data() + i * at.d_in;
       for (std::size_t d = 0; d < at.d_in; ++d)
-        sums[1 + d] -= db_enc * static_cast<double>(encoder[d]);
+        sums[1 + d] -= of_pre * static_cast<double>(encoder[d]);
     }
   });
 }
 
-void bias_gradient(TensorView<const double> sums, TensorView<const double> panels, double clip,
+void bias_gradient(TensorView<const double> errors, TensorView<const double> panels, double clip,
                    TensorView<double> db_dec, TensorView<double> scalars, Stream& stream) {
   const std::size_t d_out = db_dec.size(), number = panels.axis(0), width = panels.axis(1);
-  expect_shape(sums, "sums", {{"width", kErrorSum + d_out}});
+  expect_shape(errors, "errors", {{"D", d_out}});
   expect_shape(scalars, "scalars", {{"scalars", kStepScalars}});
   REFRACT_ASSERT(width == 1 || width == 1 + d_out, "width {} D {}", width, d_out);
   if constexpr (has_cuda)
     if (stream.device().kind == DeviceKind::cuda)
-      return cuda::bias_gradient(sums, panels, clip, db_dec, scalars, stream);
+      return cuda::bias_gradient(errors, panels, clip, db_dec, scalars, stream);
   expect_cpu(stream, "bias_gradient");
   double squared = 0;
   for (std::size_t d = 0; d < d_out; ++d)
-    db_dec.data()[d] = scalars.data()[kErrorFactor] * sums.data()[kErrorSum + d];
+    db_dec.data()[d] = scalars.data()[kErrorFactor] * errors.data()[d];
   for (std::size_t panel = 0; panel < number; ++panel) {
     squared += panels.data()[panel * width];
     for (std::size_t d = 0; d + 1 < width; ++d)

@@ -1,7 +1,8 @@
 // Weight gradients of features from their entries (ops/feature_gradients.hpp).
 // input [n, D_in], error [n, D_out], W_dec [F, D_out], gradients [count, row] f32; entries by
 // feature. 1: slopes, pre_j of each entry; half a warp owns an entry, a warp 32 of them. 2: a warp
-// owns 128 columns of a feature's row, a lane 4 of them, 32 apart; one more warp owns its db_enc.
+// owns 128 columns of a feature's row, a lane 4 of them, 32 apart; one more warp owns its tail:
+// db_enc and what follows it.
 // So a feature that fires everywhere is many warps' work, in both.
 // Per entry 8 D_out + 4 D_in bytes are read, mostly from L2; 4 bytes are written per gradient.
 // f32, each product rounded, in the order and the 16 lanes of the CPU body: bytes equal to its.
@@ -9,6 +10,7 @@
 #include <cstdint>
 
 #include "ops/cuda_bodies.hpp"
+#include "ops/slope_of_entry.hpp"
 #include "refract/device/launch_cuda.cuh"
 
 namespace refract::cuda {
@@ -23,9 +25,10 @@ struct Term {
   const std::uint64_t* starts;
   const std::uint32_t* rows;
   const float* values;
-  float* slopes;
+  float* slopes;  // of each entry: d loss / d value, or, through a threshold, its own part
   const float* error;
-  const double *factor, *per_entry;  // per_entry: or null
+  SlopePointers of;
+  bool moves_decoder;
 };
 struct Terms {
   Term of[kMostTermsOfGradient];
@@ -51,8 +54,6 @@ __device__ std::size_t feature_of(const std::uint64_t* starts, Features features
 
 __global__ void slopes(Term term, const float* W_dec, std::size_t d_out, Features features) {
   const std::uint64_t end = term.starts[features.first + features.count];
-  const auto factor = static_cast<float>(*term.factor);
-  const float per_entry = term.per_entry ? static_cast<float>(*term.per_entry) : 0.0F;
   const std::size_t warp = (std::size_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarp,
                     warps = std::size_t{gridDim.x} * blockDim.x / kWarp;
   const unsigned lane = threadIdx.x % kWarp;
@@ -60,13 +61,12 @@ __global__ void slopes(Term term, const float* W_dec, std::size_t d_out, Feature
        tile += warps * kWarp) {
     // Each lane looks for one entry's feature, all at once.
     const bool any = tile + lane < end;
-    const std::uint64_t direction_at =
-        any ? feature_of(term.starts, features, tile + lane) * d_out : 0;
+    const std::uint64_t feature = any ? feature_of(term.starts, features, tile + lane) : 0;
     const std::uint64_t error_at = any ? std::uint64_t{term.rows[tile + lane]} * d_out : 0;
     for (unsigned i = 0; i < kWarp && tile + i < end; i += kWarp / kLanes) {
       const unsigned entry = i + lane / kLanes;
-      const float* direction =
-          W_dec + __shfl_sync(kWholeWarp, direction_at, static_cast<int>(entry));
+      const std::uint64_t f = __shfl_sync(kWholeWarp, feature, static_cast<int>(entry));
+      const float* direction = W_dec + f * d_out;
       const float* error = term.error + __shfl_sync(kWholeWarp, error_at, static_cast<int>(entry));
       float sum = 0;
       if (tile + entry < end) {
@@ -75,8 +75,12 @@ __global__ void slopes(Term term, const float* W_dec, std::size_t d_out, Feature
       }
       for (unsigned half = kLanes / 2; half > 0; half /= 2)
         sum += __shfl_xor_sync(kWholeWarp, sum, static_cast<int>(half));
-      if (lane % kLanes == 0 && tile + entry < end)
-        term.slopes[tile + entry] = factor * sum + per_entry;
+      if (lane % kLanes == 0 && tile + entry < end) {
+        const EntrySlopes own(term.of, f);
+        const float slope = own.of_value(sum, term.values[tile + entry]);
+        term.slopes[tile + entry] =
+            own.through == Through::threshold ? own.of_threshold(slope) : slope;
+      }
     }
   }
 }
@@ -103,24 +107,44 @@ __device__ void add_rows(const Term& term, std::size_t f, const float* from, std
   }
 }
 
-// db_enc, then zeros to the end of the row.
-__device__ void write_tail(const Terms& terms, std::size_t f, const Shapes& at, float* gradient,
-                           unsigned lane) {
-  float sum = 0;
-  for (unsigned t = 0; t < terms.count; ++t) {
-    const std::uint64_t end = terms.of[t].starts[f + 1];
-    for (std::uint64_t tile = terms.of[t].starts[f]; tile < end; tile += kWarp) {
-      const float own = tile + lane < end ? terms.of[t].slopes[tile + lane] : 0.0F;
-      for (unsigned i = 0; i < kWarp && tile + i < end; ++i)
-        sum += __shfl_sync(kWholeWarp, own, static_cast<int>(i));
-    }
+// The sum over a term's entries, in order, in every lane; use(j) is asked by one lane each.
+template <typename Use>
+__device__ float sum_in_order(const Term& term, std::size_t f, unsigned lane, float sum, Use use) {
+  const std::uint64_t end = term.starts[f + 1];
+  for (std::uint64_t tile = term.starts[f]; tile < end; tile += kWarp) {
+    const float own = tile + lane < end ? use(tile + lane) : 0.0F;
+    for (unsigned i = 0; i < kWarp && tile + i < end; ++i)
+      sum += __shfl_sync(kWholeWarp, own, static_cast<int>(i));
   }
-  const std::size_t bias = at.d_in + at.d_out;
-  for (std::size_t d = bias + lane; d < at.row; d += kWarp) gradient[d] = d == bias ? sum : 0.0F;
+  return sum;
 }
 
-__global__ void sum_entries(Terms terms, const float* input, Shapes at, Features features,
-                            float* gradients) {
+// db_enc and those of the feature's further numbers, then zeros to the end of the row.
+__device__ void write_tail(const Terms& terms, std::size_t f, const GradientRow& at,
+                           float* gradient, unsigned lane) {
+  float bias = 0, first = 0, second = 0;
+  for (unsigned t = 0; t < terms.count; ++t) {
+    const Term& term = terms.of[t];
+    const auto slope = [&](std::uint64_t j) { return term.slopes[j]; };
+    if (term.of.through == Through::pre) {
+      bias = sum_in_order(term, f, lane, bias, slope);
+      continue;
+    }
+    first = sum_in_order(term, f, lane, first, slope);
+    if (term.of.through == Through::gain)
+      second = sum_in_order(term, f, lane, second, [&](std::uint64_t j) {
+        return term.slopes[j] * (term.values[j] - term.of.first[f]);
+      });
+  }
+  for (std::size_t d = at.bias() + lane; d < at.size(); d += kWarp)
+    gradient[d] = d == at.bias()       ? bias
+                  : d == at.further(0) ? first
+                  : d == at.further(1) ? second
+                                       : 0.0F;
+}
+
+__global__ void sum_entries(Terms terms, const float* input, const float* W_dec, Shapes at,
+                            Features features, float* gradients) {
   const std::size_t warp = (std::size_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarp,
                     warps = std::size_t{gridDim.x} * blockDim.x / kWarp;
   const unsigned lane = threadIdx.x % kWarp;
@@ -128,7 +152,7 @@ __global__ void sum_entries(Terms terms, const float* input, Shapes at, Features
     const std::size_t piece = item % at.pieces(), f = features.first + item / at.pieces();
     float* gradient = gradients + item / at.pieces() * at.row;
     if (piece + 1 == at.pieces()) {
-      write_tail(terms, f, at, gradient, lane);
+      write_tail(terms, f, {at.d_in, at.d_out}, gradient, lane);
       continue;
     }
     const bool encoder = piece < at.input_pieces();
@@ -137,15 +161,23 @@ __global__ void sum_entries(Terms terms, const float* input, Shapes at, Features
     float sums[kColumns] = {};
     for (unsigned t = 0; t < terms.count; ++t) {
       const Term& term = terms.of[t];
+      const EntrySlopes own(term.of, f);
       if (encoder) {
-        add_rows(
-            term, f, input, width, column, [&](std::uint64_t j) { return term.slopes[j]; }, sums);
-      } else {
-        const auto factor = static_cast<float>(*term.factor);
+        if (own.through != Through::threshold)
+          add_rows(
+              term, f, input, width, column,
+              [&](std::uint64_t j) { return own.of_pre(term.slopes[j]); }, sums);
+        continue;
+      }
+      if (term.moves_decoder)
         add_rows(
             term, f, term.error, width, column,
-            [&](std::uint64_t j) { return factor * term.values[j]; }, sums);
-      }
+            [&](std::uint64_t j) { return own.factor * term.values[j]; }, sums);
+      if (!own.weighs_decoder()) continue;
+      const float along = sum_in_order(term, f, lane, 0.0F,
+                                       [&](std::uint64_t j) { return own.along(term.values[j]); });
+      for (unsigned c = 0; c < kColumns; ++c)
+        if (column + c * kWarp < width) sums[c] += along * W_dec[f * width + column + c * kWarp];
     }
     float* to = gradient + (encoder ? 0 : at.d_in);
     for (unsigned c = 0; c < kColumns; ++c)
@@ -165,15 +197,15 @@ void feature_gradients(const GradientSource& source, std::size_t first, TensorVi
   for (const GradientTerm& from : source.terms) {
     const Term term{from.entries.starts.data(), from.entries.rows.data(),
                     from.entries.values.data(), from.entries.slopes.data(),
-                    from.error.data(),          from.factor.data(),
-                    from.per_entry.data()};
+                    from.error.data(),          slope_pointers(from),
+                    from.moves_decoder};
     // As many warps as the list may fill, which the host does not know.
     launch("slopes", slopes, grid_over(from.entries.rows.size()), stream, term, source.W_dec.data(),
            at.d_out, features);
     terms.of[terms.count++] = term;
   }
   launch("sum_entries", sum_entries, grid_over(features.count * at.pieces() * kWarp), stream, terms,
-         source.input.data(), at, features, gradients.data());
+         source.input.data(), source.W_dec.data(), at, features, gradients.data());
 }
 
 }  // namespace refract::cuda

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "ops/cuda_bodies.hpp"
+#include "ops/slope_of_entry.hpp"
 #include "ops/step_loss.hpp"
 #include "refract/device/block_cuda.cuh"
 #include "refract/device/launch_cuda.cuh"
@@ -27,14 +28,14 @@ struct Layout {
 
 // One feature by a warp; returns the squared norm of its row in every lane.
 __device__ double finish_row(float* gradient, const float* direction, const Layout& at,
-                             bool non_negative, unsigned lane) {
+                             const DecoderRule& decoder, unsigned lane) {
   float* dW_dec = gradient + at.d_in;
   float along = 0;
   for (std::size_t d = lane; d < at.d_out; d += kWarp) along += dW_dec[d] * direction[d];
   along = -warp_sum(along);
   for (std::size_t d = lane; d < at.d_out; d += kWarp) {
-    const float value = dW_dec[d] + along * direction[d];
-    dW_dec[d] = non_negative && direction[d] == 0 && value > 0 ? 0.0F : value;
+    const float value = decoder.free_norm ? dW_dec[d] : dW_dec[d] + along * direction[d];
+    dW_dec[d] = decoder.non_negative && direction[d] == 0 && value > 0 ? 0.0F : value;
   }
   __syncwarp();  // the row begins at another lane than dW_dec
   double norm = 0;
@@ -46,14 +47,14 @@ __device__ double finish_row(float* gradient, const float* direction, const Layo
 }
 
 __global__ void __launch_bounds__(kThreads)
-    finish_panel(float* gradients, const float* W_dec, Layout at, bool non_negative, double* panels,
-                 std::size_t width) {
+    finish_panel(float* gradients, const float* W_dec, Layout at, DecoderRule decoder,
+                 double* panels, std::size_t width) {
   __shared__ double norms[kPanel];
   const std::size_t first = std::size_t{blockIdx.x} * kPanel;
   const auto features = static_cast<unsigned>(min(std::size_t{kPanel}, at.count - first));
   for (unsigned f = threadIdx.x / kWarp; f < features; f += kThreads / kWarp) {
     const double norm = finish_row(gradients + (first + f) * at.row, W_dec + (first + f) * at.d_out,
-                                   at, non_negative, threadIdx.x % kWarp);
+                                   at, decoder, threadIdx.x % kWarp);
     if (threadIdx.x % kWarp == 0) norms[f] = norm;
   }
   __syncthreads();
@@ -63,9 +64,9 @@ __global__ void __launch_bounds__(kThreads)
   panels[blockIdx.x * width] = sum;
 }
 
-// panels[p, 1 + d] = - sum over the panel's features of db_enc W_enc[d].
-__global__ void sum_encoders(const float* gradients, const float* W_enc, Layout at, double* panels,
-                             std::size_t number) {
+// panels[p, 1 + d] = - sum over the panel's features of d loss / d pre * W_enc[d].
+__global__ void sum_encoders(const float* gradients, const float* W_enc, const float* r_mag,
+                             Layout at, double* panels, std::size_t number) {
   const std::size_t stride = std::size_t{gridDim.x} * blockDim.x;
   for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < number * at.d_in;
        i += stride) {
@@ -74,7 +75,7 @@ __global__ void sum_encoders(const float* gradients, const float* W_enc, Layout 
     double sum = 0;
 #pragma unroll 8
     for (std::size_t f = panel * kPanel; f < end; ++f)
-      sum -= static_cast<double>(gradients[f * at.row + at.d_in + at.d_out]) *
+      sum -= pre_gradient(gradients + f * at.row, {at.d_in, at.d_out}, r_mag, f) *
              static_cast<double>(W_enc[f * at.d_in + d]);
     panels[panel * (1 + at.d_in) + 1 + d] = sum;
   }
@@ -146,18 +147,18 @@ void finish_gradients(const FinishGradients& how, TensorView<float> gradients,
   const Layout at{gradients.axis(0), how.W_enc.axis(1), how.W_dec.axis(1), gradients.axis(1)};
   const std::size_t number = panels.axis(0), width = panels.axis(1);
   launch("finish_panel", finish_panel, Grid{number, kThreads}, stream, gradients.data(),
-         how.W_dec.data(), at, how.non_negative_decoder, panels.data(), width);
+         how.W_dec.data(), at, how.decoder, panels.data(), width);
   if (how.input_is_centred)
     launch("sum_encoders", sum_encoders, grid_over(number * at.d_in), stream, gradients.data(),
-           how.W_enc.data(), at, panels.data(), number);
+           how.W_enc.data(), how.r_mag.data(), at, panels.data(), number);
 }
 
-void bias_gradient(TensorView<const double> sums, TensorView<const double> panels, double clip,
+void bias_gradient(TensorView<const double> errors, TensorView<const double> panels, double clip,
                    TensorView<double> db_dec, TensorView<double> scalars, Stream& stream) {
   const std::size_t d_out = db_dec.size(), number = panels.axis(0), width = panels.axis(1);
   launch("sum_panels", sum_panels, Grid{(d_out + kWarp - 1) / kWarp, kColumnThreads}, stream,
-         sums.data() + kErrorSum, panels.data(), number, width, scalars.data() + kErrorFactor,
-         db_dec.data(), d_out);
+         errors.data(), panels.data(), number, width, scalars.data() + kErrorFactor, db_dec.data(),
+         d_out);
   launch("weigh", weigh, Grid{1, kThreads}, stream, panels.data(), number, width, db_dec.data(),
          d_out, clip, scalars.data());
 }

@@ -16,16 +16,25 @@ constexpr void loss_scalars_of(const double* sums, std::size_t d_out, std::uint6
     variance -= mean * mean;
   }
   // No residual variance, no auxiliary loss (SPEC 6).
-  const double aux = variance > 0 ? terms.aux_coefficient / variance : 0;
+  const double aux = !terms.aux_is_relative ? terms.aux_coefficient
+                     : variance > 0         ? terms.aux_coefficient / variance
+                                            : 0;
+  const double l0 = sums[kActive] * per_row;
+  const double off = terms.count_target > 0 ? l0 / terms.count_target - 1 : 0;
+  const double of_count = terms.count_target > 0 ? terms.count * off * off : terms.count * l0;
   scalars[kRows] = rows;
   scalars[kMeanSquaredError] = squared_error;
-  scalars[kPenalty] =
-      aux * sums[kAuxSquaredError] * per_row + terms.l1 * sums[kActivation] * per_row;
+  scalars[kPenalty] = (aux * sums[kAuxSquaredError] + sums[kPrefixSquaredError] +
+                       terms.penalty * sums[kPenaltySum]) *
+                          per_row +
+                      (included != 0 ? of_count : 0);
   scalars[kLoss] = squared_error + scalars[kPenalty];
-  scalars[kL0] = sums[kActive] * per_row;
+  scalars[kL0] = l0;
   scalars[kErrorFactor] = -2 * per_row;
   scalars[kAuxFactor] = -2 * per_row * aux;
-  scalars[kPerEntry] = terms.l1 * per_row;
+  scalars[kPerEntry] = terms.penalty * per_row;
+  scalars[kPerCount] =
+      (terms.count_target > 0 ? terms.count * 2 * off / terms.count_target : terms.count) * per_row;
 }
 
 // Adam squares a gradient in fp32; from here on the square is infinite, and a weight whose second

@@ -15,6 +15,7 @@
 #include "refract/pipeline/evidence.hpp"
 #include "refract/pipeline/identity.hpp"
 #include "refract/pipeline/results.hpp"
+#include "refract/sae/initialise.hpp"
 #include "refract/stages/evaluate.hpp"
 #include "refract/stages/evaluation_json.hpp"
 #include "refract/stages/statistics.hpp"
@@ -74,11 +75,8 @@ class SharedSae {
     const ScaledHooks input = scaled_input(config_, calibration),
                       target = scaled_target(config_, calibration);
     variant_ = make_variant(config_, input.width(), 1);
-    parameters_ = make_parameters({.d_sae = config_.d_sae,
-                                   .d_in = input.width(),
-                                   .d_out = target.width(),
-                                   .threshold = variant_->has_threshold()});
-    parameters_.non_negative_decoder = config_.non_negative_decoder;
+    parameters_ = make_parameters(shape_of(config_, *variant_, {input.width(), target.width()}));
+    parameters_.decoder = decoder_rule(config_);
     scale_ = scale_of(input, target);
   }
   void collective_send(Communicator& world) {

@@ -47,6 +47,12 @@ void add_extraction(const RunConfig& config, const ModelInfo& model, const Corpu
 
 // What a tile holds of one SAE: weights of its features, moments and gradients of those that it
 // owns, the buffers of a step (sae/step.hpp).
+std::size_t errors_of(const StepShape& shape) {
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < kMostErrors; ++i) count += shape.has_error(i) ? 1 : 0;
+  return count;
+}
+
 std::uint64_t step_bytes_of(const RunConfig& config, const ModelInfo& model, const SaeConfig& sae,
                             const TrainingLayout& layout) {
   const auto variant = make_variant(sae, input_width(sae, model), 1);
@@ -58,8 +64,8 @@ std::uint64_t step_bytes_of(const RunConfig& config, const ModelInfo& model, con
   const FeatureRange tile = features_of_part({0, sae.d_sae}, 0, columns);
   const std::uint64_t own = sharded ? features_of_part(tile, 0, rows).count : tile.count;
   const SaeShape shape{tile.count, input_width(sae, model), target_width(sae, model),
-                       variant->has_threshold()};
-  const std::uint64_t per_feature = 4 * (shape.d_in + shape.d_out + 1);
+                       variant->has_threshold(), variant->is_gated()};
+  const std::uint64_t per_feature = 4 * (shape.d_in + shape.d_out + 1 + kFurther);
   const std::uint64_t n = (slices + rows - 1) / rows * slice;
   std::uint64_t bytes = tile.count * (per_feature + 8) + 2 * own * per_feature;
   bytes += step_bytes(variant->shape(), shape,
@@ -72,7 +78,7 @@ std::uint64_t step_bytes_of(const RunConfig& config, const ModelInfo& model, con
                        .gradient_features = own},
                       input_is_centred(sae));
   if (ordered)  // every rank's rows and errors
-    bytes += 4 * batch * (shape.d_in + variant->shape().terms() * shape.d_out);
+    bytes += 4 * batch * (shape.d_in + errors_of(variant->shape()) * shape.d_out);
   return bytes;
 }
 

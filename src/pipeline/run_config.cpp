@@ -170,11 +170,27 @@ void describe(Fields& f, AuxConfig& c) {
   f.field("k", c.k, {.help = "dead features used per row; 0 = d_in / 2"});
 }
 
-void describe(Fields& f, L1Config& c) {
-  f.field("coefficient", c.coefficient,
-          {.help = "of the mean sum of activations, on scaled input", .at_least = 0});
+void describe(Fields& f, PenaltyConfig& c) {
+  f.field(
+      "kind", c.kind,
+      {.help = "l1: mean sum of activations | tanh: of tanh(steepness |f|) | kl: each feature's "
+               "rate of it against target | l0: the number of active features, by thresholds | "
+               "auto: l1 for relu, none for others",
+       .allowed = penalty_names()});
+  f.field("coefficient", c.coefficient, {.help = "of its mean, on scaled input", .at_least = 0});
+  f.field(
+      "target", c.target,
+      {.help = "kl: rate of each feature; l0: active features per row, 0 = few", .at_least = 0});
+  f.field("steepness", c.steepness, {.help = "tanh, kl: of the tanh", .at_least = 0});
+  f.field("weighted", c.weighted, {.help = "l1, tanh: by the norm of decoder rows, where free"});
   f.field("warmup_steps", c.warmup_steps,
           {.help = "over which it rises from zero", .unit = "steps"});
+}
+
+void describe(Fields& f, JumpReluConfig& c) {
+  f.field("threshold", c.threshold, {.help = "of every feature at first", .at_least = 0});
+  f.field("bandwidth", c.bandwidth,
+          {.help = "width of the window about a threshold in which rows move it", .at_least = 0});
 }
 
 void describe(Fields& f, SaeConfig& c) {
@@ -182,13 +198,11 @@ void describe(Fields& f, SaeConfig& c) {
   f.field("hook", c.hooks,
           {.help = "what it reads, one of hooks:, or a list of them, concatenated in that order",
            .one_or_list = true});
-  f.field("variant", c.variant,
-          {.help = "what is trained",
-           .allowed = variant_names(),
-           .not_built = {"abstopk", "jumprelu", "gated", "matryoshka", "kl"}});
-  f.not_built("penalty", "what asks for sparsity");
+  f.field("variant", c.variant, {.help = "what is trained", .allowed = variant_names()});
+  f.nested("penalty", "what asks for sparsity beside or instead of k", c.penalty);
   f.field("d_sae", c.d_sae, {.help = "features", .at_least = 1, .at_most = kMostFeatures});
-  f.field("k", c.k, {.help = "topk: active features per row; batchtopk: on average"});
+  f.field("k", c.k,
+          {.help = "topk, abstopk: active features per row; batchtopk, matryoshka: on average"});
   f.field("seed", c.seed, {.help = "of the initial weights"});
   f.field("seeds", c.seeds,
           {.help = "train so many on the same batches, with seeds from `seed` on: name-seed1 ...",
@@ -204,9 +218,17 @@ void describe(Fields& f, SaeConfig& c) {
   f.nested("optimizer", "where absent: train.optimizer", c.optimizer);
   f.field("non_negative_decoder", c.non_negative_decoder,
           {.help = "keep every entry of W_dec at or above 0"});
+  f.field("decoder_norm", c.decoder_norm,
+          {.help = "of rows of W_dec", .allowed = {"unit", "free"}});
+  f.field("b_dec", c.b_dec,
+          {.help = "at first, of the calibration's rows: their geometric median, mean, or zero",
+           .allowed = {"median", "mean", "zero"}});
   f.field("threshold_rate", c.threshold_rate,
-          {.help = "batchtopk: of the exponential mean of its threshold"});
-  f.nested("l1", "relu: the L1 penalty", c.l1);
+          {.help = "batchtopk, matryoshka: of the exponential mean of its threshold"});
+  f.nested("jumprelu", "jumprelu: its thresholds", c.jumprelu);
+  f.field("prefixes", c.prefixes,
+          {.help = "matryoshka: first so many features that reconstruct alone too; empty: d_sae / "
+                   "16, / 4, / 2"});
   f.nested("aux", "AuxK: features that have not fired for long learn the residual", c.aux);
 }
 

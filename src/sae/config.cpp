@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "refract/base/error.hpp"
+#include "sae/penalty.hpp"
 #include "sae/variant_table.hpp"
 
 namespace refract {
@@ -32,12 +33,14 @@ constexpr Own kOwn[] = {
     {OwnSetting::threshold_rate, "threshold_rate",
      [](const SaeConfig& c) { return c.threshold_rate != kDefault.threshold_rate; },
      [](const SaeConfig& c) { return fmt::to_string(c.threshold_rate); }},
-    {OwnSetting::l1, "l1.coefficient",
-     [](const SaeConfig& c) { return c.l1.coefficient != kDefault.l1.coefficient; },
-     [](const SaeConfig& c) { return fmt::to_string(c.l1.coefficient); }},
-    {OwnSetting::l1, "l1.warmup_steps",
-     [](const SaeConfig& c) { return c.l1.warmup_steps != kDefault.l1.warmup_steps; },
-     [](const SaeConfig& c) { return fmt::to_string(c.l1.warmup_steps); }},
+    {OwnSetting::jumprelu, "jumprelu.threshold",
+     [](const SaeConfig& c) { return c.jumprelu.threshold != kDefault.jumprelu.threshold; },
+     [](const SaeConfig& c) { return fmt::to_string(c.jumprelu.threshold); }},
+    {OwnSetting::jumprelu, "jumprelu.bandwidth",
+     [](const SaeConfig& c) { return c.jumprelu.bandwidth != kDefault.jumprelu.bandwidth; },
+     [](const SaeConfig& c) { return fmt::to_string(c.jumprelu.bandwidth); }},
+    {OwnSetting::prefixes, "prefixes", [](const SaeConfig& c) { return !c.prefixes.empty(); },
+     [](const SaeConfig& c) { return fmt::format("[{}]", fmt::join(c.prefixes, ", ")); }},
 };
 
 bool has(const VariantRow& row, OwnSetting setting) {
@@ -58,6 +61,10 @@ void refuse_foreign_settings(const SaeConfig& config, std::string_view where) {
 }
 
 }  // namespace
+
+DecoderRule decoder_rule(const SaeConfig& config) {
+  return {.non_negative = config.non_negative_decoder, .free_norm = config.decoder_norm == "free"};
+}
 
 std::string hook_text(const SaeConfig& config) {
   return fmt::format("{}", fmt::join(config.hooks, "+"));
@@ -94,7 +101,34 @@ void check(const SaeConfig& config, std::string_view where) {
         "{}.aux.coefficient is {}; expected 0 (off) or a positive number, e.g. 0.03125.", where,
         config.aux.coefficient);
   refuse_foreign_settings(config, where);
-  variant_row(config).check(config, where);
+  const auto expect_one_of = [&](std::string_view setting, const std::string& value,
+                                 std::initializer_list<std::string_view> known) {
+    if (std::ranges::find(known, value) == known.end())
+      throw ConfigError("{}.{} is \"{}\"; expected {}.", where, setting, value,
+                        fmt::join(known, " or "));
+  };
+  expect_one_of("decoder_norm", config.decoder_norm, {"unit", "free"});
+  expect_one_of("b_dec", config.b_dec, {"median", "mean", "zero"});
+  const VariantRow& row = variant_row(config);
+  check_penalty(config, row.trains_threshold, where);
+  row.check(config, where);
+}
+
+void check_nothing(const SaeConfig&, std::string_view) {}
+
+void check_batch_selection(const SaeConfig& config, std::string_view where) {
+  check_k(config, where);
+  if (!(config.threshold_rate > 0 && config.threshold_rate <= 1))
+    throw ConfigError("{}.threshold_rate is {}; expected a number in (0, 1], e.g. 0.01.", where,
+                      config.threshold_rate);
+}
+
+void expect_penalty(const SaeConfig& config, std::string_view example, std::string_view where) {
+  if (Penalty(config).is_none())
+    throw ConfigError(
+        "{}.penalty has no kind, but nothing else makes variant {} sparse. Give one, e.g. penalty: "
+        "{}.",
+        where, config.variant, example);
 }
 
 void check_k(const SaeConfig& config, std::string_view where) {

@@ -24,12 +24,15 @@ void unit_row(const CounterRng& rng, std::size_t first, bool non_negative, std::
 
 }  // namespace
 
+SaeShape shape_of(const SaeConfig& config, const Variant& variant, const SaeWidth& width) {
+  return {config.d_sae, width.d_in, width.d_out, variant.has_threshold(), variant.is_gated()};
+}
+
 SaeParameters initial_parameters(const SaeConfig& config, const Variant& variant, std::size_t d_in,
-                                 std::span<const float> scaled_median, Purpose purpose) {
-  const std::size_t d_out = scaled_median.size();
-  SaeParameters made = make_parameters(
-      {.d_sae = config.d_sae, .d_in = d_in, .d_out = d_out, .threshold = variant.has_threshold()});
-  made.non_negative_decoder = config.non_negative_decoder;
+                                 std::span<const float> b_dec, Purpose purpose) {
+  const std::size_t d_out = b_dec.size();
+  SaeParameters made = make_parameters(shape_of(config, variant, {d_in, d_out}));
+  made.decoder = decoder_rule(config);
   parallel_for(config.d_sae, [&](std::size_t f) {
     const CounterRng rng(purpose, {config.seed, f});
     unit_row(rng, 0, config.non_negative_decoder, {made.W_dec.row(f)});
@@ -39,14 +42,15 @@ SaeParameters initial_parameters(const SaeConfig& config, const Variant& variant
     else
       unit_row(rng, d_out, false, {made.W_enc.row(f)});
   });
-  std::copy(scaled_median.begin(), scaled_median.end(), made.b_dec.data());
+  std::copy(b_dec.begin(), b_dec.end(), made.b_dec.data());
+  variant.initialise(made);
   return made;
 }
 
 SaeState initial_state(const SaeConfig& config, const Variant& variant, std::size_t d_in,
-                       std::span<const float> scaled_median) {
+                       std::span<const float> b_dec) {
   SaeState state;
-  state.parameters = initial_parameters(config, variant, d_in, scaled_median);
+  state.parameters = initial_parameters(config, variant, d_in, b_dec);
   state.m = make_parameters(state.parameters.shape());
   state.v = make_parameters(state.parameters.shape());
   state.age = Tensor<std::uint64_t>(Shape{config.d_sae});

@@ -27,25 +27,18 @@ AdamNumbers adam_numbers(const OptimizerConfig& config, double lr, std::uint64_t
 AdamRows adam_rows_of(SaeState& state, bool trains_threshold) {
   const std::size_t first = state.m.first_feature - state.parameters.first_feature,
                     count = state.m.d_sae();
-  SaeParameters &p = state.parameters, &m = state.m, &v = state.v;
-  AdamRows rows{.W_enc = p.W_enc.view().rows(first, count),
-                .b_enc = p.b_enc.view().rows(first, count),
-                .W_dec = p.W_dec.view().rows(first, count),
-                .threshold = {},
-                .m_W_enc = m.W_enc.view(),
-                .m_b_enc = m.b_enc.view(),
-                .m_W_dec = m.W_dec.view(),
-                .m_threshold = {},
-                .v_W_enc = v.W_enc.view(),
-                .v_b_enc = v.b_enc.view(),
-                .v_W_dec = v.W_dec.view(),
-                .v_threshold = {},
-                .non_negative_decoder = p.non_negative_decoder};
-  if (trains_threshold) {
-    rows.threshold = p.threshold.view().rows(first, count);
-    rows.m_threshold = m.threshold.view();
-    rows.v_threshold = v.threshold.view();
-  }
+  const auto weights = [&](Tensor<float> SaeParameters::*of) {
+    return AdamWeights{(state.parameters.*of).view().rows(first, count), (state.m.*of).view(),
+                       (state.v.*of).view()};
+  };
+  AdamRows rows{.W_enc = weights(&SaeParameters::W_enc),
+                .b_enc = weights(&SaeParameters::b_enc),
+                .W_dec = weights(&SaeParameters::W_dec),
+                .further_is_threshold = trains_threshold,
+                .decoder = state.parameters.decoder};
+  if (trains_threshold) rows.further = {weights(&SaeParameters::threshold)};
+  if (state.parameters.is_gated())
+    rows.further = {weights(&SaeParameters::b_mag), weights(&SaeParameters::r_mag)};
   return rows;
 }
 

@@ -9,7 +9,18 @@ std::vector<std::pair<std::string, TensorView<float>>> named_tensors(
                                                              {"W_dec", parameters.W_dec.view()},
                                                              {"b_dec", parameters.b_dec.view()}};
   if (parameters.has_threshold()) all.emplace_back("threshold", parameters.threshold.view());
+  if (parameters.is_gated()) {
+    all.emplace_back("b_mag", parameters.b_mag.view());
+    all.emplace_back("r_mag", parameters.r_mag.view());
+  }
   return all;
+}
+
+std::vector<std::string> tensor_names(const SaeShape& shape) {
+  std::vector<std::string> names{"W_enc", "b_enc", "W_dec", "b_dec"};
+  if (shape.threshold) names.emplace_back("threshold");
+  if (shape.gated) names.insert(names.end(), {"b_mag", "r_mag"});
+  return names;
 }
 
 bool has_feature_axis(std::string_view tensor) { return !tensor.ends_with("b_dec"); }
@@ -21,6 +32,10 @@ SaeParameters make_parameters(const SaeShape& shape, Device device) {
   made.W_dec = Tensor<float>(Shape{shape.d_sae, shape.d_out}, device);
   made.b_dec = Tensor<float>(Shape{shape.d_out}, device);
   if (shape.threshold) made.threshold = Tensor<float>(Shape{shape.d_sae}, device);
+  if (shape.gated) {
+    made.b_mag = Tensor<float>(Shape{shape.d_sae}, device);
+    made.r_mag = Tensor<float>(Shape{shape.d_sae}, device);
+  }
   return made;
 }
 
@@ -36,7 +51,7 @@ SaeParameters copy_features(const SaeParameters& whole, std::size_t first, std::
   SaeShape shape = whole.shape();
   shape.d_sae = count;
   SaeParameters made = make_parameters(shape, stream.device());
-  made.non_negative_decoder = whole.non_negative_decoder;
+  made.decoder = whole.decoder;
   made.first_feature = whole.first_feature + first;
   const auto from = named_tensors(whole), to = named_tensors(made);
   for (std::size_t i = 0; i < to.size(); ++i) {

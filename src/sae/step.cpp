@@ -12,13 +12,36 @@ std::size_t most_entries(const StepShape& shape, const SaeShape& tile, std::size
   return shape.k > 0 ? rows * shape.k : rows * tile.d_sae;
 }
 
+std::size_t most_second(const StepShape& shape, const SaeShape& tile, std::size_t rows) {
+  if (shape.terms() == 1) return 0;
+  return shape.aux_k > 0 ? rows * shape.aux_k : rows * tile.d_sae;
+}
+
+std::size_t sums_width(const StepShape& shape, const SaeShape& tile) {
+  return kErrorSum + tile.d_out * (shape.prefixes > 0 ? 2 : 1);
+}
+
 }  // namespace
+
+bool StepShape::has_error(std::size_t which) const {
+  if (which == kMainError) return true;
+  if (which == kSecondError) return aux_k > 0 || second_error;
+  return which - kPrefixError < prefixes;
+}
+
+GradientRows Step::own_rows() const {
+  GradientRows rows{
+      .input = input(), .entries = {buffers.entries.view(), buffers.second.view()}, .error = {}};
+  for (std::size_t i = 0; i < kMostErrors; ++i) rows.error[i] = buffers.error[i].cview();
+  return rows;
+}
 
 StepBuffers::StepBuffers(const StepShape& shape, const SaeShape& tile, const StepPart& step_part,
                          bool is_centred, Stream& stream)
     : part(step_part),
       rounds(shape.rounds),
       terms(shape.terms()),
+      by_magnitude(shape.by_magnitude),
       encoder(tile.d_sae, tile.d_in, stream.device(), step_part.product) {
   const Device device = stream.device();
   const std::size_t n = part.rows, slices = part.batch_rows / part.slice_rows,
@@ -29,11 +52,19 @@ StepBuffers::StepBuffers(const StepShape& shape, const SaeShape& tile, const Ste
     centred_target = Tensor<float>(Shape{n, tile.d_out}, device);
   entries = RowEntriesBuffer(n, shape.k, most_entries(shape, tile, n), stream);
   if (shape.candidates) candidates = RowEntriesBuffer(n, 0, n * tile.d_sae, stream);
-  if (shape.aux_k > 0) aux = RowEntriesBuffer(n, shape.aux_k, 0, stream);
-  for (std::size_t term = 0; term < shape.terms(); ++term) {
-    error[term] = Tensor<float>(Shape{n, tile.d_out}, device);
+  if (shape.terms() > 1)
+    second = RowEntriesBuffer(n, shape.aux_k, most_second(shape, tile, n), stream);
+  for (std::size_t term = 0; term < shape.terms(); ++term)
     by_feature[term] = FeatureEntriesBuffer(
-        tile.d_sae, term == 0 ? most_entries(shape, tile, sorted) : sorted * shape.aux_k, device);
+        tile.d_sae,
+        term == 0 ? most_entries(shape, tile, sorted) : most_second(shape, tile, sorted), device);
+  for (std::size_t i = 0; i < kMostErrors; ++i)
+    if (shape.has_error(i)) error[i] = Tensor<float>(Shape{n, tile.d_out}, device);
+  if (shape.norms) norms = Tensor<float>(Shape{tile.d_sae}, device);
+  if (shape.rates) {
+    rates = Tensor<std::uint64_t>(Shape{tile.d_sae + 1}, device);
+    rate_slopes = Tensor<float>(Shape{tile.d_sae}, device);
+    rate_penalty = Tensor<double>(Shape{1}, device);
   }
   dead = Tensor<std::uint32_t>(Shape{tile.d_sae}, device);
   dead_count = Tensor<std::uint64_t>(Shape{1}, device);
@@ -44,8 +75,8 @@ StepBuffers::StepBuffers(const StepShape& shape, const SaeShape& tile, const Ste
     bar = Tensor<std::uint64_t>(Shape{kBarValues}, device);
   }
   counts = Tensor<std::uint64_t>(Shape{tile.d_sae + 1}, device);
-  slice_sums = Tensor<double>(Shape{slices, kErrorSum + tile.d_out}, device);
-  sums = Tensor<double>(Shape{kErrorSum + tile.d_out}, device);
+  slice_sums = Tensor<double>(Shape{slices, sums_width(shape, tile)}, device);
+  sums = Tensor<double>(Shape{sums_width(shape, tile)}, device);
   scalars = Tensor<double>(Shape{kStepScalars}, device);
   gradients = Tensor<float>(
       Shape{part.gradient_features, GradientRow{tile.d_in, tile.d_out}.size()}, device);
@@ -67,8 +98,12 @@ std::size_t step_bytes(const StepShape& shape, const SaeShape& tile, const StepP
   bytes += 4 * n * (is_centred ? tile.d_in : tile.d_out);
   bytes += (most_entries(shape, tile, n) + most_entries(shape, tile, sorted)) * kEntry;
   if (shape.candidates) bytes += n * tile.d_sae * kEntry;
-  bytes += (n + sorted) * shape.aux_k * kEntry + 4 * shape.terms() * n * tile.d_out;
-  bytes += 8 * (slices + 1) * (kErrorSum + tile.d_out) + 8 * shape.histogram;
+  bytes += (most_second(shape, tile, n) + most_second(shape, tile, sorted)) * kEntry;
+  for (std::size_t i = 0; i < kMostErrors; ++i)
+    if (shape.has_error(i)) bytes += 4 * n * tile.d_out;
+  if (shape.norms) bytes += 4 * tile.d_sae;
+  if (shape.rates) bytes += 12 * tile.d_sae;
+  bytes += 8 * (slices + 1) * sums_width(shape, tile) + 8 * shape.histogram;
   bytes += 4 * part.gradient_features * GradientRow{tile.d_in, tile.d_out}.size();
   bytes += 8 * panels_of(part.dictionary) * (is_centred ? 1 + tile.d_in : 1);
   return bytes;

@@ -57,11 +57,13 @@ std::vector<FileTensor> file_tensors(const SaeShape& whole) {
   };
   for (const char* prefix : {"", "m.", "v."}) {
     const std::string of = prefix;
-    add(of + "W_enc", "F32", {whole.d_sae, whole.d_in});
-    add(of + "b_enc", "F32", {whole.d_sae});
-    add(of + "W_dec", "F32", {whole.d_sae, whole.d_out});
-    add(of + "b_dec", "F32", {whole.d_out});
-    if (whole.threshold) add(of + "threshold", "F32", {whole.d_sae});
+    for (const std::string& tensor : tensor_names(whole)) {
+      std::vector<std::size_t> shape{whole.d_sae};
+      if (tensor == "b_dec") shape = {whole.d_out};
+      if (tensor == "W_enc") shape.push_back(whole.d_in);
+      if (tensor == "W_dec") shape.push_back(whole.d_out);
+      add(of + tensor, "F32", shape);
+    }
   }
   add("age", "U64", {whole.d_sae});
   return all;
@@ -179,10 +181,8 @@ std::string tensors_digest(const std::vector<NamedPanels>& panels) {
   return digest_of(panels, names);
 }
 
-std::string weights_digest(const std::vector<NamedPanels>& panels, bool threshold) {
-  std::vector<std::string> names{"W_enc", "b_enc", "W_dec", "b_dec"};
-  if (threshold) names.emplace_back("threshold");
-  return digest_of(panels, names);
+std::string weights_digest(const std::vector<NamedPanels>& panels, const SaeShape& shape) {
+  return digest_of(panels, tensor_names(shape));
 }
 
 // Of state.json's text, which holds `stored` as its state_digest; empty when it does not.
@@ -279,11 +279,11 @@ void read_rows(const FileTensor& tensor, std::span<const std::byte> stored, std:
   }
 }
 
-SaeParameters part_of(SaeShape whole, const FeatureRange& features, bool non_negative_decoder,
+SaeParameters part_of(SaeShape whole, const FeatureRange& features, const DecoderRule& decoder,
                       Device device) {
   whole.d_sae = features.count;
   SaeParameters made = make_parameters(whole, device);
-  made.non_negative_decoder = non_negative_decoder;
+  made.decoder = decoder;
   made.first_feature = features.first;
   return made;
 }
@@ -310,7 +310,7 @@ std::string weights_digest(const SaeParameters& parameters) {
   std::vector<StoredTensor> tensors;
   for (const auto& [tensor_name, view] : named_tensors(parameters))
     tensors.push_back(stored_tensor<float>(tensor_name, DType::f32, shape_of(view), view.span()));
-  return weights_digest(digest_panels(tensors), parameters.has_threshold());
+  return weights_digest(digest_panels(tensors), parameters.shape());
 }
 
 SafetensorsWriter open_trainer_tensors(const fs::path& folder, const SaeShape& whole,
@@ -360,7 +360,7 @@ WrittenFile write_trainer_facts(const fs::path& folder, const SaeShape& whole, c
                                 std::span<const PanelDigest> digests, TrainerMetadata& metadata) {
   const std::optional<std::vector<NamedPanels>> panels = merged(whole, digests);
   REFRACT_ASSERT(panels, "{} panels are not those of the whole", digests.size());
-  metadata.weights_digest = weights_digest(*panels, whole.threshold);
+  metadata.weights_digest = weights_digest(*panels, whole);
   Json values = Json::object();
   for (const auto& [key, text] : metadata.values) {
     values[key] = Json::parse(text, nullptr, false);
@@ -425,9 +425,10 @@ StoredPart read_trainer_part(const fs::path& folder, const SaeConfig& config, co
         json_path.string(), out.metadata.config_digest, config_digest, config.name);
   read_ours([&] {
     const SafetensorsFile file(weights_path);
-    out.whole = {config.d_sae, width.d_in, width.d_out, file.find("threshold") != nullptr};
+    out.whole = {config.d_sae, width.d_in, width.d_out, file.find("threshold") != nullptr,
+                 file.find("r_mag") != nullptr};
     const auto part = [&](const FeatureRange& features) {
-      return part_of(out.whole, features, config.non_negative_decoder, stream.device());
+      return part_of(out.whole, features, decoder_rule(config), stream.device());
     };
     SaeState& state = out.state;
     state.parameters = part(held.parameters);
@@ -453,7 +454,7 @@ void expect_whole(const fs::path& folder, const SaeShape& whole,
     throw Damaged("{}: its tensors have the digest {}, but state.json says {}",
                   weights_path.string(), found, stored);
   const auto weights = field<std::string>(json, "weights_digest", folder / kStateFile);
-  if (const std::string found = weights_digest(*panels, whole.threshold); found != weights)
+  if (const std::string found = weights_digest(*panels, whole); found != weights)
     throw Damaged("{}: weights digest is {}, but state.json says {}", weights_path.string(), found,
                   weights);
 }

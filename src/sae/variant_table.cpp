@@ -6,13 +6,18 @@
 
 namespace refract {
 namespace {
-constexpr std::initializer_list<OwnSetting> kTopk{OwnSetting::k, OwnSetting::aux},
-    kBatchTopk{OwnSetting::k, OwnSetting::aux, OwnSetting::threshold_rate}, kRelu{OwnSetting::l1};
+using enum OwnSetting;
+constexpr std::initializer_list<OwnSetting> kTopK{k, aux}, kBatchTopK{k, aux, threshold_rate},
+    kMatryoshka{k, aux, threshold_rate, prefixes}, kJumpRelu{jumprelu}, kNone{};
 
 constexpr VariantRow kVariants[] = {
-    {"topk", make_topk, check_k, kTopk},
-    {"batchtopk", make_batchtopk, check_batchtopk, kBatchTopk},
-    {"relu", make_relu, check_relu, kRelu, true},
+    {"topk", make_topk, check_k, kTopK},
+    {"abstopk", make_abstopk, check_k, kTopK},
+    {"batchtopk", make_batchtopk, check_batch_selection, kBatchTopK},
+    {"matryoshka", make_matryoshka, check_matryoshka, kMatryoshka},
+    {"relu", make_relu, check_nothing, kNone, true},
+    {"jumprelu", make_jumprelu, check_jumprelu, kJumpRelu, false, true},
+    {"gated", make_gated, check_gated, kNone},
 };
 }  // namespace
 

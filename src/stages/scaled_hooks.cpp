@@ -54,6 +54,11 @@ ScaledHooks scaled_target(const SaeConfig& config, const CalibrationData& calibr
   return scaled_hooks(target_hooks(config), config.normalize, calibration);
 }
 
+std::vector<float> first_b_dec(const SaeConfig& config, const ScaledHooks& target) {
+  if (config.b_dec == "zero") return std::vector<float>(target.width());
+  return config.b_dec == "mean" ? target.mean : target.geometric_median;
+}
+
 Tensor<float> read_scaled(const ChunkReader& chunk, const std::vector<ScaledHook>& parts,
                           std::uint64_t first, std::uint64_t count) {
   if (parts.size() == 1) return read_part(chunk, parts.front(), first, count);

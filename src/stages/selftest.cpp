@@ -47,8 +47,14 @@ SaeConfig sae_config(const TruthTestConfig& config, const PlantedTruth& truth,
   sae.d_sae = config.d_sae;
   sae.seed = config.seed;
   sae.optimizer.lr = config.lr;
-  if (variant == "relu")
-    sae.l1 = {.coefficient = config.l1_coefficient, .warmup_steps = config.steps / 10};
+  if (variant == "relu" || variant == "gated")
+    sae.penalty = {
+        .kind = "l1", .coefficient = config.l1_coefficient, .warmup_steps = config.steps / 10};
+  else if (variant == "jumprelu")
+    sae.penalty = {.kind = "l0",
+                   .coefficient = config.l0_coefficient,
+                   .target = truth.mean_active(),
+                   .warmup_steps = config.steps / 10};
   else
     sae.k = static_cast<std::size_t>(std::lround(truth.mean_active()));
   return sae;

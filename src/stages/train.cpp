@@ -266,7 +266,8 @@ std::vector<TrainedSae> make_trained_saes(const std::vector<SaeConfig>& saes,
     sae.input = scaled_input(config, calibration);
     sae.target = scaled_target(config, calibration);
     sae.variant = make_variant(config, sae.input.width(), dead_after_rows);
-    sae.state = initial_state(config, *sae.variant, sae.input.width(), sae.target.geometric_median);
+    sae.state =
+        initial_state(config, *sae.variant, sae.input.width(), first_b_dec(config, sae.target));
     if (runner) runner->take_tile(sae);
   }
   return out;

@@ -174,7 +174,7 @@ void StepRunner::collective_sum_dead(TrainedSae& sae) {
 }
 
 // The rows' candidates of all their tiles, of which each keeps its own that are among the best.
-void StepRunner::collective_merge(const RowEntries& entries, const Step& step) {
+void StepRunner::collective_merge(const RowEntries& entries, bool by_magnitude, const Step& step) {
   const std::size_t ranks = mesh_.shape().features, n = entries.rows(), k = entries.per_row;
   if (ranks == 1 || k == 0) return;
   if (merged_values_.size() < ranks * n * k)
@@ -188,8 +188,8 @@ void StepRunner::collective_merge(const RowEntries& entries, const Step& step) {
   mesh_.along_row().all_gather(values, std::vector<std::size_t>(ranks, n * k), stream_);
   mesh_.along_row().all_gather(counts, std::vector<std::size_t>(ranks, n), stream_);
   keep_merged({values.data(), Shape{ranks, n, k}, values.device()},
-              {counts.data(), Shape{ranks, n}, counts.device()}, mesh_.column(), entries,
-              step.stream);
+              {counts.data(), Shape{ranks, n}, counts.device()},
+              {.rank = mesh_.column(), .k = k, .by_magnitude = by_magnitude}, entries, step.stream);
 }
 
 void StepRunner::collective_sum(const Round& round, TrainedSae& sae) {
@@ -197,6 +197,7 @@ void StepRunner::collective_sum(const Round& round, TrainedSae& sae) {
   const bool alone = mesh_.ranks().size() == 1;
   if (round.histogram) mesh_.all().all_reduce_sum(own.histogram.view(), stream_);
   if (round.error) mesh_.along_row().all_reduce_sum(own.error[*round.error].view(), stream_);
+  if (round.rates) mesh_.along_column().all_reduce_sum(own.rates.view(), stream_);
   if (!round.statistics) return;
   const TensorView<double> slices = own.own_slices();
   mesh_.along_row().all_reduce_sum(slices, stream_);
@@ -214,14 +215,17 @@ void StepRunner::collective_gradients_of_all_rows(TrainedSae& sae, const Step& s
   const std::size_t rows = own.part.batch_rows, terms = own.terms;
   Communicator& ranks = mesh_.ranks();
   std::vector<float> input = collective_gather(ranks, step.input());
-  std::array<std::vector<float>, kMostTerms> errors;
+  std::array<std::vector<float>, kMostErrors> errors;
   std::array<AllEntries, kMostTerms> entries;
   GradientRows all;
   all.input = {input.data(), Shape{rows, step.input().axis(1)}};
+  for (std::size_t i = 0; i < kMostErrors; ++i) {
+    if (own.error[i].size() == 0) continue;
+    errors[i] = collective_gather(ranks, own.error[i].cview());
+    all.error[i] = {errors[i].data(), Shape{rows, own.d_out()}};
+  }
   for (std::size_t t = 0; t < terms; ++t) {
-    errors[t] = collective_gather(ranks, own.error[t].cview());
-    entries[t] = collective_gather(ranks, t == 0 ? own.entries.view() : own.aux.view());
-    all.error[t] = {errors[t].data(), Shape{rows, own.error[t].axis(1)}};
+    entries[t] = collective_gather(ranks, t == 0 ? own.entries.view() : own.second.view());
     all.entries[t] = entries[t].view();
     sort_by_feature(all.entries[t], own.by_feature[t], stream_);
   }
@@ -240,9 +244,7 @@ void StepRunner::collective_gradients_of_all_rows(TrainedSae& sae, const Step& s
 // fast: each rank sums all features of its tile over its own rows, some at a time.
 void StepRunner::collective_gradients_of_own_rows(TrainedSae& sae, const Step& step) {
   StepBuffers& own = *sae.buffers;
-  GradientRows rows{.input = step.input(),
-                    .entries = {own.entries.view(), own.aux.view()},
-                    .error = {own.error[0].cview(), own.error[1].cview()}};
+  const GradientRows rows = step.own_rows();
   for (std::size_t t = 0; t < own.terms; ++t)
     sort_by_feature(rows.entries[t], own.by_feature[t], stream_);
   const FeatureRange tile{0, sae.state.parameters.d_sae()};
@@ -293,13 +295,14 @@ void StepRunner::collective_gradients(TrainedSae& sae, const Step& step) {
   const std::size_t count = own.part.gradient_features, first = own.part.first_gradient,
                     dictionary = own.part.dictionary, width = own.panels.axis(1);
   const FeatureRange tile = mesh_.tile_of(dictionary);
-  finish_gradients({.W_enc = p.W_enc.cview().rows(first, count),
-                    .W_dec = p.W_dec.cview().rows(first, count),
-                    .non_negative_decoder = p.non_negative_decoder,
-                    .input_is_centred = input_is_centred(sae.config)},
-                   own.gradients.view(),
-                   own.panels.view().rows(panels_of(tile.first + first), panels_of(count)),
-                   stream_);
+  finish_gradients(
+      {.W_enc = p.W_enc.cview().rows(first, count),
+       .W_dec = p.W_dec.cview().rows(first, count),
+       .decoder = p.decoder,
+       .input_is_centred = input_is_centred(sae.config),
+       .r_mag = p.is_gated() ? p.r_mag.cview().rows(first, count) : TensorView<const float>()},
+      own.gradients.view(), own.panels.view().rows(panels_of(tile.first + first), panels_of(count)),
+      stream_);
   const auto panel_counts = [&](const std::vector<std::size_t>& features) {
     std::vector<std::size_t> counts;
     for (const std::size_t some : features) counts.push_back(panels_of(some) * width);
@@ -338,14 +341,14 @@ void StepRunner::collective_step(TrainedSae& sae, const Batch& batch) {
   for (std::size_t round = 0; round < rounds.size(); ++round) {
     variant.measure(round, step);
     if (rounds[round].candidates) {
-      collective_merge(own.entries.view(), step);
-      collective_merge(own.aux.view(), step);
+      collective_merge(own.entries.view(), own.by_magnitude, step);
+      collective_merge(own.second.view(), false, step);
     }
     collective_sum(rounds[round], sae);
   }
   variant.weigh(step);
   collective_gradients(sae, step);
-  bias_gradient(own.sums.cview(), own.panels.cview(), config_.clip, own.db_dec.view(),
+  bias_gradient(own.bias_errors(), own.panels.cview(), config_.clip, own.db_dec.view(),
                 own.scalars.view(), stream_);
   SaeParameters& p = state.parameters;
   explain_overflow(batch.x, p.W_enc.cview(), p.b_enc.cview(), p.b_dec.cview(), own.scalars.view(),
@@ -454,7 +457,7 @@ SaeState StepRunner::collective_whole(TrainedSae& sae) {
   };
   const auto gather_all = [&](const SaeParameters& part, bool dealt, SaeParameters& to) {
     to = make_parameters(shape);
-    to.non_negative_decoder = part.non_negative_decoder;
+    to.decoder = part.decoder;
     const auto from = named_tensors(part), into = named_tensors(to);
     for (std::size_t i = 0; i < into.size(); ++i) {
       const bool features = has_feature_axis(into[i].first);

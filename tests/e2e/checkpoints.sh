@@ -97,7 +97,7 @@ python3 - <<'PY' >"$config"
 import re
 text = open("configs/demo.yaml").read()
 saes = [f"  - {{name: {v}, hook: blocks.2.hook_resid_post, variant: {v}, d_sae: 256, {own}, seed: 1}}\n"
-        for v, own in (("topk", "k: 8"), ("batchtopk", "k: 8"), ("relu", "l1: {coefficient: 5}"))]
+        for v, own in (("topk", "k: 8"), ("batchtopk", "k: 8"), ("relu", "penalty: {coefficient: 5}"))]
 print(re.sub(r"(?m)^(saes:.*\n)(  - .*\n)+", lambda m: m[1] + "".join(saes), text), end="")
 PY
 for variant in $(sed -n 's/^ *{"\([a-z]*\)", make_.*/\1/p' src/sae/variant_table.cpp); do

@@ -64,7 +64,7 @@ expect_same_bytes "$work/whole.sums" "random rows of two hooks, stopped and resu
 mlp=blocks.1.hook_mlp_out
 transcoder() {
   shrink "$1" hooks="[$low, $mlp]" saes.*.hook=$low saes.1.target_hook=$mlp saes.1.variant=relu saes.1.k=0 \
-    saes.1.l1.coefficient=0.1 saes.1.optimizer.lr=0.004 evaluate.ce_tokens=512 train.reduction=ordered
+    saes.1.penalty.coefficient=0.1 saes.1.optimizer.lr=0.004 evaluate.ce_tokens=512 train.reduction=ordered
 }
 transcoder translated
 call_must_succeed run

@@ -155,6 +155,6 @@ if sys.argv[1] != "-":
     small_run("hooks=[blocks.2.ln2.hook_normalized, blocks.2.hook_mlp_out]", "saes.*.hook=blocks.2.ln2.hook_normalized",
               "saes.0.variant=relu", "saes.0.k=0", "saes.0.target_hook=blocks.2.hook_mlp_out",
               # Or in most rows nothing fires, and in some a trace that is a thousandth of what is added up for it.
-              "saes.0.l1.coefficient=0.1")
+              "saes.0.penalty.coefficient=0.1")
 assert compared_rows > 0, "nothing was compared"
 print(f"{compared_rows} rows agree with SAELens")

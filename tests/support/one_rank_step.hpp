@@ -1,6 +1,7 @@
 #pragma once
 // Steps of one SAE on one rank, by the runner that trains, and what a step leaves.
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <span>
 #include <vector>
@@ -39,6 +40,7 @@ class OneRank {
 struct StepGradients {
   std::vector<std::vector<float>> dW_enc, dW_dec;
   std::vector<float> db_enc;
+  std::array<std::vector<float>, kFurther> further;  // dthreshold, or db_mag, dr_mag
   std::vector<double> db_dec;
   double norm = 0;
   friend bool operator==(const StepGradients&, const StepGradients&) = default;
@@ -58,6 +60,7 @@ inline StepGradients gradients_of(const TrainedSae& sae) {
     out.dW_enc.push_back(part(0, at.d_in));
     out.dW_dec.push_back(part(at.decoder(), at.d_out));
     out.db_enc.push_back(row[at.bias()]);
+    for (std::size_t i = 0; i < kFurther; ++i) out.further[i].push_back(row[at.further(i)]);
   }
   out.db_dec.assign(own.db_dec.span().begin(), own.db_dec.span().end());
   out.norm = own.scalars.data()[kNorm];

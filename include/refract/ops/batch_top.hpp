@@ -55,10 +55,15 @@ void follow_bar(TensorView<const std::uint64_t> bar, double rate, TensorView<flo
                 Stream& stream);
 
 // Where features are dealt to ranks: keeps of a row's own entries those that are among the k
-// largest of all ranks'. all_values [R, n, k], all_counts [R, n]: every rank's, in the order of
-// their features; own = all_*[rank]. Ties go to the lower rank, then the lower feature. entries
-// has per_row k.
+// largest of all ranks'. all_values [R, n, P], all_counts [R, n]: every rank's, in the order of
+// their features, P = entries.per_row; own = all_*[rank]. Ties go to the lower rank, then the lower
+// feature.
+struct Merge {
+  std::size_t rank = 0;
+  std::size_t k = 0;  // at most P
+  bool by_magnitude = false;
+};
 void keep_merged(TensorView<const float> all_values, TensorView<const std::uint32_t> all_counts,
-                 std::size_t rank, const RowEntries& entries, Stream& stream);
+                 const Merge& merge, const RowEntries& entries, Stream& stream);
 
 }  // namespace refract

@@ -1,7 +1,8 @@
 #pragma once
 // Sparse decoding of entries by row.
 //
-//   sum[i]  = sum over the row's entries, features ascending, of value * W_dec[feature]
+//   sum[i]  = sum over the row's entries, features ascending and within bounds where they are
+//             given, of value * W_dec[feature]
 //   decode_rows:  out[i] = sum[i], or base[i] - sum[i] with a base
 //
 // sum is rounded before it is subtracted, so that a base taken afterwards (subtract_from) gives the
@@ -10,12 +11,19 @@
 
 namespace refract {
 
+struct FeatureBounds {
+  std::size_t first = 0, end = 0xFFFFFFFF;
+};
+
 // With `unless_zero` [1] given and 0, nothing is done.
 void decode_rows(const RowEntries& entries, TensorView<const float> W_dec,
                  TensorView<const float> base, TensorView<float> out,
-                 TensorView<const std::uint64_t> unless_zero, Stream& stream);
+                 TensorView<const std::uint64_t> unless_zero, Stream& stream,
+                 const FeatureBounds& of = {});
 
 // sums[i] = base[i] - sums[i]
 void subtract_from(TensorView<const float> base, TensorView<float> sums, Stream& stream);
+// sums[i] += from[i]
+void add_rows_to(TensorView<const float> from, TensorView<float> sums, Stream& stream);
 
 }  // namespace refract

@@ -3,7 +3,8 @@
 // few are wanted.
 //
 //   pre = x W_enc^T + b_enc          x: centred, where the SAE subtracts b_dec
-//   entries of a row: the k largest pre > 0, or every pre > max(0, share * floor[f])
+//   entries of a row: the k largest pre > 0, or the k largest |pre| > 0 with their sign,
+//                     or every pre > max(least, share * floor[f] + offset)
 //   aux entries:      the k_aux largest pre of dead features, of any sign (AuxK)
 //
 // Ties go to the lower feature, NaN is never selected, a row's features are listed in ascending
@@ -23,8 +24,11 @@ namespace refract {
 
 struct Choice {
   std::size_t k = 0;                // > 0: so many of the largest; else by floor
+  bool by_magnitude = false;        // k > 0: of |pre|
   TensorView<const float> floor{};  // [F], or empty: 0
   float share = 1;                  // of the floor: half a floor for candidates
+  float offset = 0;
+  float least = 0;  // below 0: also what a ReLU would leave out
 };
 
 // Features that have not fired for long (ops/feature_ages.hpp).
@@ -43,7 +47,8 @@ struct EncodeRequest {
   TensorView<const float> x;                  // [n, D]
   TensorView<const std::uint8_t> included{};  // [n], or empty: all
   Choice choice;
-  RowEntries out;                            // per_row = choice.k, or 0 and room for n F entries
+  // per_row = choice.k, or more where places beyond k stay empty, or 0 and room for n F entries
+  RowEntries out;
   const AuxSelection* aux = nullptr;         // none: no AuxK
   TensorView<const std::uint64_t> unless{};  // [1]: when it is not 0 nothing is done; empty: always
 };

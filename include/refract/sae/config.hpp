@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "refract/ops/feature_gradients.hpp"
+
 namespace refract {
 
 // AuxK: features that have not fired for a while reconstruct the main residual (Gao et al. 2024,
@@ -16,10 +18,23 @@ struct AuxConfig {
   std::size_t k = 0;              // dead features used per row; 0 means d_in / 2
 };
 
-// The penalty of variant relu, on scaled activations.
-struct L1Config {
+// What asks for sparsity beside or instead of a number of entries (ops/entry_penalty.hpp), on
+// scaled activations; the mean over rows of its sum over features times the coefficient, but for
+// kl and l0, which are of the whole batch.
+struct PenaltyConfig {
+  std::string kind = "auto";  // none | l1 | tanh | kl | l0; auto: l1 for relu, none for others
   double coefficient = 5;
+  // kl: rate of each feature, in (0, 1); l0: mean active features per row, or 0: as few as may be
+  double target = 0;
+  double steepness = 4;  // tanh, kl: of tanh(steepness |f|)
+  bool weighted = true;  // l1, tanh: by the norm of the decoder row, which matters if it is free
   std::uint64_t warmup_steps = 0;  // over which it rises from zero
+};
+
+// JumpReLU's threshold, on scaled activations, and the width of the window in which rows move it.
+struct JumpReluConfig {
+  double threshold = 0.01;  // of every feature, at first
+  double bandwidth = 0.05;
 };
 
 // Adam, and a learning rate that rises linearly, stays, and falls linearly to zero.
@@ -40,17 +55,23 @@ struct SaeConfig {
   std::vector<std::string> hooks;  // blocks.4.hook_resid_post; several are concatenated in order
   std::string target_hook{};       // what it reconstructs; empty: its input
   std::string variant = "topk";
-  std::size_t d_sae = 0;             // features
-  std::size_t k = 0;                 // topk: active features per row; batchtopk: on average
-  std::uint64_t seed = 1;            // initialisation and resampling
-  std::uint64_t seeds = 1;           // so many SAEs, from `seed` on; 1 once it was read
+  std::size_t d_sae = 0;    // features
+  std::size_t k = 0;        // topk, abstopk: active features per row; batchtopk: on average
+  std::uint64_t seed = 1;   // initialisation and resampling
+  std::uint64_t seeds = 1;  // so many SAEs, from `seed` on; 1 once it was read
   std::string normalize = "sqrt_d";  // of the input: none | sqrt_d | layer_norm | whiten
   OptimizerConfig optimizer{};
   bool non_negative_decoder = false;  // every entry of W_dec >= 0, in any variant
-  AuxConfig aux{};                    // topk, batchtopk
-  double threshold_rate = 0.01;       // batchtopk: of the exponential mean of its threshold
-  L1Config l1{};                      // relu
+  std::string decoder_norm = "unit";  // of rows of W_dec: unit | free
+  std::string b_dec = "median";       // at first: median | mean | zero
+  PenaltyConfig penalty{};
+  AuxConfig aux{};               // topk, abstopk, batchtopk, matryoshka
+  double threshold_rate = 0.01;  // batchtopk, matryoshka: of the threshold's exponential mean
+  JumpReluConfig jumprelu{};     // jumprelu
+  std::vector<std::string> prefixes{};  // matryoshka: sizes, ascending, below d_sae
 };
+
+[[nodiscard]] DecoderRule decoder_rule(const SaeConfig& config);
 
 // Its input as text: "blocks.4.hook_resid_post", or several joined by "+".
 [[nodiscard]] std::string hook_text(const SaeConfig& config);

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "refract/ops/feature_gradients.hpp"
 #include "refract/tensor/tensor.hpp"
 
 namespace refract {
@@ -19,6 +20,7 @@ struct SaeWidth {
 struct SaeShape {
   std::size_t d_sae = 0, d_in = 0, d_out = 0;  // F, D_in, D_out
   bool threshold = false;
+  bool gated = false;  // b_mag and r_mag
 };
 
 // Features of a dictionary: whole panels of 64, but for the dictionary's last one.
@@ -30,18 +32,22 @@ struct FeatureRange {
 // Of a whole dictionary, or of the features [first_feature, first_feature + F) of one that is dealt
 // to ranks.
 struct SaeParameters {
-  Tensor<float> W_enc;                // [F, D_in]
-  Tensor<float> b_enc;                // [F]
-  Tensor<float> W_dec;                // [F, D_out], unit rows
-  Tensor<float> b_dec;                // [D_out]
-  Tensor<float> threshold;            // [F]; without an axis: only variants that have one
-  bool non_negative_decoder = false;  // W_dec >= 0: its gradient and its update keep to that
+  Tensor<float> W_enc;  // [F, D_in]
+  Tensor<float> b_enc;  // [F]
+  Tensor<float> W_dec;  // [F, D_out], unit rows unless they are free
+  Tensor<float> b_dec;  // [D_out]
+  // [F]; without an axis: only of variants that have them. Gated: b_enc is the gate's.
+  Tensor<float> threshold, b_mag, r_mag;
+  DecoderRule decoder;  // gradients and updates of W_dec keep to it
   std::size_t first_feature = 0;
   [[nodiscard]] std::size_t d_sae() const { return W_enc.axis(0); }
   [[nodiscard]] std::size_t d_in() const { return W_enc.axis(1); }
   [[nodiscard]] std::size_t d_out() const { return W_dec.axis(1); }
-  [[nodiscard]] SaeShape shape() const { return {d_sae(), d_in(), d_out(), has_threshold()}; }
+  [[nodiscard]] SaeShape shape() const {
+    return {d_sae(), d_in(), d_out(), has_threshold(), is_gated()};
+  }
   [[nodiscard]] bool has_threshold() const { return threshold.shape().rank() != 0; }
+  [[nodiscard]] bool is_gated() const { return b_mag.shape().rank() != 0; }
   [[nodiscard]] Device device() const { return W_enc.device(); }
 };
 
@@ -49,6 +55,8 @@ struct SaeParameters {
 // compared.
 [[nodiscard]] std::vector<std::pair<std::string, TensorView<float>>> named_tensors(
     const SaeParameters& parameters);
+// Their names, of a shape.
+[[nodiscard]] std::vector<std::string> tensor_names(const SaeShape& shape);
 // Every one but b_dec has a feature axis, its first.
 [[nodiscard]] bool has_feature_axis(std::string_view tensor);
 [[nodiscard]] SaeParameters make_parameters(const SaeShape& shape, Device device = {});  // zeros
@@ -71,8 +79,8 @@ struct SaeState {
 
 // What a step reports; deterministic values only. squared_error is the mean over included rows of
 // the sum over d_in of the squared error (scaled input); aux_loss is what the variant's loss adds
-// to it (AuxK, L1). grad_norm (before clipping) and lr are set by the stage, which alone knows
-// them.
+// to it (AuxK, prefixes, penalties). grad_norm (before clipping) and lr are set by the stage, which
+// alone knows them.
 struct StepLog {
   double loss = 0, squared_error = 0, aux_loss = 0, l0 = 0, grad_norm = 0, lr = 0;
   std::uint64_t dead = 0, included_rows = 0;

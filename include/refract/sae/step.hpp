@@ -38,6 +38,7 @@ struct Round {
   bool histogram = false;   // StepBuffers::histogram, over all tiles
   bool candidates = false;  // entries that have k places a row: the best of a row, over the
                             // tiles that share it
+  bool rates = false;       // StepBuffers::rates over the tiles of a feature
   std::optional<std::size_t> error{};  // this term's partial reconstruction, over the same tiles
   bool statistics = false;  // counts over the tiles of a feature, slice sums in slice order
 };
@@ -45,11 +46,18 @@ struct Round {
 // What a variant needs.
 struct StepShape {
   std::size_t k = 0;          // entries of a row, at most; 0: any number
+  bool by_magnitude = false;  // they are the largest by magnitude
   bool candidates = false;    // entries are chosen from a list that is longer
   std::size_t aux_k = 0;      // AuxK entries of a row; 0: no such term
+  bool second = false;        // instead a second list of any number: a gate's, or near thresholds
+  bool second_error = false;  // with an error of its own, as AuxK's has
+  std::size_t prefixes = 0;   // of the dictionary, whose errors are explained too
+  bool norms = false;         // of decoder rows
+  bool rates = false;         // of features
   std::size_t histogram = 0;  // integers, at most, that a round counts
-  std::vector<Round> rounds;
-  [[nodiscard]] std::size_t terms() const { return aux_k > 0 ? 2 : 1; }
+  std::vector<Round> rounds{};
+  [[nodiscard]] std::size_t terms() const { return aux_k > 0 || second ? 2 : 1; }
+  [[nodiscard]] bool has_error(std::size_t which) const;
 };
 
 // The part of a step that one rank does.
@@ -69,12 +77,15 @@ struct StepPart {
 };
 
 inline constexpr std::size_t kMostTerms = 2;
+// Errors: what all entries leave, the second list's, then those of prefixes.
+inline constexpr std::size_t kMainError = 0, kSecondError = 1, kPrefixError = 2,
+                             kMostErrors = kPrefixError + kMostPrefixes;
 
 // Rows with their entries, sorted for the gradients: the tile's own, or those of all tiles.
 struct GradientRows {
   TensorView<const float> input;  // [rows, D_in]
   std::array<RowEntries, kMostTerms> entries;
-  std::array<TensorView<const float>, kMostTerms> error;
+  std::array<TensorView<const float>, kMostErrors> error;
 };
 
 struct StepBuffers {
@@ -84,24 +95,28 @@ struct StepBuffers {
   StepPart part;
   std::vector<Round> rounds;
   std::size_t terms;
+  bool by_magnitude;
   EncodeSelect encoder;
   // x - b_dec [n, D_in], which is also what is to be explained; of a transcoder, which reads x as
   // it is, target - b_dec [n, D_out].
   Tensor<float> centred, centred_target;
-  std::array<Tensor<float>, kMostTerms> error;  // [n, D_out]
-  RowEntriesBuffer candidates, entries, aux;
+  std::array<Tensor<float>, kMostErrors> error;  // [n, D_out]
+  RowEntriesBuffer candidates, entries, second;
   std::array<FeatureEntriesBuffer, kMostTerms> by_feature;
   Tensor<std::uint32_t> dead;        // [F]
   Tensor<std::uint64_t> dead_count;  // [1] of the tile
   Tensor<std::uint64_t> all_dead;    // [1] of the dictionary
   Tensor<std::uint64_t> histogram, bar;
-  Tensor<std::uint64_t> counts;  // [F + 1]
-  Tensor<double> slice_sums;     // [slices of the batch, kErrorSum + D_out]
-  Tensor<double> sums;           // [kErrorSum + D_out]
-  Tensor<double> scalars;        // [kStepScalars]
-  Tensor<float> gradients;       // [gradient_features, GradientRow]
-  Tensor<double> panels;         // [panels of the dictionary, 1 + D_in, or 1]
-  Tensor<double> db_dec;         // [D_out]
+  Tensor<std::uint64_t> counts;      // [F + 1]
+  Tensor<std::uint64_t> rates;       // [F + 1] (ops/entry_penalty.hpp)
+  Tensor<float> norms, rate_slopes;  // [F]
+  Tensor<double> rate_penalty;       // [1] of the tile
+  Tensor<double> slice_sums;         // [slices of the batch, width] (ops/step_sums.hpp)
+  Tensor<double> sums;               // [width]
+  Tensor<double> scalars;            // [kStepScalars]
+  Tensor<float> gradients;           // [gradient_features, GradientRow]
+  Tensor<double> panels;             // [panels of the dictionary, 1 + D_in, or 1]
+  Tensor<double> db_dec;             // [D_out]
 
   // The host's side: two records of scalars, one being written while the other is read.
   struct Record {
@@ -116,6 +131,11 @@ struct StepBuffers {
 
   [[nodiscard]] DeadFeatures dead_features() const { return {dead.view(), dead_count.view()}; }
   [[nodiscard]] std::size_t first_slice() const { return part.first_row / part.slice_rows; }
+  [[nodiscard]] std::size_t d_out() const { return db_dec.size(); }
+  // The sums of what b_dec is subtracted from: of e, and of prefixes' errors where there are.
+  [[nodiscard]] TensorView<const double> bias_errors() const {
+    return sums.cview().rows(sums.size() - d_out(), d_out());
+  }
   [[nodiscard]] TensorView<double> own_slices() const {
     return slice_sums.view().rows(first_slice(), part.rows / part.slice_rows);
   }
@@ -131,6 +151,8 @@ struct Step {
   StepBuffers& buffers;
   Stream& stream;
   [[nodiscard]] bool whole_rows() const { return buffers.part.tiles_of_row == 1; }
+  // The tile's rows, for the gradients of features that are sorted.
+  [[nodiscard]] GradientRows own_rows() const;
   // What the encoder reads, and what gradients of W_enc are sums of.
   [[nodiscard]] TensorView<const float> input() const {
     return buffers.centred.size() != 0 ? buffers.centred.cview() : batch.x;

@@ -55,6 +55,10 @@ class Variant {
   // SaeParameters::threshold exists: trained through its gradients, or set by finish().
   [[nodiscard]] virtual bool has_threshold() const { return false; }
   [[nodiscard]] virtual bool trains_threshold() const { return false; }
+  // SaeParameters::b_mag, r_mag exist.
+  [[nodiscard]] virtual bool is_gated() const { return false; }
+  // What of new parameters is the variant's own to begin with.
+  virtual void initialise(SaeParameters& /*fresh*/) const {}
   [[nodiscard]] virtual StepShape shape() const = 0;
   // Once, when the buffers were made: what they carry from step to step follows from the state.
   virtual void prepare(const Step& step) const = 0;
@@ -72,6 +76,8 @@ class Variant {
   virtual void encode(const SaeParameters& parameters, TensorView<const float> x,
                       std::size_t first_row, SparseActs& acts) const = 0;
   [[nodiscard]] virtual bool has_training_mode() const { return false; }
+  // Activations may be negative.
+  [[nodiscard]] virtual bool is_signed() const { return false; }
   // Training-mode activations of x [n, D] (BatchTopK: selected within these rows); the same as
   // encode where training has no mode of its own. A row with included[i] 0 takes no part in a
   // selection; where there is one, it has no activations.
@@ -100,6 +106,7 @@ void decode(const SaeParameters& parameters, std::span<const float> b_dec, const
 // An SAE subtracts b_dec from what it reads; a transcoder, whose target is another hook, does not.
 [[nodiscard]] bool input_is_centred(const SaeConfig& config);
 [[nodiscard]] std::vector<std::string_view> variant_names();
+[[nodiscard]] std::vector<std::string_view> penalty_names();
 // Those that train and export transcoders.
 [[nodiscard]] std::vector<std::string_view> transcoder_variant_names();
 

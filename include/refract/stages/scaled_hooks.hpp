@@ -42,6 +42,9 @@ struct ScaledHooks {
 [[nodiscard]] ScaledHooks scaled_target(const SaeConfig& config,
                                         const CalibrationData& calibration);
 
+// What b_dec begins as: SaeConfig::b_dec of the target's rows [D_out].
+[[nodiscard]] std::vector<float> first_b_dec(const SaeConfig& config, const ScaledHooks& target);
+
 // Rows [first, first + count) of a chunk, [count, D] f32, scaled.
 [[nodiscard]] Tensor<float> read_scaled(const ChunkReader& chunk,
                                         const std::vector<ScaledHook>& parts, std::uint64_t first,

@@ -22,7 +22,8 @@ struct TruthTestConfig {
   std::uint64_t batch_rows = 1024;
   std::uint64_t heldout_rows = 16384;  // measured; never trained on
   double lr = 2e-3;
-  double l1_coefficient = 1.3;  // of relu
+  double l1_coefficient = 1.3;  // of relu and gated
+  double l0_coefficient = 5;    // of jumprelu, towards the planted number
   std::uint64_t seed = 1;
 };
 

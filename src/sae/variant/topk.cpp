@@ -10,7 +10,8 @@ namespace {
 class TopK final : public ReconstructingVariant {
  public:
   TopK(const SaeConfig& config, std::size_t d_in, std::uint64_t dead_after_rows)
-      : ReconstructingVariant(config, d_in, config.aux, dead_after_rows, 1), k_(config.k) {}
+      : ReconstructingVariant(config, d_in, dead_after_rows, {.second = Second::aux_k}),
+        k_(config.k) {}
 
   [[nodiscard]] std::string_view name() const override { return "topk"; }
 
@@ -18,15 +19,7 @@ class TopK final : public ReconstructingVariant {
     return {.k = k_, .rounds = {{.candidates = true}}};
   }
 
-  void select(std::size_t, const Step& step) const override {
-    const std::optional<AuxSelection> aux = aux_selection(step);
-    step.buffers.encoder.run({.x = step.input(),
-                              .included = step.batch.included,
-                              .choice = {.k = k_},
-                              .out = step.buffers.entries.view(),
-                              .aux = aux ? &*aux : nullptr},
-                             step.stream);
-  }
+  void select(std::size_t, const Step& step) const override { select_by({.k = k_}, step); }
 
   void encode(const SaeParameters& parameters, TensorView<const float> x, std::size_t,
               SparseActs& acts) const override {

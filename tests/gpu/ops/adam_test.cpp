@@ -36,9 +36,15 @@ class AdamOnGpu : public test::EntriesOnGpu {
  protected:
   // W_enc, b_enc, W_dec, threshold, then their m, then their v.
   static AdamRows view(const std::vector<Tensor<float>>& all, bool non_negative) {
-    const auto at = [&](std::size_t i) { return all[i].view(); };
-    return {at(0), at(1), at(2), at(3),  at(4),  at(5),       at(6),
-            at(7), at(8), at(9), at(10), at(11), non_negative};
+    const auto weights = [&](std::size_t i) {
+      return AdamWeights{all[i].view(), all[4 + i].view(), all[8 + i].view()};
+    };
+    return {.W_enc = weights(0),
+            .b_enc = weights(1),
+            .W_dec = weights(2),
+            .further = {weights(3)},
+            .further_is_threshold = all[3].size() != 0,
+            .decoder = {.non_negative = non_negative}};
   }
 
   // Three updates on both devices; returns how many values were compared.

@@ -227,17 +227,21 @@ TEST_F(BatchTopOnGpu, keeps_of_a_row_dealt_to_three_what_the_cpu_keeps) {
           EntryRow& row = of_rank[r][i];
           row.resize(std::min(row.size(), k));
           counts[r * n + i] = static_cast<std::uint32_t>(row.size());
-          for (std::size_t j = 0; j < row.size(); ++j) values[(r * n + i) * k + j] = row[j].second;
+          for (std::size_t j = 0; j < row.size(); ++j) {
+            if (j % 3 == 1) row[j].second = -row[j].second;
+            values[(r * n + i) * k + j] = row[j].second;
+          }
         }
       }
       for (std::size_t r = 0; r < kRanks; ++r) {
+        const Merge merge{r, r == 1 ? k : k - k / 3, r == 2};
         const auto keep = [&](Device device) {
           Stream on(device);
           const EntryLists own = test::entry_lists(of_rank[r], k, device, on);
           const Tensor<float> all = copied_to(values, device, on);
           const Tensor<std::uint32_t> all_counts = copied_to(counts, device, on);
           keep_merged({all.data(), Shape{kRanks, n, k}, device},
-                      {all_counts.data(), Shape{kRanks, n}, device}, r, own.view(), on);
+                      {all_counts.data(), Shape{kRanks, n}, device}, merge, own.view(), on);
           return test::rows_of(own, on);
         };
         compared += test::expect_same_rows(keep(gpu), keep({}));

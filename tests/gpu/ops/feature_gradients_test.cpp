@@ -57,6 +57,9 @@ struct Problem {
   std::size_t features = 1, d_in = 1, d_out = 1, first = 0, count = 1;
   std::vector<std::vector<EntryRow>> terms;
   std::size_t room = 5;
+  Through through = Through::pre;  // of the last term
+  PenaltyKind penalty = PenaltyKind::l1;
+  bool norms = false, moves_decoder = true;
 };
 
 std::vector<float> gradients_of(const Problem& p, Device device) {
@@ -67,13 +70,30 @@ std::vector<float> gradients_of(const Problem& p, Device device) {
   std::vector<ByFeature> entries;
   std::vector<Tensor<float>> errors;
   const Tensor<double> numbers =
-      copied_to(std::vector<double>{-0.037, 0.011, 0.0021}, device, stream);
+      copied_to(std::vector<double>{-0.037, 0.011, 0.0021, 0.004}, device, stream);
+  const Tensor<float> norms = copied_to(normals({p.norms ? p.features : 0}, 11), device, stream),
+                      slopes = copied_to(normals({p.features}, 12), device, stream),
+                      first = copied_to(normals({p.features}, 13), device, stream),
+                      second = copied_to(normals({p.features}, 14), device, stream);
   std::vector<GradientTerm> terms;
   for (std::size_t t = 0; t < p.terms.size(); ++t) {
     entries.emplace_back(p.terms[t], p.features, p.room, device, stream);
     errors.push_back(copied_to(normals({n, p.d_out}, 3 + t), device, stream));
-    terms.push_back({entries.back().view(), errors.back().cview(), numbers.cview().rows(t % 2, 1),
-                     t == 0 ? numbers.cview().rows(2, 1) : TensorView<const double>()});
+    GradientTerm& term = terms.emplace_back();
+    term.entries = entries.back().view();
+    term.error = errors.back().cview();
+    term.factor = numbers.cview().rows(t % 2, 1);
+    if (t == 0) {
+      term.per_entry = numbers.cview().rows(2, 1);
+      term.penalty = {
+          .kind = p.penalty, .steepness = 1.5F, .norms = norms.cview(), .slopes = slopes.cview()};
+    }
+    if (t + 1 < p.terms.size()) continue;
+    term.through = p.through;
+    term.moves_decoder = p.moves_decoder;
+    term.further = {first.cview(), second.cview()};
+    term.per_count = numbers.cview().rows(3, 1);
+    term.bandwidth = 0.3F;
   }
   const std::size_t row = GradientRow{p.d_in, p.d_out}.size();
   Tensor<float> gradients = copied_to(normals({p.count, row}, 9), device, stream);
@@ -132,6 +152,25 @@ TEST_F(FeatureGradientsOnGpu, add_terms_in_their_order) {
   }
 }
 
+TEST_F(FeatureGradientsOnGpu, take_any_penalty_and_go_through_thresholds_and_gains) {
+  for (const Through through : {Through::pre, Through::threshold, Through::gain})
+    for (const PenaltyKind kind :
+         {PenaltyKind::none, PenaltyKind::l1, PenaltyKind::tanh, PenaltyKind::rate})
+      for (const bool norms : {false, true})
+        for (const std::size_t terms : {1U, 2U})
+          expect_same({.features = 40,
+                       .d_in = 50,
+                       .d_out = 40,
+                       .count = 40,
+                       .terms = std::vector<std::vector<EntryRow>>(
+                           terms, rows_with_a_hot_one(30, 40, 0.2, terms)),
+                       .through = through,
+                       .penalty = kind,
+                       .norms = norms,
+                       .moves_decoder = through != Through::threshold},
+                      gpu);
+}
+
 TEST_F(FeatureGradientsOnGpu, are_given_for_a_range_of_features) {
   for (const std::size_t first : {0U, 1U, 2U, 33U, 63U})
     for (const std::size_t count : {0U, 1U, 4U})
@@ -162,19 +201,25 @@ struct Finished {
   std::vector<double> panels;
 };
 Finished finish(std::size_t count, std::size_t d_in, std::size_t d_out, bool centred,
-                bool non_negative, Device device) {
+                const DecoderRule& decoder, Device device) {
   Stream stream(device);
   const std::size_t row = GradientRow{d_in, d_out}.size(),
                     number = (count + kPanelFeatures - 1) / kPanelFeatures;
   Tensor<float> directions = normals({count, d_out}, 2);
-  for (std::size_t i = 0; non_negative && i < directions.size(); i += 3) directions.data()[i] = 0;
+  for (std::size_t i = 0; decoder.non_negative && i < directions.size(); i += 3)
+    directions.data()[i] = 0;
   Tensor<float> gradients = copied_to(normals({count, row}, 1), device, stream);
   const Tensor<float> W_enc = copied_to(normals({count, d_in}, 3), device, stream),
                       W_dec = copied_to(directions, device, stream);
   const std::size_t width = centred ? 1 + d_in : 1;
   Tensor<double> panels(Shape{number, width}, device);
-  finish_gradients({W_enc.cview(), W_dec.cview(), non_negative, centred}, gradients.view(),
-                   panels.view(), stream);
+  const Tensor<float> r_mag = copied_to(normals({count}, 4), device, stream);
+  finish_gradients({.W_enc = W_enc.cview(),
+                    .W_dec = W_dec.cview(),
+                    .decoder = decoder,
+                    .input_is_centred = centred,
+                    .r_mag = d_in == 31 ? r_mag.cview() : TensorView<const float>()},
+                   gradients.view(), panels.view(), stream);
   return {host_values(gradients, stream), host_values(panels, stream)};
 }
 
@@ -184,8 +229,9 @@ TEST_F(FeatureGradientsOnGpu, are_finished_as_on_the_cpu_to_the_byte) {
     for (const std::size_t d : {1U, 31U, 33U, 130U})
       for (const bool centred : {true, false}) {
         const std::size_t d_out = centred ? d : d + 5;
-        const Finished found = finish(count, d, d_out, centred, d == 33, gpu),
-                       expected = finish(count, d, d_out, centred, d == 33, {});
+        const DecoderRule decoder{.non_negative = d == 33, .free_norm = d == 130};
+        const Finished found = finish(count, d, d_out, centred, decoder, gpu),
+                       expected = finish(count, d, d_out, centred, decoder, {});
         EXPECT_TRUE(same_bytes(found.gradients, expected.gradients)) << count << " of " << d;
         EXPECT_TRUE(same_bytes(found.panels, expected.panels)) << count << " of " << d;
         compared += found.gradients.size();
@@ -207,7 +253,7 @@ Bias bias(std::size_t panels, std::size_t d, bool centred, double clip, double s
     return copied_to(out, device, stream);
   };
   const std::size_t width = centred ? 1 + d : 1;
-  const Tensor<double> sums = drawn(kErrorSum + d, 1);
+  const Tensor<double> sums = drawn(d, 1);
   std::vector<double> parts = host_values(drawn(panels * width, size), stream);
   for (std::size_t p = 0; p < panels; ++p) parts[p * width] = std::abs(parts[p * width]);
   const Tensor<double> flat = copied_to(parts, device, stream);

@@ -17,12 +17,16 @@ class StepSumsOnGpu : public test::EntriesOnGpu {
   struct How {
     bool aux = false, errors = true;
     std::size_t dead = 1;  // 0: none, 1: any_dead is not given, 2: some
+    PenaltyKind penalty = PenaltyKind::l1;
+    bool norms = false;
+    std::size_t prefixes = 0;
   };
 
   // Everything is the same to the byte but the sum of values, whose `size` additions in fp64 have
   // another order: each is off by at most 2^-53 of a partial sum, which sum |value| bounds.
   std::size_t compare(const Shape& shape, const How& how) {
-    const std::size_t n = shape.slices * shape.slice_rows, width = kErrorSum + shape.d_out;
+    const std::size_t n = shape.slices * shape.slice_rows,
+                      width = kErrorSum + shape.d_out * (how.prefixes > 0 ? 2 : 1);
     const test::EntryLists entries = test::drawn_entries(n, 30, 1), entries_there = upload(entries);
     const Tensor<std::uint8_t> included = test::drawn_flags(n), flags_there = upload(included);
     const Tensor<float> error = test::normal_values({n, shape.d_out}, 2), e_there = upload(error);
@@ -33,23 +37,54 @@ class StepSumsOnGpu : public test::EntriesOnGpu {
     const Tensor<std::uint64_t> dead_there = upload(dead);
     const Tensor<double> out({shape.slices, width}), out_there = upload(out);
 
-    sum_slices({flags_there.cview(), entries_there.view(), e_there.cview(), aux_there.cview(),
-                dead_there.cview(), how.errors},
+    Tensor<float> norms = test::normal_values({how.norms ? 30U : 0U}, 4);
+    for (float& norm : norms.span()) norm = std::abs(norm);
+    const Tensor<float> norms_there = upload(norms);
+    Tensor<double> whole({1});
+    whole.data()[0] = 7.25;
+    const Tensor<double> whole_there = upload(whole);
+    std::vector<Tensor<float>> prefixes, prefixes_there;
+    std::vector<TensorView<const float>> views, views_there;
+    for (std::size_t p = 0; p < how.prefixes; ++p) {
+      prefixes.push_back(test::normal_values({n, shape.d_out}, 5 + p));
+      prefixes_there.push_back(upload(prefixes.back()));
+      views.push_back(prefixes.back().cview());
+      views_there.push_back(prefixes_there.back().cview());
+    }
+    sum_slices({.included = flags_there.cview(),
+                .entries = entries_there.view(),
+                .penalised = entries_there.view(),
+                .penalty = {.kind = how.penalty, .steepness = 1.5F, .norms = norms_there.cview()},
+                .whole_penalty = whole_there.cview(),
+                .error = e_there.cview(),
+                .aux_error = aux_there.cview(),
+                .any_dead = dead_there.cview(),
+                .prefix_errors = views_there,
+                .errors = how.errors},
                shape.slice_rows, out_there.view(), stream);
-    sum_slices(
-        {included.cview(), entries.view(), error.cview(), aux.cview(), dead.cview(), how.errors},
-        shape.slice_rows, out.view(), host);
+    sum_slices({.included = included.cview(),
+                .entries = entries.view(),
+                .penalised = entries.view(),
+                .penalty = {.kind = how.penalty, .steepness = 1.5F, .norms = norms.cview()},
+                .whole_penalty = whole.cview(),
+                .error = error.cview(),
+                .aux_error = aux.cview(),
+                .any_dead = dead.cview(),
+                .prefix_errors = views,
+                .errors = how.errors},
+               shape.slice_rows, out.view(), host);
 
     const Tensor<double> found = download(out_there);
     std::size_t size = 0;
     double magnitude = 0;
     for (const float value : entries.values.span())
-      ++size, magnitude += std::abs(static_cast<double>(value));
+      ++size, magnitude += std::abs(static_cast<double>(value)) * (how.norms ? 4 : 1);
+    magnitude += 7.25;
     for (std::size_t s = 0; s < shape.slices; ++s) {
-      double& sum = found.data()[s * width + kActivation];
-      EXPECT_NEAR(sum, out.data()[s * width + kActivation],
+      double& sum = found.data()[s * width + kPenaltySum];
+      EXPECT_NEAR(sum, out.data()[s * width + kPenaltySum],
                   2 * static_cast<double>(size) * 0x1p-53 * magnitude);
-      sum = out.data()[s * width + kActivation];
+      sum = out.data()[s * width + kPenaltySum];
     }
     return test::expect_same_bytes(found, out, "slice sums");
   }
@@ -60,13 +95,23 @@ TEST_F(StepSumsOnGpu, of_slices_have_the_bytes_of_the_cpu) {
   for (const Shape shape : {Shape{1, 1, 1}, Shape{3, 1, 31}, Shape{2, 31, 32}, Shape{2, 33, 33},
                             Shape{5, 64, 100}, Shape{2, 65, 33}, Shape{1, 300, 1025}})
     compared += compare(shape, {});
-  EXPECT_EQ(compared, 5U + 3 * 35 + 2 * 36 + 2 * 37 + 5 * 104 + 2 * 37 + 1029);
+  EXPECT_EQ(compared, 15 * kErrorSum + 1U + 3 * 31 + 2 * 32 + 2 * 33 + 5 * 100 + 2 * 33 + 1025);
+}
+
+TEST_F(StepSumsOnGpu, take_any_penalty_and_the_errors_of_prefixes) {
+  std::size_t compared = 0;
+  for (const PenaltyKind kind : {PenaltyKind::none, PenaltyKind::l1, PenaltyKind::tanh})
+    for (const bool norms : {false, true})
+      for (const std::size_t prefixes : {0U, 1U, 3U})
+        compared += compare({3, 33, 40}, {.penalty = kind, .norms = norms, .prefixes = prefixes});
+  EXPECT_EQ(compared, 6 * 3 * (3 * kErrorSum + 40 + 80 + 80));
 }
 
 TEST_F(StepSumsOnGpu, take_the_auxiliary_error_only_where_features_are_dead) {
   for (const std::size_t dead : {0U, 1U, 2U}) {
-    EXPECT_EQ(compare({3, 33, 40}, {.aux = true, .dead = dead}), 3U * 44);
-    EXPECT_EQ(compare({3, 33, 40}, {.aux = true, .errors = false, .dead = dead}), 3U * 44);
+    EXPECT_EQ(compare({3, 33, 40}, {.aux = true, .dead = dead}), 3 * (kErrorSum + 40));
+    EXPECT_EQ(compare({3, 33, 40}, {.aux = true, .errors = false, .dead = dead}),
+              3 * (kErrorSum + 40));
   }
 }
 
@@ -103,15 +148,19 @@ TEST_F(StepSumsOnGpu, give_the_loss_that_they_give_on_the_cpu) {
       const Tensor<double> scalars({kStepScalars}), scalars_there = upload(scalars);
       const Tensor<double> sums_there = upload(sums);
       const Tensor<std::uint64_t> rows_there = upload(rows);
-      const LossTerms terms{.aux_coefficient = 1.0 / 32, .l1 = 0.7};
+      for (const LossTerms& terms :
+           {LossTerms{.aux_coefficient = 1.0 / 32, .penalty = 0.7},
+            LossTerms{.aux_coefficient = 1, .aux_is_relative = false, .count = 0.3},
+            LossTerms{.count = 0.3, .count_target = 20}}) {
+        loss_scalars(sums_there.cview(), d_out, rows_there.cview(), terms, scalars_there.view(),
+                     stream);
+        loss_scalars(sums.cview(), d_out, rows.cview(), terms, scalars.view(), host);
 
-      loss_scalars(sums_there.cview(), rows_there.cview(), terms, scalars_there.view(), stream);
-      loss_scalars(sums.cview(), rows.cview(), terms, scalars.view(), host);
-
-      compared += test::expect_same_bytes(download(scalars_there), scalars, "scalars");
-      EXPECT_EQ(scalars.data()[kLoss] != 0, included != 0);
+        compared += test::expect_same_bytes(download(scalars_there), scalars, "scalars");
+        EXPECT_EQ(scalars.data()[kLoss] != 0, included != 0);
+      }
     }
-  EXPECT_EQ(compared, 8U * kStepScalars);
+  EXPECT_EQ(compared, 24U * kStepScalars);
 }
 
 }  // namespace

@@ -68,17 +68,17 @@ class OnDevice {
         add_slices(own.slice_sums.cview(), own.sums.view(), stream_);
     }
     variant_.weigh(step);
-    const GradientRows rows{.input = step.input(),
-                            .entries = {own.entries.view(), own.aux.view()},
-                            .error = {own.error[0].cview(), own.error[1].cview()}};
+    const GradientRows rows = step.own_rows();
     for (std::size_t t = 0; t < own.terms; ++t)
       sort_by_feature(rows.entries[t], own.by_feature[t], stream_);
     variant_.gradients(step, rows, 0, own.gradients.view());
     finish_gradients({.W_enc = p.W_enc.cview(),
                       .W_dec = p.W_dec.cview(),
-                      .input_is_centred = input_is_centred(config_)},
+                      .decoder = p.decoder,
+                      .input_is_centred = input_is_centred(config_),
+                      .r_mag = p.is_gated() ? p.r_mag.cview() : TensorView<const float>()},
                      own.gradients.view(), own.panels.view(), stream_);
-    bias_gradient(own.sums.cview(), own.panels.cview(), kClip, own.db_dec.view(),
+    bias_gradient(own.bias_errors(), own.panels.cview(), kClip, own.db_dec.view(),
                   own.scalars.view(), stream_);
     const AdamNumbers numbers = adam_numbers(config_.optimizer, 1e-3, state_.step + 1);
     adam_rows(own.gradients.cview(), adam_rows_of(state_, variant_.trains_threshold()), numbers,

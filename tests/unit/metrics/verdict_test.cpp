@@ -120,7 +120,7 @@ TEST(VerdictsOnTheLog, find_row_one_too_dense_and_say_to_raise_l1) {
   const auto all = of_log_row(1);
 
   EXPECT_EQ(of(all, "density").state, State::too_high);
-  for (const char* words : {"raise saes[].l1.coefficient", "topk"})
+  for (const char* words : {"raise saes[].penalty.coefficient", "topk"})
     EXPECT_NE(of(all, "density").fix.find(words), std::string::npos) << words;
   EXPECT_EQ(of(all, "dead_rate").state, State::watch);
   EXPECT_EQ(of(all, "dead_rate").side, Side::below);
@@ -128,7 +128,7 @@ TEST(VerdictsOnTheLog, find_row_one_too_dense_and_say_to_raise_l1) {
   EXPECT_NE(of(all, "dead_rate").fix.find("density"), std::string::npos);
   EXPECT_EQ(of(all, "gini").state, State::watch);
   EXPECT_EQ(of(all, "gini").side, Side::below);
-  EXPECT_NE(of(all, "gini").fix.find("raise saes[].l1.coefficient"), std::string::npos);
+  EXPECT_NE(of(all, "gini").fix.find("raise saes[].penalty.coefficient"), std::string::npos);
 }
 
 TEST(VerdictsOnTheLog, find_every_cosine_fine_and_close_to_chance) {

@@ -6,7 +6,7 @@
 
 #include "refract/base/error.hpp"
 #include "refract/sae/variant.hpp"
-#include "sae/variant_table.hpp"
+#include "support/any_variant.hpp"
 
 namespace refract {
 namespace {
@@ -78,16 +78,17 @@ TEST(SaeConfig, refuses_what_its_variant_would_ignore_and_says_whose_it_is) {
   SaeConfig relu = good();
   relu.variant = "relu";
   EXPECT_EQ(refusal(relu, "saes.0"),
-            "saes.0.k is 4, but variant relu has no such setting (of: topk, batchtopk). Leave it "
-            "out, or at 0.");
+            "saes.0.k is 4, but variant relu has no such setting (of: topk, abstopk, batchtopk, "
+            "matryoshka). "
+            "Leave it out, or at 0.");
   relu.k = 0;
   EXPECT_EQ(refusal(relu, "saes.0"), "");
   relu.aux.coefficient = 0;
   EXPECT_NE(refusal(relu, "saes.0").find("saes.0.aux.coefficient is 0"), std::string::npos);
 
-  for (const auto spoil :
-       {+[](SaeConfig& c) { c.threshold_rate = 0.02; }, +[](SaeConfig& c) { c.l1.coefficient = 4; },
-        +[](SaeConfig& c) { c.l1.warmup_steps = 9; }}) {
+  for (const auto spoil : {+[](SaeConfig& c) { c.threshold_rate = 0.02; },
+                           +[](SaeConfig& c) { c.jumprelu.threshold = 4; },
+                           +[](SaeConfig& c) { c.prefixes = {"9"}; }}) {
     SaeConfig topk = good();
     spoil(topk);
     EXPECT_NE(refusal(topk, "saes.0").find("variant topk has no such setting"), std::string::npos);
@@ -99,13 +100,44 @@ TEST(SaeConfig, refuses_what_its_variant_would_ignore_and_says_whose_it_is) {
   EXPECT_EQ(refusal(batchtopk, "saes.0"), "");
 }
 
+TEST(SaeConfig, refuses_penalties_that_say_nothing_or_too_much) {
+  const auto refused = [](std::string_view variant, const PenaltyConfig& penalty) {
+    SaeConfig config = testing_support::as_variant(good(), variant);
+    config.penalty = penalty;
+    return refusal(config, "saes.0");
+  };
+  EXPECT_NE(refused("topk", {.coefficient = 4}).find("gives numbers, but no kind"),
+            std::string::npos);
+  EXPECT_NE(refused("topk", {.kind = "l3"}).find("known kinds: auto, none, l1"), std::string::npos);
+  EXPECT_NE(refused("topk", {.kind = "l0"}).find("variant topk trains none"), std::string::npos);
+  EXPECT_NE(refused("relu", {.kind = "kl"}).find("kl needs the firing rate"), std::string::npos);
+  EXPECT_NE(refused("relu", {.kind = "kl", .target = 1}), "");
+  EXPECT_NE(refused("relu", {.kind = "l1", .target = 0.1}).find("kind l1 has no such setting"),
+            std::string::npos);
+  EXPECT_NE(refused("relu", {.kind = "l1", .steepness = 2}), "");
+  EXPECT_NE(refused("relu", {.kind = "l1", .coefficient = 0}), "");
+  EXPECT_NE(refused("relu", {.kind = "l1", .coefficient = -1}), "");
+  EXPECT_NE(refused("jumprelu", {.kind = "l0", .target = 1e9}), "");
+  EXPECT_NE(refused("jumprelu", {.kind = "none"}).find("e.g. penalty: {kind: l0"),
+            std::string::npos);
+  EXPECT_NE(refused("gated", {}).find("e.g. penalty: {kind: l1"), std::string::npos);
+  for (const char* kind : {"l1", "tanh"}) EXPECT_EQ(refused("topk", {.kind = kind}), "") << kind;
+  EXPECT_EQ(refused("topk", {.kind = "kl", .target = 0.1}), "");
+  EXPECT_EQ(refused("jumprelu", {.kind = "l0", .target = 3}), "");
+}
+
+TEST(SaeConfig, refuses_prefixes_that_do_not_ascend_below_the_dictionary) {
+  for (const std::vector<std::string>& prefixes :
+       {std::vector<std::string>{"0"}, {"4", "4"}, {"5", "3"}, {"100000"}, {"half"}, {"-3"}}) {
+    SaeConfig config = testing_support::as_variant(good(), "matryoshka");
+    config.prefixes = prefixes;
+    EXPECT_NE(refusal(config, "saes.0").find("saes.0.prefixes holds"), std::string::npos);
+  }
+}
+
 TEST(VariantTable, makes_every_variant_it_names) {
   for (const std::string_view name : variant_names()) {
-    SaeConfig config = good();
-    config.variant = name;
-    const auto& own = variant_row(config).own;
-    if (std::ranges::find(own, OwnSetting::k) == own.end()) config.k = 0;
-    EXPECT_EQ(make_variant(config, 16, 100)->name(), name);
+    EXPECT_EQ(make_variant(testing_support::as_variant(good(), name), 16, 100)->name(), name);
   }
   EXPECT_FALSE(variant_names().empty());
 }

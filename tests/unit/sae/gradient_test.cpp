@@ -4,172 +4,78 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
-#include <set>
+#include <functional>
+#include <ostream>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "support/one_rank_step.hpp"
-#include "unit/sae/problem.hpp"
+#include "unit/sae/plain_loss.hpp"
 
 namespace refract {
 namespace {
 
 using namespace testing_support;
 
-using Rows = std::vector<std::vector<double>>;
-
-Rows to_rows(TensorView<const float> view) {
-  Rows rows(view.axis(0));
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    rows[i].assign(view.row(i).begin(), view.row(i).end());
-  return rows;
-}
-
-// Positive pre-activations of the whole batch, the k of each included row on average: what
-// batchtopk keeps.
-std::set<std::pair<std::size_t, std::size_t>> largest_of_batch(
-    const Rows& pre, const std::vector<std::uint8_t>& included, std::size_t k) {
-  std::vector<std::pair<std::size_t, std::size_t>> all;
-  std::size_t rows = 0;
-  for (std::size_t i = 0; i < pre.size(); ++i) {
-    rows += included[i];
-    for (std::size_t f = 0; included[i] && f < pre[i].size(); ++f)
-      if (pre[i][f] > 0) all.emplace_back(i, f);
-  }
-  std::stable_sort(all.begin(), all.end(),
-                   [&](auto a, auto b) { return pre[a.first][a.second] > pre[b.first][b.second]; });
-  all.resize(std::min(all.size(), k * rows));
-  return {all.begin(), all.end()};
-}
-
-// The loss of SPEC 6, aloud. The residual variance and the residual in AuxK are constants of the
-// base point (sg in the formula), so they are computed once.
-struct PlainLoss {
-  Rows x, target, W_enc, W_dec;
-  std::vector<double> b_enc, b_dec;
-  std::vector<std::uint8_t> included;
-  std::vector<bool> dead;
-  std::size_t k = 0, aux_k = 0;
-  double coefficient = 0, l1 = 0;
-  std::string variant;
-  bool centred = true;
-  std::set<std::pair<std::size_t, std::size_t>>
-      selected;  // batchtopk: constant, as the selection's gradient is
-  Rows constant_error;
-  double constant_variance = 0;
-
-  explicit PlainLoss(const Problem& problem)
-      : x(to_rows(problem.x.cview())),
-        target(problem.y.size() != 0 ? to_rows(problem.y.cview()) : x),
-        W_enc(to_rows(problem.state.parameters.W_enc.cview())),
-        W_dec(to_rows(problem.state.parameters.W_dec.cview())),
-        included(problem.included),
-        k(problem.config.k),
-        aux_k(x[0].size() / 2),
-        coefficient(problem.config.aux.coefficient),
-        variant(problem.config.variant),
-        centred(problem.y.size() == 0) {
-    const SaeParameters& p = problem.state.parameters;
-    b_enc.assign(p.b_enc.span().begin(), p.b_enc.span().end());
-    b_dec.assign(p.b_dec.span().begin(), p.b_dec.span().end());
-    if (variant == "relu") {
-      coefficient = 0;
-      l1 = problem.config.l1.coefficient;
-    }
-    if (variant == "batchtopk") {
-      Rows all;
-      for (std::size_t i = 0; i < x.size(); ++i) all.push_back(pre(i));
-      selected = largest_of_batch(all, included, k);
-    }
-    for (const auto age : problem.state.age.span()) dead.push_back(age >= kDeadAfter);
-    double rows = 0;
-    std::vector<double> mean(b_dec.size());
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      constant_error.push_back(error(i));
-      if (included[i] == 0) continue;
-      ++rows;
-      for (std::size_t d = 0; d < mean.size(); ++d) mean[d] += constant_error[i][d];
-    }
-    for (std::size_t i = 0; i < x.size(); ++i)
-      if (included[i] != 0)
-        for (std::size_t d = 0; d < mean.size(); ++d)
-          constant_variance += std::pow(constant_error[i][d] - mean[d] / rows, 2) / rows;
-  }
-
-  [[nodiscard]] std::vector<double> pre(std::size_t i) const {
-    std::vector<double> out(b_enc);
-    for (std::size_t f = 0; f < out.size(); ++f)
-      for (std::size_t d = 0; d < x[i].size(); ++d)
-        out[f] += (x[i][d] - (centred ? b_dec[d] : 0)) * W_enc[f][d];
-    return out;
-  }
-  static std::vector<std::size_t> largest(const std::vector<double>& values,
-                                          std::vector<std::size_t> from, std::size_t count) {
-    std::stable_sort(from.begin(), from.end(),
-                     [&](auto a, auto b) { return values[a] > values[b]; });
-    from.resize(std::min(count, from.size()));
-    return from;
-  }
-  [[nodiscard]] std::vector<std::size_t> active(std::size_t i, const std::vector<double>& p) const {
-    std::vector<std::size_t> all(p.size());
-    std::iota(all.begin(), all.end(), 0U);
-    if (variant == "topk") return largest(p, all, k);
-    std::erase_if(all, [&](std::size_t f) {
-      return variant == "relu" ? !(p[f] > 0) : !selected.contains({i, f});
-    });
-    return all;
-  }
-  [[nodiscard]] std::vector<double> error(std::size_t i) const {
-    const std::vector<double> p = pre(i);
-    std::vector<double> e(target[i]);
-    for (std::size_t d = 0; d < e.size(); ++d) e[d] -= b_dec[d];
-    for (const std::size_t f : active(i, p))
-      for (std::size_t d = 0; d < e.size(); ++d) e[d] -= std::max(p[f], 0.0) * W_dec[f][d];
-    return e;
-  }
-  [[nodiscard]] std::vector<double> aux_error(std::size_t i) const {
-    const std::vector<double> p = pre(i);
-    std::vector<std::size_t> from;
-    for (std::size_t f = 0; f < p.size(); ++f)
-      if (dead[f]) from.push_back(f);
-    std::vector<double> r(constant_error[i]);
-    for (double& value : r) value = -value;
-    for (const std::size_t f : largest(p, from, aux_k))
-      for (std::size_t d = 0; d < r.size(); ++d) r[d] += p[f] * W_dec[f][d];
-    return r;
-  }
-  [[nodiscard]] double value() const {
-    double rows = 0, main = 0, aux = 0;
-    const bool any_dead = std::any_of(dead.begin(), dead.end(), [](bool d) { return d; });
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      if (included[i] == 0) continue;
-      ++rows;
-      for (const double e : error(i)) main += e * e;
-      if (l1 > 0)
-        for (const double p : pre(i)) main += l1 * std::max(p, 0.0);
-      if (any_dead)
-        for (const double r : aux_error(i)) aux += r * r;
-    }
-    return main / rows + coefficient * aux / rows / constant_variance;
-  }
-  [[nodiscard]] double derivative(double& at) {
-    const double step = 1e-6, before = at;
-    at = before + step;
-    const double up = value();
-    at = before - step;
-    const double down = value();
-    at = before;
-    return (up - down) / (2 * step);
-  }
-};
-
 enum class Dead { none, third, all };
 
-Problem problem_of(const std::string& variant, Dead dead) {
-  Problem problem = variant == "transcoder"
-                        ? make_transcoder_problem(10, 7, 48, 24, 6, dead != Dead::none)
-                        : make_problem(10, 48, 5, 24, 6, dead != Dead::none, 7, variant);
+using Change = std::function<void(SaeConfig&)>;
+struct Case {
+  std::string name, variant;
+  Change change{};
+};
+void PrintTo(const Case& of, std::ostream* out) { *out << of.name; }
+
+Change penalty(const PenaltyConfig& to) {
+  return [=](SaeConfig& c) { c.penalty = to; };
+}
+Change free_rows(const PenaltyConfig& to) {
+  return [=](SaeConfig& c) {
+    c.penalty = to;
+    c.decoder_norm = "free";
+  };
+}
+
+const std::vector<Case>& cases() {
+  static const std::vector<Case> all{
+      {"topk", "topk"},
+      {"topk_l1", "topk", penalty({.kind = "l1", .coefficient = 0.2})},
+      {"topk_free", "topk", free_rows({})},
+      {"abstopk", "abstopk"},
+      {"abstopk_tanh", "abstopk", penalty({.kind = "tanh", .coefficient = 0.3, .steepness = 2})},
+      {"abstopk_l1_free", "abstopk", free_rows({.kind = "l1", .coefficient = 0.3})},
+      {"batchtopk", "batchtopk"},
+      {"matryoshka", "matryoshka"},
+      {"matryoshka_l1", "matryoshka", penalty({.kind = "l1", .coefficient = 0.2})},
+      {"relu", "relu"},
+      {"relu_tanh", "relu", penalty({.kind = "tanh", .coefficient = 0.7, .steepness = 1.5})},
+      {"relu_kl", "relu",
+       penalty({.kind = "kl", .coefficient = 0.05, .target = 0.02, .steepness = 1.5})},
+      {"relu_l1_free", "relu", free_rows({.kind = "l1", .coefficient = 0.5})},
+      {"relu_l1_free_plain", "relu",
+       free_rows({.kind = "l1", .coefficient = 0.5, .weighted = false})},
+      {"relu_tanh_free", "relu", free_rows({.kind = "tanh", .coefficient = 0.5, .steepness = 1})},
+      {"jumprelu", "jumprelu"},
+      {"jumprelu_l0", "jumprelu", penalty({.kind = "l0", .coefficient = 0.1})},
+      {"jumprelu_tanh", "jumprelu", penalty({.kind = "tanh", .coefficient = 0.3, .steepness = 2})},
+      {"jumprelu_kl", "jumprelu",
+       penalty({.kind = "kl", .coefficient = 0.05, .target = 0.05, .steepness = 2})},
+      {"gated", "gated"},
+      {"gated_tanh", "gated", penalty({.kind = "tanh", .coefficient = 0.3, .steepness = 2})},
+      {"gated_kl", "gated",
+       penalty({.kind = "kl", .coefficient = 0.05, .target = 0.05, .steepness = 2})},
+      {"gated_l1_free", "gated", free_rows({.kind = "l1", .coefficient = 0.3})},
+      {"transcoder", "transcoder"},
+  };
+  return all;
+}
+
+Problem problem_of(const Case& of, Dead dead) {
+  Problem problem =
+      of.variant == "transcoder"
+          ? make_transcoder_problem(10, 7, 48, 24, 6, dead != Dead::none)
+          : make_problem(10, 48, 5, 24, 6, dead != Dead::none, 7, of.variant, of.change);
   // All dead, and so low that fewer than k of a row are positive: there is less to select than
   // asked for.
   if (dead == Dead::all)
@@ -180,11 +86,11 @@ Problem problem_of(const std::string& variant, Dead dead) {
   return problem;
 }
 
-class GradientTest : public ::testing::TestWithParam<std::tuple<std::string, Dead>> {};
+class GradientTest : public ::testing::TestWithParam<std::tuple<Case, Dead>> {};
 
 TEST_P(GradientTest, equal_finite_differences_of_the_loss) {
-  const auto& [variant, dead] = GetParam();
-  Problem problem = problem_of(variant, dead);
+  const auto& [of, dead] = GetParam();
+  Problem problem = problem_of(of, dead);
   PlainLoss loss(problem);
   OneRank rank(10, 0.0);
   const VisitLog log = rank.step(problem, problem.batch());
@@ -193,8 +99,10 @@ TEST_P(GradientTest, equal_finite_differences_of_the_loss) {
   EXPECT_NEAR(log.loss, loss.value(), 1e-5 * loss.value());
   const std::size_t d_in = problem.state.parameters.d_in(),
                     d_out = problem.state.parameters.d_out();
-  EXPECT_EQ(log.aux_loss > 0, dead != Dead::none || problem.config.variant == "relu");
-  EXPECT_TRUE(dead != Dead::all || log.l0 < 5) << log.l0;
+  const bool adds = problem.config.variant == "relu" || problem.config.variant == "matryoshka" ||
+                    problem.config.penalty.kind != "auto";
+  EXPECT_EQ(log.aux_loss > 0, dead != Dead::none || adds);
+  EXPECT_TRUE(dead != Dead::all || log.l0 < 5 || of.variant == "abstopk") << log.l0;
   double largest = 0;
   std::size_t nonzero = 0;
   const auto compare = [&](float ours, double theirs, const char* what, std::size_t at) {
@@ -212,32 +120,40 @@ TEST_P(GradientTest, equal_finite_differences_of_the_loss) {
       dW_dec[d] = loss.derivative(loss.W_dec[f][d]);
       along += dW_dec[d] * loss.W_dec[f][d];
     }
+    if (problem.config.decoder_norm == "free") along = 0;
     for (std::size_t d = 0; d < d_out; ++d)
       compare(gradients.dW_dec[f][d], dW_dec[d] - along * loss.W_dec[f][d], "W_dec", f);
+    if (!loss.threshold.empty() && problem.variant->trains_threshold())
+      compare(gradients.further[0][f], loss.derivative(loss.threshold[f]), "threshold", f);
+    if (!loss.b_mag.empty()) {
+      compare(gradients.further[0][f], loss.derivative(loss.b_mag[f]), "b_mag", f);
+      compare(gradients.further[1][f], loss.derivative(loss.r_mag[f]), "r_mag", f);
+    }
   }
   for (std::size_t d = 0; d < d_out; ++d)
     compare(static_cast<float>(gradients.db_dec[d]), loss.derivative(loss.b_dec[d]), "b_dec", d);
   EXPECT_GT(largest, 0.05);
-  EXPECT_GT(nonzero, 20 * (d_in + d_out));
+  // Without AuxK what is dead has no slope; of a signed variant what was set low is what is large.
+  const bool few = dead == Dead::all || of.variant == "abstopk";
+  EXPECT_GT(nonzero, (few ? 8 : 20) * (d_in + d_out));
 }
 
 INSTANTIATE_TEST_SUITE_P(Variants, GradientTest,
-                         ::testing::Combine(::testing::Values("topk", "batchtopk", "relu",
-                                                              "transcoder"),
+                         ::testing::Combine(::testing::ValuesIn(cases()),
                                             ::testing::Values(Dead::none, Dead::third, Dead::all)),
                          [](const auto& each) {
                            const Dead dead = std::get<1>(each.param);
-                           return std::get<0>(each.param) + (dead == Dead::none ? ""
-                                                             : dead == Dead::third
-                                                                 ? "_with_dead_features"
-                                                                 : "_with_all_features_dead");
+                           return std::get<0>(each.param).name + (dead == Dead::none ? ""
+                                                                  : dead == Dead::third
+                                                                      ? "_with_dead_features"
+                                                                      : "_with_all_features_dead");
                          });
 
 // A decoder some of whose entries are at their bound.
 Problem bounded_problem(const std::string& variant) {
   Problem problem = make_problem(10, 48, 5, 24, 6, true, 7, variant);
   SaeParameters& p = problem.state.parameters;
-  p.non_negative_decoder = true;
+  p.decoder.non_negative = true;
   for (std::size_t f = 0; f < 48; ++f) {
     if (variant == "relu")
       p.b_enc.data()[f] -= 2;  // or half of all features add up to far more than x
@@ -273,7 +189,7 @@ class NonNegativeDecoder : public ::testing::TestWithParam<std::string> {};
 // slope. The gradient without its bound would promise more.
 TEST_P(NonNegativeDecoder, has_a_gradient_whose_norm_is_the_slope_of_the_bounded_loss) {
   Problem problem = bounded_problem(GetParam()), free = bounded_problem(GetParam());
-  free.state.parameters.non_negative_decoder = false;
+  free.state.parameters.decoder.non_negative = false;
   PlainLoss loss(problem);
   const SaeParameters before_step = copy(problem.state.parameters);
   const StepGradients bounded = step_gradients(problem, problem.batch()),
@@ -326,14 +242,11 @@ TEST(WeightGradients, a_shard_of_features_has_the_bytes_of_the_whole) {
   Problem problem = make_problem(12, 200, 5, 24, 6, true);
   OneRank rank(10, 0.0);
   (void)rank.step(problem, problem.batch());
-  const StepBuffers& own = *problem.buffers;
   const SaeParameters& p = problem.state.parameters;
-  const std::size_t width = own.gradients.axis(1);
-  const GradientRows rows{.input = own.centred.cview(),
-                          .entries = {own.entries.view(), own.aux.view()},
-                          .error = {own.error[0].cview(), own.error[1].cview()}};
+  const std::size_t width = problem.buffers->gradients.axis(1);
   const Batch batch = problem.batch();
   const Step step{problem.state, batch, *problem.buffers, rank.runner().stream()};
+  const GradientRows rows = step.own_rows();
   const auto finished = [&](std::size_t first, std::size_t count, Tensor<double>& panels) {
     Tensor<float> gradients(Shape{count, width});
     problem.variant->gradients(step, rows, first, gradients.view());

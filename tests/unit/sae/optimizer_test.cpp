@@ -113,7 +113,7 @@ TEST(Adam, leaves_decoder_rows_at_unit_norm_and_other_features_alone) {
 
 TEST(Adam, moves_a_non_negative_decoder_to_the_nearest_allowed_row) {
   Updated two(2, 3);
-  two.state.parameters.non_negative_decoder = true;
+  two.state.parameters.decoder.non_negative = true;
   const float rows[2][3] = {{0.6F, 0.8F, 0}, {0.6F, 0, 0.8F}};
   std::copy_n(&rows[0][0], 6, two.state.parameters.W_dec.data());
   const float slopes[2][3] = {{1, 0, 1}, {1, 1, 1}};  // of the first step Adam keeps the sign alone

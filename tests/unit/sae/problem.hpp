@@ -2,6 +2,7 @@
 // A small random SAE and batch, the same for every test that asks with the same numbers.
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -9,7 +10,7 @@
 #include "refract/sae/initialise.hpp"
 #include "refract/sae/variant.hpp"
 #include "refract/stages/train.hpp"
-#include "sae/variant_table.hpp"
+#include "support/any_variant.hpp"
 
 namespace refract::testing_support {
 
@@ -44,20 +45,16 @@ inline constexpr std::uint64_t kDeadAfter = 1000;
 // non-trivial.
 inline Problem make_problem(std::size_t d_in, std::size_t d_sae, std::size_t k, std::size_t rows,
                             std::size_t slice_rows, bool dead, std::uint64_t seed = 7,
-                            const std::string& variant = "topk") {
+                            const std::string& variant = "topk",
+                            const std::function<void(SaeConfig&)>& change = {}) {
   Problem made;
-  made.config = {.name = "test",
-                 .hooks = {"blocks.0.hook_resid_post"},
-                 .variant = variant,
-                 .d_sae = d_sae,
-                 .k = k,
-                 .seed = seed};
-  const auto has = [&](OwnSetting setting) {
-    return std::ranges::find(variant_row(made.config).own, setting) !=
-           variant_row(made.config).own.end();
-  };
-  if (!has(OwnSetting::k)) made.config.k = 0;
-  if (has(OwnSetting::aux)) made.config.aux.coefficient = 0.5;
+  made.config = {
+      .name = "test", .hooks = {"blocks.0.hook_resid_post"}, .d_sae = d_sae, .k = k, .seed = seed};
+  made.config = as_variant(made.config, variant);
+  if (has_setting(made.config, OwnSetting::aux)) made.config.aux.coefficient = 0.5;
+  if (has_setting(made.config, OwnSetting::prefixes) && d_sae >= 48)
+    made.config.prefixes = {"7", "40"};
+  if (change) change(made.config);
   made.variant = make_variant(made.config, d_in, kDeadAfter);
   std::vector<float> median(d_in);
   fill_normal(median, seed + 1, 0.3);
@@ -67,6 +64,12 @@ inline Problem make_problem(std::size_t d_in, std::size_t d_sae, std::size_t k, 
   made.state = initial_state(made.config, *made.variant, d_in, median);
   fill_normal(made.state.parameters.W_enc.span(), seed + 2, 0.4);
   fill_normal(made.state.parameters.b_enc.span(), seed + 3, 0.2);
+  for (Tensor<float> SaeParameters::*own : {&SaeParameters::b_mag, &SaeParameters::r_mag})
+    fill_normal((made.state.parameters.*own).span(), seed + 5, 0.2);
+  if (made.config.decoder_norm == "free")
+    for (std::size_t f = 0; f < d_sae; ++f)
+      for (float& value : made.state.parameters.W_dec.row(f))
+        value *= 0.5F + static_cast<float>(f % 5) * 0.25F;
   made.x = Tensor<float>(Shape{rows, d_in});
   fill_normal(made.x.span(), seed + 4, 1.0);
   made.included.assign(rows, 1);

@@ -195,7 +195,7 @@ TEST(BatchTopK, encodes_with_the_threshold_at_inference) {
 
 TEST(Relu, raises_its_penalty_linearly) {
   Problem problem = make_problem(10, 48, 0, 24, 6, false, 7, "relu");
-  problem.config.l1 = {.coefficient = 5, .warmup_steps = 10};
+  problem.config.penalty = {.coefficient = 5, .warmup_steps = 10};
   problem.variant = make_variant(problem.config, 10, kDeadAfter);
   problem.config.optimizer.lr = 1e-30;
   OneRank rank;

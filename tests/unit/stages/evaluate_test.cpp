@@ -147,7 +147,7 @@ TEST_F(Evaluate, of_a_variant_without_k_does_not_depend_on_one_given_elsewhere) 
   SaeConfig relu = config_;
   relu.variant = "relu";
   relu.k = 0;
-  relu.l1.coefficient = 3;
+  relu.penalty.coefficient = 3;
   const std::unique_ptr<Variant> variant = make_variant(relu, kDim, 100);
   const EvaluatedSae one{&relu, variant.get(), &parameters_, {0.5F, 0.5F}};
 

@@ -36,7 +36,7 @@ TEST(EvaluationText, tells_a_person_what_to_change_and_what_loss_was_measured_on
   EXPECT_NE(text.find("7000 predicted tokens of 40 documents"), std::string::npos);
   EXPECT_NE(text.find("640"), std::string::npos);
   EXPECT_NE(text.find("is 0.5582: too high"), std::string::npos) << text;
-  EXPECT_EQ(text.find("l1.coefficient"), std::string::npos) << "L1 is no knob under TopK";
+  EXPECT_EQ(text.find("penalty.coefficient"), std::string::npos) << "L1 is no knob under TopK";
 }
 
 // Student's t with two degrees of freedom: 4.303 sd / sqrt(3).
