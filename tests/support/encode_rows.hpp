@@ -37,7 +37,8 @@ struct EncodeProblem {
   std::vector<std::uint8_t> included{};  // empty: all
   std::size_t k = 0;                     // or 0: above the floor
   std::vector<float> floor{};            // [F], or empty
-  float share = 1;
+  float share = 1, offset = 0, least = 0;
+  bool by_magnitude = false;
   std::vector<std::uint32_t> dead{};  // the first of [F]
   std::size_t aux_k = 0;              // 0: no AuxK
   std::optional<std::uint64_t> unless{};
@@ -95,7 +96,12 @@ inline Encoded encode(const EncodeProblem& p, Device device) {
   encoder.pack(W_enc.cview(), b_enc.cview(), stream);
   encoder.run({.x = x.cview(),
                .included = included.cview(),
-               .choice = {.k = p.k, .floor = floor.cview(), .share = p.share},
+               .choice = {.k = p.k,
+                          .by_magnitude = p.by_magnitude,
+                          .floor = floor.cview(),
+                          .share = p.share,
+                          .offset = p.offset,
+                          .least = p.least},
                .out = out.view(),
                .aux = p.aux_k > 0 ? &selection : nullptr,
                .unless = p.unless ? unless.cview() : TensorView<const std::uint64_t>()},

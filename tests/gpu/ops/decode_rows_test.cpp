@@ -32,6 +32,26 @@ TEST_F(DecodeRowsOnGpu, adds_the_same_bytes_as_the_cpu_with_and_without_a_base) 
   EXPECT_EQ(compared, 2U * 164 * (1 + 31 + 32 + 33 + 127 + 129 + 300));
 }
 
+TEST_F(DecodeRowsOnGpu, keeps_to_bounds_and_adds_pieces_up) {
+  std::size_t compared = 0;
+  for (const FeatureBounds of :
+       {FeatureBounds{0, 0}, FeatureBounds{0, 7}, FeatureBounds{7, 50}, FeatureBounds{50}}) {
+    const test::EntryLists entries = test::drawn_entries(130, 77, 5), uploaded = upload(entries);
+    const Tensor<float> W_dec = test::normal_values({77, 33}, 1), W_there = upload(W_dec),
+                        base = test::normal_values({130, 33}, 2), base_there = upload(base),
+                        out({130, 33}), out_there = upload(out);
+
+    decode_rows(uploaded.view(), W_there.cview(), base_there.cview(), out_there.view(), {}, stream,
+                of);
+    decode_rows(entries.view(), W_dec.cview(), base.cview(), out.view(), {}, host, of);
+    add_rows_to(base_there.cview(), out_there.view(), stream);
+    add_rows_to(base.cview(), out.view(), host);
+
+    compared += test::expect_same_bytes(download(out_there), out, "out");
+  }
+  EXPECT_EQ(compared, 4U * 130 * 33);
+}
+
 TEST_F(DecodeRowsOnGpu, does_nothing_where_the_count_it_is_given_is_0) {
   const test::EntryLists entries = test::drawn_entries(40, 20, 1), uploaded = upload(entries);
   const Tensor<float> W_dec = test::normal_values({20, 50}, 1), W_there = upload(W_dec);

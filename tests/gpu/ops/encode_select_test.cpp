@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "support/encode_rows.hpp"
@@ -55,6 +56,41 @@ TEST_F(EncodeSelectOnGpu, takes_every_value_above_a_floor_that_the_cpu_takes) {
         compared += test::expect_same(encode(problem, gpu), encode(problem, {}));
       }
   EXPECT_GT(compared, 30'000U);
+}
+
+TEST_F(EncodeSelectOnGpu, takes_the_largest_by_magnitude_with_their_sign) {
+  std::size_t compared = 0;
+  for (const std::size_t d_sae : {1U, 33U, 257U, 1025U})
+    for (const std::size_t k : {1U, 32U, 700U}) {
+      EncodeProblem problem = integer_problem(19, d_sae, 37, k);
+      problem.k = k;
+      problem.by_magnitude = true;
+
+      const Encoded found = encode(problem, gpu);
+
+      compared += test::expect_same(found, encode(problem, {}));
+    }
+  EXPECT_GT(compared, 10'000U);
+}
+
+TEST_F(EncodeSelectOnGpu, takes_what_lies_above_a_bound_below_zero) {
+  std::size_t compared = 0;
+  for (const bool same : {false, true}) {
+    EncodeProblem problem = integer_problem(33, 257, 17, 4);
+    problem.floor.assign(257, 2.0F);
+    for (std::size_t f = 0; f < 257 && !same; f += 3) problem.floor[f] = 1.0F;
+    problem.offset = -4.5F;
+    problem.least = -std::numeric_limits<float>::infinity();
+    const Encoded found = encode(problem, gpu);
+
+    compared += test::expect_same(found, encode(problem, {}));
+    float lowest = 0;
+    for (const auto& row : found.rows)
+      for (const auto& [feature, value] : row) lowest = std::min(lowest, value);
+    EXPECT_LT(lowest, -1);
+    EXPECT_GT(lowest, -4.5F);
+  }
+  EXPECT_GT(compared, 5000U);
 }
 
 TEST_F(EncodeSelectOnGpu, gives_excluded_rows_no_entries) {
