@@ -36,8 +36,10 @@ void add_prefixes(const SliceSums& from, std::size_t row, double* sums) {
       sum += static_cast<double>(prefix.data()[row * d_out + d]);
     total[d] += sum;
   }
+  double squared = 0;
   for (const TensorView<const float>& prefix : from.prefix_errors)
-    sums[kPrefixSquaredError] += squared_norm(prefix.data() + row * d_out, d_out);
+    squared += squared_norm(prefix.data() + row * d_out, d_out);
+  sums[kPrefixSquaredError] += squared;
 }
 
 }  // namespace

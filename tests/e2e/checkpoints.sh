@@ -97,7 +97,11 @@ python3 - <<'PY' >"$config"
 import re
 text = open("configs/demo.yaml").read()
 saes = [f"  - {{name: {v}, hook: blocks.2.hook_resid_post, variant: {v}, d_sae: 256, {own}, seed: 1}}\n"
-        for v, own in (("topk", "k: 8"), ("batchtopk", "k: 8"), ("relu", "penalty: {coefficient: 5}"))]
+        for v, own in (("topk", "k: 8"), ("abstopk", "k: 8, penalty: {kind: tanh, coefficient: 1}"),
+                       ("batchtopk", "k: 8"), ("matryoshka", "k: 8, decoder_norm: free"),
+                       ("relu", "penalty: {kind: kl, coefficient: 1, target: 0.05}, b_dec: mean"),
+                       ("jumprelu", "penalty: {kind: l0, coefficient: 5, target: 8, warmup_steps: 9}"),
+                       ("gated", "penalty: {kind: l1, coefficient: 5}, b_dec: zero"))]
 print(re.sub(r"(?m)^(saes:.*\n)(  - .*\n)+", lambda m: m[1] + "".join(saes), text), end="")
 PY
 for variant in $(sed -n 's/^ *{"\([a-z]*\)", make_.*/\1/p' src/sae/variant_table.cpp); do

@@ -76,8 +76,6 @@ class Variant {
   virtual void encode(const SaeParameters& parameters, TensorView<const float> x,
                       std::size_t first_row, SparseActs& acts) const = 0;
   [[nodiscard]] virtual bool has_training_mode() const { return false; }
-  // Activations may be negative.
-  [[nodiscard]] virtual bool is_signed() const { return false; }
   // Training-mode activations of x [n, D] (BatchTopK: selected within these rows); the same as
   // encode where training has no mode of its own. A row with included[i] 0 takes no part in a
   // selection; where there is one, it has no activations.

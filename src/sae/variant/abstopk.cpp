@@ -17,8 +17,6 @@ class AbsTopK final : public ReconstructingVariant {
 
   [[nodiscard]] std::string_view name() const override { return "abstopk"; }
 
-  [[nodiscard]] bool is_signed() const override { return true; }
-
   [[nodiscard]] StepShape selection() const override {
     return {.k = k_, .by_magnitude = true, .rounds = {{.candidates = true}}};
   }

@@ -95,7 +95,7 @@ TEST_F(StepSumsOnGpu, of_slices_have_the_bytes_of_the_cpu) {
   for (const Shape shape : {Shape{1, 1, 1}, Shape{3, 1, 31}, Shape{2, 31, 32}, Shape{2, 33, 33},
                             Shape{5, 64, 100}, Shape{2, 65, 33}, Shape{1, 300, 1025}})
     compared += compare(shape, {});
-  EXPECT_EQ(compared, 15 * kErrorSum + 1U + 3 * 31 + 2 * 32 + 2 * 33 + 5 * 100 + 2 * 33 + 1025);
+  EXPECT_EQ(compared, 16 * kErrorSum + 1U + 3 * 31 + 2 * 32 + 2 * 33 + 5 * 100 + 2 * 33 + 1025);
 }
 
 TEST_F(StepSumsOnGpu, take_any_penalty_and_the_errors_of_prefixes) {

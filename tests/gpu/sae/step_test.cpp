@@ -8,7 +8,7 @@
 #include "refract/ops/feature_ages.hpp"
 #include "refract/sae/optimizer.hpp"
 #include "support/gpu.hpp"
-#include "unit/sae/problem.hpp"
+#include "unit/sae/trained_cases.hpp"
 
 namespace refract {
 namespace {
@@ -18,13 +18,8 @@ using namespace testing_support;
 constexpr std::size_t kDim = 20, kDimOut = 12, kFeatures = 130, kBatchRows = 48, kSliceRows = 6;
 constexpr std::uint64_t kSteps = 4;
 constexpr double kClip = 0.05;
-constexpr std::string_view kTranscoder = "transcoder";
-
-Problem problem_of(std::string_view variant) {
-  return variant == kTranscoder
-             ? make_transcoder_problem(kDim, kDimOut, kFeatures, kBatchRows, kSliceRows, true)
-             : make_problem(kDim, kFeatures, 5, kBatchRows, kSliceRows, true, 7,
-                            std::string(variant));
+Problem problem_of(const TrainedCase& of) {
+  return problem_of(of, {kDim, kDimOut, kFeatures, kBatchRows, kSliceRows}, true);
 }
 
 // A problem's SAE and batch on one device.
@@ -129,13 +124,7 @@ class OnDevice {
   std::unique_ptr<StepBuffers> buffers_;
 };
 
-std::vector<std::string_view> variants() {
-  std::vector<std::string_view> names = variant_names();
-  names.push_back(kTranscoder);
-  return names;
-}
-
-class StepOnGpu : public test::OnGpu, public ::testing::WithParamInterface<std::string_view> {};
+class StepOnGpu : public test::OnGpu, public ::testing::WithParamInterface<TrainedCase> {};
 
 // The products of the encoder are added in another order: each pre-activation is off by at most
 // (D + 1) 2^-24 of the sum of its magnitudes, below 1e-5 of a gradient here, and every step adds as
@@ -204,8 +193,8 @@ TEST_P(StepOnGpu, changes_no_weight_when_the_gradient_overflows) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Variants, StepOnGpu, ::testing::ValuesIn(variants()),
-                         [](const auto& each) { return std::string(each.param); });
+INSTANTIATE_TEST_SUITE_P(Variants, StepOnGpu, ::testing::ValuesIn(distinct_cases()),
+                         [](const auto& each) { return each.param.name; });
 
 }  // namespace
 }  // namespace refract

@@ -7,6 +7,7 @@
 #include "refract/sae/initialise.hpp"
 #include "refract/stages/evaluation_json.hpp"
 #include "refract/stages/measure.hpp"
+#include "support/any_variant.hpp"
 #include "support/heldout_rows.hpp"
 #include "support/shared_folder.hpp"
 #include "support/world.hpp"
@@ -54,9 +55,8 @@ TEST_F(EvaluateTogether, gives_the_report_of_one_rank) {
         std::vector<std::size_t>(HeldoutRows::kMostUnits + 500, 2)}) {
     const ChunkReader heldout = collective_heldout(lengths);
     for (const std::string_view variant_name : variant_names()) {
-      SaeConfig config{.name = "one", .hooks = {kHook}, .d_sae = 70};
-      config.variant = variant_name;
-      if (variant_name != "relu") config.k = 3;
+      const SaeConfig config = testing_support::as_variant(
+          {.name = "one", .hooks = {kHook}, .d_sae = 70, .k = 3}, variant_name);
       const std::unique_ptr<Variant> variant = make_variant(config, kDim, 100);
       const SaeParameters parameters =
           initial_parameters(config, *variant, kDim, std::vector<float>(kDim, 0.1F));

@@ -8,7 +8,7 @@
 #include "refract/stages/train.hpp"
 #include "support/one_rank_step.hpp"
 #include "support/world.hpp"
-#include "unit/sae/problem.hpp"
+#include "unit/sae/trained_cases.hpp"
 
 namespace refract {
 namespace {
@@ -18,23 +18,13 @@ using namespace testing_support;
 constexpr std::uint64_t kSteps = 6, kManySteps = 200;
 constexpr std::size_t kDim = 10, kDimOut = 7, kFeatures = 260, kRows = 48, kSliceRows = 6;
 
-constexpr std::string_view kTranscoder = "transcoder";
-
-std::vector<std::string_view> variants_and_transcoder() {
-  std::vector<std::string_view> names = variant_names();
-  names.push_back(kTranscoder);
-  return names;
-}
-
-Problem problem_of(std::string_view variant) {
-  Problem problem =
-      variant == kTranscoder
-          ? make_transcoder_problem(kDim, kDimOut, kFeatures, kRows, kSliceRows, true)
-          : make_problem(kDim, kFeatures, 5, kRows, kSliceRows, true, 7, std::string(variant));
+Problem problem_of(const TrainedCase& of) {
+  Problem problem = problem_of(of, {kDim, kDimOut, kFeatures, kRows, kSliceRows}, true);
   for (std::size_t row = 30; row < 36; ++row)
     problem.included[row] = 0;  // a rank of five and more has no row to show
   return problem;
 }
+Problem topk_problem() { return problem_of(TrainedCase{"topk", "topk"}); }
 
 // This rank's tile of a problem, and the steps of it.
 class Together {
@@ -86,7 +76,7 @@ std::vector<std::size_t> columns_of_world() {
   return columns;
 }
 
-using Case = std::tuple<std::string_view, std::string, std::string, std::size_t>;
+using Case = std::tuple<TrainedCase, std::string, std::string, std::size_t>;
 
 class TrainStep : public ::testing::TestWithParam<Case> {
  protected:
@@ -133,6 +123,8 @@ TEST_P(TrainStep, has_the_gradients_of_one_rank) {
     for (std::size_t d = 0; d < mine.dW_dec[f].size(); ++d)
       EXPECT_NEAR(mine.dW_dec[f][d], expected.dW_dec[first + f][d], bound);
     EXPECT_NEAR(mine.db_enc[f], expected.db_enc[first + f], bound);
+    for (std::size_t i = 0; i < kFurther; ++i)
+      EXPECT_NEAR(mine.further[i][f], expected.further[i][first + f], bound);
     ++compared;
   }
   std::uint64_t all = compared;
@@ -145,8 +137,9 @@ TEST_P(TrainStep, has_the_gradients_of_one_rank) {
 TEST_P(TrainStep, trains_to_what_one_rank_trains_to) {
   Problem alone = problem_of(std::get<0>(GetParam()));
   const SaeParameters start = copy(alone.state.parameters);
-  const bool bytes = std::get<1>(GetParam()) == "ordered" || test::world().size() == 1;
-  const std::uint64_t steps = bytes ? kManySteps : kSteps;
+  const bool ordered = std::get<1>(GetParam()) == "ordered",
+             bytes = ordered || test::world().size() == 1;
+  const std::uint64_t steps = ordered && test::world().size() > 1 ? kManySteps : kSteps;
   OneRank rank(kManySteps, 0.05);
   VisitLog alone_log;
   for (std::uint64_t step = 0; step < steps; ++step) alone_log = rank.step(alone, alone.batch());
@@ -215,14 +208,14 @@ TEST_P(TrainStep, allocates_nothing_and_copies_nothing_to_the_host_once_it_runs)
 }
 
 INSTANTIATE_TEST_SUITE_P(Table, TrainStep,
-                         ::testing::Combine(::testing::ValuesIn(variants_and_transcoder()),
+                         ::testing::Combine(::testing::ValuesIn(distinct_cases()),
                                             ::testing::Values("ordered", "fast"),
                                             ::testing::Values("all_reduce", "sharded"),
                                             ::testing::ValuesIn(columns_of_world())),
                          [](const auto& tested) {
-                           return std::string(std::get<0>(tested.param)) + "_" +
-                                  std::get<1>(tested.param) + "_" + std::get<2>(tested.param) +
-                                  "_" + std::to_string(std::get<3>(tested.param)) + "_columns";
+                           return std::get<0>(tested.param).name + "_" + std::get<1>(tested.param) +
+                                  "_" + std::get<2>(tested.param) + "_" +
+                                  std::to_string(std::get<3>(tested.param)) + "_columns";
                          });
 
 TEST(BatchTopK, gives_ties_to_the_same_entries_on_any_ranks) {
@@ -237,7 +230,7 @@ TEST(BatchTopK, gives_ties_to_the_same_entries_on_any_ranks) {
 }
 
 TEST(Sharded, moments_and_gradients_of_foreign_features_do_not_exist) {
-  Together ranks(problem_of("topk"), "fast", "sharded", 1);
+  Together ranks(topk_problem(), "fast", "sharded", 1);
   ranks.collective_step();
 
   const Problem& p = ranks.problem();
@@ -252,11 +245,11 @@ TEST(Sharded, moments_and_gradients_of_foreign_features_do_not_exist) {
 // Every addend of the gradients is rounded to bf16, so the sum is off by at most 2^-8 of the sum of
 // magnitudes.
 TEST(Wire, sends_gradients_as_bf16) {
-  Problem alone = problem_of("topk");
+  Problem alone = topk_problem();
   OneRank rank(kSteps, 0.05);
   (void)rank.step(alone, alone.batch());
   const StepGradients expected = gradients_of(alone);
-  Together ranks(problem_of("topk"), "fast", "all_reduce", 1, "bf16");
+  Together ranks(topk_problem(), "fast", "all_reduce", 1, "bf16");
   ranks.collective_step();
   ranks.runner().collective_finish(ranks.problem());
   const StepGradients mine = gradients_of(ranks.problem());

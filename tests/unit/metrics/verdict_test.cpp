@@ -142,10 +142,10 @@ TEST(VerdictsOnTheLog, find_every_cosine_fine_and_close_to_chance) {
   }
 }
 
-TEST(VerdictsOnTheLog, never_speak_of_l1_to_topk) {
+TEST(VerdictsOnTheLog, never_speak_of_a_penalty_to_topk) {
   for (std::size_t row = 2; row <= 8; ++row)
     for (const Verdict& verdict : of_log_row(row))
-      EXPECT_EQ(verdict.fix.find("l1"), std::string::npos) << verdict.fix;
+      EXPECT_EQ(verdict.fix.find("penalty."), std::string::npos) << verdict.fix;
 }
 
 // That the log's definitions are ours: density x F = L0, one total variance behind all R2.
