@@ -68,6 +68,12 @@ void add_options(po::options_description& all, CommandLine& line) {
       "the cluster's settings, as jobs/site/example.env [$REFRACT_SITE]")(
       "print", po::bool_switch(&line.print), "check, print the script, write and submit nothing")(
       "sae", po::value(&line.sae)->value_name("name"), "of this SAE [the first]")(
+      "checkpoint", po::value(&line.checkpoint)->value_name("name"),
+      "of this folder under checkpoints/, in bf16 [latest/, in fp32]")(
+      "format", po::value(&line.format)->value_name("word"),
+      "saelens, sparsify or dictionary_learning")(
+      "dtype", po::value(&line.dtype)->value_name("word"), "fp32, or bf16 where the format has it")(
+      "out", po::value(&line.out)->value_name("folder"), "write into this folder")(
       "feature", count("feature", line.feature, 0, kMostFeatures, "f"),
       "print this feature in the terminal")("yes", po::bool_switch(&line.yes),
                                             "remove what is listed, without asking")(

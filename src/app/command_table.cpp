@@ -13,7 +13,7 @@ namespace {
 constexpr std::string_view kConfigured =
     "set dry-run print-config ranks threads stop-after allow-numerics-change";
 
-constexpr std::array<Command, 16> kCommands{{
+constexpr std::array<Command, 17> kCommands{{
     {"run", "config.yaml",
      "the whole pipeline: download, tokenize, extract, train, evaluate, probe, report", kConfigured,
      "configs/demo.yaml --ranks 2 --set run=runs/mine", Mpi::always, run_command},
@@ -34,6 +34,9 @@ constexpr std::array<Command, 16> kCommands{{
     {"report", "config.yaml", "one self-contained HTML file",
      "set dry-run print-config ranks threads allow-numerics-change", "configs/demo.yaml",
      Mpi::always, report_command},
+    {"export", "run", "an SAE as SAELens, sparsify or dictionary_learning load it",
+     "sae checkpoint format dtype out", "runs/demo --format sparsify --out exported", Mpi::never,
+     export_command},
     {"submit", "config.yaml", "check, write the job script, hand it to sbatch", "set site print",
      "configs/demo.yaml --site jobs/site/example.env --print", Mpi::never, submit_command},
     {"status", "run...",

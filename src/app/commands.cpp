@@ -18,6 +18,7 @@
 #include "refract/ops/gemm.hpp"
 #include "refract/pipeline/clean.hpp"
 #include "refract/pipeline/describe.hpp"
+#include "refract/pipeline/export_run.hpp"
 #include "refract/pipeline/pipeline.hpp"
 #include "refract/pipeline/preflight.hpp"
 #include "refract/pipeline/run_evaluation.hpp"
@@ -172,6 +173,21 @@ ExitCode probe_command(const CommandLine& line) {
   const FeatureAtlas atlas = read_features(folder.features(sae));
   fmt::print("{}", describe_feature(atlas, static_cast<std::size_t>(line.feature),
                                     ::isatty(STDOUT_FILENO) == 1));
+  return ExitCode::ok;
+}
+
+ExitCode export_command(const CommandLine& line) {
+  if (line.arguments.size() != 1 || line.format.empty() || line.out.empty())
+    throw ConfigError(
+        "refract export takes one run's folder, --format and --out. Example: refract export "
+        "runs/demo --format sparsify --out exported");
+  const fs::path made = export_sae({.run = line.arguments.front(),
+                                    .sae = line.sae,
+                                    .checkpoint = line.checkpoint,
+                                    .format = line.format,
+                                    .dtype = line.dtype,
+                                    .out = line.out});
+  fmt::print("{}\n", made.string());
   return ExitCode::ok;
 }
 

@@ -20,6 +20,7 @@ ExitCode train_command(const CommandLine& line);
 ExitCode evaluate_command(const CommandLine& line);
 ExitCode probe_command(const CommandLine& line);
 ExitCode report_command(const CommandLine& line);
+ExitCode export_command(const CommandLine& line);
 ExitCode submit_command(const CommandLine& line);
 ExitCode status_command(const CommandLine& line);
 ExitCode describe_command(const CommandLine& line);

@@ -2,6 +2,7 @@
 // One row per architecture: config.json's model_type and how to open such a folder.
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "lm/model_config.hpp"
@@ -21,6 +22,8 @@ struct Architecture {
                         const ModelInfo& info);
   std::unique_ptr<LanguageModel> (*load)(const ModelConfig& config, const ModelWeights& weights,
                                          ModelInfo info);
+  // language_model.hpp
+  std::string (*hugging_face_module)(HookPoint hook);
 };
 
 [[nodiscard]] std::span<const Architecture> architectures();
@@ -31,6 +34,7 @@ void require(HookPoint hook, const ModelInfo& info);
 void check_weights(const ModelConfig& config, const ModelWeights& weights, const ModelInfo& info);
 std::unique_ptr<LanguageModel> load(const ModelConfig& config, const ModelWeights& weights,
                                     ModelInfo info);
+std::string hugging_face_module(HookPoint hook);
 }  // namespace gpt2
 
 }  // namespace refract

@@ -65,7 +65,15 @@ void check_language_model(const std::filesystem::path& folder, std::span<const H
 
 ModelInfo read_model_info(const std::filesystem::path& folder) {
   const ModelConfig config(folder);
-  return architecture_of(config).read_info(config);
+  ModelInfo info = architecture_of(config).read_info(config);
+  info.name_or_path = config.word("_name_or_path", "");
+  return info;
+}
+
+std::string hugging_face_module(std::string_view family, HookPoint hook) {
+  for (const auto& row : architectures())
+    if (row.model_type == family) return row.hugging_face_module(hook);
+  return "";
 }
 
 }  // namespace refract

@@ -62,7 +62,10 @@ CheckpointedRun checkpointed_run(Session& session, const std::vector<std::size_t
                 own, session.store().calibration(),
                 dead_threshold(session.config().store.chunk_rows, session.plan().rows));
           },
-      .expect_own = [&session] { session.run().expect_own(); }};
+      .expect_own = [&session] { session.run().expect_own(); },
+      .model = {model_public_name(config, session.run().model_info().name_or_path,
+                                  session.folder().model_name()),
+                session.run().model_info().family}};
   for (const std::size_t i : saes) run.training_digests.push_back(session.training_digest(i));
   return run;
 }
@@ -99,8 +102,9 @@ StagedFolder Checkpoints::collective_stage_checkpoint(std::size_t i, TrainedSae&
   staged.files = collective_write_checkpoint_files(staged.made(), sae, facts, runner,
                                                    saved_.saes[sae.config.name]);
   if (exports)
-    std::ranges::move(collective_write_export(staged.made(), run_, sae, DType::bf16, runner),
-                      std::back_inserter(staged.files));
+    std::ranges::move(
+        collective_write_export(staged.made(), run_, sae, DType::bf16, metrics, runner),
+        std::back_inserter(staged.files));
   return staged;
 }
 
@@ -129,7 +133,9 @@ void Checkpoints::collective_save(const TrainingPosition& position, Reason reaso
         i, saes[i], position, root && complete ? metrics.at(i) : "", (wish & 1) != 0, runner));
   }
   if ((wish & 2) != 0) {
-    for (const TrainedSae& sae : saes) staged.push_back(collective_stage_latest(run_, sae, runner));
+    for (std::size_t i = 0; i < saes.size(); ++i)
+      staged.push_back(
+          collective_stage_latest(run_, saes[i], root && complete ? metrics.at(i) : "", runner));
     latest_s_ = monotonic_s();
   }
   start_helper(std::move(staged), root && complete ? metrics : std::vector<std::string>());
@@ -296,13 +302,18 @@ Checkpoints::Restored Checkpoints::collective_restore(std::vector<TrainedSae>& s
     if (loaded && restored.position.visit == run_.visits()) wish |= 2;
   }
   wish = ranks_.all_reduce_max(wish);
+  const auto metrics_of = [&](const TrainedSae& sae) {
+    const fs::path folder = folder_of(sae.config, loaded->folder);
+    return root ? recorded_metrics(read_trainer_metadata(folder), folder) : "";
+  };
   if ((wish & 1) != 0)
     for (const TrainedSae& sae : saes)
-      collective_mend_export(folder_of(sae.config, loaded->folder), run_, sae, runner);
+      collective_mend_export(folder_of(sae.config, loaded->folder), run_, sae, metrics_of(sae),
+                             runner);
   latest_s_ = monotonic_s();
   if ((wish & 2) != 0)
     for (const TrainedSae& sae : saes) {
-      StagedFolder latest = collective_stage_latest(run_, sae, runner);
+      StagedFolder latest = collective_stage_latest(run_, sae, metrics_of(sae), runner);
       settle_files(latest);
       ranks_.barrier();
       if (root) give_final_name(latest, run_.expect_own);

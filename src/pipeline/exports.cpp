@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <map>
 #include <nlohmann/json.hpp>
 
+#include "pipeline/export_metadata.hpp"
 #include "pipeline/owners.hpp"
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
@@ -21,19 +21,6 @@ std::string sum_line(const std::string& sha256, const std::string& file) {
   return fmt::format("{}  {}\n", sha256, file);
 }
 
-std::map<std::string, std::string> metadata_of(const CheckpointedRun& run, const TrainedSae& sae) {
-  const auto quoted = [](const std::string& text) { return Json(text).dump(); };
-  std::map<std::string, std::string> metadata{
-      {"model_name", quoted(run.folder.model_name())},
-      {"hook_name", quoted(hook_text(sae.config))},
-      {"context_size", std::to_string(run.config.tokens.context)},
-      {"prepend_bos", run.config.tokens.bos == "none" ? "false" : "true"},
-      {"dataset_path", quoted("wikipedia")},
-      {"refract_weights_digest", quoted(weights_digest(sae))}};
-  if (is_transcoder(sae.config)) metadata["hook_name_out"] = quoted(sae.config.target_hook);
-  return metadata;
-}
-
 }  // namespace
 
 std::string export_sums(const fs::path& folder, const std::function<void()>& tick) {
@@ -45,13 +32,15 @@ std::string export_sums(const fs::path& folder, const std::function<void()>& tic
 
 std::vector<WrittenFile> collective_write_export(const fs::path& folder, const CheckpointedRun& run,
                                                  const TrainedSae& sae, DType dtype,
+                                                 const std::string& metrics_line,
                                                  StepRunner& runner) {
   Communicator& ranks = runner.mesh().ranks();
   SaeExport part = sae.variant->export_for_saelens(sae.state.parameters, sae.scale());
   part.d_sae = sae.config.d_sae;
   std::vector<WrittenFile> files;
   if (ranks.rank() == 0)
-    files.push_back(write_saelens_config(folder, part, dtype, metadata_of(run, sae)));
+    files.push_back(
+        write_saelens_config(folder, part, dtype, export_metadata(run, sae, metrics_line)));
   SafetensorsWriter file = collective_open(ranks, [&](FileWriter::Begin begin) {
     return open_saelens_weights(folder, part, dtype, begin);
   });
@@ -61,7 +50,8 @@ std::vector<WrittenFile> collective_write_export(const fs::path& folder, const C
 }
 
 void collective_mend_export(const fs::path& folder, const CheckpointedRun& run,
-                            const TrainedSae& sae, StepRunner& runner) {
+                            const TrainedSae& sae, const std::string& metrics_line,
+                            StepRunner& runner) {
   Communicator& ranks = runner.mesh().ranks();
   const bool root = ranks.rank() == 0;
   const bool whole = root && export_is_whole(folder, weights_digest(sae));
@@ -73,7 +63,8 @@ void collective_mend_export(const fs::path& folder, const CheckpointedRun& run,
         folder.string()));
     staged = stage_folder(folder);
   }
-  staged.files = collective_write_export(staged.made(), run, sae, DType::bf16, runner);
+  staged.files =
+      collective_write_export(staged.made(), run, sae, DType::bf16, metrics_line, runner);
   settle_files(staged);
   ranks.barrier();
   if (!root) return;
@@ -83,11 +74,11 @@ void collective_mend_export(const fs::path& folder, const CheckpointedRun& run,
 }
 
 StagedFolder collective_stage_latest(const CheckpointedRun& run, const TrainedSae& sae,
-                                     StepRunner& runner) {
+                                     const std::string& metrics_line, StepRunner& runner) {
   StagedFolder staged{run.folder.latest(sae.config.name), {}, true};
   if (runner.mesh().ranks().rank() == 0) staged = stage_folder(staged.final_name);
   staged.exported = true;
-  staged.files = collective_write_export(staged.made(), run, sae, DType::f32, runner);
+  staged.files = collective_write_export(staged.made(), run, sae, DType::f32, metrics_line, runner);
   return staged;
 }
 

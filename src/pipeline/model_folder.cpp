@@ -115,4 +115,10 @@ std::filesystem::path model_folder(const RunConfig& c) {
   return snapshot;
 }
 
+std::string model_public_name(const RunConfig& c, const std::string& name_or_path,
+                              const std::string& folder_name) {
+  if (!c.model.starts_with(kFile)) return hub_model(c.model).id;
+  return is_hub_name(name_or_path) ? name_or_path : folder_name;
+}
+
 }  // namespace refract

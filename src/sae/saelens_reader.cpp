@@ -1,33 +1,15 @@
-#include <algorithm>
-
 #include "refract/base/error.hpp"
-#include "refract/base/parallel.hpp"
 #include "refract/sae/saelens.hpp"
 #include "refract/store/safetensors.hpp"
+#include "sae/layout_table.hpp"
 
 namespace refract {
 namespace {
-
-constexpr std::size_t kTile = 64;
 
 Tensor<float> read_as(const StoredTensor& stored, Shape shape) {
   Tensor<float> values(shape);
   read_f32(stored, values.span());
   return values;
-}
-
-// [D, F] to [F, D].
-Tensor<float> transposed(const Tensor<float>& values) {
-  const std::size_t rows = values.axis(0), columns = values.axis(1);
-  Tensor<float> out(Shape{columns, rows});
-  parallel_for((columns + kTile - 1) / kTile, [&](std::size_t tile) {
-    const std::size_t end = std::min(columns, (tile + 1) * kTile);
-    for (std::size_t first = 0; first < rows; first += kTile)
-      for (std::size_t c = tile * kTile; c < end; ++c)
-        for (std::size_t r = first; r < std::min(rows, first + kTile); ++r)
-          out.data()[c * rows + r] = values.data()[r * columns + c];
-  });
-  return out;
 }
 
 }  // namespace

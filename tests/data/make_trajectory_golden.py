@@ -4,8 +4,9 @@
 Usage: make_trajectory_golden.py <source-dir>      needs numpy, torch, safetensors
 Made with numpy 2.4.6 and torch 2.15.0. Nothing here comes from refract: the formulas stand below, and gradients are
 autograd's, but where an estimator is asked for (Jump, Step). Tensors: batches [25, 64, 16], the start (W_enc, W_dec
-[96, 16], b_enc [96], b_dec [16]) and per variant its losses [200], each before that step's update, and l0 [200], the
-entries per row of the same forward. The metadata tells per variant how far fp64 from the same start goes from fp32,
+[96, 16], b_enc [96], b_dec [16]) and per variant its losses [200], each before that step's update, l0 [200], the
+entries per row of the same forward, and grad_norm [200], before the clip. Every step clips, and Adam forgets the scale of a
+gradient: grad_norm alone tells a gradient that is wrong by a factor. The metadata tells per variant how far fp64 from the same start goes from fp32,
 relative to the loss: over the first pass through the batches, and over all steps.
 """
 import pathlib
@@ -207,32 +208,32 @@ VARIANTS = {
 
 
 def finish_gradients(w):
-    """Decoder rows may only turn; then the clip of the norm over all parameters. Says whether it clipped."""
+    """Decoder rows may only turn; then the clip of the norm over all parameters. That norm."""
     rows, gradient = w["W_dec"].data, w["W_dec"].grad
     gradient -= (gradient * rows).sum(dim=1, keepdim=True) * rows
     norm = torch.sqrt(sum((p.grad ** 2).sum() for p in w.values()))
     if norm > CLIP:
         for p in w.values():
             p.grad *= CLIP / norm
-    return bool(norm > CLIP)
+    return norm.item()
 
 
 def train(variant, begin, batches, dtype):
-    """Losses [200], L0 [200], the features that were dead in every step, and how many steps were clipped."""
+    """Losses [200], L0 [200], norms of gradients [200], and the features that were dead in each step."""
     values = {name: torch.tensor(value, dtype=dtype) for name, value in begin.items()}
     values.update({name: torch.full((F,), value, dtype=dtype) for name, value in variant.extra.items()})
     w = {name: torch.nn.Parameter(value) for name, value in values.items()}
     x = torch.tensor(batches, dtype=dtype)
     adam = torch.optim.Adam(w.values(), lr=LR, betas=(0.9, 0.999), eps=1e-8)
     ages = torch.zeros(F, dtype=torch.int64)
-    losses, l0, deaths, clipped = [], [], [], 0
+    losses, l0, norms, deaths = [], [], [], []
     for step in range(STEPS):
         dead = ages >= DEAD_AFTER
         deaths.append(int(dead.sum()))
         adam.zero_grad()
         loss, f = variant.loss(w, x[step % BATCHES], dead)
         loss.backward()
-        clipped += finish_gradients(w)
+        norms.append(finish_gradients(w))
         adam.step()
         with torch.no_grad():
             w["W_dec"] /= w["W_dec"].norm(dim=1, keepdim=True)
@@ -241,7 +242,7 @@ def train(variant, begin, batches, dtype):
         ages = torch.where((f != 0).any(dim=0), 0, ages + ROWS)
         losses.append(loss.item())
         l0.append((f != 0).sum().item() / ROWS)
-    return np.array(losses), np.array(l0), deaths, clipped
+    return np.array(losses), np.array(l0), np.array(norms), deaths
 
 
 def main(source: pathlib.Path) -> None:
@@ -251,15 +252,16 @@ def main(source: pathlib.Path) -> None:
     begin = start(rng, batches)
     tensors, metadata = {"batches": batches, **begin}, {"made_by": "tests/data/make_trajectory_golden.py"}
     for name, variant in VARIANTS.items():
-        losses, l0, deaths, clipped = train(variant, begin, batches, torch.float32)
+        losses, l0, norms, deaths = train(variant, begin, batches, torch.float32)
         away = np.abs(train(variant, begin, batches, torch.float64)[0] / losses - 1)
         first, last = losses[:BATCHES].mean(), losses[-BATCHES:].mean()
         print(f"{name:16} loss {losses[0]:8.4f} -> {losses[-1]:8.4f}, mean of the first pass {first:8.4f}, of the last "
               f"{last:8.4f}; L0 {l0[0]:6.2f} -> {l0[-1]:6.2f}; dead {max(deaths):2} -> "
-              f"{deaths[-1]:2}; clipped {clipped:3}; fp64 is away {away[:BATCHES].max():.1e}, {away.max():.1e}")
+              f"{deaths[-1]:2}; clipped {(norms > CLIP).sum():3}; fp64 is away {away[:BATCHES].max():.1e}, {away.max():.1e}")
         if not last < 0.95 * first:
             raise SystemExit(f"{name} does not learn")
-        tensors[f"{name}.losses"], tensors[f"{name}.l0"] = losses.astype(np.float32), l0.astype(np.float32)
+        for key, values in [("losses", losses), ("l0", l0), ("grad_norm", norms)]:
+            tensors[f"{name}.{key}"] = values.astype(np.float32)
         metadata[f"{name}.fp64_away"] = f"{away[:BATCHES].max():.1e} {away.max():.1e}"
     save_file(tensors, source / "tests/data/trajectory_golden.safetensors", metadata=metadata)
 

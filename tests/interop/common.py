@@ -72,3 +72,42 @@ def segment_ids(contexts, shard_ids, token_starts, segment):
     first = int(token_starts[document]) + offset
     ids = [int(i) for i in shard_ids[first:first + length - bos]]
     return ([int(contexts.attrs["bos_id"])] if bos else []) + ids
+
+
+def load_sae(folder):
+    """With SAELens."""
+    sae_lens = importlib.import_module("sae_lens")
+    sae = sae_lens.SAE.load_from_disk(folder, device="cpu")
+    return sae[0] if isinstance(sae, tuple) else sae
+
+
+def heldout_rows(store, hook, hook_out):
+    """Included rows of what is read and of what is reconstructed, of an open heldout.h5."""
+    np = importlib.import_module("numpy")
+    hooks = [hook, hook_out or hook]
+    excluded = store["excluded"][:]
+    for name in hooks:
+        excluded = excluded | store[f"hooks/{name}/excluded"][:]
+    found = []
+    for name in hooks:
+        rows = store[f"hooks/{name}/activations"][:]
+        if rows.dtype.kind not in "f" or rows.dtype.itemsize == 2:  # bf16 is stored as its sixteen bits
+            rows = (rows.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+        found.append(rows.astype(np.float32)[excluded == 0])
+    return found
+
+
+def agree(name, ours, theirs, gap, bound):
+    """Activations [n, F] of n rows within `bound` of the row's largest. A row is left out only when its gap (how far its
+    nearest value is from being selected otherwise) is smaller than that, at most 0.1 % of rows. The rows compared."""
+    np = importlib.import_module("numpy")
+    largest = np.maximum(np.abs(theirs).max(axis=1), 1e-30)
+    worst = np.abs(ours - theirs).max(axis=1) / largest
+    left_out = (worst > bound) & (gap / largest < bound)
+    failed = (worst > bound) & ~left_out
+    print(f"{name}: {len(ours)} rows, {int(left_out.sum())} left out for their gap, "
+          f"worst {worst[~left_out].max():.2e} of the row's largest (bound {bound:.0e})")
+    assert not failed.any(), f"{name}: {int(failed.sum())} rows differ, first {np.flatnonzero(failed)[:5]}"
+    assert left_out.sum() <= 0.001 * len(ours), f"{name}: too many rows left out"
+    assert (ours != 0).any(), f"{name}: nothing fires"
+    return len(ours) - int(left_out.sum())

@@ -10,23 +10,21 @@ the threshold, where there is one) is under 1e-5 relative, at most 0.1 % of rows
 With "-" as the refract binary only the golden folders are checked.
 """
 import glob
+import inspect
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import warnings
 
-from common import Run, oracle
+from common import Run, agree, heldout_rows, load_sae, oracle
 
-np, torch, h5py, sae_lens, safetensors_numpy = oracle("numpy", "torch", "h5py", "sae_lens", "safetensors.numpy")
+np, torch, h5py, _, safetensors_numpy = oracle("numpy", "torch", "h5py", "sae_lens", "safetensors.numpy")
 load_file = safetensors_numpy.load_file
+HookedTransformer = oracle("transformer_lens").HookedTransformer
 
 compared_rows = 0
-
-
-def load_sae(folder):
-    sae = sae_lens.SAE.load_from_disk(folder, device="cpu")
-    return sae[0] if isinstance(sae, tuple) else sae
 
 
 def gaps(sae, pre):
@@ -48,17 +46,7 @@ def centred(sae, x, b_dec):
 def compare(name, sae, ours, theirs, pre, bound):
     """ours, theirs [n, F] activations; pre [n, F] pre-activations, for the gaps."""
     global compared_rows
-    largest = np.maximum(theirs.max(axis=1), 1e-30)
-    gap = gaps(sae, pre) / largest
-    worst = np.abs(ours - theirs).max(axis=1) / largest
-    left_out = (worst > bound) & (gap < bound)
-    failed = (worst > bound) & ~left_out
-    compared_rows += len(ours) - int(left_out.sum())
-    print(f"{name} ({sae.cfg.architecture()}): {len(ours)} rows, {int(left_out.sum())} left out for their gap, "
-          f"worst {worst[~left_out].max():.2e} of the row's largest (bound {bound:.0e})")
-    assert not failed.any(), f"{name}: {int(failed.sum())} rows differ, first {np.flatnonzero(failed)[:5]}"
-    assert left_out.sum() <= max(0.001 * len(ours), 0), f"{name}: too many rows left out"
-    assert (ours > 0).any(), f"{name}: nothing fires"
+    compared_rows += agree(f"{name} ({sae.cfg.architecture()})", ours, theirs, gaps(sae, pre), bound)
 
 
 def golden(unit_program, scratch):
@@ -107,19 +95,37 @@ def activations(sae, pre, weights):
     return ours
 
 
-def heldout_rows(store, hook, hook_out):
-    """Included rows of what is read and of what is reconstructed."""
-    hooks = [hook, hook_out or hook]
-    excluded = store["excluded"][:]
-    for name in hooks:
-        excluded = excluded | store[f"hooks/{name}/excluded"][:]
-    found = []
-    for name in hooks:
-        rows = store[f"hooks/{name}/activations"][:]
-        if rows.dtype.kind not in "f" or rows.dtype.itemsize == 2:  # bf16 is stored as its sixteen bits
-            rows = (rows.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-        found.append(rows.astype(np.float32)[excluded == 0])
-    return found
+def expect_metadata(sae, name, settings, metrics):
+    """What a correct use needs, as the run had it."""
+    metadata = sae.cfg.metadata
+    said = dict(setting.split("=", 1) for setting in settings)
+    packing, bos = said.get("tokens.packing", "packed"), said.get("tokens.bos", "document_start")
+    modules = {"hook_resid_post": "", "hook_mlp_out": ".mlp", "ln2.hook_normalized": ".ln_2"}
+
+    def module(hook):
+        _, layer, site = hook.split(".", 2)
+        return f"transformer.h.{layer}{modules[site]}"
+
+    expected = {
+        "model_name": "model", "model_class_name": "HookedTransformer", "context_size": 256,
+        "model_from_pretrained_kwargs": {"fold_ln": False, "center_writing_weights": False,
+                                         "center_unembed": False, "fold_value_biases": False},
+        "hf_hook_name": module(metadata.hook_name), "hook_head_index": None,
+        "prepend_bos": bos == "each_context", "exclude_special_tokens": True, "seqpos_slice": [None],
+        "sequence_separator_token": None if packing == "document" or bos == "none" else "bos",
+        "disable_concat_sequences": packing == "document", "refract_packing": packing, "refract_bos": bos,
+        "dataset_path": "enwiki_namespace_0_0.jsonl.zst", "sae_lens_training_version": None,
+        "l0": metrics["l0"], "num_dead_features": metrics["train"]["dead"]}
+    for key, value in expected.items():
+        assert key in metadata and metadata[key] == value, f"metadata.{key} is {metadata[key]}, expected {value}"
+    assert metadata.sae_lens_version and metadata.refract_version, metadata
+    if metadata.hook_name_out:
+        assert metadata.hf_hook_name_out == module(metadata.hook_name_out), metadata
+    variant = said.get(f"saes.{('small', 'big').index(name)}.variant", "topk")
+    trained = {"relu": "standard", "matryoshka": "matryoshka_batchtopk"}.get(variant, variant)
+    assert metadata.training_architecture == ("transcoder" if metadata.hook_name_out else trained), metadata
+    inspect.signature(HookedTransformer.from_pretrained_no_processing).bind(
+        metadata.model_name, **metadata.model_from_pretrained_kwargs)
 
 
 def small_run(*settings):
@@ -130,7 +136,13 @@ def small_run(*settings):
     assert folders, "the run left no saes/<name>/latest"
     with h5py.File(heldout) as store:
         for folder in folders:
-            sae = load_sae(folder)
+            with warnings.catch_warnings():
+                # The only one: that the model must be loaded as the metadata says.
+                warnings.simplefilter("error")
+                warnings.filterwarnings("ignore", message="\nThis SAE has non-empty model_from_pretrained_kwargs")
+                sae = load_sae(folder)
+            with open(os.path.join(os.path.dirname(folder), "metrics.jsonl")) as file:
+                expect_metadata(sae, os.path.basename(os.path.dirname(folder)), settings, json.loads(file.readlines()[-1]))
             x, y = heldout_rows(store, sae.cfg.metadata.hook_name, sae.cfg.metadata.hook_name_out)
             with torch.no_grad():
                 theirs = sae.encode(torch.from_numpy(x.copy())).numpy()
@@ -151,7 +163,8 @@ if len(sys.argv) > 3:
         golden(sys.argv[3], scratch)
 if sys.argv[1] != "-":
     small_run()
-    small_run("saes.0.variant=relu", "saes.0.k=0", "saes.1.variant=batchtopk", "saes.1.non_negative_decoder=true")
+    small_run("saes.0.variant=relu", "saes.0.k=0", "saes.1.variant=batchtopk", "saes.1.non_negative_decoder=true",
+              "tokens.packing=document", "tokens.bos=each_context")
     small_run("hooks=[blocks.2.ln2.hook_normalized, blocks.2.hook_mlp_out]", "saes.*.hook=blocks.2.ln2.hook_normalized",
               "saes.0.variant=relu", "saes.0.k=0", "saes.0.target_hook=blocks.2.hook_mlp_out",
               # Or in most rows nothing fires, and in some a trace that is a thousandth of what is added up for it.

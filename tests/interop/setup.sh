@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 venv=${REFRACT_VENV:-build/interop-venv}
 light=(numpy h5py tokenizers zstandard safetensors)
-heavy=(torch transformers sae-lens)
+heavy=(torch transformers sae-lens eai-sparsify dictionary-learning)
 
 usage() {
   cat <<TEXT

@@ -24,7 +24,8 @@ struct CommandLine {
   JobTime time;       // --stop-after, and when the allocation ends
   long feature = -1;  // --feature; -1 = not given
   std::string sae;    // --sae
-  std::string site;   // --site; empty: REFRACT_SITE, or none
+  std::string format, checkpoint, dtype, out;  // of export; empty: not given
+  std::string site;                            // --site; empty: REFRACT_SITE, or none
 };
 
 // Whether a command runs on ranks: never; always (a world of one where nobody launched it); or only

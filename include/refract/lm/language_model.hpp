@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "refract/lm/hook_point.hpp"
@@ -14,7 +15,8 @@
 namespace refract {
 
 struct ModelInfo {
-  std::string family;  // config.json model_type, e.g. "gpt2"
+  std::string family;             // config.json model_type, e.g. "gpt2"
+  std::string name_or_path = {};  // as config.json calls the model; empty: it does not
   std::size_t layers = 0, d_model = 0, heads = 0, vocab = 0, max_positions = 0;
   std::int64_t bos_id = -1, eos_id = -1;  // -1: none
   std::uint64_t parameter_bytes = 0;
@@ -83,5 +85,8 @@ void check_language_model(const std::filesystem::path& folder, std::span<const H
 [[nodiscard]] std::vector<std::filesystem::path> model_files(const std::filesystem::path& folder);
 // Reads config.json and sizes only.
 [[nodiscard]] ModelInfo read_model_info(const std::filesystem::path& folder);
+// The module of transformers' causal model of this family that puts out what the hook point has,
+// e.g. transformer.h.4; empty: there is none.
+[[nodiscard]] std::string hugging_face_module(std::string_view family, HookPoint hook);
 
 }  // namespace refract

@@ -48,6 +48,12 @@ struct TrainingPosition {
   std::string store_running;         // digest of the store as trained so far
 };
 
+// The model as those who load an SAE know it.
+struct PublicModel {
+  std::string name;    // of the hub, as TransformerLens takes it
+  std::string family;  // ModelInfo's
+};
+
 // What checkpoints need to know of the run that they are of.
 struct CheckpointedRun {
   const RunConfig& config;
@@ -58,6 +64,7 @@ struct CheckpointedRun {
   std::function<std::uint64_t()> visits;             // of the whole run
   std::function<std::vector<TrainedSae>()> initial;  // the SAEs before the first step, whole
   std::function<void()> expect_own;  // throws when another job took the run over; any thread
+  PublicModel model = {};
 };
 [[nodiscard]] CheckpointedRun checkpointed_run(Session& session);  // its store is open
 // Of the SAEs at these places alone.

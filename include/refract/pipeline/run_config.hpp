@@ -125,5 +125,10 @@ void check_model_setting(const RunConfig& config);
 // for as huggingface_hub does (HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME,
 // ~/.cache). ConfigError when it is not there.
 [[nodiscard]] std::filesystem::path model_folder(const RunConfig& config);
+// As others know the model: the hub's <owner>/<name>; of file:, what config.json calls it
+// (_name_or_path) where that could be a name of the hub, else `folder_name`.
+[[nodiscard]] std::string model_public_name(const RunConfig& config,
+                                            const std::string& name_or_path,
+                                            const std::string& folder_name);
 
 }  // namespace refract

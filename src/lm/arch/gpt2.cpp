@@ -324,4 +324,20 @@ std::unique_ptr<LanguageModel> load(const ModelConfig& config, const ModelWeight
   return std::make_unique<Gpt2>(std::move(info), hyper, std::move(values));
 }
 
+std::string hugging_face_module(HookPoint hook) {
+  const auto of_block = [](int layer, std::string_view part) {
+    return fmt::format("transformer.h.{}{}", layer, part);
+  };
+  switch (hook.site) {
+    case Site::resid_pre:
+      return hook.layer == 0 ? "transformer.drop" : of_block(hook.layer - 1, "");
+    case Site::attn_out: return of_block(hook.layer, ".attn");
+    case Site::resid_mid: return "";
+    case Site::ln2_normalized: return of_block(hook.layer, ".ln_2");
+    case Site::mlp_out: return of_block(hook.layer, ".mlp");
+    case Site::resid_post: return of_block(hook.layer, "");
+  }
+  REFRACT_ASSERT(false, "site {}", static_cast<int>(hook.site));
+}
+
 }  // namespace refract::gpt2

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "refract/base/error.hpp"
+#include "refract/lm/language_model.hpp"
 
 namespace refract {
 namespace {
@@ -23,6 +24,21 @@ TEST(HookPoint, of_an_earlier_layer_comes_before_one_of_a_later) {
   EXPECT_TRUE(comes_before({0, Site::resid_post}, {1, Site::resid_pre}));
   EXPECT_FALSE(comes_before({1, Site::resid_pre}, {0, Site::resid_post}));
   EXPECT_FALSE(comes_before({1, Site::mlp_out}, {1, Site::mlp_out}));
+}
+
+TEST(HookPoint, is_what_a_module_of_transformers_puts_out) {
+  const auto module = [](const char* hook) {
+    return hugging_face_module("gpt2", parse_hook_point(hook));
+  };
+
+  EXPECT_EQ(module("blocks.4.hook_resid_post"), "transformer.h.4");
+  EXPECT_EQ(module("blocks.4.hook_resid_pre"), "transformer.h.3");
+  EXPECT_EQ(module("blocks.0.hook_resid_pre"), "transformer.drop");
+  EXPECT_EQ(module("blocks.4.hook_attn_out"), "transformer.h.4.attn");
+  EXPECT_EQ(module("blocks.4.ln2.hook_normalized"), "transformer.h.4.ln_2");
+  EXPECT_EQ(module("blocks.4.hook_mlp_out"), "transformer.h.4.mlp");
+  EXPECT_EQ(module("blocks.4.hook_resid_mid"), "");
+  EXPECT_EQ(hugging_face_module("none", {0, Site::resid_post}), "");
 }
 
 TEST(HookPoint, refuses_other_text_naming_the_allowed_forms) {
