@@ -56,6 +56,10 @@ void add_training(Json& metadata, const SaeConfig& sae) {
   metadata["training_architecture"] = training_architecture(sae);
   metadata["training_architecture_details"] = Json::object();
   if (sae.k > 0) metadata["training_architecture_details"]["k"] = sae.k;
+  if (sae.variant != "matryoshka") return;
+  std::vector<std::size_t> widths = matryoshka_prefixes(sae);
+  widths.push_back(sae.d_sae);
+  metadata["training_architecture_details"]["matryoshka_widths"] = widths;
 }
 
 // On held-out rows, and of the trainer's counters.

@@ -18,8 +18,16 @@ std::size_t size_of(const std::string& text) {  // 0: no number
   return static_cast<std::size_t>(std::max<std::int64_t>(0, parse_whole(text).value_or(0)));
 }
 
-// Where none are given: a sixteenth of the features, a quarter, a half.
-std::vector<std::size_t> prefixes_of(const SaeConfig& config) {
+class Matryoshka final : public BatchSelectingVariant {
+ public:
+  Matryoshka(const SaeConfig& config, std::size_t d_in, std::uint64_t dead_after_rows)
+      : BatchSelectingVariant(config, d_in, dead_after_rows, matryoshka_prefixes(config)) {}
+  [[nodiscard]] std::string_view name() const override { return "matryoshka"; }
+};
+
+}  // namespace
+
+std::vector<std::size_t> matryoshka_prefixes(const SaeConfig& config) {
   std::vector<std::size_t> sizes;
   for (const std::string& text : config.prefixes) sizes.push_back(size_of(text));
   if (!config.prefixes.empty()) return sizes;
@@ -28,15 +36,6 @@ std::vector<std::size_t> prefixes_of(const SaeConfig& config) {
       sizes.push_back(size);
   return sizes;
 }
-
-class Matryoshka final : public BatchSelectingVariant {
- public:
-  Matryoshka(const SaeConfig& config, std::size_t d_in, std::uint64_t dead_after_rows)
-      : BatchSelectingVariant(config, d_in, dead_after_rows, prefixes_of(config)) {}
-  [[nodiscard]] std::string_view name() const override { return "matryoshka"; }
-};
-
-}  // namespace
 
 std::unique_ptr<Variant> make_matryoshka(const SaeConfig& config, std::size_t d_in,
                                          std::uint64_t dead_after_rows) {

@@ -72,9 +72,10 @@ TEST_P(Trajectories, are_torch_s) {
   Problem problem = problem_of(GetParam());
   const Tensor<float> batches = stored("batches", {kBatches, kRows, 16}),
                       losses = stored(GetParam().name + ".losses", {kSteps}),
-                      l0 = stored(GetParam().name + ".l0", {kSteps});
+                      l0 = stored(GetParam().name + ".l0", {kSteps}),
+                      norms = stored(GetParam().name + ".grad_norm", {kSteps});
   OneRank rank(kSteps, 1.0);
-  double worst = 0, worst_l0 = 0;
+  double worst = 0, worst_l0 = 0, worst_norm = 0;
   for (std::size_t step = 0; step < kSteps; ++step) {
     problem.x = Tensor<float>(Shape{kRows, 16});
     std::copy_n(batches.data() + step % kBatches * problem.x.size(), problem.x.size(),
@@ -83,8 +84,12 @@ TEST_P(Trajectories, are_torch_s) {
     const double loss = losses.data()[step];
     worst = std::max(worst, std::abs(log.loss - loss) / loss);
     worst_l0 = std::max(worst_l0, std::abs(log.l0 - double(l0.data()[step])));
+    const double norm = norms.data()[step];
+    worst_norm = std::max(worst_norm, std::abs(log.grad_norm - norm) / norm);
   }
   EXPECT_LT(worst, GetParam().name == "relu_kl" ? 2e-4 : 2e-5);
+  // Every step clips, which hides a common factor of all gradients from the losses.
+  EXPECT_LT(worst_norm, GetParam().name == "relu_kl" ? 5e-3 : 5e-4);
   EXPECT_LT(worst_l0, 0.1);  // a few entries at their edge
   EXPECT_LT(losses.data()[kSteps - 1], losses.data()[0]);
 }
