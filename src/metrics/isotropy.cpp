@@ -48,6 +48,17 @@ std::vector<double> product(std::span<const double> a, std::span<const double> b
   return out;
 }
 
+double floor_of(const SymmetricEigen& eigen, std::size_t d, double relative_floor) {
+  const double most = eigen.values.front();
+  if (!(most > 0))
+    throw NumericalError(
+        "the calibration's covariance of {} dimensions has no eigenvalue above zero (the largest "
+        "is {}): nothing to whiten by. Check that calibration.h5 holds finite numbers (refract "
+        "describe --verify).",
+        d, most);
+  return relative_floor * most;
+}
+
 }  // namespace
 
 void DirectionSum::add(TensorView<const float> x) {
@@ -128,14 +139,7 @@ std::size_t components_for(std::span<const double> eigenvalues, double share) {
 
 Whitening whitening_of(std::span<const double> covariance, std::size_t d, double relative_floor) {
   const SymmetricEigen eigen = eigen_of(covariance, d, Eigen::values_and_vectors);
-  const double most = eigen.values.front();
-  if (!(most > 0))
-    throw NumericalError(
-        "the calibration's covariance of {} dimensions has no eigenvalue above zero (the largest "
-        "is {}): nothing to whiten by. Check that calibration.h5 holds finite numbers (refract "
-        "describe --verify).",
-        d, most);
-  Whitening out{.W = Tensor<float>(Shape{d, d}), .floor = relative_floor * most};
+  Whitening out{.W = Tensor<float>(Shape{d, d}), .floor = floor_of(eigen, d, relative_floor)};
   for (std::size_t i = 0; i < d; ++i) {
     const double variance = eigen.values[i];
     if (variance < out.floor) ++out.floored;
@@ -143,6 +147,31 @@ Whitening whitening_of(std::span<const double> covariance, std::size_t d, double
     for (std::size_t j = 0; j < d; ++j)
       out.W.row(i)[j] = static_cast<float>(scale * eigen.vectors[i * d + j]);
   }
+  return out;
+}
+
+ZcaWhitening zca_whitening_of(std::span<const double> covariance, std::size_t d,
+                              double relative_floor) {
+  const SymmetricEigen eigen = eigen_of(covariance, d, Eigen::values_and_vectors);
+  ZcaWhitening out{.W = Tensor<float>(Shape{d, d}),
+                   .inverse = Tensor<float>(Shape{d, d}),
+                   .floor = floor_of(eigen, d, relative_floor)};
+  std::vector<double> turned(d * d), scaled(d * d);
+  for (std::size_t i = 0; i < d; ++i)
+    for (std::size_t j = 0; j < d; ++j) turned[j * d + i] = eigen.vectors[i * d + j];
+  const auto sandwich = [&](bool inverse, Tensor<float>& to) {
+    for (std::size_t i = 0; i < d; ++i) {
+      const double root = std::sqrt(std::max(eigen.values[i], out.floor));
+      const double scale = inverse ? root : 1 / root;
+      for (std::size_t j = 0; j < d; ++j) scaled[i * d + j] = scale * eigen.vectors[i * d + j];
+    }
+    const std::vector<double> made = product(turned, scaled, d, d);
+    for (std::size_t i = 0; i < d; ++i)
+      for (std::size_t j = 0; j <= i; ++j)
+        to.row(i)[j] = to.row(j)[i] = static_cast<float>(made[i * d + j]);
+  };
+  sandwich(false, out.W);
+  sandwich(true, out.inverse);
   return out;
 }
 

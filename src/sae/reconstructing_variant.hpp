@@ -62,8 +62,7 @@ class ReconstructingVariant : public Variant {
 void encode_rows(const SaeParameters& parameters, bool centred, TensorView<const float> x,
                  const Choice& choice, SparseActs& acts);
 
-// The four tensors every SAELens architecture here has, for raw (unscaled) input and output.
-[[nodiscard]] SaeExport export_common(const std::string& architecture, const SaeParameters& p,
-                                      const SaeScale& scale);
+// The four tensors every SAELens architecture here has.
+[[nodiscard]] SaeExport export_common(const std::string& architecture, const SaeParameters& p);
 
 }  // namespace refract

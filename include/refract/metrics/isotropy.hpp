@@ -50,6 +50,9 @@ struct SpectrumShape {
 // How many of the largest eigenvalues hold this share of their sum.
 [[nodiscard]] std::size_t components_for(std::span<const double> eigenvalues, double share);
 
+// Relative floor of every whitening here: rows in fp32 still have three good digits there.
+inline constexpr double kWhiteningFloor = 1e-6;
+
 // PCA whitening: y = W (x - mean), W = max(l, floor)^-1/2 E^T, for the covariance E diag(l) E^T.
 // ZCA whitening is E y: a rotation of it, so every number of this header is the same for both.
 struct Whitening {
@@ -61,6 +64,14 @@ struct Whitening {
 // zero, or LAPACK does not converge; ConfigError as eigenvalues(). Memory: 3 x the covariance.
 [[nodiscard]] Whitening whitening_of(std::span<const double> covariance, std::size_t d,
                                      double relative_floor);
+// ZCA whitening, W = E max(l, floor)^-1/2 E^T: of all whitenings the one that turns rows least. W and
+// its inverse are symmetric, to the last bit. Throws and takes as whitening_of().
+struct ZcaWhitening {
+  Tensor<float> W, inverse;  // [D, D]
+  double floor = 0;
+};
+[[nodiscard]] ZcaWhitening zca_whitening_of(std::span<const double> covariance, std::size_t d,
+                                            double relative_floor);
 // W covariance W^T [D, D]: of whitened rows, from that of the rows. 4 D^3 flops.
 [[nodiscard]] std::vector<double> whitened_covariance(const Tensor<float>& W,
                                                       std::span<const double> covariance);

@@ -112,10 +112,9 @@ class BatchTopK final : public ReconstructingVariant {
   }
 
   // As SAELens folds its own BatchTopK: a JumpReLU with one threshold for all features.
-  [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p,
-                                             const SaeScale& scale) const override {
-    SaeExport out = export_common("jumprelu", p, scale);
-    out.tensors.push_back({"threshold", p.threshold.cview(), false, scale.target});
+  [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p) const override {
+    SaeExport out = export_common("jumprelu", p);
+    out.tensors.push_back({"threshold", TensorRole::threshold, p.threshold.cview()});
     return out;
   }
 
