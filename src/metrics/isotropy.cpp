@@ -156,19 +156,26 @@ ZcaWhitening zca_whitening_of(std::span<const double> covariance, std::size_t d,
   ZcaWhitening out{.W = Tensor<float>(Shape{d, d}),
                    .inverse = Tensor<float>(Shape{d, d}),
                    .floor = floor_of(eigen, d, relative_floor)};
-  std::vector<double> turned(d * d), scaled(d * d);
-  for (std::size_t i = 0; i < d; ++i)
-    for (std::size_t j = 0; j < d; ++j) turned[j * d + i] = eigen.vectors[i * d + j];
+  // E diag(scale) E^T, some rows at a time.
   const auto sandwich = [&](bool inverse, Tensor<float>& to) {
+    std::vector<double> scale(d);
     for (std::size_t i = 0; i < d; ++i) {
       const double root = std::sqrt(std::max(eigen.values[i], out.floor));
-      const double scale = inverse ? root : 1 / root;
-      for (std::size_t j = 0; j < d; ++j) scaled[i * d + j] = scale * eigen.vectors[i * d + j];
+      scale[i] = inverse ? root : 1 / root;
     }
-    const std::vector<double> made = product(turned, scaled, d, d);
-    for (std::size_t i = 0; i < d; ++i)
-      for (std::size_t j = 0; j <= i; ++j)
-        to.row(i)[j] = to.row(j)[i] = static_cast<float>(made[i * d + j]);
+    parallel_for((d + kTogether - 1) / kTogether, [&](std::size_t block) {
+      const std::size_t first = block * kTogether, rows = std::min(kTogether, d - first);
+      std::vector<double> left(rows * d), made(rows * d);
+      for (std::size_t row = 0; row < rows; ++row)
+        for (std::size_t i = 0; i < d; ++i)
+          left[row * d + i] = scale[i] * eigen.vectors[i * d + first + row];
+      multiply(left.data(), rows, eigen.vectors.data(), d, d, made.data());
+      for (std::size_t row = 0; row < rows; ++row)
+        for (std::size_t j = 0; j < d; ++j)
+          to.row(first + row)[j] = static_cast<float>(made[row * d + j]);
+    });
+    for (std::size_t i = 0; i < d; ++i)  // what rounding made unequal
+      for (std::size_t j = 0; j < i; ++j) to.row(j)[i] = to.row(i)[j];
   };
   sandwich(false, out.W);
   sandwich(true, out.inverse);

@@ -42,6 +42,9 @@ def gaps(sae, pre):
 
 def centred(sae, x, b_dec):
     """What the encoder multiplies: a transcoder's b_dec is of its output."""
+    if sae.cfg.normalize_activations == "layer_norm":
+        mean, std = x.mean(axis=1, keepdims=True), x.std(axis=1, ddof=1, keepdims=True)
+        x = (x - mean) / (std + 1e-5)
     return x - b_dec if sae.cfg.apply_b_dec_to_input else x
 
 
@@ -88,7 +91,7 @@ def golden(unit_program, scratch):
         with torch.no_grad():
             theirs = sae.encode(x).numpy()
             decoded = sae(x).numpy()
-            pre = (centred(sae, x, sae.b_dec) @ sae.W_enc + sae.b_enc).numpy()
+            pre = centred(sae, x.numpy(), sae.b_dec.numpy()) @ sae.W_enc.numpy() + sae.b_enc.numpy()
         compare(os.path.basename(folder), sae, expected["feature_acts"], theirs, pre, 1e-5)
         error = np.abs(decoded - expected["x_hat"]).max() / np.abs(decoded).max()
         print(f"{os.path.basename(folder)}: reconstruction differs by {error:.2e} of the largest value")
@@ -123,6 +126,8 @@ def heldout_rows(store, hook, hook_out):
 
 
 def small_run(*settings):
+    """Returns normalize_activations of each folder."""
+    left = []
     finished = Run(*settings)
     heldout = finished.one("run/*_activations/heldout.h5")
     run = finished.run
@@ -140,21 +145,35 @@ def small_run(*settings):
                 inference = json.load(file)["inference"]
             assert inference["rows"] == len(x), (inference["rows"], len(x))
             assert abs(inference["squared_error"] - squared) <= 1e-4 * squared, (inference["squared_error"], squared)
+            fired = float((theirs > 0).sum(axis=1).mean())
+            assert abs(inference["l0"] - fired) <= 1e-3 * fired, (inference["l0"], fired)
+            print(f"run {os.path.basename(os.path.dirname(folder))}: squared error {squared:.6g}, refract says "
+                  f"{inference['squared_error']:.6g}; R2 {inference['r2']:.4f}")
+            left.append(sae.cfg.normalize_activations)
             weights = {key: value.astype(np.float64)
                        for key, value in load_file(os.path.join(folder, "sae_weights.safetensors")).items()}
             pre = centred(sae, x.astype(np.float64), weights["b_dec"]) @ weights["W_enc"] + weights["b_enc"]
             compare(f"run {os.path.basename(os.path.dirname(folder))}", sae, activations(sae, pre, weights), theirs, pre, 1e-5)
+    return left
 
 
 if len(sys.argv) > 3:
     with tempfile.TemporaryDirectory(prefix="refract-interop.") as scratch:
         golden(sys.argv[3], scratch)
 if sys.argv[1] != "-":
-    small_run()
+    assert small_run() == ["none", "none"]
+    # Only what all rows have in common can be folded; the other is left to the reader of the folder.
+    assert small_run("saes.0.normalize=layer_norm", "saes.1.normalize=whiten", "saes.1.variant=batchtopk") == \
+        ["none", "layer_norm"]  # by name: big, small
+    assert small_run("saes.0.normalize=whiten", "saes.1.normalize=whiten", "saes.1.variant=relu", "saes.1.k=0",
+                     "saes.1.l1.coefficient=2") == ["none", "none"]
     small_run("saes.0.variant=relu", "saes.0.k=0", "saes.1.variant=batchtopk", "saes.1.non_negative_decoder=true")
     small_run("hooks=[blocks.2.ln2.hook_normalized, blocks.2.hook_mlp_out]", "saes.*.hook=blocks.2.ln2.hook_normalized",
               "saes.0.variant=relu", "saes.0.k=0", "saes.0.target_hook=blocks.2.hook_mlp_out",
               # Or in most rows nothing fires, and in some a trace that is a thousandth of what is added up for it.
               "saes.0.l1.coefficient=0.1")
+    small_run("hooks=[blocks.2.ln2.hook_normalized, blocks.2.hook_mlp_out]", "saes.*.hook=blocks.2.ln2.hook_normalized",
+              "saes.*.normalize=whiten", "saes.0.variant=relu", "saes.0.k=0",
+              "saes.0.target_hook=blocks.2.hook_mlp_out", "saes.0.l1.coefficient=0.1")
 assert compared_rows > 0, "nothing was compared"
 print(f"{compared_rows} rows agree with SAELens")

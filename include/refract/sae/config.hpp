@@ -16,7 +16,7 @@ struct AuxConfig {
   std::size_t k = 0;              // dead features used per row; 0 means d_in / 2
 };
 
-// The penalty of variant relu, on scaled activations.
+// The penalty of variant relu, on activations of normalised rows.
 struct L1Config {
   double coefficient = 5;
   std::uint64_t warmup_steps = 0;  // over which it rises from zero
@@ -44,7 +44,7 @@ struct SaeConfig {
   std::size_t k = 0;                 // topk: active features per row; batchtopk: on average
   std::uint64_t seed = 1;            // initialisation and resampling
   std::uint64_t seeds = 1;           // so many SAEs, from `seed` on; 1 once it was read
-  std::string normalize = "sqrt_d";  // of the input: none | sqrt_d | layer_norm | whiten
+  std::string normalize = "sqrt_d";  // none | sqrt_d | layer_norm | whiten (normaliser.hpp)
   OptimizerConfig optimizer{};
   bool non_negative_decoder = false;  // every entry of W_dec >= 0, in any variant
   AuxConfig aux{};                    // topk, batchtopk

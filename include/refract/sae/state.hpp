@@ -70,7 +70,7 @@ struct SaeState {
 };
 
 // What a step reports; deterministic values only. squared_error is the mean over included rows of
-// the sum over d_in of the squared error (scaled input); aux_loss is what the variant's loss adds
+// the sum over d_in of the squared error (normalised rows); aux_loss is what the variant's loss adds
 // to it (AuxK, L1). grad_norm (before clipping) and lr are set by the stage, which alone knows
 // them.
 struct StepLog {
