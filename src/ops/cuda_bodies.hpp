@@ -66,8 +66,8 @@ void centre_rows(TensorView<const float> x, TensorView<const float> offset, Tens
 
 // row_norm_cuda.cu
 void normalise_rows(TensorView<const float> x, TensorView<float> u, Stream& stream);
-void restore_rows(TensorView<const float> x, TensorView<const float> u_hat,
-                  TensorView<float> x_hat, Stream& stream);
+void restore_rows(TensorView<const float> x, TensorView<const float> u_hat, TensorView<float> x_hat,
+                  Stream& stream);
 
 // decode_rows_cuda.cu
 void decode_rows(const RowEntries& entries, TensorView<const float> W_dec,

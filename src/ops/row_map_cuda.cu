@@ -41,8 +41,8 @@ class CudaRowMap final : public RowMapBody {
       cuda::centre_rows(x.rows(first, count), before_.cview(), centred_.view().rows(0, count),
                         stream);
       gemm_.nt(centred_.cview(), W_.cview(), product_.view(), stream);
-      cuda::centre_rows(product_.cview().rows(0, count), minus_after_.cview(),
-                        y.rows(first, count), stream);
+      cuda::centre_rows(product_.cview().rows(0, count), minus_after_.cview(), y.rows(first, count),
+                        stream);
     }
   }
 

@@ -27,11 +27,11 @@ REFRACT_SIMD_CLONES void add_values(const float* x, std::size_t size, double* la
   for (; d + kLanes <= size; d += kLanes)
     for (std::size_t lane = 0; lane < kLanes; ++lane)
       lanes[lane] += static_cast<double>(x[d + lane]);
-  for (std::size_t lane = 0; d + lane < size; ++lane) lanes[lane] += static_cast<double>(x[d + lane]);
+  for (std::size_t lane = 0; d + lane < size; ++lane)
+    lanes[lane] += static_cast<double>(x[d + lane]);
 }
 
-REFRACT_SIMD_CLONES void add_squares(const float* x, double mean, std::size_t size,
-                                     double* lanes) {
+REFRACT_SIMD_CLONES void add_squares(const float* x, double mean, std::size_t size, double* lanes) {
   std::size_t d = 0;
   for (; d + kLanes <= size; d += kLanes)
     for (std::size_t lane = 0; lane < kLanes; ++lane) {
@@ -83,8 +83,8 @@ void normalise_rows(TensorView<const float> x, TensorView<float> u, Stream& stre
   });
 }
 
-void restore_rows(TensorView<const float> x, TensorView<const float> u_hat,
-                  TensorView<float> x_hat, Stream& stream) {
+void restore_rows(TensorView<const float> x, TensorView<const float> u_hat, TensorView<float> x_hat,
+                  Stream& stream) {
   const std::size_t n = x.axis(0), width = x.axis(1);
   expect_shape(u_hat, "u_hat", {{"n", n}, {"D", width}});
   expect_shape(x_hat, "x_hat", {{"n", n}, {"D", width}});

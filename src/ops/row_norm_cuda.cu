@@ -24,8 +24,7 @@ struct RowUnits {
 };
 __device__ RowUnits units_of(const float* x, std::size_t width) {
   double sum = 0, squares = 0;
-  for (std::size_t d = threadIdx.x % kWarp; d < width; d += kWarp)
-    sum += static_cast<double>(x[d]);
+  for (std::size_t d = threadIdx.x % kWarp; d < width; d += kWarp) sum += static_cast<double>(x[d]);
   const double mean = sum_of_lanes(sum) / static_cast<double>(width);
   for (std::size_t d = threadIdx.x % kWarp; d < width; d += kWarp) {
     const double off = static_cast<double>(x[d]) - mean;
@@ -54,8 +53,8 @@ __global__ void restore(const float* x, const float* u_hat, std::size_t n, std::
   for (std::size_t i = warp; i < n; i += warps) {
     const RowUnits units = units_of(x + i * width, width);
     for (std::size_t d = threadIdx.x % kWarp; d < width; d += kWarp)
-      x_hat[i * width + d] = static_cast<float>(
-          static_cast<double>(u_hat[i * width + d]) * units.std + units.mean);
+      x_hat[i * width + d] =
+          static_cast<float>(static_cast<double>(u_hat[i * width + d]) * units.std + units.mean);
   }
 }
 
@@ -66,8 +65,8 @@ void normalise_rows(TensorView<const float> x, TensorView<float> u, Stream& stre
   launch("normalise", normalise, grid_over(n * kWarp), stream, x.data(), n, x.axis(1), u.data());
 }
 
-void restore_rows(TensorView<const float> x, TensorView<const float> u_hat,
-                  TensorView<float> x_hat, Stream& stream) {
+void restore_rows(TensorView<const float> x, TensorView<const float> u_hat, TensorView<float> x_hat,
+                  Stream& stream) {
   const std::size_t n = x.axis(0);
   launch("restore", restore, grid_over(n * kWarp), stream, x.data(), u_hat.data(), n, x.axis(1),
          x_hat.data());

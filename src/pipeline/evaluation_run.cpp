@@ -142,8 +142,8 @@ std::vector<DriftSince> collective_drift_of(const Session& session, const Ledger
   const std::vector<fs::path> folders(earlier.begin(), earlier.end());
   SaeExport now = sae.variant->export_for_saelens(*sae.parameters);
   fold(now, *sae.spaces.input, *sae.spaces.target);
-  const std::vector<CheckpointDrift> drift = collective_drift(
-      fmt::format("SAE '{}'", sae.config->name), now, folders, stop, world);
+  const std::vector<CheckpointDrift> drift =
+      collective_drift(fmt::format("SAE '{}'", sae.config->name), now, folders, stop, world);
   std::vector<DriftSince> out;
   for (std::size_t i = 0; i < folders.size(); ++i)
     out.push_back({folders[i].filename().string(), drift[i]});

@@ -14,14 +14,14 @@
 #include "refract/base/stop.hpp"
 #include "refract/pipeline/identity.hpp"
 #include "refract/stages/baselines.hpp"
-#include "refract/stages/probe.hpp"
 #include "refract/stages/normalised_hooks.hpp"
+#include "refract/stages/probe.hpp"
 
 namespace refract {
 namespace {
 
-ProbeTarget target_of(const EvaluatedSae& sae, const NormalisedHooks& input, const std::string& name,
-                      const std::string& task) {
+ProbeTarget target_of(const EvaluatedSae& sae, const NormalisedHooks& input,
+                      const std::string& name, const std::string& task) {
   return {.name = name,
           .task = task,
           .hook = hook_text(*sae.config),

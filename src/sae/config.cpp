@@ -100,8 +100,9 @@ void check(const SaeConfig& config, std::string_view where) {
         "target's rows are not in the rows that it reads. Set it to sqrt_d or whiten.",
         where, config.normalize);
   if (config.hooks.size() > 1 && !takes_several_hooks(config.normalize))
-    throw ConfigError("{}.normalize is {}, which is of one hook, but hook names {}. Set it to sqrt_d.",
-                      where, config.normalize, config.hooks.size());
+    throw ConfigError(
+        "{}.normalize is {}, which is of one hook, but hook names {}. Set it to sqrt_d.", where,
+        config.normalize, config.hooks.size());
   refuse_foreign_settings(config, where);
   variant_row(config).check(config, where);
 }

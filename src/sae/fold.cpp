@@ -98,15 +98,13 @@ bool is_identity(const AffineMap& map) {
 
 void fold(SaeExport& exported, const Normaliser& input, const Normaliser& target) {
   exported.folds = {.input = input.affine(), .target = target.affine()};
-  exported.folds.unit_rows =
-      exported.folds.target.inverse.size() != 0 && !exported.ranks_features;
+  exported.folds.unit_rows = exported.folds.target.inverse.size() != 0 && !exported.ranks_features;
   exported.normalize_activations = input.normalize_activations();
 }
 
 template <typename T>
 std::vector<FeatureFold> feature_folds(const Folds& folds, bool centred,
-                                       std::span<const RoleRows<T>> tensors,
-                                       std::size_t features) {
+                                       std::span<const RoleRows<T>> tensors, std::size_t features) {
   std::vector<FeatureFold> of = without_rows(folds, features);
   for (const RoleRows<T>& rows : tensors)
     if (tells(rows.role, folds, centred)) add_rows(folds, rows, std::span(of));
@@ -156,9 +154,8 @@ void fold_rows(const Folds& folds, bool gated, std::span<const FeatureFold> of,
         return fold.activation * (value - fold.gain * fold.shift);
       });
     case TensorRole::log_gain:
-      return each([](double value, const FeatureFold& fold) {
-        return value + std::log(fold.activation);
-      });
+      return each(
+          [](double value, const FeatureFold& fold) { return value + std::log(fold.activation); });
   }
 }
 

@@ -29,7 +29,8 @@ class ScaleRows final : public RowNormaliser {
     gather_rows(stored, rows, factor_, column, u, stream);
   }
   void to(TensorView<const float> x, TensorView<float> u, Stream&) override {
-    for_each_row(x, [&](std::size_t i) { scale(x.row(i).data(), factor_, x.axis(1), u.row(i).data()); });
+    for_each_row(
+        x, [&](std::size_t i) { scale(x.row(i).data(), factor_, x.axis(1), u.row(i).data()); });
   }
   void back(TensorView<const float>, TensorView<const float> u_hat, TensorView<float> x_hat,
             Stream&) override {
@@ -94,8 +95,7 @@ class LayerNorm final : public Normaliser {
   // A median is shorter than the rows it stands between, so its own std would not do: it is
   // centred, and divided by that of a typical row.
   [[nodiscard]] std::vector<float> of_point(std::span<const float> x) const override {
-    const double mean =
-        std::accumulate(x.begin(), x.end(), 0.0) / static_cast<double>(x.size());
+    const double mean = std::accumulate(x.begin(), x.end(), 0.0) / static_cast<double>(x.size());
     std::vector<float> u;
     for (const float value : x)
       u.push_back(static_cast<float>((static_cast<double>(value) - mean) /

@@ -208,14 +208,14 @@ std::vector<float> collective_int8_scales(const IncludedRows& rows, Communicator
   return scales;
 }
 
-// On rank 0; null elsewhere, and of a single row. Frozen with the rest: LAPACK's last bits are those
-// of the machine, and an SAE is trained and exported by the same.
+// On rank 0; null elsewhere, and of a single row. Frozen with the rest: LAPACK's last bits are
+// those of the machine, and an SAE is trained and exported by the same.
 std::shared_ptr<const WhiteningMaps> collective_whitening(const HookCalibration& hook,
                                                           Communicator& ranks) {
   std::shared_ptr<const WhiteningMaps> out;
   collective_droppable(ranks, [&] {
     if (ranks.rank() != 0 || hook.rows < 2) return;
-    ZcaWhitening zca = zca_whitening_of(hook.covariance, hook.d_in, kWhiteningFloor);
+    ZcaWhitening zca = zca_whitening_of(hook.covariance, hook.d_in, kCalibratedWhiteningFloor);
     out = std::make_shared<const WhiteningMaps>(
         WhiteningMaps{std::move(zca.W), std::move(zca.inverse)});
   });

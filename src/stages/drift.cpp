@@ -17,8 +17,8 @@ CheckpointDrift drift_since(std::string_view of, const SaelensWeights& now,
     throw DataError(
         "'{}' holds an SAE of {} features in {} dimensions, but {} has {} in {}. It is of another "
         "training: remove the folder.",
-        folder.string(), earlier.W_dec.axis(0), earlier.W_dec.axis(1), of,
-        now.W_dec.axis(0), now.W_dec.axis(1));
+        folder.string(), earlier.W_dec.axis(0), earlier.W_dec.axis(1), of, now.W_dec.axis(0),
+        now.W_dec.axis(1));
   const auto named = [&](const char* tensor) {
     return fmt::format("{}, {} since {}", of, tensor, folder.filename().string());
   };

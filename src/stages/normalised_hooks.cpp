@@ -11,8 +11,7 @@ void append(std::vector<float>& to, const std::vector<float>& values) {
 }
 
 NormalisedHooks normalised_hooks(const std::vector<std::string>& hooks,
-                                 const std::string& normalize,
-                                 const CalibrationData& calibration) {
+                                 const std::string& normalize, const CalibrationData& calibration) {
   NormalisedHooks out;
   for (const std::string& name : hooks) {
     const HookCalibration& hook = calibration.of(name);

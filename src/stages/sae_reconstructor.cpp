@@ -9,8 +9,9 @@ std::vector<float> factors_of(const EvaluatedSae& sae) {
   SaeExport exported = sae.variant->export_for_saelens(*sae.parameters);
   fold(exported, *sae.spaces.input, *sae.spaces.target);
   Stream host;
+  const FoldedExport folded(exported, {0, exported.d_sae}, host);
   std::vector<float> factors;
-  for (const FeatureFold& feature : FoldedExport(exported, {0, exported.d_sae}, host).features())
+  for (const FeatureFold& feature : folded.features())
     factors.push_back(static_cast<float>(feature.activation));
   return factors;
 }

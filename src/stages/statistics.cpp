@@ -23,6 +23,7 @@ namespace refract {
 namespace {
 
 constexpr std::uint64_t kBlockRows = 4096;  // measured at a time; sums are of whole blocks
+constexpr double kWhiteningFloor = 1e-6;    // fp32 rows still have three good digits there
 constexpr std::size_t kStrongest = 20, kLeftOut = 3;
 // Below it: RowStratum::few_rows.
 constexpr std::uint64_t kRowsPerDimension = 10;

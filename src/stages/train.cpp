@@ -15,7 +15,7 @@
 namespace refract {
 namespace {
 
-constexpr std::size_t kLookedAt = 1024;         // rows, for what is not finite
+constexpr std::size_t kLookedAt = 1024;     // rows, for what is not finite
 constexpr std::uint64_t kPieceRows = 4096;  // at least 1 MiB from d_in = 128 on, as bf16
 
 using Normalisers = std::map<std::string, SharedNormaliser>;  // by word

@@ -50,9 +50,6 @@ struct SpectrumShape {
 // How many of the largest eigenvalues hold this share of their sum.
 [[nodiscard]] std::size_t components_for(std::span<const double> eigenvalues, double share);
 
-// Relative floor of every whitening here: rows in fp32 still have three good digits there.
-inline constexpr double kWhiteningFloor = 1e-6;
-
 // PCA whitening: y = W (x - mean), W = max(l, floor)^-1/2 E^T, for the covariance E diag(l) E^T.
 // ZCA whitening is E y: a rotation of it, so every number of this header is the same for both.
 struct Whitening {
@@ -64,8 +61,8 @@ struct Whitening {
 // zero, or LAPACK does not converge; ConfigError as eigenvalues(). Memory: 3 x the covariance.
 [[nodiscard]] Whitening whitening_of(std::span<const double> covariance, std::size_t d,
                                      double relative_floor);
-// ZCA whitening, W = E max(l, floor)^-1/2 E^T: of all whitenings the one that turns rows least. W and
-// its inverse are symmetric, to the last bit. Throws and takes as whitening_of().
+// ZCA whitening, W = E max(l, floor)^-1/2 E^T: of all whitenings the one that turns rows least. W
+// and its inverse are symmetric, to the last bit. Throws and takes as whitening_of().
 struct ZcaWhitening {
   Tensor<float> W, inverse;  // [D, D]
   double floor = 0;

@@ -14,7 +14,7 @@ inline constexpr double kRowNormEpsilon = 1e-5;  // added to std, not under its 
 // x, u [n, D]; u may be x.
 void normalise_rows(TensorView<const float> x, TensorView<float> u, Stream& stream);
 // x [n, D] as it was before; u_hat, x_hat [n, D]; x_hat may be u_hat.
-void restore_rows(TensorView<const float> x, TensorView<const float> u_hat,
-                  TensorView<float> x_hat, Stream& stream);
+void restore_rows(TensorView<const float> x, TensorView<const float> u_hat, TensorView<float> x_hat,
+                  Stream& stream);
 
 }  // namespace refract

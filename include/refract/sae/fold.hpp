@@ -4,7 +4,8 @@
 //
 //   input            pre = encoder' . x + bias': encoder' = factor encoder W. Where b_dec is
 //                    subtracted from x it holds the offset; else the biases take encoder' . offset.
-//   target           decoder' = decoder W^-1, b_dec' = W^-1 b_dec / factor + offset; the factor, which
+//   target           decoder' = decoder W^-1, b_dec' = W^-1 b_dec / factor + offset; the factor,
+//   which
 //                    is one for all features, goes to the activations
 //   unit rows        decoder' over its norm n, activations times n
 //   activations      times a: encoder, its bias, threshold; with a log_gain, which multiplies

@@ -30,8 +30,8 @@ class RowNormaliser {
                       std::size_t column, TensorView<float> u, Stream& stream) = 0;
   // u [n, D] = rows x [n, D], elsewhere.
   virtual void to(TensorView<const float> x, TensorView<float> u, Stream& stream) = 0;
-  // x_hat [n, D] = u_hat [n, D] in raw units, elsewhere. x [n, D]: the rows that were reconstructed,
-  // looked at where each has units of its own.
+  // x_hat [n, D] = u_hat [n, D] in raw units, elsewhere. x [n, D]: the rows that were
+  // reconstructed, looked at where each has units of its own.
   virtual void back(TensorView<const float> x, TensorView<const float> u_hat,
                     TensorView<float> x_hat, Stream& stream) = 0;
 };

@@ -21,10 +21,10 @@ struct CheckpointDrift {
   friend bool operator==(const CheckpointDrift&, const CheckpointDrift&) = default;
 };
 
-// Collective. How far `now`, a whole export on the host, is from each of the kept checkpoints of its training (SAELens folders,
-// at most kDriftCheckpoints), in their order; the same on every rank. Each folder is read by one
-// rank. of: "SAE 'small'". DataError naming the file, also where an SAE of another shape is in it;
-// StopRequested on every rank once a stop was asked for on any.
+// Collective. How far `now`, a whole export on the host, is from each of the kept checkpoints of
+// its training (SAELens folders, at most kDriftCheckpoints), in their order; the same on every
+// rank. Each folder is read by one rank. of: "SAE 'small'". DataError naming the file, also where
+// an SAE of another shape is in it; StopRequested on every rank once a stop was asked for on any.
 [[nodiscard]] std::vector<CheckpointDrift> collective_drift(
     std::string_view of, const SaeExport& now, std::span<const std::filesystem::path> folders,
     SharedStop& stop, Communicator& ranks);

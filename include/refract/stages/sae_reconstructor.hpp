@@ -1,6 +1,6 @@
 #pragma once
-// An SAE as what is evaluated: in the raw activations' units, whatever it is trained on. Activations
-// are those of its export.
+// An SAE as what is evaluated: in the raw activations' units, whatever it is trained on.
+// Activations are those of its export.
 #include <memory>
 #include <vector>
 

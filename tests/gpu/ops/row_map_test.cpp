@@ -42,7 +42,8 @@ TEST_F(RowMapOnGpu, gives_a_row_the_same_bytes_whatever_stands_beside_it) {
   map.run(x_there.cview(), all_there.view(), stream);
   const Tensor<float> all = download(all_there);
   std::size_t compared = 0;
-  for (const auto& [first, count] : {std::pair<std::size_t, std::size_t>{0, 1}, {7, 30}, {500, 100}}) {
+  for (const auto& [first, count] :
+       {std::pair<std::size_t, std::size_t>{0, 1}, {7, 30}, {500, 100}}) {
     const Tensor<float> some_there({count, 40}, gpu);
 
     map.run(x_there.cview().rows(first, count), some_there.view(), stream);
