@@ -48,6 +48,17 @@ std::vector<double> product(std::span<const double> a, std::span<const double> b
   return out;
 }
 
+double floor_of(const SymmetricEigen& eigen, std::size_t d, double relative_floor) {
+  const double most = eigen.values.front();
+  if (!(most > 0))
+    throw NumericalError(
+        "the calibration's covariance of {} dimensions has no eigenvalue above zero (the largest "
+        "is {}): nothing to whiten by. Check that calibration.h5 holds finite numbers (refract "
+        "describe --verify).",
+        d, most);
+  return relative_floor * most;
+}
+
 }  // namespace
 
 void DirectionSum::add(TensorView<const float> x) {
@@ -128,14 +139,7 @@ std::size_t components_for(std::span<const double> eigenvalues, double share) {
 
 Whitening whitening_of(std::span<const double> covariance, std::size_t d, double relative_floor) {
   const SymmetricEigen eigen = eigen_of(covariance, d, Eigen::values_and_vectors);
-  const double most = eigen.values.front();
-  if (!(most > 0))
-    throw NumericalError(
-        "the calibration's covariance of {} dimensions has no eigenvalue above zero (the largest "
-        "is {}): nothing to whiten by. Check that calibration.h5 holds finite numbers (refract "
-        "describe --verify).",
-        d, most);
-  Whitening out{.W = Tensor<float>(Shape{d, d}), .floor = relative_floor * most};
+  Whitening out{.W = Tensor<float>(Shape{d, d}), .floor = floor_of(eigen, d, relative_floor)};
   for (std::size_t i = 0; i < d; ++i) {
     const double variance = eigen.values[i];
     if (variance < out.floor) ++out.floored;
@@ -143,6 +147,38 @@ Whitening whitening_of(std::span<const double> covariance, std::size_t d, double
     for (std::size_t j = 0; j < d; ++j)
       out.W.row(i)[j] = static_cast<float>(scale * eigen.vectors[i * d + j]);
   }
+  return out;
+}
+
+ZcaWhitening zca_whitening_of(std::span<const double> covariance, std::size_t d,
+                              double relative_floor) {
+  const SymmetricEigen eigen = eigen_of(covariance, d, Eigen::values_and_vectors);
+  ZcaWhitening out{.W = Tensor<float>(Shape{d, d}),
+                   .inverse = Tensor<float>(Shape{d, d}),
+                   .floor = floor_of(eigen, d, relative_floor)};
+  // E diag(scale) E^T, some rows at a time.
+  const auto sandwich = [&](bool inverse, Tensor<float>& to) {
+    std::vector<double> scale(d);
+    for (std::size_t i = 0; i < d; ++i) {
+      const double root = std::sqrt(std::max(eigen.values[i], out.floor));
+      scale[i] = inverse ? root : 1 / root;
+    }
+    parallel_for((d + kTogether - 1) / kTogether, [&](std::size_t block) {
+      const std::size_t first = block * kTogether, rows = std::min(kTogether, d - first);
+      std::vector<double> left(rows * d), made(rows * d);
+      for (std::size_t row = 0; row < rows; ++row)
+        for (std::size_t i = 0; i < d; ++i)
+          left[row * d + i] = scale[i] * eigen.vectors[i * d + first + row];
+      multiply(left.data(), rows, eigen.vectors.data(), d, d, made.data());
+      for (std::size_t row = 0; row < rows; ++row)
+        for (std::size_t j = 0; j < d; ++j)
+          to.row(first + row)[j] = static_cast<float>(made[row * d + j]);
+    });
+    for (std::size_t i = 0; i < d; ++i)  // what rounding made unequal
+      for (std::size_t j = 0; j < i; ++j) to.row(j)[i] = to.row(i)[j];
+  };
+  sandwich(false, out.W);
+  sandwich(true, out.inverse);
   return out;
 }
 

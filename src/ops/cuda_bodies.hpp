@@ -78,6 +78,11 @@ void gather_flags(TensorView<const std::uint8_t> flags, TensorView<const std::ui
 void centre_rows(TensorView<const float> x, TensorView<const float> offset, TensorView<float> out,
                  Stream& stream);
 
+// row_norm_cuda.cu
+void normalise_rows(TensorView<const float> x, TensorView<float> u, Stream& stream);
+void restore_rows(TensorView<const float> x, TensorView<const float> u_hat, TensorView<float> x_hat,
+                  Stream& stream);
+
 // decode_rows_cuda.cu
 void decode_rows(const RowEntries& entries, TensorView<const float> W_dec,
                  TensorView<const float> base, TensorView<float> out,

@@ -42,7 +42,7 @@ EvaluatedSae evaluated(const TrainedSae& sae) {
   return {.config = &sae.config,
           .variant = sae.variant.get(),
           .parameters = &sae.state.parameters,
-          .scale = sae.scale()};
+          .spaces = sae.spaces()};
 }
 
 std::string rows_kept(const Session& session) {

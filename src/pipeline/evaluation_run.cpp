@@ -15,6 +15,7 @@
 #include "refract/pipeline/evidence.hpp"
 #include "refract/pipeline/identity.hpp"
 #include "refract/pipeline/results.hpp"
+#include "refract/sae/fold.hpp"
 #include "refract/sae/initialise.hpp"
 #include "refract/stages/evaluate.hpp"
 #include "refract/stages/evaluation_json.hpp"
@@ -72,12 +73,12 @@ class SharedSae {
   SharedSae(const SaeConfig& config, const CalibrationData& calibration, const TrainedSae* own)
       : config_(config), own_(own) {
     if (own) return;
-    const ScaledHooks input = scaled_input(config_, calibration),
-                      target = scaled_target(config_, calibration);
+    const NormalisedHooks input = normalised_input(config_, calibration),
+                          target = normalised_target(config_, calibration);
     variant_ = make_variant(config_, input.width(), 1);
     parameters_ = make_parameters(shape_of(config_, *variant_, {input.width(), target.width()}));
     parameters_.decoder = decoder_rule(config_);
-    scale_ = scale_of(input, target);
+    spaces_ = spaces_of(input, target);
   }
   void collective_send(Communicator& world) {
     if (world.size() == 1) return;
@@ -86,7 +87,7 @@ class SharedSae {
   }
   [[nodiscard]] EvaluatedSae view() const {
     if (own_) return evaluated(*own_);
-    return {&config_, variant_.get(), &parameters_, scale_};
+    return {&config_, variant_.get(), &parameters_, spaces_};
   }
 
  private:
@@ -94,7 +95,7 @@ class SharedSae {
   const TrainedSae* own_;
   std::unique_ptr<Variant> variant_;
   SaeParameters parameters_;
-  SaeScale scale_;
+  SaeSpaces spaces_;
 };
 
 TrainingCounts training_counts(const Session& session, const TrainedSae& sae) {
@@ -137,8 +138,10 @@ std::vector<DriftSince> collective_drift_of(const Session& session, const Ledger
       earlier.push_back(folder.string());
   earlier = collective_list(std::move(earlier), world);
   const std::vector<fs::path> folders(earlier.begin(), earlier.end());
-  const std::vector<CheckpointDrift> drift = collective_drift(
-      fmt::format("SAE '{}'", sae.config->name), *sae.parameters, folders, stop, world);
+  SaeExport now = sae.variant->export_for_saelens(*sae.parameters);
+  fold(now, *sae.spaces.input, *sae.spaces.target);
+  const std::vector<CheckpointDrift> drift =
+      collective_drift(fmt::format("SAE '{}'", sae.config->name), now, folders, stop, world);
   std::vector<DriftSince> out;
   for (std::size_t i = 0; i < folders.size(); ++i)
     out.push_back({folders[i].filename().string(), drift[i]});

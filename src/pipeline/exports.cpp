@@ -9,6 +9,7 @@
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/progress.hpp"
+#include "refract/sae/fold.hpp"
 #include "refract/sae/saelens.hpp"
 
 namespace refract {
@@ -35,7 +36,9 @@ std::vector<WrittenFile> collective_write_export(const fs::path& folder, const C
                                                  const std::string& metrics_line,
                                                  StepRunner& runner) {
   Communicator& ranks = runner.mesh().ranks();
-  SaeExport part = sae.variant->export_for_saelens(sae.state.parameters, sae.scale());
+  SaeExport part = sae.variant->export_for_saelens(sae.state.parameters);
+  const SaeSpaces spaces = sae.spaces();
+  fold(part, *spaces.input, *spaces.target);
   part.d_sae = sae.config.d_sae;
   std::vector<WrittenFile> files;
   if (ranks.rank() == 0)

@@ -14,14 +14,14 @@
 #include "refract/base/stop.hpp"
 #include "refract/pipeline/identity.hpp"
 #include "refract/stages/baselines.hpp"
+#include "refract/stages/normalised_hooks.hpp"
 #include "refract/stages/probe.hpp"
-#include "refract/stages/scaled_hooks.hpp"
 
 namespace refract {
 namespace {
 
-ProbeTarget target_of(const EvaluatedSae& sae, const ScaledHooks& input, const std::string& name,
-                      const std::string& task) {
+ProbeTarget target_of(const EvaluatedSae& sae, const NormalisedHooks& input,
+                      const std::string& name, const std::string& task) {
   return {.name = name,
           .task = task,
           .hook = hook_text(*sae.config),
@@ -44,13 +44,13 @@ using NeuronCounts =
     std::map<std::tuple<std::vector<std::string>, std::string, std::size_t>, ReadableCount>;
 
 std::vector<ReadableCount> count_controls(const ProbeCorpus& corpus, const TrainedSae& sae,
-                                          const ScaledHooks& input, const FeatureAtlas& atlas,
+                                          const NormalisedHooks& input, const FeatureAtlas& atlas,
                                           NeuronCounts& neurons) {
   const RandomControl random = random_control(sae.config, active_components(heldout_l0(atlas)),
                                               input.width(), sae.target.geometric_median);
   const std::string task = "probe " + sae.config.name;
   std::vector<ReadableCount> counts{count_readable(
-      corpus, target_of({&random.config, random.variant.get(), &random.parameters, sae.scale()},
+      corpus, target_of({&random.config, random.variant.get(), &random.parameters, sae.spaces()},
                         input, "frozen random", task + ", frozen random"))};
   const std::size_t k = std::min<std::size_t>(random.config.k, input.width() / 2);
   const std::tuple shared(sae.config.hooks, sae.config.normalize, k);
@@ -83,7 +83,7 @@ ProbeSources probe_sources(Session& session) {
 // The features as a file that is only to be written. May be dropped at any moment.
 TableWriter probed(const ProbeCorpus& corpus, Session& session, const TrainedSae& sae,
                    NeuronCounts& neurons) {
-  const ScaledHooks input = scaled_input(sae.config, session.store().calibration());
+  const NormalisedHooks input = normalised_input(sae.config, session.store().calibration());
   FeatureAtlas atlas =
       probe(corpus, target_of(evaluated(sae), input, sae.config.name, "probe " + sae.config.name));
   atlas.controls = count_controls(corpus, sae, input, atlas, neurons);

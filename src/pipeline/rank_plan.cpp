@@ -1,10 +1,13 @@
 #include "refract/pipeline/rank_plan.hpp"
 
 #include <algorithm>
+#include <set>
+#include <utility>
 
 #include "refract/base/dtype.hpp"
 #include "refract/pipeline/disk_plan.hpp"
 #include "refract/pipeline/training_layout.hpp"
+#include "refract/sae/normaliser.hpp"
 #include "refract/sae/variant.hpp"
 #include "refract/stages/block_rows.hpp"
 #include "refract/stages/heldout_rows.hpp"
@@ -42,6 +45,8 @@ void add_extraction(const RunConfig& config, const ModelInfo& model, const Corpu
   plan.memory.emplace_back("calibration: its share of the rows, the draw from a window",
                            rows_times_d(config, model, sample / ranks) + 8 * sample +
                                d * d * sizeof(double) / ranks + 4 * contexts);
+  plan.memory.emplace_back("calibration: covariance and whitening of each hook",
+                           2 * d * d * sizeof(double) * config.hooks.size());
   plan.memory.emplace_back("plan of the held-out rows", 8 * config.heldout.rows + 24 * held_out);
 }
 
@@ -82,6 +87,19 @@ std::uint64_t step_bytes_of(const RunConfig& config, const ModelInfo& model, con
   return bytes;
 }
 
+// Of what all SAEs read and reconstruct, each once.
+std::uint64_t normalising_bytes(const RunConfig& config, const ModelInfo& model,
+                                std::uint64_t rows) {
+  std::set<std::pair<std::string, std::string>> pairs;
+  for (const SaeConfig& sae : config.saes)
+    for (const std::vector<std::string>& hooks : {sae.hooks, target_hooks(sae)})
+      for (const std::string& hook : hooks) pairs.emplace(hook, sae.normalize);
+  std::uint64_t bytes = 0;
+  for (const auto& [hook, normalize] : pairs)
+    bytes += normaliser_bytes(normalize, model.d_model, rows, {});
+  return bytes;
+}
+
 void add_training(const RunConfig& config, const ModelInfo& model, std::uint64_t ranks,
                   RankPlan& plan) {
   const TrainingLayout layout = training_layout(config, model, static_cast<int>(ranks));
@@ -108,6 +126,9 @@ void add_training(const RunConfig& config, const ModelInfo& model, std::uint64_t
   plan.memory.emplace_back("SAEs: weights, moments, gradients, buffers of a step", most);
   plan.memory.emplace_back("a batch of each input", config.train.batch_rows / layout.mesh.rows * d *
                                                         sizeof(float) * config.hooks.size());
+  if (const std::uint64_t bytes =
+          normalising_bytes(config, model, config.train.batch_rows / layout.mesh.rows))
+    plan.memory.emplace_back("what normalises a batch", bytes);
   const std::uint64_t steps =
       config.store.chunk_rows / config.train.batch_rows * config.train.passes_per_chunk;
   std::uint64_t sent = layout_cost(config, model, layout).sent_bytes;
@@ -174,7 +195,9 @@ RankPlan plan_rank(const RunConfig& config, const ModelInfo& model, const Corpus
       evaluation_of(config, model, corpus, std::max<std::uint64_t>(1, roles.roles.size()));
   // A window's order while it is made (a draw, two columns, the rows of its contexts); the keys of
   // all documents, twice while two runs of them become one.
-  plan.root_bytes = 24 * window_contexts(config, corpus) + 16 * corpus.documents;
+  // What whitens a hook: its eigenvectors, and twice as much to find them.
+  plan.root_bytes = 24 * window_contexts(config, corpus) + 16 * corpus.documents +
+                    3 * model.d_model * model.d_model * sizeof(double);
   constexpr std::uint64_t kStateFiles = 2, kExportFiles = 3;
   plan.files = 1 + config.saes.size() * (kStateFiles + kExportFiles);
   return plan;

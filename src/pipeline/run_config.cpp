@@ -12,6 +12,7 @@
 #include "refract/base/numbers.hpp"
 #include "refract/lm/hook_point.hpp"
 #include "refract/pipeline/training_layout.hpp"
+#include "refract/sae/normaliser.hpp"
 
 namespace refract {
 namespace {
@@ -157,7 +158,8 @@ void describe(Fields& f, TrainConfig& c) {
   f.field("wire", c.wire, {.help = "what gradients travel as", .allowed = {"fp32", "bf16"}});
   f.field("clip", c.clip, {.help = "bound on the global gradient norm; 0 = none", .at_least = 0});
   f.field("input_scale", c.input_scale,
-          {.help = "sqrt_d: mean norm becomes sqrt(d_in)", .allowed = {"none", "sqrt_d"}});
+          {.help = "saes[].normalize where that is absent; sqrt_d: mean norm becomes sqrt(d_in)",
+           .allowed = {"none", "sqrt_d"}});
   Bytes cache{c.cache_bytes};
   f.field("cache_bytes", cache, {.help = "rows of a chunk kept in memory, per rank"});
   c.cache_bytes = cache.value;
@@ -177,7 +179,7 @@ void describe(Fields& f, PenaltyConfig& c) {
                "rate of it against target | l0: the number of active features, by thresholds | "
                "auto: l1 for relu, none for others",
        .allowed = penalty_names()});
-  f.field("coefficient", c.coefficient, {.help = "of its mean, on scaled input", .at_least = 0});
+  f.field("coefficient", c.coefficient, {.help = "of its mean, on normalised input", .at_least = 0});
   f.field(
       "target", c.target,
       {.help = "kl: rate of each feature; l0: active features per row, 0 = few", .at_least = 0});
@@ -212,9 +214,10 @@ void describe(Fields& f, SaeConfig& c) {
           {.help = "what it reconstructs, one of hooks:, later in the model than what it reads (a "
                    "transcoder; variant relu); empty: what it reads"});
   f.field("normalize", c.normalize,
-          {.help = "of the input; where absent: train.input_scale",
-           .allowed = {"none", "sqrt_d"},
-           .not_built = {"layer_norm", "whiten"}});
+          {.help = "of what it reads and what it reconstructs, each by its own calibration; "
+                   "layer_norm: each row by its own mean and std, as SAELens; whiten: ZCA; where "
+                   "absent: train.input_scale",
+           .allowed = {normalize_words().begin(), normalize_words().end()}});
   f.nested("optimizer", "where absent: train.optimizer", c.optimizer);
   f.field("non_negative_decoder", c.non_negative_decoder,
           {.help = "keep every entry of W_dec at or above 0"});

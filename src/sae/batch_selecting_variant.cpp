@@ -109,10 +109,9 @@ void BatchSelectingVariant::encode_training(const SaeParameters& p, TensorView<c
   compress(kept.view(), acts);
 }
 
-SaeExport BatchSelectingVariant::export_for_saelens(const SaeParameters& p,
-                                                    const SaeScale& scale) const {
-  SaeExport out = export_common("jumprelu", p, scale);
-  out.tensors.push_back({"threshold", p.threshold.cview(), false, scale.target});
+SaeExport BatchSelectingVariant::export_for_saelens(const SaeParameters& p) const {
+  SaeExport out = export_common("jumprelu", p);
+  out.tensors.push_back({"threshold", TensorRole::threshold, p.threshold.cview()});
   return out;
 }
 

@@ -27,8 +27,7 @@ class BatchSelectingVariant : public ReconstructingVariant {
                        std::span<const std::uint8_t> included, std::size_t first_row,
                        SparseActs& acts) const override;
   // As SAELens folds its own BatchTopK: a JumpReLU with one threshold for all features.
-  [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p,
-                                             const SaeScale& scale) const override;
+  [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p) const override;
 
  protected:
   BatchSelectingVariant(const SaeConfig& config, std::size_t d_in, std::uint64_t dead_after_rows,

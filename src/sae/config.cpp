@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "refract/base/error.hpp"
+#include "refract/sae/normaliser.hpp"
 #include "sae/penalty.hpp"
 #include "sae/variant_table.hpp"
 
@@ -100,6 +101,15 @@ void check(const SaeConfig& config, std::string_view where) {
     throw ConfigError(
         "{}.aux.coefficient is {}; expected 0 (off) or a positive number, e.g. 0.03125.", where,
         config.aux.coefficient);
+  if (is_transcoder(config) && !restores_other_rows(config.normalize))
+    throw ConfigError(
+        "{}.normalize is {}, but what a transcoder makes cannot be put back: mean and std of the "
+        "target's rows are not in the rows that it reads. Set it to sqrt_d or whiten.",
+        where, config.normalize);
+  if (config.hooks.size() > 1 && !takes_several_hooks(config.normalize))
+    throw ConfigError(
+        "{}.normalize is {}, which is of one hook, but hook names {}. Set it to sqrt_d.", where,
+        config.normalize, config.hooks.size());
   refuse_foreign_settings(config, where);
   const auto expect_one_of = [&](std::string_view setting, const std::string& value,
                                  std::initializer_list<std::string_view> known) {

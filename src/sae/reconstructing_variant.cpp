@@ -258,18 +258,17 @@ void encode_rows(const SaeParameters& p, bool centred, TensorView<const float> x
   compress(refined.view(), acts);
 }
 
-// Training saw s x, so f is s_target times what the exported SAE gives; unit rows of W_dec stay.
-SaeExport export_common(const std::string& architecture, const SaeParameters& p,
-                        const SaeScale& scale) {
+SaeExport export_common(const std::string& architecture, const SaeParameters& p) {
   return {.architecture = architecture,
           .d_in = p.d_in(),
           .d_sae = p.d_sae(),
           .first_feature = p.first_feature,
           .json_values = {},
-          .tensors = {{"W_enc", p.W_enc.cview(), true, scale.target / scale.input},
-                      {"b_enc", p.b_enc.cview(), false, scale.target},
-                      {"W_dec", p.W_dec.cview(), false, 1},
-                      {"b_dec", p.b_dec.cview(), false, scale.target}}};
+          .free_rows = p.decoder.free_norm,
+          .tensors = {{"W_enc", TensorRole::encoder, p.W_enc.cview()},
+                      {"b_enc", TensorRole::encoder_bias, p.b_enc.cview()},
+                      {"W_dec", TensorRole::decoder, p.W_dec.cview()},
+                      {"b_dec", TensorRole::decoder_bias, p.b_dec.cview()}}};
 }
 
 }  // namespace refract

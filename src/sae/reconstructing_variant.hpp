@@ -90,8 +90,7 @@ class ReconstructingVariant : public Variant {
 void encode_rows(const SaeParameters& parameters, bool centred, TensorView<const float> x,
                  const Choice& choice, SparseActs& acts, const Refinement* refinement = nullptr);
 
-// The four tensors most SAELens architectures here have, for raw (unscaled) input and output.
-[[nodiscard]] SaeExport export_common(const std::string& architecture, const SaeParameters& p,
-                                      const SaeScale& scale);
+// The four tensors most SAELens architectures here have.
+[[nodiscard]] SaeExport export_common(const std::string& architecture, const SaeParameters& p);
 
 }  // namespace refract

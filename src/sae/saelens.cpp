@@ -7,6 +7,7 @@
 
 #include "refract/base/error.hpp"
 #include "refract/base/parallel.hpp"
+#include "refract/sae/fold.hpp"
 #include "sae/host_rows.hpp"
 
 namespace refract {
@@ -33,30 +34,27 @@ BFloat16 stored_as(float value, BFloat16) { return to_bf16(value); }
 
 // Features [first, ..) of a tensor in pieces, each converted by all threads.
 template <typename Stored>
-void write_values(const SaeExport::Named& tensor, TensorView<const float> rows, std::size_t first,
+void write_values(const std::string& name, std::span<const float> values, std::size_t from,
                   SafetensorsWriter& file) {
-  const float* values = rows.data();
-  const std::size_t size = rows.size(), from = first * row_elements(rows);
-  if (std::is_same_v<Stored, float> && tensor.divisor == 1)
-    return file.write(tensor.name, from * sizeof(float), std::as_bytes(rows.span()));
-  std::vector<Stored> piece(std::min(size, kPieceElements));
-  for (std::size_t at = 0; at < size; at += piece.size()) {
-    const std::size_t count = std::min(piece.size(), size - at);
+  if constexpr (std::is_same_v<Stored, float>)
+    return file.write(name, from * sizeof(float), std::as_bytes(values));
+  std::vector<Stored> piece(std::min(values.size(), kPieceElements));
+  for (std::size_t at = 0; at < values.size(); at += piece.size()) {
+    const std::size_t count = std::min(piece.size(), values.size() - at);
     parallel_for((count + kTile * kTile - 1) / (kTile * kTile), [&](std::size_t part) {
       const std::size_t end = std::min(count, (part + 1) * kTile * kTile);
       for (std::size_t i = part * kTile * kTile; i < end; ++i)
-        piece[i] = stored_as(values[at + i] / tensor.divisor, Stored{});
+        piece[i] = stored_as(values[at + i], Stored{});
     });
-    file.write(tensor.name, (from + at) * sizeof(Stored),
-               std::as_bytes(std::span(piece).first(count)));
+    file.write(name, (from + at) * sizeof(Stored), std::as_bytes(std::span(piece).first(count)));
   }
 }
 
 // Features [first, first + n) of [F, D] -> columns of the bytes of [D, F]: rows [d, d + 64) of them
 // at a time, in tiles of 64 x 64.
 template <typename Stored>
-void write_transposed(const SaeExport::Named& tensor, TensorView<const float> values,
-                      std::size_t first, std::size_t d_sae, SafetensorsWriter& file) {
+void write_transposed(const std::string& name, TensorView<const float> values, std::size_t first,
+                      std::size_t d_sae, SafetensorsWriter& file) {
   const std::size_t features = values.axis(0), width = values.axis(1);
   std::vector<Stored> rows(std::min(kTile, width) * features);
   for (std::size_t d = 0; d < width; d += kTile) {
@@ -69,28 +67,52 @@ void write_transposed(const SaeExport::Named& tensor, TensorView<const float> va
           tile[j * kTile + i] = values.data()[(f + i) * width + d + j];
       for (std::size_t j = 0; j < count; ++j)
         for (std::size_t i = 0; i < tall; ++i)
-          rows[j * features + f + i] = stored_as(tile[j * kTile + i] / tensor.divisor, Stored{});
+          rows[j * features + f + i] = stored_as(tile[j * kTile + i], Stored{});
     });
-    file.write_rows(tensor.name, (d * d_sae + first) * sizeof(Stored), features * sizeof(Stored),
+    file.write_rows(name, (d * d_sae + first) * sizeof(Stored), features * sizeof(Stored),
                     d_sae * sizeof(Stored), std::as_bytes(std::span(rows).first(count * features)));
+  }
+}
+
+// take(first feature, rows [n, width]): the tensor's rows from feature `first` on as they are
+// written, a piece at a time where they are folded.
+template <typename Take>
+void for_folded_rows(const FoldedExport& folded, const SaeExport::Named& tensor,
+                     TensorView<const float> rows, std::size_t first, Take&& take) {
+  if (folded.leaves(tensor.role)) return take(first, rows);
+  const bool features = has_feature_axis(tensor.role);
+  const std::size_t n = rows.axis(0), width = row_elements(rows);
+  const std::size_t most =
+      features ? std::max<std::size_t>(1, kHostPieceBytes / sizeof(float) / width / kTile) * kTile
+               : n;
+  std::vector<float> piece(std::min(most, n) * width);
+  for (std::size_t at = 0; at < n; at += most) {
+    const TensorView<const float> some = rows.rows(at, std::min(most, n - at));
+    folded.rows(tensor, first + at, some, std::span(piece).first(some.size()));
+    take(first + at, TensorView<const float>(piece.data(), some.shape()));
   }
 }
 
 template <typename Stored>
 void write_owned_as(SafetensorsWriter& file, const SaeExport& part, const OwnedFeatures& own,
                     Stream& stream) {
+  const FoldedExport folded(part, own.features, stream);
   for (const SaeExport::Named& tensor : part.tensors) {
-    const bool features = has_feature_axis(tensor.name);
+    const bool features = has_feature_axis(tensor.role);
     if (!features && !own.replicated) continue;
     const std::size_t first = features ? own.features.first : 0;
     const TensorView<const float> rows =
         features ? tensor.values.rows(first - part.first_feature, own.features.count)
                  : tensor.values;
     for_host_rows<float>(rows, kTile, stream, [&](std::size_t at, TensorView<const float> some) {
-      if (tensor.transposed)
-        write_transposed<Stored>(tensor, some, first + at, part.d_sae, file);
-      else
-        write_values<Stored>(tensor, some, first + at, file);
+      for_folded_rows(folded, tensor, some, first + at,
+                      [&](std::size_t feature, TensorView<const float> piece) {
+                        if (tensor.role == TensorRole::encoder)
+                          write_transposed<Stored>(tensor.name, piece, feature, part.d_sae, file);
+                        else
+                          write_values<Stored>(tensor.name, piece.span(),
+                                               feature * row_elements(piece), file);
+                      });
     });
   }
 }
@@ -111,8 +133,8 @@ SafetensorsWriter open_saelens_weights(const fs::path& folder, const SaeExport& 
     entry.dtype = safetensors_word(dtype);
     for (std::size_t i = 0; i < tensor.values.shape().rank(); ++i)
       entry.shape.push_back(tensor.values.axis(i));
-    if (has_feature_axis(tensor.name)) entry.shape.front() = part.d_sae;
-    if (tensor.transposed) std::ranges::reverse(entry.shape);
+    if (has_feature_axis(tensor.role)) entry.shape.front() = part.d_sae;
+    if (tensor.role == TensorRole::encoder) std::ranges::reverse(entry.shape);
   }
   return {folder / "sae_weights.safetensors", SafetensorsLayout(entries), begin};
 }
@@ -134,7 +156,7 @@ WrittenFile write_saelens_config(const fs::path& folder, const SaeExport& export
   cfg["dtype"] = dtype == DType::f32 ? "float32" : "bfloat16";
   cfg["device"] = "cpu";
   cfg["apply_b_dec_to_input"] = exported.apply_b_dec_to_input;
-  cfg["normalize_activations"] = "none";
+  cfg["normalize_activations"] = exported.normalize_activations;
   cfg["reshape_activations"] = "none";
   for (const auto& [key, text] : exported.json_values) cfg[key] = parse(key, text);
   cfg["metadata"]["sae_lens_version"] = kSaeLensVersion;
@@ -152,6 +174,22 @@ std::vector<WrittenFile> write_saelens_folder(const fs::path& folder, const SaeE
   write_owned(file, exported, dtype, {{0, exported.d_sae}, true}, stream);
   written.push_back(file.close());
   return written;
+}
+
+SaelensWeights folded_weights(const SaeExport& exported) {
+  SaelensWeights out;
+  Stream host;
+  const FoldedExport folded(exported, {0, exported.d_sae}, host);
+  for (const SaeExport::Named& tensor : exported.tensors) {
+    Tensor<float>* to = tensor.role == TensorRole::encoder        ? &out.W_enc
+                        : tensor.role == TensorRole::decoder      ? &out.W_dec
+                        : tensor.role == TensorRole::decoder_bias ? &out.b_dec
+                                                                  : nullptr;
+    if (!to) continue;
+    *to = Tensor<float>(tensor.values.shape());
+    folded.rows(tensor, 0, tensor.values, to->span());
+  }
+  return out;
 }
 
 }  // namespace refract

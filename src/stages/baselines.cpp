@@ -41,9 +41,9 @@ const BaselineRow* find(std::string_view name) {
 
 class FrozenRandom final : public Reconstructor {
  public:
-  FrozenRandom(RandomControl control, const SaeScale& scale)
+  FrozenRandom(RandomControl control, const SaeSpaces& spaces)
       : control_(std::move(control)),
-        sae_({&control_.config, control_.variant.get(), &control_.parameters, scale}) {}
+        sae_({&control_.config, control_.variant.get(), &control_.parameters, spaces}) {}
 
   [[nodiscard]] std::size_t components() const override { return sae_.components(); }
   void reconstruct(TensorView<const float> x, std::span<const std::uint8_t> included,
@@ -94,9 +94,8 @@ RandomControl random_control(const SaeConfig& sae, std::size_t k, std::size_t d_
 
 RandomControl random_control(const EvaluatedSae& sae, const HookCalibration& calibration,
                              double l0) {
-  std::vector<float> median(calibration.geometric_median);
-  for (float& value : median) value *= sae.scale.target;
-  return random_control(*sae.config, active_components(l0), sae.parameters->d_in(), median);
+  return random_control(*sae.config, active_components(l0), sae.parameters->d_in(),
+                        sae.spaces.target->of_point(calibration.geometric_median));
 }
 
 Baselines Baselines::collective_fit(std::span<const std::string> names,
@@ -128,7 +127,7 @@ Baseline Baselines::at(std::string_view name, const EvaluatedSae& sae, double l0
     out.reconstructor = reconstructor_of(found->second.dictionary, k);
   else
     out.reconstructor =
-        std::make_unique<FrozenRandom>(random_control(sae, *calibration_, l0), sae.scale);
+        std::make_unique<FrozenRandom>(random_control(sae, *calibration_, l0), sae.spaces);
   out.facts.components = out.reconstructor->components();
   out.facts.kept = std::min<std::uint64_t>(k, out.facts.components);
   return out;

@@ -9,6 +9,7 @@
 #include "refract/base/progress.hpp"
 #include "refract/base/random.hpp"
 #include "refract/base/stop.hpp"
+#include "refract/metrics/isotropy.hpp"
 #include "refract/metrics/moments.hpp"
 #include "refract/order/window_order.hpp"
 #include "refract/tensor/dot.hpp"
@@ -207,6 +208,20 @@ std::vector<float> collective_int8_scales(const IncludedRows& rows, Communicator
   return scales;
 }
 
+// On rank 0; null elsewhere, and of a single row. Frozen with the rest: LAPACK's last bits are
+// those of the machine, and an SAE is trained and exported by the same.
+std::shared_ptr<const WhiteningMaps> collective_whitening(const HookCalibration& hook,
+                                                          Communicator& ranks) {
+  std::shared_ptr<const WhiteningMaps> out;
+  collective_droppable(ranks, [&] {
+    if (ranks.rank() != 0 || hook.rows < 2) return;
+    ZcaWhitening zca = zca_whitening_of(hook.covariance, hook.d_in, kCalibratedWhiteningFloor);
+    out = std::make_shared<const WhiteningMaps>(
+        WhiteningMaps{std::move(zca.W), std::move(zca.inverse)});
+  });
+  return out;
+}
+
 // Whether rows of this covariance, on rank 0, vary by less than a millionth of their size.
 bool collective_is_constant(const HookCalibration& hook, Communicator& ranks) {
   double variance = 0, size = 0;
@@ -324,6 +339,7 @@ HookCalibration collective_measure(const std::string& hook, Tensor<float> x,
         "find nothing there. Take another hook point, or raise calibration.rows if they are few.",
         hook, out.rows);
   out.int8_scales = collective_int8_scales(rows, ranks);
+  out.whitening = collective_whitening(out, ranks);
   return out;
 }
 

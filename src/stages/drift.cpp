@@ -10,14 +10,15 @@
 namespace refract {
 namespace {
 
-CheckpointDrift drift_since(std::string_view of, const SaeParameters& now, const fs::path& folder) {
+CheckpointDrift drift_since(std::string_view of, const SaelensWeights& now,
+                            const fs::path& folder) {
   const SaelensWeights earlier = read_saelens_weights(folder);
   if (!(earlier.W_dec.shape() == now.W_dec.shape() && earlier.W_enc.shape() == now.W_enc.shape()))
     throw DataError(
         "'{}' holds an SAE of {} features in {} dimensions, but {} has {} in {}. It is of another "
         "training: remove the folder.",
-        folder.string(), earlier.W_dec.axis(0), earlier.W_dec.axis(1), of, now.d_sae(),
-        now.d_out());
+        folder.string(), earlier.W_dec.axis(0), earlier.W_dec.axis(1), of, now.W_dec.axis(0),
+        now.W_dec.axis(1));
   const auto named = [&](const char* tensor) {
     return fmt::format("{}, {} since {}", of, tensor, folder.filename().string());
   };
@@ -28,7 +29,7 @@ CheckpointDrift drift_since(std::string_view of, const SaeParameters& now, const
 
 }  // namespace
 
-std::vector<CheckpointDrift> collective_drift(std::string_view of, const SaeParameters& now,
+std::vector<CheckpointDrift> collective_drift(std::string_view of, const SaeExport& now,
                                               std::span<const fs::path> folders, SharedStop& stop,
                                               Communicator& ranks) {
   REFRACT_ASSERT(folders.size() <= kDriftCheckpoints, "{} folders", folders.size());
@@ -36,10 +37,12 @@ std::vector<CheckpointDrift> collective_drift(std::string_view of, const SaePara
              size = static_cast<std::size_t>(ranks.size());
   std::vector<CheckpointDrift> mine;
   stop.collective([&] {
+    if (rank >= folders.size()) return;
+    const SaelensWeights weights = folded_weights(now);
     for (std::size_t i = rank; i < folders.size(); i += size) {
       stop.poll();
       working(fmt::format("{}: drift since {}", of, folders[i].filename().string()));
-      mine.push_back(drift_since(of, now, folders[i]));
+      mine.push_back(drift_since(of, weights, folders[i]));
     }
   });
   const std::vector<CheckpointDrift> all = ranks.all_gather(std::span<const CheckpointDrift>(mine));

@@ -19,8 +19,9 @@ struct Panel {
 };
 
 Panel encode_panel(const ChunkReader& chunk, const ProbeCorpus::Piece& piece, std::uint64_t first,
-                   std::uint64_t rows, const ProbeTarget& target, std::uint64_t& included_rows) {
-  const Tensor<float> x = read_scaled(chunk, target.input, piece.first + first, rows);
+                   std::uint64_t rows, const ProbeTarget& target, NormalisedReader& reader,
+                   std::uint64_t& included_rows) {
+  const Tensor<float> x = reader.read(chunk, piece.first + first, rows);
   const auto excluded = read_excluded(chunk, target.input, piece.first + first, rows);
 
   SparseActs all;
@@ -72,12 +73,13 @@ FeatureActs scan_pieces(const ProbeCorpus& corpus, std::span<const ProbeCorpus::
                         const ProbeTarget& target, Progress& progress) {
   std::uint64_t included_rows = 0;
   std::vector<Panel> panels;
+  NormalisedReader reader(target.input);
   for (const ProbeCorpus::Piece& piece : pieces) {
     const ChunkReader chunk = corpus.open(piece);
     for (std::uint64_t first = 0; first < piece.rows; first += kPanelRows) {
       stop_point();
       const std::uint64_t rows = std::min(kPanelRows, piece.rows - first);
-      panels.push_back(encode_panel(chunk, piece, first, rows, target, included_rows));
+      panels.push_back(encode_panel(chunk, piece, first, rows, target, reader, included_rows));
       progress.advance(rows);
     }
   }

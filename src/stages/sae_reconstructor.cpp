@@ -1,34 +1,44 @@
 #include "refract/stages/sae_reconstructor.hpp"
 
-#include <algorithm>
-#include <vector>
-
-#include "refract/base/parallel.hpp"
+#include "refract/sae/fold.hpp"
 
 namespace refract {
+namespace {
 
-// As the export has it: the target's scale is folded into codes and b_dec, so that x_hat is
-// written once, in raw units.
+std::vector<float> factors_of(const EvaluatedSae& sae) {
+  SaeExport exported = sae.variant->export_for_saelens(*sae.parameters);
+  fold(exported, *sae.spaces.input, *sae.spaces.target);
+  Stream host;
+  const FoldedExport folded(exported, {0, exported.d_sae}, host);
+  std::vector<float> factors;
+  for (const FeatureFold& feature : folded.features())
+    factors.push_back(static_cast<float>(feature.activation));
+  return factors;
+}
+
+}  // namespace
+
+SaeReconstructor::SaeReconstructor(const EvaluatedSae& sae, Mode mode)
+    : sae_(sae),
+      mode_(mode),
+      input_(sae.spaces.input->on({})),
+      target_(sae.spaces.target->on({})),
+      factors_(factors_of(sae)) {}
+
 void SaeReconstructor::reconstruct(TensorView<const float> x,
                                    std::span<const std::uint8_t> included, SparseActs& acts,
                                    TensorView<float> x_hat) {
-  const SaeScale scale = sae_.scale;
-  if (scaled_.shape() != x.shape()) scaled_ = Tensor<float>(x.shape());
-  constexpr std::size_t kRows = 64;  // of one item
-  const std::size_t n = x.axis(0), d = x.axis(1);
-  parallel_for((n + kRows - 1) / kRows, [&](std::size_t item) {
-    const std::size_t first = item * kRows * d, last = std::min(n, (item + 1) * kRows) * d;
-    for (std::size_t i = first; i < last; ++i) scaled_.data()[i] = x.data()[i] * scale.input;
-  });
+  if (normalised_.shape() != x.shape()) normalised_ = Tensor<float>(x.shape());
+  if (u_hat_.shape() != x_hat.shape()) u_hat_ = Tensor<float>(x_hat.shape());
+  Stream host;
+  input_->to(x, normalised_.view(), host);
   if (mode_ == Mode::training)
-    sae_.variant->encode_training(*sae_.parameters, scaled_.cview(), included, 0, acts);
+    sae_.variant->encode_training(*sae_.parameters, normalised_.cview(), included, 0, acts);
   else
-    sae_.variant->encode(*sae_.parameters, scaled_.cview(), 0, acts);
-  for (float& value : acts.values) value /= scale.target;
-  std::vector<float> b_dec(sae_.parameters->b_dec.span().begin(),
-                           sae_.parameters->b_dec.span().end());
-  for (float& value : b_dec) value /= scale.target;
-  decode(*sae_.parameters, b_dec, acts, x_hat);
+    sae_.variant->encode(*sae_.parameters, normalised_.cview(), 0, acts);
+  decode(*sae_.parameters, acts, u_hat_.view());
+  target_->back(x, u_hat_.cview(), x_hat, host);
+  for (std::size_t i = 0; i < acts.values.size(); ++i) acts.values[i] *= factors_[acts.features[i]];
 }
 
 }  // namespace refract

@@ -81,7 +81,7 @@ void collective_train(const TruthTestConfig& config, const PlantedTruth& truth,
     if (asks && ranks.all_reduce_max(stop_requested() ? 1 : 0) != 0)
       throw StopRequested("stopped {}; the self-test keeps nothing: start it again", stop_cause());
     const PlantedRows rows = truth.rows(step * config.batch_rows + first, count);
-    scale(rows.x.view(), saes.front().scale().input);
+    scale(rows.x.view(), saes.front().spaces().input->affine().factor);
     for (TrainedSae& sae : saes)
       runner.collective_step(sae, {.x = rows.x.cview(),
                                    .target = rows.x.cview(),
@@ -222,7 +222,7 @@ TruthReport collective_truth_test(const TruthTestConfig& config, Communicator& r
   collective_train(config, truth, saes, ranks);
 
   working("measuring against the planted truth");
-  const double input_scale = saes.front().input.parts.front().scale;
+  const double input_scale = saes.front().spaces().input->affine().factor;
   const std::vector<float>& median = saes.front().input.geometric_median;
   const RandomControl random = random_control(
       saes.front().config, active_components(truth.mean_active()), median.size(), median);

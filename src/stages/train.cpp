@@ -15,21 +15,24 @@
 namespace refract {
 namespace {
 
+constexpr std::size_t kLookedAt = 1024;     // rows, for what is not finite
 constexpr std::uint64_t kPieceRows = 4096;  // at least 1 MiB from d_in = 128 on, as bf16
+
+using Normalisers = std::map<std::string, SharedNormaliser>;  // by word
 
 // This rank's blocks of a chunk at one hook, on the device as they are stored, and which rows take
 // part: all of them for all passes, or the rows of one batch at a time.
 class HookRowsOfRank {
  public:
-  // scales: what SAEs multiply the hook by, for what they could not take. batch_rows: 0: all rows
-  // are kept.
-  HookRowsOfRank(const ChunkReader& chunk, const std::string& hook, std::vector<double> scales,
+  // normalisers: what SAEs make of the hook, by their words, for what they could not take.
+  // batch_rows: 0: all rows are kept.
+  HookRowsOfRank(const ChunkReader& chunk, const std::string& hook, Normalisers normalisers,
                  Share rows, std::uint64_t batch_rows, Stream& stream)
       : chunk_(chunk),
         hook_(chunk.hook_index(hook)),
         d_(chunk.spec().hooks[hook_].d_in),
         row_bytes_(d_ * byte_size(chunk.spec().dtype)),
-        scales_(std::move(scales)),
+        normalisers_(std::move(normalisers)),
         rows_(rows),
         cached_(batch_rows == 0) {
     const std::vector<std::uint8_t> excluded = chunk.read_excluded(hook_, rows.first, rows.count);
@@ -75,34 +78,49 @@ class HookRowsOfRank {
   }
 
   void expect_finite(TensorView<std::byte> rows, std::uint64_t first) const {
-    const std::size_t count = rows.axis(0);
-    constexpr std::size_t kRows = 64;
-    std::vector<std::uint32_t> numbers(count);
+    const std::size_t count = rows.axis(0), at_a_time = std::min<std::size_t>(kLookedAt, count);
+    std::vector<std::uint32_t> numbers(at_a_time);
     std::iota(numbers.begin(), numbers.end(), 0U);
-    parallel_for((count + kRows - 1) / kRows, [&](std::size_t item) {
-      const std::size_t from = item * kRows, size = std::min(kRows, count - from);
-      Stream host;
-      Tensor<float> x(Shape{size, d_});
-      for (const double scale : scales_) {
-        gather_rows({rows, chunk_.spec().dtype, d_},
-                    TensorView<const std::uint32_t>(numbers.data() + from, Shape{size}),
-                    static_cast<float>(scale), 0, x.view(), host);
-        const std::size_t at = first_not_finite(x.span());
-        if (at == x.size()) continue;
+    Stream host;
+    Tensor<float> u(Shape{at_a_time, d_});
+    for (const auto& [word, normaliser] : normalisers_) {
+      const std::unique_ptr<RowNormaliser> on_host = normaliser->on({});
+      for (std::size_t from = 0; from < count; from += at_a_time) {
+        const std::size_t size = std::min(at_a_time, count - from);
+        const TensorView<float> some = u.view().rows(0, size);
+        on_host->gather({rows.rows(from, size), chunk_.spec().dtype, d_},
+                        TensorView<const std::uint32_t>(numbers.data(), Shape{size}), 0, some,
+                        host);
+        const std::size_t at = first_not_finite_of(some);
+        if (at == some.size()) continue;
         throw NumericalError(
-            "{}: {} in column {} of row {} is {} after scaling by {}. Extraction stores finite "
+            "{}: {} in column {} of row {} is {} after normalize: {}. Extraction stores finite "
             "numbers alone: check the file with `refract probe --verify`, and if it is whole set "
             "normalize: none for this hook's SAEs.",
             chunk_.path().string(), chunk_.spec().hooks[hook_].name, at % d_,
-            rows_.first + first + from + at / d_, x.data()[at], static_cast<float>(scale));
+            rows_.first + first + from + at / d_, some.data()[at], word);
       }
+    }
+  }
+
+  // The first of all that is not, by all threads; the size where there is none.
+  [[nodiscard]] static std::size_t first_not_finite_of(TensorView<const float> rows) {
+    constexpr std::size_t kRows = 64;
+    const std::size_t n = rows.axis(0);
+    std::vector<std::size_t> found((n + kRows - 1) / kRows, rows.size());
+    parallel_for(found.size(), [&](std::size_t item) {
+      const TensorView<const float> some =
+          rows.rows(item * kRows, std::min(kRows, n - item * kRows));
+      const std::size_t at = first_not_finite(some.span());
+      if (at != some.size()) found[item] = item * kRows * rows.axis(1) + at;
     });
+    return found.empty() ? rows.size() : *std::ranges::min_element(found);
   }
 
   const ChunkReader& chunk_;
   std::size_t hook_;
   std::uint64_t d_, row_bytes_;
-  std::vector<double> scales_;
+  Normalisers normalisers_;
   Share rows_;
   bool cached_;
   std::vector<std::uint8_t> host_included_;
@@ -110,19 +128,18 @@ class HookRowsOfRank {
   Tensor<std::uint8_t> included_;
 };
 
-using Parts = std::vector<ScaledHook>;
+using Parts = std::vector<NormalisedHook>;
 struct PartsOrder {
   bool operator()(const Parts& a, const Parts& b) const {
-    return std::ranges::lexicographical_compare(a, b, [](const auto& one, const auto& two) {
-      return std::tie(one.hook, one.scale) < std::tie(two.hook, two.scale);
-    });
+    return std::ranges::lexicographical_compare(
+        a, b, [](const auto& one, const auto& two) { return one.key() < two.key(); });
   }
 };
 
 std::set<std::string> hooks_of(const TrainedSae& sae) {
   std::set<std::string> names;
   for (const Parts* parts : {&sae.input.parts, &sae.target.parts})
-    for (const ScaledHook& part : *parts) names.insert(part.hook);
+    for (const NormalisedHook& part : *parts) names.insert(part.hook);
   return names;
 }
 
@@ -139,10 +156,14 @@ class BatchOfTile {
         blocks_(blocks),
         read_(mesh_.read_of(blocks)),
         tile_(mesh_.rows_of(blocks)) {
-    std::map<std::string, std::set<double>> scales;
+    std::map<std::string, Normalisers> by_hook;
     for (const TrainedSae& sae : saes) {
       for (const Parts* parts : {&sae.input.parts, &sae.target.parts}) {
-        for (const ScaledHook& part : *parts) scales[part.hook].insert(part.scale);
+        for (const NormalisedHook& part : *parts) {
+          by_hook[part.hook].emplace(part.normalize, part.normaliser);
+          if (auto& made = normalisers_[{part.hook, part.normalize}]; !made)
+            made = part.normaliser->on(device());
+        }
         rows_.emplace(*parts, Tensor<float>(Shape{tile_rows(), width_of(*parts)}, device()));
       }
       included_.emplace(hooks_of(sae), Tensor<std::uint8_t>(Shape{tile_rows()}, device()));
@@ -150,13 +171,13 @@ class BatchOfTile {
     const Share rows{read_.first * visit.shape.block_rows, read_.count * visit.shape.block_rows};
     // All hooks or none: a batch takes the same rows of each.
     std::uint64_t bytes = 0;
-    for (const auto& [hook, factors] : scales)
+    for (const auto& [hook, some] : by_hook)
       bytes += rows.count * chunk.spec().hooks[chunk.hook_index(hook)].d_in *
                byte_size(chunk.spec().dtype);
     cached_ = bytes <= config.cache_bytes;
-    for (const auto& [hook, factors] : scales)
-      hooks_.try_emplace(hook, chunk, hook, std::vector<double>(factors.begin(), factors.end()),
-                         rows, cached_ ? 0 : read_.count * slice_rows, stream_);
+    for (const auto& [hook, some] : by_hook)
+      hooks_.try_emplace(hook, chunk, hook, some, rows, cached_ ? 0 : read_.count * slice_rows,
+                         stream_);
     numbers_.resize(read_.count * slice_rows);
     first_rows_.resize(read_.count);
     device_numbers_ = Tensor<std::uint32_t>(Shape{numbers_.size()}, device());
@@ -198,9 +219,10 @@ class BatchOfTile {
     const TensorView<const std::uint32_t> numbers = device_numbers_.cview();
     for (auto& [parts, x] : rows_) {
       std::size_t column = 0;
-      for (const ScaledHook& part : parts) {
-        gather_rows(hooks_.at(part.hook).stored(), numbers, static_cast<float>(part.scale), column,
-                    x.view().rows(own_first, numbers.size()), stream_);
+      for (const NormalisedHook& part : parts) {
+        normalisers_.at({part.hook, part.normalize})
+            ->gather(hooks_.at(part.hook).stored(), numbers, column,
+                     x.view().rows(own_first, numbers.size()), stream_);
         column += part.width;
       }
       if (mesh_.shape().features > 1)
@@ -240,6 +262,7 @@ class BatchOfTile {
   Share read_, tile_;
   bool cached_ = false;
   std::map<std::string, HookRowsOfRank> hooks_;
+  std::map<std::pair<std::string, std::string>, std::unique_ptr<RowNormaliser>> normalisers_;
   std::map<Parts, Tensor<float>, PartsOrder> rows_;
   std::map<std::set<std::string>, Tensor<std::uint8_t>> included_;
   std::vector<std::uint32_t> numbers_, first_rows_;
@@ -263,8 +286,8 @@ std::vector<TrainedSae> make_trained_saes(const std::vector<SaeConfig>& saes,
   for (const SaeConfig& config : saes) {
     TrainedSae& sae = out.emplace_back();
     sae.config = config;
-    sae.input = scaled_input(config, calibration);
-    sae.target = scaled_target(config, calibration);
+    sae.input = normalised_input(config, calibration);
+    sae.target = normalised_target(config, calibration);
     sae.variant = make_variant(config, sae.input.width(), dead_after_rows);
     sae.state =
         initial_state(config, *sae.variant, sae.input.width(), first_b_dec(config, sae.target));

@@ -47,7 +47,8 @@ std::size_t width_of(TensorView<T> tensor) {  // elements of a feature
   const float input = largest_of_all(scalars[kLargestInput]),
               weight = largest_of_all(scalars[kLargestWeight]);
   const std::string what = fmt::format(
-      "SAE '{}': the gradient overflows fp32 at step {} (norm {}; largest scaled input {}, largest "
+      "SAE '{}': the gradient overflows fp32 at step {} (norm {}; largest normalised input {}, "
+      "largest "
       "weight {}).",
       sae.config.name, step, std::abs(scalars[kNorm]), input, weight);
   if (step == 0 || input >= weight)

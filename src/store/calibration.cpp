@@ -1,6 +1,6 @@
 #include "refract/store/calibration.hpp"
 
-#include <cmath>
+#include <algorithm>
 
 #include "refract/base/error.hpp"
 #include "refract/store/table_file.hpp"
@@ -9,6 +9,7 @@ namespace refract {
 namespace {
 
 constexpr const char* kSchema = "calibration";
+constexpr const char *kWhitening = "whitening", *kUnwhitening = "unwhitening";
 
 // Scalars are [hooks] columns, so that all hooks are seen side by side.
 template <typename T>
@@ -27,6 +28,17 @@ void scatter(const std::vector<T>& values, std::vector<HookCalibration>& hooks,
   for (std::size_t i = 0; i < hooks.size(); ++i) hooks[i].*field = values[i];
 }
 
+std::span<const float> as_values(const Tensor<float>& matrix) { return matrix.span(); }
+
+Tensor<float> as_matrix(const std::vector<float>& values, const HookCalibration& hook) {
+  if (values.size() != hook.d_in * hook.d_in)
+    throw Damaged("a calibration whitens {} by {} values: it was not written by refract", hook.hook,
+                  values.size());
+  Tensor<float> made(Shape{hook.d_in, hook.d_in});
+  std::ranges::copy(values, made.data());
+  return made;
+}
+
 }  // namespace
 
 const HookCalibration& CalibrationData::of(std::string_view hook) const {
@@ -39,18 +51,6 @@ const HookCalibration& CalibrationData::of(std::string_view hook) const {
       "calibration has no hook {}; it has: {}. Name one of these, or begin a new store with the "
       "hook in hooks",
       hook, fmt::join(names, ", "));
-}
-
-double input_scale(const HookCalibration& hook, std::string_view normalize) {
-  if (normalize == "none") return 1;
-  REFRACT_ASSERT(normalize == "sqrt_d", "normalize {}", normalize);
-  const double scale = std::sqrt(static_cast<double>(hook.d_in)) / hook.mean_norm;
-  if (!std::isnormal(static_cast<float>(scale)))
-    throw NumericalError(
-        "{}: rows have a mean norm of {}, which fp32 cannot scale to sqrt({}). Train on another "
-        "hook point, or set normalize: none for its SAEs.",
-        hook.hook, hook.mean_norm, hook.d_in);
-  return scale;
 }
 
 std::string write_calibration(const std::filesystem::path& path, const CalibrationData& data,
@@ -74,6 +74,10 @@ std::string write_calibration(const std::filesystem::path& path, const Calibrati
     table.add(folder + "geometric_median", hook.geometric_median, "D");
     table.add(folder + "int8_scales", hook.int8_scales, "D");
     table.add_matrix(folder + "covariance", std::span<const double>(hook.covariance), d, d, "D,D");
+    if (!hook.whitening) continue;
+    expect_shape(hook.whitening->W.cview(), "W", {{"D", d}, {"D", d}});
+    table.add_matrix(folder + kWhitening, as_values(hook.whitening->W), d, d, "D,D");
+    table.add_matrix(folder + kUnwhitening, as_values(hook.whitening->inverse), d, d, "D,D");
   }
   return table.finish();
 }
@@ -98,6 +102,10 @@ Calibration read_calibration(const std::filesystem::path& path, const Parents& e
     hook.geometric_median = file.read<float>(folder + "geometric_median");
     hook.int8_scales = file.read<float>(folder + "int8_scales");
     hook.covariance = file.read<double>(folder + "covariance");
+    if (!file.has(folder + kWhitening)) continue;
+    hook.whitening = std::make_shared<const WhiteningMaps>(
+        WhiteningMaps{as_matrix(file.read<float>(folder + kWhitening), hook),
+                      as_matrix(file.read<float>(folder + kUnwhitening), hook)});
   }
   return calibration;
 }

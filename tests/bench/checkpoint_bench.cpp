@@ -48,8 +48,7 @@ struct Saved {
     return write_trainer_state(folder, state, metadata);
   }
   std::vector<WrittenFile> write_export(DType dtype) {
-    return write_saelens_folder(folder, variant->export_for_saelens(state.parameters, {1, 1}),
-                                dtype, {});
+    return write_saelens_folder(folder, variant->export_for_saelens(state.parameters), dtype, {});
   }
 };
 

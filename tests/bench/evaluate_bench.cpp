@@ -67,7 +67,7 @@ class Heldout {
 
   [[nodiscard]] HeldoutRows rows() const { return HeldoutRows(*file_, kHook, 0); }
   [[nodiscard]] EvaluatedSae sae() const {
-    return {&config_, variant_.get(), &parameters_, {0.5F, 0.5F}};
+    return {&config_, variant_.get(), &parameters_, {scaling(0.5), scaling(0.5)}};
   }
   [[nodiscard]] const SaeParameters& parameters() const { return parameters_; }
   [[nodiscard]] const Variant& variant() const { return *variant_; }

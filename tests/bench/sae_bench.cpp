@@ -10,13 +10,25 @@ namespace {
 
 using namespace testing_support;
 
+// Sizes of a benchmark's arguments.
+struct Sizes {
+  explicit Sizes(const benchmark::State& state)
+      : d(static_cast<std::size_t>(state.range(0))),
+        F(static_cast<std::size_t>(state.range(1))),
+        k(static_cast<std::size_t>(state.range(2))),
+        n(static_cast<std::size_t>(state.range(3))) {}
+  std::size_t d, F, k, n;
+};
+
+// Thresholds of the size that SAELens begins with.
+void usual_thresholds(SaeConfig& config) {
+  if (config.variant == "jumprelu") config.jumprelu = {};
+}
+
 void step(benchmark::State& state, const char* variant, const char* dtype = "fp32",
           float bias = 0) {
-  const auto d = static_cast<std::size_t>(state.range(0)),
-             F = static_cast<std::size_t>(state.range(1)),
-             k = static_cast<std::size_t>(state.range(2)),
-             n = static_cast<std::size_t>(state.range(3));
-  Problem problem = make_problem(d, F, k, n, 32, false, 3, variant);
+  const auto [d, F, k, n] = Sizes(state);
+  Problem problem = make_problem(d, F, k, n, 32, false, 3, variant, usual_thresholds);
   std::ranges::fill(problem.included, std::uint8_t{1});
   problem.variant = make_variant(problem.config, d, 1'000'000'000);
   problem.state = initial_state(problem.config, *problem.variant, d, std::vector<float>(d));
@@ -56,7 +68,52 @@ BENCHMARK_CAPTURE(step, relu_untrained, "relu")
     ->Args({256, 4096, 32, 4096})
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime();
+BENCHMARK_CAPTURE(step, abstopk, "abstopk")
+    ->Args({256, 4096, 32, 4096})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(step, matryoshka, "matryoshka")
+    ->Args({256, 4096, 32, 4096})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(step, jumprelu, "jumprelu", "fp32", -2.0F)
+    ->Args({256, 4096, 32, 4096})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(step, jumprelu_untrained, "jumprelu")
+    ->Args({256, 4096, 32, 4096})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(step, gated, "gated", "fp32", -2.0F)
+    ->Args({256, 4096, 32, 4096})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
 BENCHMARK_CAPTURE(step, topk_bf16, "topk", "bf16")
+    ->Args({256, 4096, 32, 4096})
+    ->Args({512, 8192, 32, 4096})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+
+// Inference: activations of rows as compressed rows, which is the encoder's product and the choice.
+void encode(benchmark::State& state, const char* variant, float bias) {
+  const auto [d, F, k, n] = Sizes(state);
+  Problem problem = make_problem(d, F, k, n, 32, false, 3, variant, usual_thresholds);
+  problem.state = initial_state(problem.config, *problem.variant, d, std::vector<float>(d));
+  bench::fill(problem.x.span(), 3);
+  std::ranges::fill(problem.state.parameters.b_enc.span(), bias);
+  SparseActs acts;
+  for (auto _ : state)
+    problem.variant->encode(problem.state.parameters, problem.x.cview(), 0, acts);
+  const auto rows = static_cast<double>(n);
+  state.counters["L0"] = static_cast<double>(acts.values.size()) / rows;
+  bench::report(state, rows, rows * 2 * static_cast<double>(d * F), 0);
+}
+BENCHMARK_CAPTURE(encode, topk, "topk", 0.0F)
+    ->Args({256, 4096, 32, 4096})
+    ->Args({512, 8192, 32, 4096})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(encode, jumprelu, "jumprelu", -2.0F)
     ->Args({256, 4096, 32, 4096})
     ->Args({512, 8192, 32, 4096})
     ->Unit(benchmark::kMillisecond)

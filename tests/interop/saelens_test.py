@@ -30,17 +30,26 @@ compared_rows = 0
 def gaps(sae, pre):
     """Of each row: how far the nearest value is from being selected otherwise."""
     architecture = sae.cfg.architecture()
-    if architecture == "topk":
-        ordered = np.sort(pre, axis=1)[:, ::-1]
+    if architecture in ("topk", "abstopk"):
+        ordered = np.sort(np.abs(pre) if architecture == "abstopk" else pre, axis=1)[:, ::-1]
         return ordered[:, sae.cfg.k - 1] - ordered[:, sae.cfg.k]
     if architecture == "jumprelu":
         return np.abs(pre - sae.threshold.detach().numpy()).min(axis=1)
+    if architecture == "gated":
+        return np.abs(pre).min(axis=1)
     return np.full(len(pre), np.inf)  # standard, transcoder: ReLU is continuous
 
 
 def centred(sae, x, b_dec):
     """What the encoder multiplies: a transcoder's b_dec is of its output."""
+    if sae.cfg.normalize_activations == "layer_norm":
+        mean, std = x.mean(axis=1, keepdims=True), x.std(axis=1, ddof=1, keepdims=True)
+        x = (x - mean) / (std + 1e-5)
     return x - b_dec if sae.cfg.apply_b_dec_to_input else x
+
+
+def bias_of(sae):
+    return sae.b_gate if sae.cfg.architecture() == "gated" else sae.b_enc
 
 
 def compare(name, sae, ours, theirs, pre, bound):
@@ -76,7 +85,7 @@ def golden(unit_program, scratch):
         with torch.no_grad():
             theirs = sae.encode(x).numpy()
             decoded = sae(x).numpy()
-            pre = (centred(sae, x, sae.b_dec) @ sae.W_enc + sae.b_enc).numpy()
+            pre = centred(sae, x.numpy(), sae.b_dec.numpy()) @ sae.W_enc.numpy() + bias_of(sae).numpy()
         compare(os.path.basename(folder), sae, expected["feature_acts"], theirs, pre, 1e-5)
         error = np.abs(decoded - expected["x_hat"]).max() / np.abs(decoded).max()
         print(f"{os.path.basename(folder)}: reconstruction differs by {error:.2e} of the largest value")
@@ -89,9 +98,14 @@ def activations(sae, pre, weights):
         return np.where(pre > weights["threshold"], np.maximum(pre, 0), 0)
     if sae.cfg.architecture() in ("standard", "transcoder"):
         return np.maximum(pre, 0)
+    if sae.cfg.architecture() == "gated":
+        magnitude = np.exp(weights["r_mag"]) * (pre - weights["b_gate"]) + weights["b_mag"]
+        return np.where(pre > 0, np.maximum(magnitude, 0), 0)
+    signed = sae.cfg.architecture() == "abstopk"
     ours = np.zeros_like(pre)
-    top = np.argsort(-pre, axis=1, kind="stable")[:, :sae.cfg.k]
-    np.put_along_axis(ours, top, np.maximum(np.take_along_axis(pre, top, axis=1), 0), axis=1)
+    top = np.argsort(-np.abs(pre) if signed else -pre, axis=1, kind="stable")[:, :sae.cfg.k]
+    kept = np.take_along_axis(pre, top, axis=1)
+    np.put_along_axis(ours, top, kept if signed else np.maximum(kept, 0), axis=1)
     return ours
 
 
@@ -128,7 +142,9 @@ def expect_metadata(sae, name, settings, metrics):
         metadata.model_name, **metadata.model_from_pretrained_kwargs)
 
 
-def small_run(*settings):
+def small_run(*settings, bound=1e-5):
+    """Returns normalize_activations of each folder."""
+    left = []
     finished = Run(*settings)
     heldout = finished.one("run/*_activations/heldout.h5")
     run = finished.run
@@ -152,22 +168,46 @@ def small_run(*settings):
                 inference = json.load(file)["inference"]
             assert inference["rows"] == len(x), (inference["rows"], len(x))
             assert abs(inference["squared_error"] - squared) <= 1e-4 * squared, (inference["squared_error"], squared)
+            fired = float((theirs > 0).sum(axis=1).mean())
+            assert abs(inference["l0"] - fired) <= 1e-3 * fired, (inference["l0"], fired)
+            print(f"run {os.path.basename(os.path.dirname(folder))}: squared error {squared:.6g}, refract says "
+                  f"{inference['squared_error']:.6g}; R2 {inference['r2']:.4f}")
+            left.append(sae.cfg.normalize_activations)
             weights = {key: value.astype(np.float64)
                        for key, value in load_file(os.path.join(folder, "sae_weights.safetensors")).items()}
-            pre = centred(sae, x.astype(np.float64), weights["b_dec"]) @ weights["W_enc"] + weights["b_enc"]
-            compare(f"run {os.path.basename(os.path.dirname(folder))}", sae, activations(sae, pre, weights), theirs, pre, 1e-5)
+            pre = centred(sae, x.astype(np.float64), weights["b_dec"]) @ weights["W_enc"] + \
+                weights.get("b_enc", weights.get("b_gate"))
+            compare(f"run {os.path.basename(os.path.dirname(folder))}", sae, activations(sae, pre, weights), theirs, pre, bound)
+    return left
 
 
 if len(sys.argv) > 3:
     with tempfile.TemporaryDirectory(prefix="refract-interop.") as scratch:
         golden(sys.argv[3], scratch)
 if sys.argv[1] != "-":
-    small_run()
+    assert small_run() == ["none", "none"]
+    # Only what all rows have in common can be folded; the other is left to the reader of the folder.
+    assert small_run("saes.0.normalize=layer_norm", "saes.1.normalize=whiten", "saes.1.variant=batchtopk") == \
+        ["none", "layer_norm"]  # by name: big, small
+    assert small_run("saes.0.normalize=whiten", "saes.1.normalize=whiten", "saes.1.variant=relu", "saes.1.k=0",
+                     "saes.1.penalty.coefficient=2") == ["none", "none"]
     small_run("saes.0.variant=relu", "saes.0.k=0", "saes.1.variant=batchtopk", "saes.1.non_negative_decoder=true",
               "tokens.packing=document", "tokens.bos=each_context")
+    small_run("saes.0.variant=abstopk", "saes.0.normalize=whiten", "saes.1.variant=matryoshka",
+              "saes.1.decoder_norm=free")
+    small_run("saes.0.variant=jumprelu", "saes.0.k=0", "saes.0.penalty={kind: l0, coefficient: 20, target: 16}",
+              "saes.1.variant=gated", "saes.1.k=0", "saes.1.penalty={kind: l1, coefficient: 2}")
+    small_run("saes.0.variant=jumprelu", "saes.0.k=0", "saes.0.penalty={kind: l0, coefficient: 20, target: 16}",
+              "saes.0.normalize=whiten", "saes.1.variant=gated", "saes.1.k=0", "saes.1.decoder_norm=free",
+              "saes.1.penalty={kind: l1, coefficient: 2}", "saes.1.normalize=whiten")
     small_run("hooks=[blocks.2.ln2.hook_normalized, blocks.2.hook_mlp_out]", "saes.*.hook=blocks.2.ln2.hook_normalized",
               "saes.0.variant=relu", "saes.0.k=0", "saes.0.target_hook=blocks.2.hook_mlp_out",
               # Or in most rows nothing fires, and in some a trace that is a thousandth of what is added up for it.
               "saes.0.penalty.coefficient=0.1")
+    small_run("hooks=[blocks.2.ln2.hook_normalized, blocks.2.hook_mlp_out]", "saes.*.hook=blocks.2.ln2.hook_normalized",
+              "saes.*.normalize=whiten", "saes.0.variant=relu", "saes.0.k=0",
+              "saes.0.target_hook=blocks.2.hook_mlp_out", "saes.0.penalty.coefficient=0.1",
+              # Its b_dec is not subtracted, so the mean of what it reads cancels in SAELens' fp32 sums.
+              bound=1e-4)
 assert compared_rows > 0, "nothing was compared"
 print(f"{compared_rows} rows agree with SAELens")

@@ -61,6 +61,14 @@ struct Whitening {
 // zero, or LAPACK does not converge; ConfigError as eigenvalues(). Memory: 3 x the covariance.
 [[nodiscard]] Whitening whitening_of(std::span<const double> covariance, std::size_t d,
                                      double relative_floor);
+// ZCA whitening, W = E max(l, floor)^-1/2 E^T: of all whitenings the one that turns rows least. W
+// and its inverse are symmetric, to the last bit. Throws and takes as whitening_of().
+struct ZcaWhitening {
+  Tensor<float> W, inverse;  // [D, D]
+  double floor = 0;
+};
+[[nodiscard]] ZcaWhitening zca_whitening_of(std::span<const double> covariance, std::size_t d,
+                                            double relative_floor);
 // W covariance W^T [D, D]: of whitened rows, from that of the rows. 4 D^3 flops.
 [[nodiscard]] std::vector<double> whitened_covariance(const Tensor<float>& W,
                                                       std::span<const double> covariance);

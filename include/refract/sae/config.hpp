@@ -19,7 +19,7 @@ struct AuxConfig {
 };
 
 // What asks for sparsity beside or instead of a number of entries (ops/entry_penalty.hpp), on
-// scaled activations; the mean over rows of its sum over features times the coefficient, but for
+// activations of normalised rows; the mean over rows of its sum over features times the coefficient, but for
 // kl and l0, which are of the whole batch.
 struct PenaltyConfig {
   std::string kind = "auto";  // none | l1 | tanh | kl | l0; auto: l1 for relu, none for others
@@ -59,7 +59,7 @@ struct SaeConfig {
   std::size_t k = 0;        // topk, abstopk: active features per row; batchtopk: on average
   std::uint64_t seed = 1;   // initialisation and resampling
   std::uint64_t seeds = 1;  // so many SAEs, from `seed` on; 1 once it was read
-  std::string normalize = "sqrt_d";  // of the input: none | sqrt_d | layer_norm | whiten
+  std::string normalize = "sqrt_d";  // none | sqrt_d | layer_norm | whiten (normaliser.hpp)
   OptimizerConfig optimizer{};
   bool non_negative_decoder = false;  // every entry of W_dec >= 0, in any variant
   std::string decoder_norm = "unit";  // of rows of W_dec: unit | free

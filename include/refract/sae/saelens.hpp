@@ -7,6 +7,7 @@
 
 #include "refract/base/dtype.hpp"
 #include "refract/base/written_file.hpp"
+#include "refract/sae/export.hpp"
 #include "refract/sae/state.hpp"
 #include "refract/sae/trainer_state.hpp"
 #include "refract/store/safetensors.hpp"
@@ -14,7 +15,7 @@
 namespace refract {
 
 // Writes the two files into an existing folder, unsynced (base/written_file.hpp; the caller settles
-// them and renames the folder as a whole), with at most 64 rows of a transposed matrix in memory.
+// them and renames the folder as a whole), folded, with at most 64 MiB of a tensor in memory.
 // dtype: f32 or bf16, also the dtype SAELens computes in. `metadata` keys -> JSON text go into
 // cfg.json's "metadata", beside sae_lens_version; values that SAELens' tools use: model_name,
 // hook_name, context_size, prepend_bos, dataset_path. Bytes are a function of the arguments.
@@ -42,5 +43,7 @@ struct SaelensWeights {
 // DataError naming the file and the tensor: missing, truncated, of another dtype, or of shapes that
 // do not fit together.
 [[nodiscard]] SaelensWeights read_saelens_weights(const std::filesystem::path& folder);
+// Those of a whole export on the host that is not written, folded.
+[[nodiscard]] SaelensWeights folded_weights(const SaeExport& exported);
 
 }  // namespace refract

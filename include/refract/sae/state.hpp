@@ -78,30 +78,12 @@ struct SaeState {
 };
 
 // What a step reports; deterministic values only. squared_error is the mean over included rows of
-// the sum over d_in of the squared error (scaled input); aux_loss is what the variant's loss adds
+// the sum over d_in of the squared error (normalised rows); aux_loss is what the variant's loss adds
 // to it (AuxK, prefixes, penalties). grad_norm (before clipping) and lr are set by the stage, which
 // alone knows them.
 struct StepLog {
   double loss = 0, squared_error = 0, aux_loss = 0, l0 = 0, grad_norm = 0, lr = 0;
   std::uint64_t dead = 0, included_rows = 0;
-};
-
-struct SaeExport {
-  std::string architecture;  // cfg.json "architecture"
-  std::size_t d_in = 0, d_sae = 0;
-  std::size_t first_feature = 0;  // of the tensors, where they hold some of the d_sae features
-  std::map<std::string, std::string>
-      json_values;  // further cfg.json keys -> JSON text, e.g. {"k", "32"}
-  bool apply_b_dec_to_input = true;
-  // As it follows from the parameters, which it borrows from.
-  struct Named {
-    std::string name;
-    TensorView<const float> values;
-    bool transposed = false;  // written with its two axes exchanged
-    float divisor = 1;        // each value is divided by
-  };
-  std::vector<Named>
-      tensors;  // W_enc (written [D, F], SAELens' orientation), b_enc, W_dec [F, D], b_dec, ...
 };
 
 }  // namespace refract

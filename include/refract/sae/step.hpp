@@ -21,7 +21,7 @@
 
 namespace refract {
 
-// The tile's rows of one global batch, already multiplied by the calibrated scales.
+// The tile's rows of one global batch, already normalised.
 struct Batch {
   TensorView<const float> x;                // [n, D_in]
   TensorView<const float> target;           // [n, D_out]; for an SAE the same as x

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "refract/sae/config.hpp"
+#include "refract/sae/export.hpp"
 #include "refract/sae/state.hpp"
 #include "refract/sae/step.hpp"
 #include "refract/tensor/tensor.hpp"
@@ -39,12 +40,6 @@ struct SparseActs {
 
 // The entries of rows, in row order; on the CPU.
 void compress(const RowEntries& entries, SparseActs& acts);
-
-// What stored activations are multiplied by before training sees them: those of the hook, and those
-// of the target (the same, for an SAE).
-struct SaeScale {
-  float input = 1, target = 1;
-};
 
 // Results of every method depend on a row's place in the global batch and on its values, never on
 // the number of threads or on which rows share its rank.
@@ -71,7 +66,7 @@ class Variant {
                          TensorView<float> out /* [count, GradientRow] */) const = 0;
   // After the update: dead ages and their list, thresholds.
   virtual void finish(const Step& step) const = 0;
-  // Inference, as the exported SAE computes it: acts of scaled rows x [n, D]. first_row aligns
+  // Inference, as the exported SAE computes it: acts of normalised rows x [n, D]. first_row aligns
   // panels.
   virtual void encode(const SaeParameters& parameters, TensorView<const float> x,
                       std::size_t first_row, SparseActs& acts) const = 0;
@@ -84,11 +79,9 @@ class Variant {
                                SparseActs& acts) const {
     encode(parameters, x, first_row, acts);
   }
-  // The folder SAELens loads: architecture name, extra cfg.json keys, tensors for raw (unscaled)
-  // input and output, which give the same activations as encode does divided by scale.target.
-  // Borrows from `parameters`.
-  [[nodiscard]] virtual SaeExport export_for_saelens(const SaeParameters& parameters,
-                                                     const SaeScale& scale) const = 0;
+  // The folder SAELens loads: architecture name, extra cfg.json keys, tensors with their roles, as
+  // learned of normalised rows (fold() makes them ones of raw rows). Borrows from `parameters`.
+  [[nodiscard]] virtual SaeExport export_for_saelens(const SaeParameters& parameters) const = 0;
 };
 
 // x_hat [n, D] = acts W_dec + b_dec, entries added in feature order.

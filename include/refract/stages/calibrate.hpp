@@ -25,6 +25,11 @@ struct CalibrationConfig {
   std::uint64_t max_tokens = 262144;  // tokens run through the model, at most
 };
 
+// Of the largest variance: `normalize: whiten` takes a smaller one for it. A product in fp32 loses
+// digits by the root of what a whitening evens out, in training as in what reads an export: of 1e4
+// an activation is within 1e-5 of the row's largest, of 1e5 within 3e-5.
+inline constexpr double kCalibratedWhiteningFloor = 1e-5;
+
 struct CalibrationPlan {
   std::vector<BlockPlan> parts;  // some contexts each; a rank computes one at a time
   std::uint64_t rows = 0, tokens = 0;

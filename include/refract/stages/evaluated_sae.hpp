@@ -1,6 +1,7 @@
 #pragma once
 #include "refract/sae/config.hpp"
 #include "refract/sae/variant.hpp"
+#include "refract/stages/normalised_hooks.hpp"
 #include "refract/store/calibration.hpp"
 
 namespace refract {
@@ -10,7 +11,7 @@ struct EvaluatedSae {
   const SaeConfig* config = nullptr;
   const Variant* variant = nullptr;
   const SaeParameters* parameters = nullptr;
-  SaeScale scale{};
+  SaeSpaces spaces{};
 };
 
 // Of what it reads and of what it reconstructs: the same hook, but of a transcoder. Borrowed.

@@ -14,7 +14,7 @@
 #include "refract/analysis/readability.hpp"
 #include "refract/sae/variant.hpp"
 #include "refract/stages/features.hpp"
-#include "refract/stages/scaled_hooks.hpp"
+#include "refract/stages/normalised_hooks.hpp"
 #include "refract/store/chunk.hpp"
 
 namespace refract {
@@ -25,7 +25,7 @@ struct ProbeConfig {
   std::uint64_t tokens = 500'000;
 };
 
-// Feature activations of scaled rows x [n, D]; first_row aligns panels. The trained SAE, the
+// Feature activations of normalised rows x [n, D]; first_row aligns panels. The trained SAE, the
 // frozen-random SAE (initial_parameters with Purpose::random_control) and raw neurons are probed
 // through this one type.
 using Encoder =
@@ -106,7 +106,7 @@ struct ProbeTarget {
   std::string name;  // of the SAE or control
   std::string task;  // what its progress lines begin with: "probe big"
   std::string hook;  // of its input, as people read it (hook_text): blocks.4.hook_resid_post
-  std::vector<ScaledHook> input;  // what `encode` takes
+  std::vector<NormalisedHook> input;  // what `encode` takes
   std::size_t features = 0;
   Encoder encode;
   const SaeParameters* parameters = nullptr;  // for nearest neighbours; none for raw neurons

@@ -29,7 +29,7 @@ struct TrainConfig {
   std::string mesh = "auto";           // auto | "rows: 4, features: 2"
   std::uint64_t groups = 1;            // of ranks, to which the SAEs are dealt
   double clip = 1.0;                   // of the global gradient norm; 0 switches it off
-  std::string input_scale = "sqrt_d";  // none | sqrt_d
+  std::string input_scale = "sqrt_d";  // none | sqrt_d; an SAE's own normalize has more
   std::uint64_t cache_bytes = std::uint64_t{8} << 30;  // rows of a chunk kept in memory, per rank
   OptimizerConfig optimizer;
 };

@@ -17,7 +17,7 @@
 #include "refract/sae/trainer_state.hpp"
 #include "refract/sae/variant.hpp"
 #include "refract/stages/mesh.hpp"
-#include "refract/stages/scaled_hooks.hpp"
+#include "refract/stages/normalised_hooks.hpp"
 
 namespace refract {
 
@@ -37,12 +37,12 @@ struct TrainedSae {
   SaeConfig config;
   std::unique_ptr<Variant> variant;
   SaeState state;  // of the rank's tile, on the mesh's device; else whole, on the host
-  ScaledHooks input, target;
+  NormalisedHooks input, target;
   VisitLog log;
   std::string weights_digest;  // as saved or restored; empty since a step has changed the weights
   std::unique_ptr<StepBuffers> buffers;  // made by the first step
 
-  [[nodiscard]] SaeScale scale() const { return scale_of(input, target); }
+  [[nodiscard]] SaeSpaces spaces() const { return spaces_of(input, target); }
 };
 
 // All its parameters are here: others need not be asked for them.

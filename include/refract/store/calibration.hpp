@@ -3,13 +3,20 @@
 // SPEC 3.
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "refract/store/artifact.hpp"
+#include "refract/tensor/tensor.hpp"
 
 namespace refract {
+
+// ZCA whitening of a hook (metrics/isotropy.hpp), shared by all SAEs that are trained on it.
+struct WhiteningMaps {
+  Tensor<float> W, inverse;  // [D, D] symmetric: u = W (x - mean), x = inverse u + mean
+};
 
 struct HookCalibration {
   std::string hook;
@@ -23,6 +30,8 @@ struct HookCalibration {
   std::vector<float> geometric_median;  // [D]
   std::vector<double> covariance;       // [D, D]
   std::vector<float> int8_scales;       // [D] activation = int8 * scale
+  // Null where the rows do not vary, and in a calibration made before it was kept.
+  std::shared_ptr<const WhiteningMaps> whitening{};
 };
 
 // The one rule of what a sink is.
@@ -35,11 +44,6 @@ struct CalibrationData {
   [[nodiscard]] const HookCalibration& of(
       std::string_view hook) const;  // DataError lists the hooks there are
 };
-
-// What stored activations of the hook are multiplied by before an SAE sees them: 1 for "none",
-// sqrt(d_in) / mean_norm for "sqrt_d". The one source of it: nothing of training is stored in a
-// calibration. NumericalError where fp32 cannot hold it; REFRACT_ASSERT for another word.
-[[nodiscard]] double input_scale(const HookCalibration& hook, std::string_view normalize);
 
 // Written whole under its final name; returns the content digest.
 std::string write_calibration(const std::filesystem::path& path, const CalibrationData& data,

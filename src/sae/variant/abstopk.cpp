@@ -28,9 +28,9 @@ class AbsTopK final : public ReconstructingVariant {
     encode_rows(parameters, centred(), x, choice(), acts);
   }
 
-  [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p,
-                                             const SaeScale& scale) const override {
-    SaeExport out = export_common("abstopk", p, scale);
+  [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p) const override {
+    SaeExport out = export_common("abstopk", p);
+    out.ranks_features = true;
     out.json_values = {{"k", std::to_string(k_)}, {"rescale_acts_by_decoder_norm", "false"}};
     return out;
   }

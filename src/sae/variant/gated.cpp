@@ -43,12 +43,11 @@ class Gated final : public ReconstructingVariant {
     encode_rows(p, centred(), x, {}, acts, &by);
   }
 
-  [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p,
-                                             const SaeScale& scale) const override {
-    SaeExport out = export_common("gated", p, scale);
+  [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p) const override {
+    SaeExport out = export_common("gated", p);
     std::ranges::find(out.tensors, "b_enc", &SaeExport::Named::name)->name = "b_gate";
-    out.tensors.push_back({"b_mag", p.b_mag.cview(), false, scale.target});
-    out.tensors.push_back({"r_mag", p.r_mag.cview(), false, 1});
+    out.tensors.push_back({"b_mag", TensorRole::magnitude_bias, p.b_mag.cview()});
+    out.tensors.push_back({"r_mag", TensorRole::log_gain, p.r_mag.cview()});
     return out;
   }
 

@@ -62,10 +62,9 @@ class JumpRelu final : public ReconstructingVariant {
     encode_rows(p, centred(), x, {.floor = p.threshold.cview()}, acts);
   }
 
-  [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p,
-                                             const SaeScale& scale) const override {
-    SaeExport out = export_common("jumprelu", p, scale);
-    out.tensors.push_back({"threshold", p.threshold.cview(), false, scale.target});
+  [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p) const override {
+    SaeExport out = export_common("jumprelu", p);
+    out.tensors.push_back({"threshold", TensorRole::threshold, p.threshold.cview()});
     return out;
   }
 

@@ -27,9 +27,8 @@ class Relu final : public ReconstructingVariant {
     encode_rows(parameters, centred(), x, {}, acts);
   }
 
-  [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p,
-                                             const SaeScale& scale) const override {
-    SaeExport out = export_common(centred() ? "standard" : "transcoder", p, scale);
+  [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p) const override {
+    SaeExport out = export_common(centred() ? "standard" : "transcoder", p);
     out.apply_b_dec_to_input = centred();
     if (!centred()) out.json_values = {{"d_out", std::to_string(p.d_out())}};
     return out;

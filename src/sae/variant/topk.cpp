@@ -26,9 +26,9 @@ class TopK final : public ReconstructingVariant {
     encode_rows(parameters, centred(), x, {.k = k_}, acts);
   }
 
-  [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p,
-                                             const SaeScale& scale) const override {
-    SaeExport out = export_common("topk", p, scale);
+  [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p) const override {
+    SaeExport out = export_common("topk", p);
+    out.ranks_features = true;
     out.json_values = {{"k", std::to_string(k_)}, {"rescale_acts_by_decoder_norm", "false"}};
     return out;
   }

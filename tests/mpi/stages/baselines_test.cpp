@@ -38,7 +38,7 @@ TEST(BaselinesTogether, are_the_same_bytes_for_any_number_of_ranks) {
   const std::unique_ptr<Variant> variant = make_variant(config, kDim, 100);
   const SaeParameters parameters =
       initial_parameters(config, *variant, kDim, std::vector<float>(kDim, 1));
-  const EvaluatedSae sae{&config, variant.get(), &parameters, {0.5F, 0.5F}};
+  const EvaluatedSae sae{&config, variant.get(), &parameters, {scaling(0.5), scaling(0.5)}};
 
   const Baselines by_all = Baselines::collective_fit(names, sources, stop, world());
   const Baselines by_one = Baselines::collective_fit(names, sources, alone, one);

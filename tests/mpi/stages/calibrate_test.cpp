@@ -68,6 +68,9 @@ void expect_same_bytes(const HookCalibration& a, const HookCalibration& b) {
   EXPECT_EQ(a.geometric_median, b.geometric_median);
   EXPECT_EQ(a.covariance, b.covariance);
   EXPECT_EQ(a.int8_scales, b.int8_scales);
+  ASSERT_TRUE(a.whitening && b.whitening);
+  EXPECT_TRUE(std::ranges::equal(a.whitening->W.span(), b.whitening->W.span()));
+  EXPECT_TRUE(std::ranges::equal(a.whitening->inverse.span(), b.whitening->inverse.span()));
 }
 
 const std::vector<std::vector<std::size_t>> kCuts = {

@@ -8,6 +8,7 @@
 
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
+#include "refract/sae/fold.hpp"
 #include "refract/sae/initialise.hpp"
 #include "refract/sae/saelens.hpp"
 #include "support/world.hpp"
@@ -53,10 +54,14 @@ class DriftTogether : public testing::Test {
               static_cast<float>(0.5 * static_cast<double>(row[d]) + std::sqrt(0.75) * other[d]);
       }
       make_folder(folder(i));
-      (void)write_saelens_folder(folder(i),
-                                 variant_->export_for_saelens(earlier, {kInputScale, kInputScale}),
+      (void)write_saelens_folder(folder(i), exported(earlier),
                                  i % 2 == 0 ? DType::bf16 : DType::f32, {});
     }
+  }
+  SaeExport exported(const SaeParameters& parameters) const {
+    SaeExport made = variant_->export_for_saelens(parameters);
+    fold(made, *scale_, *scale_);
+    return made;
   }
   fs::path folder(std::size_t i) const { return folder_ / fmt::format("chunk-{:06}", i); }
 
@@ -65,6 +70,7 @@ class DriftTogether : public testing::Test {
   fs::path folder_;
   std::unique_ptr<Variant> variant_;
   SaeParameters now_;
+  SharedNormaliser scale_ = scaling(kInputScale);
 };
 
 TEST_F(DriftTogether, says_how_many_rows_turned_since_each_checkpoint) {
@@ -72,7 +78,7 @@ TEST_F(DriftTogether, says_how_many_rows_turned_since_each_checkpoint) {
   SharedStop stop(world());
 
   const std::vector<CheckpointDrift> found =
-      collective_drift("SAE 'small'", now_, folders, stop, world());
+      collective_drift("SAE 'small'", exported(now_), folders, stop, world());
 
   ASSERT_EQ(found.size(), 5U);
   const std::size_t turned[] = {3, 0, 1, 4, 2};
@@ -86,7 +92,7 @@ TEST_F(DriftTogether, says_how_many_rows_turned_since_each_checkpoint) {
   }
   Communicator alone = Communicator::loopback();
   SharedStop stop_alone(alone);
-  EXPECT_EQ(found, collective_drift("SAE 'small'", now_, folders, stop_alone, alone));
+  EXPECT_EQ(found, collective_drift("SAE 'small'", exported(now_), folders, stop_alone, alone));
 }
 
 TEST_F(DriftTogether, refuses_an_sae_of_another_shape) {
@@ -98,7 +104,7 @@ TEST_F(DriftTogether, refuses_an_sae_of_another_shape) {
   SharedStop stop(alone);
   const std::vector<fs::path> folders{folder(0)};
   try {
-    (void)collective_drift("SAE 'small'", other, folders, stop, alone);
+    (void)collective_drift("SAE 'small'", exported(other), folders, stop, alone);
     FAIL() << "accepted";
   } catch (const DataError& error) {
     EXPECT_NE(std::string(error.what()).find("70 features"), std::string::npos) << error.what();

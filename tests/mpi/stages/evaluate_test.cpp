@@ -60,7 +60,7 @@ TEST_F(EvaluateTogether, gives_the_report_of_one_rank) {
       const std::unique_ptr<Variant> variant = make_variant(config, kDim, 100);
       const SaeParameters parameters =
           initial_parameters(config, *variant, kDim, std::vector<float>(kDim, 0.1F));
-      const EvaluatedSae sae{&config, variant.get(), &parameters, {0.5F, 0.5F}};
+      const EvaluatedSae sae{&config, variant.get(), &parameters, {scaling(0.5), scaling(0.5)}};
       for (const std::uint64_t max_rows : {std::uint64_t{0}, std::uint64_t{100}}) {
         const auto measure = [&](Communicator& ranks) {
           SaeReconstructor inference(sae), training(sae, SaeReconstructor::Mode::training);

@@ -167,7 +167,34 @@ TEST(Whitening, raises_no_direction_above_its_floor) {
   EXPECT_NEAR(norm_of(whitening.W.row(2)), 1 / std::sqrt(4e-3), 1e-4);
 }
 
+// Symmetric, and so the whitening that turns rows least; its inverse is one within fp32, floored
+// directions included.
+TEST(Whitening, of_zca_makes_the_spread_even_and_is_undone) {
+  const Tensor<float> x = normal_rows(500, {100, 10, 1, 0.5, 3, 1e-4, 2, 2, 7});
+  constexpr std::size_t d = 9;
+  const std::vector<double> covariance = covariance_of_rows(x.cview());
+
+  const ZcaWhitening zca = zca_whitening_of(covariance, d, 1e-6);
+
+  const std::vector<double> white = whitened_covariance(zca.W, covariance);
+  EXPECT_GT(zca.floor, 1e-3);
+  for (std::size_t i = 0; i < d; ++i)
+    for (std::size_t j = 0; j < d; ++j) {
+      EXPECT_EQ(zca.W.row(i)[j], zca.W.row(j)[i]);
+      EXPECT_EQ(zca.inverse.row(i)[j], zca.inverse.row(j)[i]);
+      if (i != 5 && j != 5) {
+        EXPECT_NEAR(white[i * d + j], i == j ? 1 : 0, 1e-3);
+      }
+      double product = 0;
+      for (std::size_t k = 0; k < d; ++k)
+        product +=
+            static_cast<double>(zca.W.row(i)[k]) * static_cast<double>(zca.inverse.row(k)[j]);
+      EXPECT_NEAR(product, i == j ? 1 : 0, 1e-4);
+    }
+}
+
 TEST(Whitening, refuses_a_covariance_of_nothing) {
+  EXPECT_THROW((void)zca_whitening_of(std::vector<double>(9, 0.0), 3, 1e-6), NumericalError);
   EXPECT_THROW((void)whitening_of(std::vector<double>(9, 0.0), 3, 1e-6), NumericalError);
 }
 

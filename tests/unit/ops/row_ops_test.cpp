@@ -12,6 +12,8 @@
 #include "refract/ops/embedding.hpp"
 #include "refract/ops/gelu_new.hpp"
 #include "refract/ops/layer_norm.hpp"
+#include "refract/ops/row_map.hpp"
+#include "refract/ops/row_norm.hpp"
 #include "refract/ops/token_kl.hpp"
 #include "refract/ops/token_nll.hpp"
 
@@ -24,6 +26,49 @@ Tensor<float> random_tensor(Shape shape, std::uint64_t seed, double scale = 1) {
   for (std::size_t i = 0; i < tensor.size(); ++i)
     tensor.data()[i] = static_cast<float>(scale * rng.normal(i));
   return tensor;
+}
+
+TEST(RowNorm, of_a_row_of_one_has_no_spread_and_puts_it_back) {
+  Tensor<float> x(Shape{2, 1}), u(Shape{2, 1});
+  x.data()[0] = 5;
+  x.data()[1] = -1;
+  Stream host;
+
+  normalise_rows(x.cview(), u.view(), host);
+  EXPECT_EQ(u.data()[0], 0);
+  restore_rows(x.cview(), u.cview(), u.view(), host);
+
+  EXPECT_EQ(u.data()[0], 5);
+  EXPECT_EQ(u.data()[1], -1);
+}
+
+TEST(RowNorm, divides_by_the_std_of_a_sample_and_the_epsilon_behind_it) {
+  Tensor<float> x(Shape{1, 4}), u(Shape{1, 4});
+  std::ranges::copy(std::initializer_list<float>{1.0F, 2.0F, 3.0F, 4.0F}, x.data());
+  Stream host;
+
+  normalise_rows(x.cview(), u.view(), host);
+
+  EXPECT_NEAR(u.data()[3], 1.5 / (std::sqrt(5.0 / 3) + 1e-5), 1e-7);
+}
+
+// y = (x - before) W^T + after, of numbers that are exact.
+TEST(RowMap, subtracts_before_it_multiplies_and_adds_behind) {
+  Tensor<float> W(Shape{1, 2}), before(Shape{2}), after(Shape{1}), x(Shape{600, 2}),
+      y(Shape{600, 1});
+  std::ranges::copy(std::initializer_list<float>{2.0F, 8.0F}, W.data());
+  std::ranges::copy(std::initializer_list<float>{16777216.0F, 1.0F}, before.data());
+  after.data()[0] = 0.5F;
+  for (std::size_t i = 0; i < 600; ++i) {
+    x.row(i)[0] = 16777218.0F;
+    x.row(i)[1] = static_cast<float>(i);
+  }
+  Stream host;
+
+  RowMap(W.cview(), before.cview(), after.cview(), {}).run(x.cview(), y.view(), host);
+
+  for (std::size_t i = 0; i < 600; ++i)
+    EXPECT_EQ(y.data()[i], 4.5F + 8 * (static_cast<float>(i) - 1)) << i;
 }
 
 TEST(FastExp, is_within_2e_7_of_exp_and_saturates_outside) {

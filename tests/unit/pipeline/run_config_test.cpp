@@ -2,6 +2,7 @@
 
 #include "refract/pipeline/identity.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include "refract/pipeline/disk_plan.hpp"
 #include "refract/pipeline/numerics.hpp"
 #include "refract/pipeline/run_evaluation.hpp"
+#include "refract/sae/normaliser.hpp"
 
 namespace refract {
 namespace {
@@ -88,8 +90,7 @@ TEST(RunConfig, takes_for_files_and_folders_plain_names_alone) {
 
 TEST(RunConfig, says_not_built_of_what_the_format_has_and_this_version_lacks) {
   for (const char* setting :
-       {"saes.0.target_hook=blocks.3.hook_resid_post", "saes.0.normalize=whiten",
-        "saes.0.normalize=layer_norm",
+       {"saes.0.target_hook=blocks.3.hook_resid_post",
         "saes.0.hook=[blocks.2.hook_resid_post, blocks.3.hook_resid_post]", "store.mode=memory",
         "store.path=elsewhere", "store.dtype=int8", "extract.dtype=bf16",
         "source.from=hf:wikimedia/wikipedia"}) {
@@ -107,6 +108,21 @@ TEST(RunConfig, says_not_built_of_what_the_format_has_and_this_version_lacks) {
   EXPECT_THROW((void)load_run_config(kDemo, {"store.pith=x"}), ConfigError);
   EXPECT_NE(settings_reference("train").find("train.mesh"), std::string::npos);
   EXPECT_NE(settings_reference("store").find("not built: memory"), std::string::npos);
+}
+
+TEST(RunConfig, takes_every_word_of_normalize_where_it_can_be_put_back) {
+  for (const std::string_view word : normalize_words())
+    EXPECT_EQ(load_run_config(kDemo, {fmt::format("saes.*.normalize={}", word)}).saes[1].normalize,
+              word);
+  const auto transcoder = [](const std::string& word) {
+    return failure({"hooks=[blocks.2.ln2.hook_normalized, blocks.2.hook_mlp_out]",
+                    "saes.*.hook=blocks.2.ln2.hook_normalized", "saes.0.variant=relu", "saes.0.k=0",
+                    "saes.0.target_hook=blocks.2.hook_mlp_out", "saes.0.normalize=" + word});
+  };
+  EXPECT_EQ(transcoder("whiten"), "no error");
+  EXPECT_NE(transcoder("layer_norm").find("saes.0.normalize is layer_norm, but what a transcoder"),
+            std::string::npos)
+      << transcoder("layer_norm");
 }
 
 TEST(RunConfig, takes_a_target_hook_for_the_variants_that_are_transcoders) {

@@ -58,7 +58,7 @@ inline Problem make_problem(std::size_t d_in, std::size_t d_sae, std::size_t k, 
   made.variant = make_variant(made.config, d_in, kDeadAfter);
   std::vector<float> median(d_in);
   fill_normal(median, seed + 1, 0.3);
-  made.input = made.target = {.parts = {{made.config.hooks[0], d_in, 1}},
+  made.input = made.target = {.parts = {{.hook = made.config.hooks[0], .width = d_in}},
                               .mean = std::vector<float>(d_in),
                               .geometric_median = median};
   made.state = initial_state(made.config, *made.variant, d_in, median);
@@ -94,7 +94,7 @@ inline Problem make_transcoder_problem(std::size_t d_in, std::size_t d_out, std:
   std::vector<float> median(d_out);
   fill_normal(median, seed + 5, 0.3);
   made.input.parts.front().hook = made.config.hooks.front();
-  made.target = {.parts = {{made.config.target_hook, d_out, 1}},
+  made.target = {.parts = {{.hook = made.config.target_hook, .width = d_out}},
                  .mean = std::vector<float>(d_out),
                  .geometric_median = median};
   SaeState state = initial_state(made.config, *made.variant, d_in, median);

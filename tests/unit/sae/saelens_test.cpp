@@ -9,9 +9,12 @@
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
+#include "refract/sae/fold.hpp"
 #include "refract/sae/variant.hpp"
+#include "refract/stages/sae_reconstructor.hpp"
 #include "refract/store/safetensors.hpp"
 #include "support/one_rank_step.hpp"
+#include "support/spaces.hpp"
 #include "unit/sae/problem.hpp"
 
 namespace refract {
@@ -29,26 +32,23 @@ const std::map<std::string, std::string> kMetadata{{"hook_name", "\"blocks.0.hoo
 // the dense activations `feature_acts` refract computes for them, for
 // tests/interop/saelens_test.py.
 void write_golden_folder(const fs::path& folder, const Problem& problem, DType dtype,
-                         const SaeScale& scale = {kInputScale, kInputScale}) {
+                         const SaeSpaces& spaces = {scaling(kInputScale), scaling(kInputScale)}) {
   make_folder(folder);
   const SaeParameters& p = problem.state.parameters;
   std::map<std::string, std::string> metadata = kMetadata;
   if (is_transcoder(problem.config))
     metadata["hook_name_out"] = "\"" + problem.config.target_hook + "\"";
-  (void)write_saelens_folder(folder, problem.variant->export_for_saelens(p, scale), dtype,
-                             metadata);
-  Tensor<float> scaled(Shape{kRows, kDim});
-  for (std::size_t i = 0; i < scaled.size(); ++i)
-    scaled.data()[i] = problem.x.data()[i] * scale.input;
+  SaeExport exported = problem.variant->export_for_saelens(p);
+  fold(exported, *spaces.input, *spaces.target);
+  (void)write_saelens_folder(folder, exported, dtype, metadata);
   SparseActs acts;
-  problem.variant->encode(p, scaled.cview(), 0, acts);
-  Tensor<float> dense(Shape{kRows, kFeatures});
+  Tensor<float> dense(Shape{kRows, kFeatures}), x_hat(Shape{kRows, p.d_out()});
+  std::ranges::fill(dense.span(), 0.0F);
+  SaeReconstructor({&problem.config, problem.variant.get(), &p, spaces})
+      .reconstruct(problem.x.cview(), {}, acts, x_hat.view());
   for (std::size_t row = 0; row < kRows; ++row)
     for (std::size_t j = acts.row_starts[row]; j < acts.row_starts[row + 1]; ++j)
-      dense.row(row)[acts.features[j]] = acts.values[j] / scale.target;
-  Tensor<float> x_hat(Shape{kRows, p.d_out()});
-  decode(p, acts, x_hat.view());
-  for (float& value : x_hat.span()) value /= scale.target;
+      dense.row(row)[acts.features[j]] = acts.values[j];
   const StoredTensor tensors[] = {
       stored_tensor<float>("x", DType::f32, {kRows, kDim}, problem.x.span()),
       stored_tensor<float>("x_hat", DType::f32, {kRows, p.d_out()}, x_hat.span()),
@@ -121,8 +121,9 @@ TEST_F(SaeLens, folders_of_a_transcoder_compute_the_same_on_raw_input) {
   OneRank rank(5);
   for (int step = 0; step < 5; ++step) (void)rank.step(problem, problem.batch());
   const fs::path folder = folder_ / "transcoder-fp32";
-  write_golden_folder(folder, problem, DType::f32, {0.37F, 0.11F});
-  write_golden_folder(folder_ / "transcoder-bf16", problem, DType::bf16, {0.37F, 0.11F});
+  write_golden_folder(folder, problem, DType::f32, {scaling(0.37), scaling(0.11)});
+  write_golden_folder(folder_ / "transcoder-bf16", problem, DType::bf16,
+                      {scaling(0.37), scaling(0.11)});
 
   const auto cfg = nlohmann::json::parse(read_file(folder / "cfg.json"));
   EXPECT_EQ(cfg["architecture"], "transcoder");
@@ -154,6 +155,93 @@ TEST_F(SaeLens, folders_of_a_transcoder_compute_the_same_on_raw_input) {
     for (std::size_t d = 0; d < kDimOut; ++d)
       EXPECT_NEAR(x_hat[row * kDimOut + d], decoded[d], 1e-4 * largest) << row;
   }
+}
+
+// Every variant, trained on rows that are whitened or in units of their own: inference of the
+// folder on raw rows, written out, is what refract computes.
+TEST_F(SaeLens, folders_of_normalised_rows_compute_the_same_on_raw_input) {
+  const Tensor<float> raw = test::uneven_rows(kRows, kDim, 3);
+  const HookCalibration hook = test::calibration_of("blocks.0.hook_resid_post", raw);
+  std::size_t fired = 0;
+  for (const std::string_view word : {"whiten", "layer_norm"})
+    for (const std::string_view variant : variant_names()) {
+      Problem problem = make_problem(kDim, kFeatures, 7, kRows, 16, false, 7, std::string(variant));
+      const SharedNormaliser space = make_normaliser(hook, word);
+      Stream host;
+      space->on({})->to(raw.cview(), problem.x.view(), host);
+      OneRank rank(5);
+      for (int step = 0; step < 5; ++step) (void)rank.step(problem, problem.batch());
+      std::ranges::copy(raw.span(), problem.x.data());
+      const fs::path folder = folder_ / fmt::format("{}-{}-fp32", word, variant);
+
+      write_golden_folder(folder, problem, DType::f32, {space, space});
+
+      const auto cfg = nlohmann::json::parse(read_file(folder / "cfg.json"));
+      EXPECT_EQ(cfg["normalize_activations"], word == "whiten" ? "none" : "layer_norm");
+      const SaelensWeights read = read_saelens_weights(folder);
+      const SafetensorsFile weights(folder / "sae_weights.safetensors"),
+          expected(folder / "expected.safetensors");
+      const auto b_enc = read_f32(weights.at("b_enc")),
+                 acts = read_f32(expected.at("feature_acts"));
+      Tensor<float> seen(raw.shape());
+      if (word == "layer_norm")
+        space->on({})->to(raw.cview(), seen.view(), host);
+      else
+        std::ranges::copy(raw.span(), seen.data());
+      for (std::size_t row = 0; row < kRows; ++row) {
+        double largest = 0, worst = 0;
+        for (std::size_t f = 0; f < kFeatures; ++f) {
+          const double ours = acts[row * kFeatures + f];
+          if (ours == 0) continue;
+          double theirs = b_enc[f];
+          for (std::size_t d = 0; d < kDim; ++d)
+            theirs += (double(seen.row(row)[d]) - double(read.b_dec.data()[d])) *
+                      double(read.W_enc.row(f)[d]);
+          largest = std::max(largest, ours);
+          worst = std::max(worst, std::abs(ours - theirs));
+          ++fired;
+        }
+        EXPECT_LE(worst, 1e-5 * largest) << folder << ' ' << row;
+      }
+      for (std::size_t f = 0; f < kFeatures && variant != "topk"; ++f) {
+        double squares = 0;
+        for (const float value : read.W_dec.row(f)) squares += double(value) * double(value);
+        EXPECT_NEAR(squares, 1, 1e-5) << folder << ' ' << f;
+      }
+    }
+  EXPECT_GT(fired, 1000U);
+}
+
+// A dictionary that is dealt to two, which write what each owns.
+TEST_F(SaeLens, folds_the_same_bytes_in_any_pieces) {
+  const Tensor<float> raw = test::uneven_rows(kRows, kDim, 3);
+  const SharedNormaliser space =
+      make_normaliser(test::calibration_of("blocks.0.hook_resid_post", raw), "whiten");
+  const Problem problem = make_problem(kDim, kFeatures, 0, kRows, 16, false, 7, "relu");
+  SaeExport whole = problem.variant->export_for_saelens(problem.state.parameters);
+  fold(whole, *space, *space);
+  const fs::path folder = folder_ / "pieces";
+  make_folder(folder);
+  (void)write_saelens_folder(folder, whole, DType::f32, {});
+  const std::string at_once = read_file(folder / "sae_weights.safetensors");
+
+  Stream host;
+  {
+    SafetensorsWriter file =
+        open_saelens_weights(folder, whole, DType::f32, FileWriter::Begin::create);
+    for (const FeatureRange range : {FeatureRange{128, 72}, FeatureRange{0, 128}}) {
+      const SaeParameters part =
+          copy_features(problem.state.parameters, range.first, range.count, host);
+      SaeExport some = problem.variant->export_for_saelens(part);
+      some.d_sae = kFeatures;
+      fold(some, *space, *space);
+      write_owned(file, some, DType::f32, {range, range.first == 0}, host);
+    }
+    (void)file.close();
+  }
+
+  EXPECT_EQ(read_file(folder / "sae_weights.safetensors"), at_once);
+  fs::remove_all(folder);
 }
 
 TEST_F(SaeLens, folders_give_back_their_directions_in_raw_units) {
@@ -211,12 +299,13 @@ TEST(SaeLensFolder, holds_each_value_in_its_place_for_any_shape) {
     float next = 1;
     for (const auto& [name, tensor] : named_tensors(p))
       for (float& value : tensor.span()) value = next++;
-    const SaeExport exported{
-        .architecture = "standard",
-        .d_in = width,
-        .d_sae = features,
-        .json_values = {},
-        .tensors = {{"W_enc", p.W_enc.cview(), true, 1}, {"b_enc", p.b_enc.cview(), false, 3}}};
+    const SaeExport exported{.architecture = "standard",
+                             .d_in = width,
+                             .d_sae = features,
+                             .json_values = {},
+                             .tensors = {{"W_enc", TensorRole::encoder, p.W_enc.cview()},
+                                         {"b_enc", TensorRole::encoder_bias, p.b_enc.cview()}},
+                             .folds = {.input = {.factor = 3}, .target = {.factor = 3}}};
     const fs::path folder = fs::path(::testing::TempDir()) / "saelens_shapes";
     for (const DType dtype : {DType::f32, DType::bf16}) {
       make_folder(folder);

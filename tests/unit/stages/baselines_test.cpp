@@ -76,7 +76,7 @@ class BaselinesOfAHook : public ::testing::Test {
         stop, one);
   }
   [[nodiscard]] EvaluatedSae sae() const {
-    return {&config_, variant_.get(), &parameters_, {0.5F, 0.5F}};
+    return {&config_, variant_.get(), &parameters_, {scaling(0.5), scaling(0.5)}};
   }
   // Rows that take part, from the first one on.
   [[nodiscard]] TensorView<const float> some() const { return rows_.x.cview().rows(4, 9); }
@@ -264,8 +264,8 @@ TEST_F(BaselinesOfAHook, do_not_depend_on_a_k_that_is_not_what_was_measured) {
 
   for (const char* name : {"random", "pca_topk"}) {
     const Baseline a = baselines.at(name, sae(), 2.6);
-    const Baseline b =
-        baselines.at(name, {&other, variant_.get(), &parameters_, {0.5F, 0.5F}}, 2.6);
+    const Baseline b = baselines.at(
+        name, {&other, variant_.get(), &parameters_, {scaling(0.5), scaling(0.5)}}, 2.6);
     EXPECT_EQ(a.facts.kept, 3U);
     EXPECT_TRUE(std::ranges::equal(reconstruct(*a.reconstructor, some()).x_hat.span(),
                                    reconstruct(*b.reconstructor, some()).x_hat.span()));

@@ -8,7 +8,11 @@
 
 #include "refract/base/error.hpp"
 #include "refract/base/stop.hpp"
+#include "refract/metrics/isotropy.hpp"
+#include "refract/sae/fold.hpp"
 #include "refract/sae/initialise.hpp"
+#include "refract/sae/saelens.hpp"
+#include "refract/stages/calibrate.hpp"
 #include "refract/stages/evaluation_json.hpp"
 #include "refract/stages/evaluation_text.hpp"
 #include "support/moved_stream.hpp"
@@ -30,7 +34,7 @@ class Evaluate : public ::testing::Test {
   }
 
   [[nodiscard]] EvaluatedSae sae() const {
-    return {&config_, variant_.get(), &parameters_, {0.5F, 0.5F}};
+    return {&config_, variant_.get(), &parameters_, {scaling(0.5), scaling(0.5)}};
   }
 
   [[nodiscard]] SaeEvaluation evaluate(const EvaluatedSae& sae, const EvaluateConfig& config = {}) {
@@ -78,10 +82,37 @@ TEST_F(Evaluate, measures_in_raw_units_whatever_the_input_scale) {
   SaeParameters rescaled = copy(parameters_);
   for (float& value : rescaled.b_dec.span()) value *= 2;
   const MetricReport one =
-      measure_rows({&config_, variant_.get(), &rescaled, {1, 1}}, *heldout_, calibration_);
+      measure_rows({&config_, variant_.get(), &rescaled}, *heldout_, calibration_);
 
   EXPECT_NEAR(half.of("mse").value, one.of("mse").value, 1e-5);
   EXPECT_NEAR(half.of("r2").value, one.of("r2").value, 1e-5);
+}
+
+// The same function of raw rows, once of an SAE that sees them as they are: its encoder and decoder
+// have taken the maps in.
+TEST_F(Evaluate, measures_an_sae_of_whitened_rows_in_raw_units) {
+  HookCalibration hook = calibration_.of(kHook);
+  ZcaWhitening zca = zca_whitening_of(hook.covariance, kDim, kCalibratedWhiteningFloor);
+  hook.whitening = std::make_shared<const WhiteningMaps>(
+      WhiteningMaps{std::move(zca.W), std::move(zca.inverse)});
+  const SharedNormaliser space = make_normaliser(hook, "whiten");
+  SaeExport exported = variant_->export_for_saelens(parameters_);
+  fold(exported, *space, *space);
+  SaelensWeights folded = folded_weights(exported);
+  SaeParameters raw = copy(parameters_);
+  std::ranges::copy(folded.W_enc.span(), raw.W_enc.data());
+  std::ranges::copy(folded.W_dec.span(), raw.W_dec.data());
+  std::ranges::copy(folded.b_dec.span(), raw.b_dec.data());
+
+  const MetricReport found = measure_rows({&config_, variant_.get(), &parameters_, {space, space}},
+                                          *heldout_, calibration_),
+                     expected =
+                         measure_rows({&config_, variant_.get(), &raw}, *heldout_, calibration_);
+
+  for (const char* metric : {"squared_error", "r2", "l0"})
+    EXPECT_NEAR(found.of(metric).value, expected.of(metric).value,
+                1e-4 * std::abs(expected.of(metric).value))
+        << metric;
 }
 
 TEST_F(Evaluate, gives_every_part_it_was_asked_for_and_the_same_twice) {
@@ -149,7 +180,7 @@ TEST_F(Evaluate, of_a_variant_without_k_does_not_depend_on_one_given_elsewhere) 
   relu.k = 0;
   relu.penalty.coefficient = 3;
   const std::unique_ptr<Variant> variant = make_variant(relu, kDim, 100);
-  const EvaluatedSae one{&relu, variant.get(), &parameters_, {0.5F, 0.5F}};
+  const EvaluatedSae one{&relu, variant.get(), &parameters_, {scaling(0.5), scaling(0.5)}};
 
   const SaeEvaluation evaluation = evaluate(one);
 
@@ -173,7 +204,7 @@ TEST_F(Evaluate, of_a_transcoder_measures_what_it_makes_of_the_rows_it_reads) {
   const std::unique_ptr<Variant> variant = make_variant(config, MovedStream::kInputDim, 100);
   const SaeParameters p =
       initial_parameters(config, *variant, MovedStream::kInputDim, std::vector<float>(kDim, 1));
-  const SaeScale scale{0.0625F, 0.25F};
+  const SaeSpaces spaces{scaling(0.0625), scaling(0.25)};
   const RowIdentity identity = heldout_->read_identity();
   double squared = 0, active = 0, rows = 0;
   for (std::size_t i = 0; i < identity.size(); ++i) {
@@ -193,7 +224,7 @@ TEST_F(Evaluate, of_a_transcoder_measures_what_it_makes_of_the_rows_it_reads) {
     for (std::size_t d = 0; d < kDim; ++d) squared += std::pow(error[d] - double(target[d]), 2);
   }
 
-  const SaeEvaluation evaluation = evaluate({&config, variant.get(), &p, scale});
+  const SaeEvaluation evaluation = evaluate({&config, variant.get(), &p, spaces});
 
   EXPECT_EQ(evaluation.inference.rows, rows);
   EXPECT_NEAR(evaluation.inference.of("squared_error").value, squared / rows,
@@ -222,7 +253,8 @@ TEST_F(Evaluate, of_batchtopk_selects_among_included_rows_alone_in_training_mode
       initial_parameters(batchtopk, *variant, kDim, std::vector<float>(kDim, 1));
 
   const auto report =
-      evaluate({&batchtopk, variant.get(), &parameters, {0.5F, 0.5F}}).training_mode;
+      evaluate({&batchtopk, variant.get(), &parameters, {scaling(0.5), scaling(0.5)}})
+          .training_mode;
 
   ASSERT_TRUE(report);
   EXPECT_EQ(report->of("l0").value, 3);  // k, of 110 rows; the BOS rows count for nothing

@@ -136,7 +136,7 @@ ProbeTarget neurons() {
   return {.name = "neurons",
           .task = "probe neurons",
           .hook = kHook,
-          .input = {{kHook, kD, 2}},
+          .input = {{.hook = kHook, .width = kD, .normaliser = scaling(2)}},
           .features = kD,
           .encode = neuron_encoder(std::vector<float>(kD, 0.0F), kD),
           .parameters = nullptr};

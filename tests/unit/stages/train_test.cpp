@@ -10,6 +10,7 @@
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/random.hpp"
+#include "support/spaces.hpp"
 #include "support/two_hooks.hpp"
 
 namespace refract {
@@ -104,8 +105,8 @@ TEST_F(TrainChunk, gives_each_sae_its_own_scale_and_optimizer) {
 
   const std::vector<TrainedSae> together = trained({plain, raw, slow});
 
-  EXPECT_EQ(together[0].scale().input, 0.25);
-  EXPECT_EQ(together[1].scale().input, 1);
+  EXPECT_EQ(together[0].spaces().input->affine().factor, 0.25);
+  EXPECT_EQ(together[1].spaces().input->affine().factor, 1);
   const std::vector<SaeConfig> configs{plain, raw, slow};
   for (std::size_t i = 0; i < configs.size(); ++i) {
     const std::vector<TrainedSae> alone = trained({configs[i]});
@@ -117,6 +118,22 @@ TEST_F(TrainChunk, gives_each_sae_its_own_scale_and_optimizer) {
                                   together[1].state.parameters.W_enc.span()));
   EXPECT_FALSE(std::ranges::equal(together[0].state.parameters.W_enc.span(),
                                   together[2].state.parameters.W_enc.span()));
+}
+
+TEST_F(TrainChunk, of_normalised_rows_does_not_depend_on_what_is_kept_in_memory) {
+  Tensor<float> x(Shape{kRows, kDim});
+  std::ranges::copy(activations_, x.data());
+  calibration_.hooks[0] = test::calibration_of(kHook, x);
+  for (const char* word : {"layer_norm", "whiten"}) {
+    SaeConfig config = sae_config(word);
+    config.normalize = word;
+    const std::string kept = weights_digest(trained({config})[0]);
+    config_.cache_bytes = 0;
+    EXPECT_EQ(weights_digest(trained({config})[0]), kept) << word;
+    config_.cache_bytes = std::uint64_t{8} << 30;
+    config.normalize = "none";
+    EXPECT_NE(weights_digest(trained({config})[0]), kept) << word;
+  }
 }
 
 TEST_F(TrainChunk, blames_an_input_that_is_not_finite_on_its_row) {

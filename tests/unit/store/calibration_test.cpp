@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "refract/base/error.hpp"
 #include "unit/store/scratch_folder.hpp"
 
@@ -33,8 +35,11 @@ HookCalibration hook(const std::string& name, std::size_t d_in) {
 
 TEST(Calibration, gives_back_every_hook_in_its_order) {
   const ScratchFolder folder;
-  const CalibrationData data{
-      {hook("blocks.5.hook_resid_post", 3), hook("blocks.1.hook_mlp_out", 2)}};
+  CalibrationData data{{hook("blocks.5.hook_resid_post", 3), hook("blocks.1.hook_mlp_out", 2)}};
+  WhiteningMaps maps{Tensor<float>(Shape{3, 3}), Tensor<float>(Shape{3, 3})};
+  std::ranges::fill(maps.W.span(), 0.5F);
+  std::ranges::fill(maps.inverse.span(), 0.25F);
+  data.hooks[0].whitening = std::make_shared<const WhiteningMaps>(std::move(maps));
   const std::string digest = write_calibration(folder / "calibration.h5", data, {{"model", "m"}});
 
   const Calibration read = read_calibration(folder / "calibration.h5", {{"model", "m"}});
@@ -50,19 +55,11 @@ TEST(Calibration, gives_back_every_hook_in_its_order) {
   EXPECT_EQ(second.geometric_median, data.hooks[1].geometric_median);
   EXPECT_EQ(second.covariance, data.hooks[1].covariance);
   EXPECT_EQ(second.int8_scales, data.hooks[1].int8_scales);
-}
-
-TEST(Calibration, scales_the_mean_norm_to_the_root_of_the_width_or_not_at_all) {
-  HookCalibration of = hook("blocks.1.hook_mlp_out", 9);
-  of.mean_norm = 12;
-
-  EXPECT_EQ(input_scale(of, "sqrt_d"), 0.25);
-  EXPECT_EQ(input_scale(of, "none"), 1);
-  for (const double norm : {0.0, 1e-40, 1e40}) {
-    of.mean_norm = norm;
-    EXPECT_THROW((void)input_scale(of, "sqrt_d"), NumericalError) << norm;
-    EXPECT_EQ(input_scale(of, "none"), 1);
-  }
+  EXPECT_EQ(second.whitening, nullptr);
+  ASSERT_NE(read.data.hooks[0].whitening, nullptr);
+  EXPECT_EQ(read.data.hooks[0].whitening->W.shape(), (Shape{3, 3}));
+  EXPECT_EQ(read.data.hooks[0].whitening->W.row(1)[2], 0.5F);
+  EXPECT_EQ(read.data.hooks[0].whitening->inverse.row(2)[1], 0.25F);
 }
 
 TEST(Calibration, names_the_hooks_there_are) {

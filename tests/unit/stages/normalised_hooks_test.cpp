@@ -1,5 +1,6 @@
-#include "refract/stages/scaled_hooks.hpp"
+#include "refract/stages/normalised_hooks.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -39,37 +40,46 @@ SaeConfig config_of(std::vector<std::string> hooks) {
 std::filesystem::path written_chunk() {
   ChunkSpec spec;
   spec.hooks = {{kNarrow, 2}, {kWide, 4}};
-  return test::written_two_hooks("refract_scaled_hooks.h5", spec);
+  return test::written_two_hooks("refract_normalised_hooks.h5", spec);
 }
 
-TEST(ScaledHooks, stand_one_behind_the_other_each_at_its_own_scale) {
-  const ScaledHooks input = scaled_input(config_of({kWide, kNarrow}), calibration());
+std::vector<std::string> names(const NormalisedHooks& hooks) {
+  std::vector<std::string> out;
+  for (const NormalisedHook& part : hooks.parts)
+    out.push_back(fmt::format("{} {} {} {}", part.hook, part.width, part.normalize,
+                              part.normaliser->affine().factor));
+  return out;
+}
+using Names = std::vector<std::string>;
 
-  EXPECT_EQ(input.parts, (std::vector<ScaledHook>{{kWide, 4, 0.25}, {kNarrow, 2, 0.5}}));
+TEST(NormalisedHooks, stand_one_behind_the_other_each_at_its_own_scale) {
+  const NormalisedHooks input = normalised_input(config_of({kWide, kNarrow}), calibration());
+
+  EXPECT_EQ(names(input), (Names{kWide + " 4 sqrt_d 0.25", kNarrow + " 2 sqrt_d 0.5"}));
   EXPECT_EQ(input.width(), 6U);
   EXPECT_EQ(input.mean, (std::vector<float>{1, 2, 3, 4, 1, 2}));
   EXPECT_EQ(input.geometric_median, (std::vector<float>{5, 6, 7, 8, 3, 4}));
 }
 
-TEST(ScaledHooks, of_a_target_are_those_of_the_input_unless_it_is_named) {
+TEST(NormalisedHooks, of_a_target_are_those_of_the_input_unless_it_is_named) {
   SaeConfig config = config_of({kWide});
-  EXPECT_EQ(scaled_target(config, calibration()).parts, scaled_input(config, calibration()).parts);
+  EXPECT_EQ(names(normalised_target(config, calibration())),
+            names(normalised_input(config, calibration())));
 
   config.target_hook = kNarrow;
-  EXPECT_EQ(scaled_target(config, calibration()).parts,
-            (std::vector<ScaledHook>{{kNarrow, 2, 0.5}}));
+  EXPECT_EQ(names(normalised_target(config, calibration())), (Names{kNarrow + " 2 sqrt_d 0.5"}));
   config.normalize = "none";
-  EXPECT_EQ(scaled_target(config, calibration()).parts, (std::vector<ScaledHook>{{kNarrow, 2, 1}}));
+  EXPECT_EQ(names(normalised_target(config, calibration())), (Names{kNarrow + " 2 none 1"}));
 
   config.target_hook = "blocks.9.hook_mlp_out";
-  EXPECT_THROW((void)scaled_target(config, calibration()), DataError);
+  EXPECT_THROW((void)normalised_target(config, calibration()), DataError);
 }
 
-TEST(ScaledHooks, are_read_in_their_order_and_leave_out_what_any_of_them_excludes) {
+TEST(NormalisedHooks, are_read_in_their_order_and_leave_out_what_any_of_them_excludes) {
   const ChunkReader chunk(written_chunk());
-  const auto parts = scaled_input(config_of({kWide, kNarrow}), calibration()).parts;
+  const auto parts = normalised_input(config_of({kWide, kNarrow}), calibration()).parts;
 
-  const Tensor<float> x = read_scaled(chunk, parts, 2, 3);
+  const Tensor<float> x = NormalisedReader(parts).read(chunk, 2, 3);
 
   ASSERT_EQ(x.shape(), (Shape{3, 6}));
   for (std::size_t row = 0; row < 3; ++row) {
@@ -80,7 +90,8 @@ TEST(ScaledHooks, are_read_in_their_order_and_leave_out_what_any_of_them_exclude
   }
   using Flags = std::vector<std::uint8_t>;
   EXPECT_EQ(read_excluded(chunk, parts, 0, kRows), (Flags{0, 1, 0, 1, 1, 0}));
-  EXPECT_EQ(read_excluded(chunk, {{kWide, 4, 1}}, 0, kRows), (Flags{0, 1, 0, 0, 1, 0}));
+  EXPECT_EQ(read_excluded(chunk, {{.hook = kWide, .width = 4}}, 0, kRows),
+            (Flags{0, 1, 0, 0, 1, 0}));
 }
 
 }  // namespace
