@@ -179,7 +179,8 @@ void describe(Fields& f, PenaltyConfig& c) {
                "rate of it against target | l0: the number of active features, by thresholds | "
                "auto: l1 for relu, none for others",
        .allowed = penalty_names()});
-  f.field("coefficient", c.coefficient, {.help = "of its mean, on normalised input", .at_least = 0});
+  f.field("coefficient", c.coefficient,
+          {.help = "of its mean, on normalised input", .at_least = 0});
   f.field(
       "target", c.target,
       {.help = "kl: rate of each feature; l0: active features per row, 0 = few", .at_least = 0});

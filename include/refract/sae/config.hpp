@@ -19,8 +19,8 @@ struct AuxConfig {
 };
 
 // What asks for sparsity beside or instead of a number of entries (ops/entry_penalty.hpp), on
-// activations of normalised rows; the mean over rows of its sum over features times the coefficient, but for
-// kl and l0, which are of the whole batch.
+// activations of normalised rows; the mean over rows of its sum over features times the
+// coefficient, but for kl and l0, which are of the whole batch.
 struct PenaltyConfig {
   std::string kind = "auto";  // none | l1 | tanh | kl | l0; auto: l1 for relu, none for others
   double coefficient = 5;

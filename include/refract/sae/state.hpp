@@ -78,9 +78,9 @@ struct SaeState {
 };
 
 // What a step reports; deterministic values only. squared_error is the mean over included rows of
-// the sum over d_in of the squared error (normalised rows); aux_loss is what the variant's loss adds
-// to it (AuxK, prefixes, penalties). grad_norm (before clipping) and lr are set by the stage, which
-// alone knows them.
+// the sum over d_in of the squared error (normalised rows); aux_loss is what the variant's loss
+// adds to it (AuxK, prefixes, penalties). grad_norm (before clipping) and lr are set by the stage,
+// which alone knows them.
 struct StepLog {
   double loss = 0, squared_error = 0, aux_loss = 0, l0 = 0, grad_norm = 0, lr = 0;
   std::uint64_t dead = 0, included_rows = 0;

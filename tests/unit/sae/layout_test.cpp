@@ -40,11 +40,11 @@ class Layouts : public ::testing::Test {
                   .d_in = kDim,
                   .d_sae = kFeatures,
                   .json_values = json_values,
-                  .tensors = {{"W_enc", W_enc_.cview(), true, 1},
-                              {"W_dec", W_dec_.cview(), false, 1},
-                              {"b_dec", b_dec_.cview(), false, 1}}};
-    for (const auto& [name, values] : vectors)
-      out.tensors.push_back({name, values.cview(), false, 1});
+                  .tensors = {{"W_enc", TensorRole::encoder, W_enc_.cview()},
+                              {"W_dec", TensorRole::decoder, W_dec_.cview()},
+                              {"b_dec", TensorRole::decoder_bias, b_dec_.cview()}}};
+    for (const auto& [name, values] : vectors)  // nothing is folded
+      out.tensors.push_back({name, TensorRole::encoder_bias, values.cview()});
     std::map<std::string, std::string> texts;
     for (const auto& [key, value] : metadata.items()) texts[key] = value.dump();
     for (const WrittenFile& file : write_saelens_folder(root_ / "saelens", out, DType::f32, texts))

@@ -181,8 +181,11 @@ TEST_F(SaeLens, folders_of_normalised_rows_compute_the_same_on_raw_input) {
       const SaelensWeights read = read_saelens_weights(folder);
       const SafetensorsFile weights(folder / "sae_weights.safetensors"),
           expected(folder / "expected.safetensors");
-      const auto b_enc = read_f32(weights.at("b_enc")),
+      const bool gated = variant == "gated", ranks = variant == "topk" || variant == "abstopk";
+      const auto b_enc = read_f32(weights.at(gated ? "b_gate" : "b_enc")),
                  acts = read_f32(expected.at("feature_acts"));
+      const auto b_mag = gated ? read_f32(weights.at("b_mag")) : std::vector<float>(),
+                 r_mag = gated ? read_f32(weights.at("r_mag")) : std::vector<float>();
       Tensor<float> seen(raw.shape());
       if (word == "layer_norm")
         space->on({})->to(raw.cview(), seen.view(), host);
@@ -197,13 +200,15 @@ TEST_F(SaeLens, folders_of_normalised_rows_compute_the_same_on_raw_input) {
           for (std::size_t d = 0; d < kDim; ++d)
             theirs += (double(seen.row(row)[d]) - double(read.b_dec.data()[d])) *
                       double(read.W_enc.row(f)[d]);
-          largest = std::max(largest, ours);
+          if (gated)
+            theirs = std::exp(double(r_mag[f])) * (theirs - double(b_enc[f])) + double(b_mag[f]);
+          largest = std::max(largest, std::abs(ours));
           worst = std::max(worst, std::abs(ours - theirs));
           ++fired;
         }
         EXPECT_LE(worst, 1e-5 * largest) << folder << ' ' << row;
       }
-      for (std::size_t f = 0; f < kFeatures && variant != "topk"; ++f) {
+      for (std::size_t f = 0; f < kFeatures && !ranks; ++f) {
         double squares = 0;
         for (const float value : read.W_dec.row(f)) squares += double(value) * double(value);
         EXPECT_NEAR(squares, 1, 1e-5) << folder << ' ' << f;

@@ -58,7 +58,7 @@ Problem problem_of(const Recreated& of) {
       read_f32(golden().at(name), tensor.span());
   made.included.assign(kRows, 1);
   made.slice_rows = 8;
-  made.input = made.target = {.parts = {{made.config.hooks[0], 16, 1}},
+  made.input = made.target = {.parts = {{.hook = made.config.hooks[0], .width = 16}},
                               .mean = std::vector<float>(16),
                               .geometric_median = std::vector<float>(16)};
   return made;
