@@ -87,13 +87,11 @@ TEST(RunConfig, takes_for_files_and_folders_plain_names_alone) {
 }
 
 TEST(RunConfig, says_not_built_of_what_the_format_has_and_this_version_lacks) {
-  for (const char* setting :
-       {"saes.0.target_hook=blocks.3.hook_resid_post", "saes.0.normalize=whiten",
-        "saes.0.normalize=layer_norm", "saes.0.variant=jumprelu", "saes.0.variant=gated",
-        "saes.0.variant=matryoshka", "saes.0.variant=abstopk", "saes.0.penalty={l1: 1}",
-        "saes.0.hook=[blocks.2.hook_resid_post, blocks.3.hook_resid_post]", "store.mode=memory",
-        "store.path=elsewhere", "store.dtype=int8", "extract.dtype=bf16",
-        "source.from=hf:wikimedia/wikipedia"}) {
+  for (const char* setting : {"saes.0.target_hook=blocks.3.hook_resid_post",
+                              "saes.0.normalize=whiten", "saes.0.normalize=layer_norm",
+                              "saes.0.hook=[blocks.2.hook_resid_post, blocks.3.hook_resid_post]",
+                              "store.mode=memory", "store.path=elsewhere", "store.dtype=int8",
+                              "extract.dtype=bf16", "source.from=hf:wikimedia/wikipedia"}) {
     const std::string key = std::string(setting).substr(0, std::string(setting).find('='));
     try {
       (void)load_run_config(
