@@ -13,7 +13,7 @@ namespace {
 constexpr std::string_view kConfigured =
     "set dry-run print-config ranks threads stop-after allow-numerics-change";
 
-constexpr std::array<Command, 16> kCommands{{
+constexpr std::array<Command, 17> kCommands{{
     {"run", "config.yaml",
      "the whole pipeline: download, tokenize, extract, train, evaluate, probe, report", kConfigured,
      "configs/demo.yaml --ranks 2 --set run=runs/mine", Mpi::always, run_command},
@@ -39,6 +39,8 @@ constexpr std::array<Command, 16> kCommands{{
     {"status", "run...",
      "how runs stand: state, stage, rate, time left, disk, cause; reads files only", "watch json",
      "runs/demo --watch", Mpi::never, status_command},
+    {"table", "run", "what was asked of each SAE and what came of it, in one table; --csv", "csv",
+     "runs/demo", Mpi::never, table_command},
     {"describe", "path", "what is this artifact, file or folder; --verify checks every digest",
      "verify", "runs/demo --verify", Mpi::never, describe_command},
     {"clean", "config.yaml", "what no run under data_root names; --yes removes it",

@@ -172,6 +172,8 @@ const RecipeRow& recipe(std::string_view name) {
   return *row;
 }
 
+std::string below_train(std::string_view key) { return std::string("train.").append(key); }
+
 // One entry of saes: on its way.
 class EntryDefaults {
  public:
@@ -195,7 +197,7 @@ class EntryDefaults {
       const bool of_penalty = setting.key.starts_with("penalty.");
       if (of_penalty && has_another_penalty(settings)) continue;
       const bool of_optimizer = setting.key.starts_with("optimizer.");
-      if (of_optimizer && is_given(fmt::format("train.{}", setting.key))) continue;
+      if (of_optimizer && is_given(below_train(setting.key))) continue;
       out_.values.emplace_back(
           prefix_ + std::string(setting.key),
           setting.of ? fmt::to_string(setting.of(sae_)) : std::string(setting.value));
@@ -231,7 +233,7 @@ Defaults recipe_defaults(const RunConfig& config) {
   const RecipeRow& row = recipe(config.train.recipe);
   Defaults out{.from = fmt::format("train.recipe {}", row.name), .values = {}};
   for (const Setting& setting : row.train)
-    out.values.emplace_back(fmt::format("train.{}", setting.key), setting.value);
+    out.values.emplace_back(below_train(setting.key), setting.value);
   for (std::size_t i = 0; i < config.saes.size(); ++i) EntryDefaults(config, i, out).add(row);
   return out;
 }

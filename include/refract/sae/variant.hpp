@@ -107,6 +107,8 @@ void decode(const SaeParameters& parameters, std::span<const float> b_dec, const
 [[nodiscard]] bool input_is_centred(const SaeConfig& config);
 [[nodiscard]] std::vector<std::string_view> variant_names();
 [[nodiscard]] std::vector<std::string_view> penalty_names();
+// penalty.kind, or what auto stands for.
+[[nodiscard]] std::string_view penalty_kind(const SaeConfig& config);
 // Those that train and export transcoders.
 [[nodiscard]] std::vector<std::string_view> transcoder_variant_names();
 
