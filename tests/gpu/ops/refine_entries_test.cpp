@@ -29,8 +29,8 @@ class RefineEntriesOnGpu : public test::EntriesOnGpu {
                         .r_mag = c.cview()};
     };
     refine_entries(from.view(), rule(first, second, third), to.view(), host);
-    refine_entries(from_there.view(), rule(first_there, second_there, third_there),
-                   to_there.view(), stream);
+    refine_entries(from_there.view(), rule(first_there, second_there, third_there), to_there.view(),
+                   stream);
     const RowEntries here = to.view(), there = to_there.view();
     std::size_t compared = 0;
     const auto starts = download(there.starts);

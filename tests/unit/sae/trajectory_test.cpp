@@ -101,7 +101,8 @@ INSTANTIATE_TEST_SUITE_P(
         Recreated{"topk_l1", "topk", {.kind = "l1", .coefficient = 0.05}, 0},
         Recreated{"jumprelu_l0", "jumprelu", {.kind = "l0", .coefficient = 0.05}},
         Recreated{"jumprelu_target", "jumprelu", {.kind = "l0", .coefficient = 1, .target = 6}},
-        Recreated{"jumprelu_tanh", "jumprelu", {.kind = "tanh", .coefficient = 0.3, .steepness = 4}},
+        Recreated{
+            "jumprelu_tanh", "jumprelu", {.kind = "tanh", .coefficient = 0.3, .steepness = 4}},
         Recreated{"gated", "gated", {.kind = "l1", .coefficient = 0.3}}),
     [](const auto& each) { return each.param.name; });
 
