@@ -80,6 +80,7 @@ void add_options(po::options_description& all, CommandLine& line) {
       "watch", po::bool_switch(&line.watch),
       "look again every two seconds, until ^C or until all have ended")(
       "json", po::bool_switch(&line.json), "for programs: docs/formats/run.md")(
+      "csv", po::bool_switch(&line.csv), "comma-separated values, with all their digits")(
       "truth", po::bool_switch(&line.truth),
       "train SAEs on rows made of known features, and tell how many of those they found")(
       "quiet", po::bool_switch(&line.quiet), "no progress")(

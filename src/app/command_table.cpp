@@ -42,6 +42,8 @@ constexpr std::array<Command, 17> kCommands{{
     {"status", "run...",
      "how runs stand: state, stage, rate, time left, disk, cause; reads files only", "watch json",
      "runs/demo --watch", Mpi::never, status_command},
+    {"table", "run", "what was asked of each SAE and what came of it, in one table; --csv", "csv",
+     "runs/demo", Mpi::never, table_command},
     {"describe", "path", "what is this artifact, file or folder; --verify checks every digest",
      "verify", "runs/demo --verify", Mpi::never, describe_command},
     {"clean", "config.yaml", "what no run under data_root names; --yes removes it",

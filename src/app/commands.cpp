@@ -19,11 +19,14 @@
 #include "refract/pipeline/clean.hpp"
 #include "refract/pipeline/describe.hpp"
 #include "refract/pipeline/export_run.hpp"
+#include "refract/pipeline/numerics.hpp"
 #include "refract/pipeline/pipeline.hpp"
 #include "refract/pipeline/preflight.hpp"
 #include "refract/pipeline/run_evaluation.hpp"
 #include "refract/pipeline/run_folder.hpp"
 #include "refract/pipeline/run_registry.hpp"
+#include "refract/pipeline/run_status.hpp"
+#include "refract/pipeline/run_table.hpp"
 #include "refract/pipeline/schedule.hpp"
 #include "refract/stages/download.hpp"
 #include "refract/stages/features.hpp"
@@ -131,7 +134,8 @@ ExitCode evaluate_command(const CommandLine& line) {
   const RunConfig config = config_of(line);
   const RunEvaluation found(config, run_folder(config.run, model_display_name(config.model)));
   fmt::print("{}", line.json ? found.to_json() + "\n"
-                             : found.describe(Advice::load(config.evaluate.advice)));
+                             : found.describe(Advice::load(config.evaluate.advice)) +
+                                   to_markdown(run_table(config, found, Digits::few)));
   return code;
 }
 
@@ -188,6 +192,29 @@ ExitCode export_command(const CommandLine& line) {
                                     .dtype = line.dtype,
                                     .out = line.out});
   fmt::print("{}\n", made.string());
+  return ExitCode::ok;
+}
+
+ExitCode table_command(const CommandLine& line) {
+  if (line.arguments.size() != 1)
+    throw ConfigError(
+        "refract table takes the folder of one run; {} given. Example: refract table "
+        "runs/demo",
+        line.arguments.size());
+  const std::vector<fs::path> runs = runs_meant(line.arguments.front());
+  if (runs.size() != 1)
+    throw ConfigError("{} holds {} runs: give the folder of one", line.arguments.front(),
+                      runs.size());
+  const RunFolder folder = run_folder(runs.front(), "");
+  if (!fs::exists(folder.run_yaml()))
+    throw DataError("{} has no run.yaml: nothing was trained in it yet. Run refract evaluate.",
+                    runs.front().string());
+  const RunConfig config = read_frozen(folder.run_yaml()).config;
+  const TextTable table =
+      run_table(config, RunEvaluation(config, folder), line.csv ? Digits::all : Digits::few);
+  if (table.rows.empty())
+    throw DataError("no SAE of {} was evaluated yet. Run refract evaluate.", runs.front().string());
+  fmt::print("{}", line.csv ? to_csv(table) : to_markdown(table));
   return ExitCode::ok;
 }
 

@@ -23,6 +23,7 @@ ExitCode report_command(const CommandLine& line);
 ExitCode export_command(const CommandLine& line);
 ExitCode submit_command(const CommandLine& line);
 ExitCode status_command(const CommandLine& line);
+ExitCode table_command(const CommandLine& line);
 ExitCode describe_command(const CommandLine& line);
 ExitCode clean_command(const CommandLine& line);
 ExitCode settings_command(const CommandLine& line);

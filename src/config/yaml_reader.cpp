@@ -240,16 +240,18 @@ void Origins::note(std::string_view dotted_key, std::string_view where) {
 
 std::string Origins::of(std::string_view dotted_key) const {
   const auto found = places_.find(dotted_key);
-  return found == places_.end() ? "default" : found->second;
+  return found == places_.end() ? std::string(kDefault) : found->second;
 }
 
 Origins read_yaml_text(const std::string& text, const std::string& origin,
-                       const std::vector<std::string>& overrides, const Description& description) {
+                       const std::vector<std::string>& overrides, const Description& description,
+                       const Defaults& defaults) {
   YamlValue root = parse_yaml(text, origin);
   if (root.kind != Kind::section && root.kind != Kind::nothing)
     throw ConfigError("{}: expected 'key: value' lines, found {}", root.where,
                       root.kind == Kind::list ? "a list" : "one text");
   for (const std::string& override_text : overrides) apply_override(root, override_text);
+  for (const auto& [key, value] : defaults.values) apply_default(root, key, value, defaults.from);
   Origins origins;
   Reader reader(root, "", origins);
   description(reader);

@@ -215,4 +215,15 @@ void apply_override(YamlValue& root, const std::string& override_text) {
   set_path(root, split(key, '.'), 0, value, override_text);
 }
 
+void apply_default(YamlValue& root, const std::string& key, const std::string& text,
+                   const std::string& from) {
+  const std::vector<std::string> path = split(key, '.');
+  const YamlValue* at = &root;
+  for (std::size_t depth = 0; at && depth < path.size(); ++depth)
+    at = at->kind == Kind::list ? &at->items.at(parse_count(path[depth]).value())
+                                : at->find(path[depth]);
+  if (at && at->kind != Kind::nothing) return;
+  set_path(root, path, 0, parse(text, [&](int) { return from; }), key);
+}
+
 }  // namespace refract

@@ -34,4 +34,9 @@ struct YamlValue::Entry {
 // override_text: "a.b=c", "saes.0.k=64", "saes.*.k=64". ConfigError names it.
 void apply_override(YamlValue& root, const std::string& override_text);
 
+// Sets the value at the dotted key, of entries that there are, unless there is one; `from` is
+// where.
+void apply_default(YamlValue& root, const std::string& key, const std::string& text,
+                   const std::string& from);
+
 }  // namespace refract

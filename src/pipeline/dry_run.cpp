@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "pipeline/recipes.hpp"
 #include "refract/base/progress.hpp"
 #include "refract/order/sample_order.hpp"
 #include "refract/pipeline/pipeline.hpp"
@@ -22,6 +23,12 @@ std::string corpus_lines(const RunConfig& config, const RunPlan& plan) {
       known.corpus_rows ? fmt::format("tokenized: {} rows to train on", *known.corpus_rows)
                         : fmt::format("about {} tokens (estimated before tokenizing)",
                                       human_count(static_cast<double>(plan.corpus.tokens))));
+}
+
+std::string recipe_line(const std::string& recipe) {
+  if (recipe == "none") return "";
+  return fmt::format("Recipe     {}: settings of {}, where train and saes give none\n", recipe,
+                     recipe_source(recipe));
 }
 
 std::string training_lines(const RunConfig& config, const RunPlan& plan) {
@@ -161,7 +168,8 @@ std::string dry_run(const RunConfig& config, int ranks, Asks asks) {
       fmt::format("Plan of {} for {} rank(s); nothing is written.\n\n", config.run, ranks);
   text += "Roles\n" + print_roles(plan.roles) + corpus_lines(config, plan);
   if (asks == Asks::corpus) return text;
-  text += training_lines(config, plan) + dead_line(config, plan.training);
+  text += recipe_line(config.train.recipe) + training_lines(config, plan) +
+          dead_line(config, plan.training);
   text += checkpoint_lines(config, plan) + time_lines(plan.time, plan.rates);
   text += disk_lines(config, plan.disk) + room_lines(plan.rooms) + rank_lines(config, plan);
   check_disk(plan.disk, config);

@@ -39,8 +39,8 @@ Settings store_settings(const RunConfig& c) {
 Settings training_settings(const RunConfig& c, std::size_t sae) {
   Settings out =
       selected(c, {"train."},
-               {"train.exchange", "train.wire", "train.mesh", "train.groups", "train.reduction",
-                "train.cache_bytes", "train.input_scale", "train.optimizer."});
+               {"train.recipe", "train.exchange", "train.wire", "train.mesh", "train.groups",
+                "train.reduction", "train.cache_bytes", "train.input_scale", "train.optimizer."});
   const std::string prefix = fmt::format("saes.{}.", sae);
   for (auto& [key, value] : selected(c, {prefix}, {}))
     out.emplace_back("sae." + key.substr(prefix.size()), value);
@@ -77,7 +77,7 @@ std::string first_difference(const RunConfig& frozen, const RunConfig& now, Depe
   // What the source holds is compared by content; the exchange is part of the numerics.
   const std::vector<std::string> free{"source.from",       "source.max_shards", "store.mode",
                                       "train.cache_bytes", "train.exchange",    "train.wire",
-                                      "train.mesh",        "train.groups"};
+                                      "train.mesh",        "train.groups",      "train.recipe"};
   const Settings a = selected(frozen, prefixes, free), b = selected(now, prefixes, free);
   for (std::size_t i = 0; i < std::max(a.size(), b.size()); ++i) {
     if (i < a.size() && i < b.size() && a[i] == b[i]) continue;

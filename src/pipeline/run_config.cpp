@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 
+#include "pipeline/recipes.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "refract/base/numbers.hpp"
@@ -116,16 +117,19 @@ void describe(Fields& f, DiskConfig& c) {
 void describe(Fields& f, OptimizerConfig& c) {
   f.field("lr", c.lr, {.help = "Adam's learning rate", .at_least = 0});
   f.field("warmup", c.warmup,
-          {.help = "share of all steps with rising rate", .at_least = 0, .at_most = 1});
-  f.field(
-      "decay", c.decay,
-      {.help = "share of all steps, at the end, with falling rate", .at_least = 0, .at_most = 1});
+          {.help = "share of all steps with rising rate; above 1: so many steps", .at_least = 0});
+  f.field("decay", c.decay,
+          {.help = "share of all steps, at the end, with falling rate; above 1: so many steps",
+           .at_least = 0});
   f.field("beta1", c.beta1, {.help = "Adam", .at_least = 0, .at_most = 1});
   f.field("beta2", c.beta2, {.help = "Adam", .at_least = 0, .at_most = 1});
   f.field("epsilon", c.epsilon, {.help = "Adam", .at_least = 0});
 }
 
 void describe(Fields& f, TrainConfig& c) {
+  f.field("recipe", c.recipe,
+          {.help = "known settings, where train and saes give none; --print-config shows them",
+           .allowed = recipe_names()});
   f.field("tokens", c.tokens,
           {.help = "distinct rows to train on: all, or a number", .unit = "rows"});
   f.field("passes_per_chunk", c.passes_per_chunk,
@@ -410,7 +414,8 @@ void check_saes(const RunConfig& c) {
     const SaeConfig& sae = c.saes[i];
     const std::string key = fmt::format("saes.{}", i);
     at_key(c,
-           c.origins.of(key + ".optimizer") == "default" ? "train.optimizer" : key + ".optimizer",
+           c.origins.of(key + ".optimizer") == Origins::kDefault ? "train.optimizer"
+                                                                 : key + ".optimizer",
            [&] { check(sae.optimizer, key + ".optimizer"); });
     if (!is_plain_name(sae.name))
       throw ConfigError(
@@ -577,8 +582,14 @@ RunConfig load_run_config(const std::string& file, const std::vector<std::string
     throw ConfigError(
         "{} is the frozen configuration of a run; give the file that the run was started with",
         file);
-  RunConfig config;
-  config.origins = read_yaml_text(text, file, overrides, [&](Fields& f) { describe(f, config); });
+  const auto read = [&](const Defaults& defaults) {
+    RunConfig config;
+    config.origins = read_yaml_text(
+        text, file, overrides, [&](Fields& f) { describe(f, config); }, defaults);
+    return config;
+  };
+  RunConfig config = read({});
+  config = read(recipe_defaults(config));
   check(config, asks);
   expand_seeds(config);
   return config;

@@ -150,12 +150,16 @@ void check_k(const SaeConfig& config, std::string_view where) {
 }
 
 void check(const OptimizerConfig& config, std::string_view where) {
-  const auto share = [](double value) { return value >= 0 && value <= 1; };
+  const auto fits = [](double value) {
+    return value >= 0 && (value <= 1 || (std::isfinite(value) && value == std::floor(value)));
+  };
   if (!(config.lr > 0) || !std::isfinite(config.lr))
     throw ConfigError("{}.lr is {}; expected a positive number, e.g. 1e-3.", where, config.lr);
-  if (!share(config.warmup) || !share(config.decay) || config.warmup + config.decay > 1)
+  const bool shares = config.warmup <= 1 && config.decay <= 1;
+  if (!fits(config.warmup) || !fits(config.decay) || (shares && config.warmup + config.decay > 1))
     throw ConfigError(
-        "{}.warmup is {} and decay is {}; expected shares of all steps that sum to at most 1.",
+        "{}.warmup is {} and decay is {}; expected shares of all steps that sum to at most 1, or "
+        "whole numbers of steps above 1.",
         where, config.warmup, config.decay);
   if (!(config.beta1 >= 0 && config.beta1 < 1) || !(config.beta2 >= 0 && config.beta2 < 1))
     throw ConfigError("{}.beta1 is {} and beta2 is {}; expected numbers in [0, 1).", where,

@@ -6,8 +6,10 @@
 namespace refract {
 
 double learning_rate(const OptimizerConfig& config, std::uint64_t step, std::uint64_t steps) {
-  const double warmup = config.warmup * static_cast<double>(steps),
-               decay = config.decay * static_cast<double>(steps);
+  const auto in_steps = [&](double given) {
+    return given > 1 ? given : given * static_cast<double>(steps);
+  };
+  const double warmup = in_steps(config.warmup), decay = in_steps(config.decay);
   const auto at = static_cast<double>(step);
   double factor = 1;
   if (at + 1 < warmup) factor = (at + 1) / warmup;

@@ -25,11 +25,6 @@ constexpr PenaltyRow kPenalties[] = {
     {.name = "l0", .counts = true},
 };
 
-std::string_view kind_of(const SaeConfig& config) {
-  if (config.penalty.kind != "auto") return config.penalty.kind;
-  return config.variant == "relu" ? "l1" : "none";
-}
-
 const PenaltyRow* find(std::string_view name) {
   for (const PenaltyRow& row : kPenalties)
     if (row.name == name) return &row;
@@ -40,7 +35,7 @@ const PenaltyRow* find(std::string_view name) {
 
 Penalty::Penalty(const SaeConfig& config)
     : config_(config.penalty), free_norm_(decoder_rule(config).free_norm) {
-  const PenaltyRow* row = find(kind_of(config));
+  const PenaltyRow* row = find(penalty_kind(config));
   REFRACT_ASSERT(row, "penalty {}", config.penalty.kind);
   kind_ = row->kind;
   counts_ = row->counts;
@@ -77,6 +72,11 @@ void Penalty::weigh(std::uint64_t step, LossTerms& terms) const {
   terms.count_target = config_.target;
 }
 
+std::string_view penalty_kind(const SaeConfig& config) {
+  if (config.penalty.kind != "auto") return config.penalty.kind;
+  return config.variant == "relu" ? "l1" : "none";
+}
+
 std::vector<std::string_view> penalty_names() {
   std::vector<std::string_view> names{"auto"};
   for (const PenaltyRow& row : kPenalties) names.push_back(row.name);
@@ -86,7 +86,7 @@ std::vector<std::string_view> penalty_names() {
 void check_penalty(const SaeConfig& config, bool trains_threshold, std::string_view where) {
   const PenaltyConfig& c = config.penalty;
   const PenaltyConfig unset;
-  const std::string_view kind = kind_of(config);
+  const std::string_view kind = penalty_kind(config);
   const PenaltyRow* row = find(kind);
   if (!row)
     throw ConfigError("{}.penalty.kind is \"{}\"; known kinds: {}.", where, c.kind,

@@ -8,7 +8,7 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
 count=0
 failed=0
-for config in configs/*.yaml; do
+for config in configs/*.yaml configs/studies/*.yaml; do
   grep -q '^advice:' "$config" && continue
   count=$((count + 1))
   if ! message=$("$refract" run --print-config "$config" 2>&1 >/dev/null); then

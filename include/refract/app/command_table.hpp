@@ -17,7 +17,7 @@ struct CommandLine {
   std::vector<std::string> overrides;  // --set key=value
   bool dry_run = false, print_config = false, help = false, version = false, verify = false,
        allow_numerics_change = false, yes = false, print = false, watch = false, json = false,
-       truth = false;
+       truth = false, csv = false;
   bool quiet = false;
   int ranks = 0;      // --ranks; 0 = not given: one, or what a launcher started
   int threads = 0;    // --threads; 0 = OMP_NUM_THREADS, or a fair share of the cores

@@ -76,12 +76,19 @@ using Description = std::function<void(Fields&)>;
 // Where each key of one read was given.
 class Origins {
  public:
-  // "configs/x.yaml:14", "--set saes.0.k", or "default".
+  static constexpr std::string_view kDefault = "default";
+  // "configs/x.yaml:14", "--set saes.0.k", what Defaults::from says, or kDefault.
   [[nodiscard]] std::string of(std::string_view dotted_key) const;
   void note(std::string_view dotted_key, std::string_view where);
 
  private:
   std::map<std::string, std::string, std::less<>> places_;
+};
+
+// Values that stand where a read has none: below the file and --set, above the structs' defaults.
+struct Defaults {
+  std::string from;                                         // what Origins says of them
+  std::vector<std::pair<std::string, std::string>> values;  // dotted key, value as YAML
 };
 
 // Reads a YAML file strictly: an unknown key, a key given twice, a wrong type, a value out of range
@@ -92,7 +99,8 @@ Origins read_yaml(const std::string& file, const std::vector<std::string>& overr
                   const Description& description);
 // The same from text; `origin` stands for the file's name in messages.
 Origins read_yaml_text(const std::string& text, const std::string& origin,
-                       const std::vector<std::string>& overrides, const Description& description);
+                       const std::vector<std::string>& overrides, const Description& description,
+                       const Defaults& defaults = {});
 // The text of such a file; ConfigError for a folder, an empty or binary file, an HTML page.
 [[nodiscard]] std::string read_configuration_file(const std::string& file);
 

@@ -94,8 +94,8 @@ struct RunConfig {
 
 void describe(Fields& f, RunConfig& config);
 
-// "configs/x.yaml:14", "--set saes.0.k" or "default", in the file that this configuration was read
-// from.
+// "configs/x.yaml:14", "--set saes.0.k", "train.recipe log" or "default", in the file that this
+// configuration was read from.
 [[nodiscard]] std::string where_given(const RunConfig& config, std::string_view dotted_key);
 
 // What a command needs of a configuration: download and tokenize nothing of training.

@@ -40,8 +40,8 @@ struct JumpReluConfig {
 // Adam, and a learning rate that rises linearly, stays, and falls linearly to zero.
 struct OptimizerConfig {
   double lr = 1e-3;
-  double warmup = 0.05;  // share of all steps
-  double decay = 0.2;    // share of all steps
+  double warmup = 0.05;  // share of all steps; above 1: so many steps
+  double decay = 0.2;    // the same
   double beta1 = 0.9;
   double beta2 = 0.999;
   double epsilon = 1e-8;

@@ -8,8 +8,9 @@
 
 namespace refract {
 
-// Learning rate of update number `step` (from 0) of `steps`: linear warm-up over warmup * steps,
-// constant, linear decay towards 0 over the last decay * steps.
+// Learning rate of update number `step` (from 0) of `steps`: linear warm-up over the first
+// `warmup`, constant, linear decay towards 0 over the last `decay`, each a share of the steps or,
+// above 1, so many of them.
 [[nodiscard]] double learning_rate(const OptimizerConfig& config, std::uint64_t step,
                                    std::uint64_t steps);
 

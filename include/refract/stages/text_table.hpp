@@ -12,4 +12,8 @@ struct TextTable {
   std::vector<std::vector<std::string>> rows;
 };
 
+// Columns and rows alone: a table of GitHub's Markdown; RFC 4180 with line feeds.
+[[nodiscard]] std::string to_markdown(const TextTable& table);
+[[nodiscard]] std::string to_csv(const TextTable& table);
+
 }  // namespace refract

@@ -17,7 +17,8 @@
 namespace refract {
 
 struct TrainConfig {
-  std::string tokens = "all";  // distinct stored rows to train on: all, or a number
+  std::string recipe = "none";  // whose settings stood where none were given; by itself, nothing
+  std::string tokens = "all";   // distinct stored rows to train on: all, or a number
   std::uint64_t passes_per_chunk = 1;
   std::uint64_t corpus_passes = 1;     // more than one needs store.mode keep
   std::uint64_t batch_rows = 4096;     // of the global batch

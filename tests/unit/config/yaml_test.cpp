@@ -108,6 +108,26 @@ TEST(Yaml, applies_overrides_to_one_or_all_entries_of_a_list) {
   EXPECT_EQ(read(text, {"inner.k=9"}).inner.k, 9);
 }
 
+TEST(Yaml, takes_defaults_where_neither_file_nor_override_says_more) {
+  std::string a, b, c;
+  const auto describe_them = [&](Fields& f) {
+    f.field("a", a, {});
+    f.section("s", "", [&](Fields& inner) {
+      inner.field("b", b, {});
+      inner.field("c", c, {});
+    });
+  };
+  const Defaults defaults{.from = "a recipe", .values = {{"a", "1"}, {"s.b", "2"}, {"s.c", "3"}}};
+
+  const Origins origins =
+      read_yaml_text("a: file\ns:\n", "x.yaml", {"s.c=set"}, describe_them, defaults);
+
+  EXPECT_EQ(a + " " + b + " " + c, "file 2 set");
+  EXPECT_EQ(origins.of("a"), "x.yaml:1");
+  EXPECT_EQ(origins.of("s.b"), "a recipe");
+  EXPECT_EQ(origins.of("s.c"), "--set s.c");
+}
+
 TEST(Yaml, refuses_a_number_that_does_not_fit_and_names_key_and_bound) {
   const auto expect = [](const std::string& text, const std::string& key,
                          const std::string& bound) {

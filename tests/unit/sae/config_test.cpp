@@ -67,6 +67,7 @@ TEST(SaeConfig, refuses_impossible_values) {
   }
   for (const auto spoil :
        {+[](OptimizerConfig& c) { c.lr = 0; }, +[](OptimizerConfig& c) { c.warmup = 0.9; },
+        +[](OptimizerConfig& c) { c.decay = 1.5; }, +[](OptimizerConfig& c) { c.warmup = -1; },
         +[](OptimizerConfig& c) { c.beta2 = 1; }, +[](OptimizerConfig& c) { c.epsilon = 0; }}) {
     OptimizerConfig config;
     spoil(config);

@@ -22,6 +22,17 @@ TEST(LearningRate, rises_stays_and_falls_to_zero) {
   EXPECT_DOUBLE_EQ(learning_rate({.lr = 3, .warmup = 0, .decay = 0}, 0, 100), 3.0);
 }
 
+TEST(LearningRate, takes_steps_for_a_share_above_one) {
+  const OptimizerConfig config{.lr = 2, .warmup = 10, .decay = 20};
+
+  for (std::uint64_t step = 0; step < 100; ++step)
+    EXPECT_DOUBLE_EQ(learning_rate(config, step, 100),
+                     learning_rate({.lr = 2, .warmup = 0.1, .decay = 0.2}, step, 100))
+        << step;
+  EXPECT_DOUBLE_EQ(learning_rate(config, 4, 1000), 1.0);
+  EXPECT_DOUBLE_EQ(learning_rate({.lr = 3, .warmup = 1000, .decay = 0}, 99, 100), 0.3);
+}
+
 TEST(ClipScale, leaves_small_gradients_and_bounds_large_ones) {
   const auto scale = [](double norm, double clip) {
     double scalars[kStepScalars] = {};
