@@ -13,7 +13,7 @@ namespace {
 constexpr std::string_view kConfigured =
     "set dry-run print-config ranks threads stop-after allow-numerics-change";
 
-constexpr std::array<Command, 17> kCommands{{
+constexpr std::array<Command, 18> kCommands{{
     {"run", "config.yaml",
      "the whole pipeline: download, tokenize, extract, train, evaluate, probe, report", kConfigured,
      "configs/demo.yaml --ranks 2 --set run=runs/mine", Mpi::always, run_command},

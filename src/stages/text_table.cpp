@@ -8,16 +8,18 @@ namespace {
 using Cells = std::vector<std::string>;
 
 // No cell may end a cell or a line of Markdown.
-std::string in_markdown(std::string cell) {
-  std::ranges::replace(cell, '\n', ' ');
-  for (std::size_t at = 0; (at = cell.find('|', at)) != std::string::npos; at += 2)
-    cell.insert(at, "\\");
-  return cell;
+std::string in_markdown(const std::string& cell) {
+  std::string text;
+  for (const char c : cell) {
+    if (c == '|') text += '\\';
+    text += c == '\n' ? ' ' : c;
+  }
+  return text;
 }
 
 std::string markdown_line(const Cells& cells) {
   std::string line = "|";
-  for (const std::string& cell : cells) line += " " + in_markdown(cell) + " |";
+  for (const std::string& cell : cells) line.append(" ").append(in_markdown(cell)).append(" |");
   return line + "\n";
 }
 
@@ -30,7 +32,8 @@ std::string in_csv(const std::string& cell) {
 
 std::string csv_line(const Cells& cells) {
   std::string line;
-  for (std::size_t i = 0; i < cells.size(); ++i) line += (i == 0 ? "" : ",") + in_csv(cells[i]);
+  for (std::size_t i = 0; i < cells.size(); ++i)
+    line.append(i == 0 ? "" : ",").append(in_csv(cells[i]));
   return line + "\n";
 }
 

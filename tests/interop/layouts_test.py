@@ -42,8 +42,9 @@ def gaps(sae, x):
     weights = {name: value.detach().double() for name, value in sae.named_parameters()}
     pre = (x.double() - weights["b_dec"]) @ weights["W_enc"]
     architecture = sae.cfg.architecture()
-    if architecture == "topk":
-        best = (pre + weights["b_enc"]).topk(sae.cfg.k + 1, dim=1).values
+    if architecture in ("topk", "abstopk"):
+        pre = pre + weights["b_enc"]
+        best = (pre.abs() if architecture == "abstopk" else pre).topk(sae.cfg.k + 1, dim=1).values
         return (best[:, -2] - best[:, -1]).numpy()
     if architecture == "jumprelu":
         return (pre + weights["b_enc"] - sae.threshold.detach().double()).abs().min(dim=1).values.numpy()
@@ -102,7 +103,7 @@ def compare(name, run, sae_name, forms, out, dict_class):
                 ours, decoded = READERS[form](made, x)
             assert not said.getvalue(), f"{form} says: {said.getvalue()}"
             compared_rows += agree(f"{name} by {form}", ours.numpy(), theirs.numpy(), gap, 1e-5)
-            same = (torch.abs(ours - theirs).amax(dim=1) <= 1e-5 * theirs.amax(dim=1)).numpy()
+            same = (torch.abs(ours - theirs).amax(dim=1) <= 1e-5 * theirs.abs().amax(dim=1)).numpy()
             error = float((decoded - x_hat)[same].abs().max() / x_hat.abs().max())
             assert error < 1e-5, f"{name} by {form}: reconstructions differ by {error:.2e}"
             export(run, sae_name, form, folder, refused="exists already")
@@ -193,6 +194,15 @@ put_in_place(finished.run, "big", "jumprelu", jump(False), {
 compare("matryoshka", finished.run, "big", no_sparsify, out, "MatryoshkaBatchTopKSAE")
 put_in_place(finished.run, "big", "gated", gates, {"training_architecture": "gated"})
 compare("gated", finished.run, "big", no_sparsify, out, "GatedAutoEncoder")
+
+trained = Run("saes.0.variant=matryoshka", "saes.1.variant=jumprelu", "saes.1.k=0",
+              "saes.1.penalty={kind: l0, coefficient: 20, target: 16}")
+compare("trained matryoshka", trained.run, "small", no_sparsify, out, "MatryoshkaBatchTopKSAE")
+compare("trained jumprelu", trained.run, "big", no_sparsify, out, "JumpReluAutoEncoder")
+trained = Run("saes.0.variant=abstopk", "saes.1.variant=gated", "saes.1.k=0", "saes.1.decoder_norm=free",
+              "saes.1.penalty={kind: l1, coefficient: 2}")
+compare("trained gated", trained.run, "big", no_sparsify, out, "GatedAutoEncoder")
+compare("trained abstopk", trained.run, "small", ("saelens",), out, "")
 
 with open(os.path.join(finished.run, "saes", "small", "latest", "cfg.json"), "a") as file:
     file.write(" ")

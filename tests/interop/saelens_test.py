@@ -168,7 +168,7 @@ def small_run(*settings, bound=1e-5):
                 inference = json.load(file)["inference"]
             assert inference["rows"] == len(x), (inference["rows"], len(x))
             assert abs(inference["squared_error"] - squared) <= 1e-4 * squared, (inference["squared_error"], squared)
-            fired = float((theirs > 0).sum(axis=1).mean())
+            fired = float((theirs != 0).sum(axis=1).mean())
             assert abs(inference["l0"] - fired) <= 1e-3 * fired, (inference["l0"], fired)
             print(f"run {os.path.basename(os.path.dirname(folder))}: squared error {squared:.6g}, refract says "
                   f"{inference['squared_error']:.6g}; R2 {inference['r2']:.4f}")
