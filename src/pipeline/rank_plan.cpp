@@ -98,7 +98,7 @@ void add_training(const RunConfig& config, const ModelInfo& model, std::uint64_t
       const SaeConfig& sae = config.saes[i];
       bytes += step_bytes_of(config, model, sae, layout);
       // ordered: every rank's rows, their errors and active features go to all.
-      const std::uint64_t active = sae.k > 0 ? sae.k : sae.d_sae;
+      const std::uint64_t active = sae.k > 0 ? largest_k(sae) : sae.d_sae;
       sent += config.train.batch_rows *
               ((input_width(sae, model) + target_width(sae, model)) * sizeof(float) + active * 8);
     }

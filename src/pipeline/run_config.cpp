@@ -119,6 +119,10 @@ void describe(Fields& f, OptimizerConfig& c) {
   f.field(
       "decay", c.decay,
       {.help = "share of all steps, at the end, with falling rate", .at_least = 0, .at_most = 1});
+  f.field("schedule", c.schedule,
+          {.help = "how the rate falls: linear | cosine, along half a period",
+           .allowed = {"linear", "cosine"}});
+  f.field("floor", c.floor, {.help = "share of lr that it falls to", .at_least = 0, .at_most = 1});
   f.field("beta1", c.beta1, {.help = "Adam", .at_least = 0, .at_most = 1});
   f.field("beta2", c.beta2, {.help = "Adam", .at_least = 0, .at_most = 1});
   f.field("epsilon", c.epsilon, {.help = "Adam", .at_least = 0});
@@ -203,6 +207,10 @@ void describe(Fields& f, SaeConfig& c) {
   f.field("d_sae", c.d_sae, {.help = "features", .at_least = 1, .at_most = kMostFeatures});
   f.field("k", c.k,
           {.help = "topk, abstopk: active features per row; batchtopk, matryoshka: on average"});
+  f.field("k_start", c.k_start,
+          {.help = "k in the first step, from where it falls linearly to k; 0 = k throughout"});
+  f.field("k_decay", c.k_decay,
+          {.help = "share of all steps over which k falls", .at_least = 0, .at_most = 1});
   f.field("seed", c.seed, {.help = "of the initial weights"});
   f.field("seeds", c.seeds,
           {.help = "train so many on the same batches, with seeds from `seed` on: name-seed1 ...",

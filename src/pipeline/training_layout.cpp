@@ -65,7 +65,7 @@ LayoutCost layout_cost(const RunConfig& config, const ModelInfo& model,
       sent += (rows - 1) / rows * features *
               (sharded ? wire * gradient + weights : 2 * wire * gradient);
       sent += (columns - 1) / columns * batch * 4 * (d_in + 2 * d_out * (aux ? 2 : 1)) +
-              (columns - 1) * batch * 8 * (static_cast<double>(sae.k) + aux_k);
+              (columns - 1) * batch * 8 * (static_cast<double>(largest_k(sae)) + aux_k);
       const double share = sharded ? rows : 1;
       held += features * (2 * weights + (2 * weights + 4 * gradient) / share);
     }

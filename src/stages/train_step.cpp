@@ -163,7 +163,7 @@ void StepRunner::collective_prepare(TrainedSae& sae, const Batch& batch) {
         sae.config.name, panels, kPanelFeatures, mesh_.shape().features);
   sae.buffers = std::make_unique<StepBuffers>(sae.variant->shape(), sae.state.parameters.shape(),
                                               part, input_is_centred(sae.config), stream_);
-  sae.variant->prepare({sae.state, batch, *sae.buffers, stream_});
+  sae.variant->prepare({sae.state, batch, *sae.buffers, stream_, sae.config.k});
   collective_sum_dead(sae);
 }
 
@@ -174,20 +174,21 @@ void StepRunner::collective_sum_dead(TrainedSae& sae) {
 }
 
 // The rows' candidates of all their tiles, of which each keeps its own that are among the best.
-void StepRunner::collective_merge(const RowEntries& entries, bool by_magnitude, const Step& step) {
-  const std::size_t ranks = mesh_.shape().features, n = entries.rows(), k = entries.per_row;
-  if (ranks == 1 || k == 0) return;
-  if (merged_values_.size() < ranks * n * k)
-    merged_values_ = Tensor<float>(Shape{ranks * n * k}, mesh_.device());
+void StepRunner::collective_merge(const RowEntries& entries, std::size_t k, bool by_magnitude,
+                                  const Step& step) {
+  const std::size_t ranks = mesh_.shape().features, n = entries.rows(), places = entries.per_row;
+  if (ranks == 1 || places == 0) return;
+  if (merged_values_.size() < ranks * n * places)
+    merged_values_ = Tensor<float>(Shape{ranks * n * places}, mesh_.device());
   if (merged_counts_.size() < ranks * n)
     merged_counts_ = Tensor<std::uint32_t>(Shape{ranks * n}, mesh_.device());
-  const TensorView<float> values = merged_values_.view().rows(0, ranks * n * k);
+  const TensorView<float> values = merged_values_.view().rows(0, ranks * n * places);
   const TensorView<std::uint32_t> counts = merged_counts_.view().rows(0, ranks * n);
-  copy_tensor(entries.values, values.rows(mesh_.column() * n * k, n * k), stream_);
+  copy_tensor(entries.values, values.rows(mesh_.column() * n * places, n * places), stream_);
   copy_tensor(entries.counts, counts.rows(mesh_.column() * n, n), stream_);
-  mesh_.along_row().all_gather(values, std::vector<std::size_t>(ranks, n * k), stream_);
+  mesh_.along_row().all_gather(values, std::vector<std::size_t>(ranks, n * places), stream_);
   mesh_.along_row().all_gather(counts, std::vector<std::size_t>(ranks, n), stream_);
-  keep_merged({values.data(), Shape{ranks, n, k}, values.device()},
+  keep_merged({values.data(), Shape{ranks, n, places}, values.device()},
               {counts.data(), Shape{ranks, n}, counts.device()},
               {.rank = mesh_.column(), .k = k, .by_magnitude = by_magnitude}, entries, step.stream);
 }
@@ -334,15 +335,15 @@ void StepRunner::collective_step(TrainedSae& sae, const Batch& batch) {
   const Variant& variant = *sae.variant;
   SaeState& state = sae.state;
   StepBuffers& own = *sae.buffers;
-  const Step step{state, batch, own, stream_};
+  const Step step{state, batch, own, stream_, k_of_step(sae.config, state.step, total_steps_)};
   sae.weights_digest.clear();
 
   const std::vector<Round>& rounds = own.rounds;
   for (std::size_t round = 0; round < rounds.size(); ++round) {
     variant.measure(round, step);
     if (rounds[round].candidates) {
-      collective_merge(own.entries.view(), own.by_magnitude, step);
-      collective_merge(own.second.view(), false, step);
+      collective_merge(own.entries.view(), step.k, own.by_magnitude, step);
+      collective_merge(own.second.view(), own.second.view().per_row, false, step);
     }
     collective_sum(rounds[round], sae);
   }

@@ -37,11 +37,13 @@ struct JumpReluConfig {
   double bandwidth = 0.05;
 };
 
-// Adam, and a learning rate that rises linearly, stays, and falls linearly to zero.
+// Adam, and a learning rate that rises linearly, stays, and falls.
 struct OptimizerConfig {
   double lr = 1e-3;
-  double warmup = 0.05;  // share of all steps
-  double decay = 0.2;    // share of all steps
+  double warmup = 0.05;             // share of all steps
+  double decay = 0.2;               // share of all steps
+  std::string schedule = "linear";  // how it falls: linear | cosine (half a period)
+  double floor = 0;                 // share of lr that it falls to
   double beta1 = 0.9;
   double beta2 = 0.999;
   double epsilon = 1e-8;
@@ -55,10 +57,13 @@ struct SaeConfig {
   std::vector<std::string> hooks;  // blocks.4.hook_resid_post; several are concatenated in order
   std::string target_hook{};       // what it reconstructs; empty: its input
   std::string variant = "topk";
-  std::size_t d_sae = 0;    // features
-  std::size_t k = 0;        // topk, abstopk: active features per row; batchtopk: on average
-  std::uint64_t seed = 1;   // initialisation and resampling
-  std::uint64_t seeds = 1;  // so many SAEs, from `seed` on; 1 once it was read
+  std::size_t d_sae = 0;  // features
+  std::size_t k = 0;      // topk, abstopk: active features per row; batchtopk: on average
+  // k begins as k_start, where that is not 0, and falls linearly over this share of all steps.
+  std::size_t k_start = 0;
+  double k_decay = 0.1;
+  std::uint64_t seed = 1;            // initialisation and resampling
+  std::uint64_t seeds = 1;           // so many SAEs, from `seed` on; 1 once it was read
   std::string normalize = "sqrt_d";  // of the input: none | sqrt_d | layer_norm | whiten
   OptimizerConfig optimizer{};
   bool non_negative_decoder = false;  // every entry of W_dec >= 0, in any variant
@@ -72,6 +77,8 @@ struct SaeConfig {
 };
 
 [[nodiscard]] DecoderRule decoder_rule(const SaeConfig& config);
+// Of all steps.
+[[nodiscard]] std::size_t largest_k(const SaeConfig& config);
 
 // Its input as text: "blocks.4.hook_resid_post", or several joined by "+".
 [[nodiscard]] std::string hook_text(const SaeConfig& config);

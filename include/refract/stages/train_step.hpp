@@ -74,7 +74,8 @@ class StepRunner {
  private:
   void collective_prepare(TrainedSae& sae, const Batch& batch);
   void collective_sum(const Round& round, TrainedSae& sae);
-  void collective_merge(const RowEntries& entries, bool by_magnitude, const Step& step);
+  void collective_merge(const RowEntries& entries, std::size_t k, bool by_magnitude,
+                        const Step& step);
   void collective_gradients(TrainedSae& sae, const Step& step);
   void collective_gradients_of_all_rows(TrainedSae& sae, const Step& step);
   void collective_gradients_of_own_rows(TrainedSae& sae, const Step& step);

@@ -100,6 +100,37 @@ TEST(SaeConfig, refuses_what_its_variant_would_ignore_and_says_whose_it_is) {
   EXPECT_EQ(refusal(batchtopk, "saes.0"), "");
 }
 
+TEST(SaeConfig, refuses_schedules_that_do_not_fall) {
+  const auto refused = [](std::size_t k_start, double k_decay) {
+    SaeConfig config = good();
+    config.k_start = k_start;
+    config.k_decay = k_decay;
+    return refusal(config, "saes.0");
+  };
+  EXPECT_EQ(refused(16, 0.5), "");
+  EXPECT_EQ(refused(64, 1), "");
+  EXPECT_EQ(refused(4, 0.1),
+            "saes.0.k_start is 4; expected a number above k 4 and at most d_sae 64, or 0 (off).");
+  EXPECT_NE(refused(65, 0.1).find("saes.0.k_start is 65"), std::string::npos);
+  EXPECT_NE(refused(16, 0).find("saes.0.k_decay is 0;"), std::string::npos);
+  EXPECT_EQ(
+      refused(0, 0.5),
+      "saes.0.k_decay is 0.5, but no k_start falls to k. Give one, e.g. 16, or leave it out.");
+  SaeConfig relu = testing_support::as_variant(good(), "relu");
+  relu.k_start = 16;
+  EXPECT_NE(refusal(relu, "saes.0").find("saes.0.k_start is 16, but variant relu has no such"),
+            std::string::npos);
+
+  EXPECT_EQ(refusal(OptimizerConfig{.schedule = "cosine", .floor = 0.1}, "o"), "");
+  EXPECT_EQ(refusal(OptimizerConfig{.schedule = "step"}, "o"),
+            "o.schedule is \"step\"; expected linear or cosine.");
+  EXPECT_NE(refusal(OptimizerConfig{.floor = 1}, "o").find("o.floor is 1"), std::string::npos);
+  for (const OptimizerConfig& never : {OptimizerConfig{.decay = 0, .schedule = "cosine"},
+                                       OptimizerConfig{.decay = 0, .floor = 0.1}})
+    EXPECT_NE(refusal(never, "o").find("but decay is 0, so the rate never falls"),
+              std::string::npos);
+}
+
 TEST(SaeConfig, refuses_penalties_that_say_nothing_or_too_much) {
   const auto refused = [](std::string_view variant, const PenaltyConfig& penalty) {
     SaeConfig config = testing_support::as_variant(good(), variant);

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "ops/step_loss.hpp"
+#include "support/one_rank_step.hpp"
 #include "unit/sae/problem.hpp"
 
 namespace refract {
@@ -20,6 +21,54 @@ TEST(LearningRate, rises_stays_and_falls_to_zero) {
   EXPECT_DOUBLE_EQ(learning_rate(config, 90, 100), 1.0);
   EXPECT_DOUBLE_EQ(learning_rate(config, 99, 100), 0.1);
   EXPECT_DOUBLE_EQ(learning_rate({.lr = 3, .warmup = 0, .decay = 0}, 0, 100), 3.0);
+}
+
+TEST(LearningRate, falls_along_half_a_cosine_and_to_a_floor) {
+  const OptimizerConfig cosine{.lr = 2, .warmup = 0, .decay = 0.4, .schedule = "cosine"},
+      floor{.lr = 2, .warmup = 0, .decay = 0.4, .floor = 0.25},
+      both{.lr = 2, .warmup = 0, .decay = 0.4, .schedule = "cosine", .floor = 0.25};
+
+  EXPECT_DOUBLE_EQ(learning_rate(cosine, 60, 100), 2.0);
+  EXPECT_DOUBLE_EQ(learning_rate(cosine, 70, 100), 1 + std::sqrt(0.5));  // a quarter of the way
+  EXPECT_DOUBLE_EQ(learning_rate(cosine, 80, 100), 1.0);
+  EXPECT_DOUBLE_EQ(learning_rate(cosine, 90, 100), 1 - std::sqrt(0.5));
+  EXPECT_DOUBLE_EQ(learning_rate(floor, 60, 100), 2.0);
+  EXPECT_DOUBLE_EQ(learning_rate(floor, 80, 100), 1.25);
+  EXPECT_DOUBLE_EQ(learning_rate(floor, 100, 100), 0.5);
+  EXPECT_DOUBLE_EQ(learning_rate(both, 80, 100), 1.25);
+  EXPECT_DOUBLE_EQ(learning_rate(both, 90, 100), 0.5 + 0.75 * (1 - std::sqrt(0.5)));
+}
+
+TEST(KOfStep, falls_linearly_to_k_and_stays_there) {
+  SaeConfig config{.name = "a", .k = 4, .k_start = 14, .k_decay = 0.2};
+
+  std::vector<std::size_t> found;
+  for (std::uint64_t step = 0; step < 30; ++step) found.push_back(k_of_step(config, step, 100));
+
+  // Half an entry a step, halves away from k.
+  const std::vector<std::size_t> expected{14, 14, 13, 13, 12, 12, 11, 11, 10, 10, 9, 9, 8, 8, 7,
+                                          7,  6,  6,  5,  5,  4,  4,  4,  4,  4,  4, 4, 4, 4, 4};
+  EXPECT_EQ(found, expected);
+  EXPECT_EQ(largest_k(config), 14U);
+  config.k_start = 0;
+  EXPECT_EQ(k_of_step(config, 0, 100), 4U);
+}
+
+TEST(KOfStep, is_the_number_of_entries_of_a_training_step_but_not_of_inference) {
+  testing_support::Problem problem =
+      testing_support::make_problem(16, 96, 4, 32, 8, false, 7, "topk", [](SaeConfig& c) {
+        c.k_start = 20;
+        c.k_decay = 0.5;
+      });
+  std::ranges::fill(problem.state.parameters.b_enc.span(), 3.0F);  // more than 20 are positive
+  testing_support::OneRank rank(10);
+
+  for (const double l0 : {20.0, 17.0, 14.0, 10.0, 7.0, 4.0, 4.0}) {
+    SparseActs acts;
+    problem.variant->encode(problem.state.parameters, problem.x.cview(), 0, acts);
+    EXPECT_EQ(acts.values.size(), 32U * 4);
+    EXPECT_EQ(rank.step(problem, problem.batch()).l0, l0);
+  }
 }
 
 TEST(ClipScale, leaves_small_gradients_and_bounds_large_ones) {
