@@ -50,13 +50,16 @@ class WholeOnHost {
  public:
   [[nodiscard]] static WholeOnHost collective_make(TrainedSae& sae, StepRunner& runner) {
     WholeOnHost whole(sae);
-    if (!is_whole_on_host(sae)) whole.gathered_ = runner.collective_whole(sae).parameters;
+    if (is_whole_on_host(sae)) return whole;
+    SaeState gathered = runner.collective_whole(sae);
+    whole.gathered_ = gathered.mean ? usable_mean(*gathered.mean) : std::move(gathered.parameters);
     return whole;
   }
   [[nodiscard]] EvaluatedSae evaluated() const {
-    EvaluatedSae view = refract::evaluated(sae_);
-    if (gathered_) view.parameters = &*gathered_;
-    return view;
+    return {.config = &sae_.config,
+            .variant = sae_.variant.get(),
+            .parameters = gathered_ ? &*gathered_ : &sae_.used(),
+            .scale = sae_.scale()};
   }
 
  private:
@@ -81,7 +84,7 @@ class SharedSae {
   }
   void collective_send(Communicator& world) {
     if (world.size() == 1) return;
-    for (const auto& [name, tensor] : named_tensors(own_ ? own_->state.parameters : parameters_))
+    for (const auto& [name, tensor] : named_tensors(own_ ? own_->used() : parameters_))
       world.broadcast(tensor.span(), 0);
   }
   [[nodiscard]] EvaluatedSae view() const {

@@ -35,7 +35,7 @@ std::vector<WrittenFile> collective_write_export(const fs::path& folder, const C
                                                  const std::string& metrics_line,
                                                  StepRunner& runner) {
   Communicator& ranks = runner.mesh().ranks();
-  SaeExport part = sae.variant->export_for_saelens(sae.state.parameters, sae.scale());
+  SaeExport part = sae.variant->export_for_saelens(sae.used(), sae.scale());
   part.d_sae = sae.config.d_sae;
   std::vector<WrittenFile> files;
   if (ranks.rank() == 0)

@@ -224,6 +224,12 @@ void describe(Fields& f, SaeConfig& c) {
            .allowed = {"none", "sqrt_d"},
            .not_built = {"layer_norm", "whiten"}});
   f.nested("optimizer", "where absent: train.optimizer", c.optimizer);
+  f.field(
+      "ema", c.ema,
+      {.help = "what is exported, evaluated and probed: the exponential mean of the weights, of "
+               "this decay a step, e.g. 0.999; 0 = the weights",
+       .at_least = 0,
+       .at_most = 1});
   f.field("non_negative_decoder", c.non_negative_decoder,
           {.help = "keep every entry of W_dec at or above 0"});
   f.field("decoder_norm", c.decoder_norm,

@@ -106,6 +106,9 @@ void check(const SaeConfig& config, std::string_view where) {
     throw ConfigError(
         "{}.aux.coefficient is {}; expected 0 (off) or a positive number, e.g. 0.03125.", where,
         config.aux.coefficient);
+  if (!(config.ema >= 0 && config.ema < 1))
+    throw ConfigError("{}.ema is {}; expected 0 (off) or a decay a step in (0, 1), e.g. 0.999.",
+                      where, config.ema);
   refuse_foreign_settings(config, where);
   const auto expect_one_of = [&](std::string_view setting, const std::string& value,
                                  std::initializer_list<std::string_view> known) {

@@ -19,6 +19,7 @@
 #include "refract/base/error.hpp"
 #include "refract/ops/batch_top.hpp"
 #include "refract/ops/feature_ages.hpp"
+#include "refract/ops/weight_mean.hpp"
 #include "refract/sae/optimizer.hpp"
 #include "refract/stages/train.hpp"
 
@@ -102,6 +103,12 @@ void VisitLog::add(const StepLog& step) {
   grad_norm += step.grad_norm;
   lr = step.lr;
   dead = step.dead;
+}
+
+const SaeParameters& TrainedSae::used() const {
+  if (!state.mean) return state.parameters;
+  if (!usable_mean) usable_mean = refract::usable_mean(*state.mean);
+  return *usable_mean;
 }
 
 bool is_whole_on_host(const TrainedSae& sae) {
@@ -330,6 +337,15 @@ void StepRunner::collective_gather_weights(TrainedSae& sae) {
   }
 }
 
+// By every rank for the features that it holds.
+void StepRunner::follow_mean(TrainedSae& sae) {
+  if (!sae.state.mean) return;
+  const float rate = weight_mean_rate(sae.config.ema, sae.state.step + 1);
+  const auto weights = named_tensors(sae.state.parameters), means = named_tensors(*sae.state.mean);
+  for (std::size_t i = 0; i < means.size(); ++i)
+    follow_weights(weights[i].second, rate, sae.buffers->scalars.cview(), means[i].second, stream_);
+}
+
 void StepRunner::collective_step(TrainedSae& sae, const Batch& batch) {
   collective_prepare(sae, batch);
   const Variant& variant = *sae.variant;
@@ -337,6 +353,7 @@ void StepRunner::collective_step(TrainedSae& sae, const Batch& batch) {
   StepBuffers& own = *sae.buffers;
   const Step step{state, batch, own, stream_, k_of_step(sae.config, state.step, total_steps_)};
   sae.weights_digest.clear();
+  sae.usable_mean.reset();
 
   const std::vector<Round>& rounds = own.rounds;
   for (std::size_t round = 0; round < rounds.size(); ++round) {
@@ -364,6 +381,7 @@ void StepRunner::collective_step(TrainedSae& sae, const Batch& batch) {
   collective_gather_weights(sae);
 
   variant.finish(step);
+  follow_mean(sae);
   collective_sum_dead(sae);
   note_dead(own.all_dead.cview(), own.scalars.view(), stream_);
   StepBuffers::Record& record = own.records[state.step % 2];
@@ -421,6 +439,7 @@ SaeState StepRunner::tile_of(const SaeState& whole) {
   part.parameters = copy_features(whole.parameters, tile.first, tile.count, stream_);
   part.m = copy_features(whole.m, own.first, own.count, stream_);
   part.v = copy_features(whole.v, own.first, own.count, stream_);
+  if (whole.mean) part.mean = copy_features(*whole.mean, tile.first, tile.count, stream_);
   part.step = whole.step;
   part.trained_rows = whole.trained_rows;
   part.scalars = whole.scalars;
@@ -469,6 +488,7 @@ SaeState StepRunner::collective_whole(TrainedSae& sae) {
   gather_all(sae.state.parameters, false, whole.parameters);
   gather_all(sae.state.m, sharded_, whole.m);
   gather_all(sae.state.v, sharded_, whole.v);
+  if (sae.state.mean) gather_all(*sae.state.mean, false, whole.mean.emplace());
   gather(sae.state.age.view(), sae.state.parameters.first_feature, mesh_.row() == 0,
          whole.age.view());
   return whole;

@@ -99,7 +99,7 @@ text = open("configs/demo.yaml").read()
 saes = [f"  - {{name: {v}, hook: blocks.2.hook_resid_post, variant: {v}, d_sae: 256, {own}, seed: 1}}\n"
         for v, own in (("topk", "k: 8"), ("abstopk", "k: 8, penalty: {kind: tanh, coefficient: 1}, k_start: 40, k_decay: 0.8"),
                        ("batchtopk", "k: 8"), ("matryoshka", "k: 8, decoder_norm: free"),
-                       ("relu", "penalty: {kind: kl, coefficient: 1, target: 0.05}, b_dec: mean"),
+                       ("relu", "penalty: {kind: kl, coefficient: 1, target: 0.05}, b_dec: mean, ema: 0.9"),
                        ("jumprelu", "penalty: {kind: l0, coefficient: 5, target: 8, warmup_steps: 9}"),
                        ("gated", "penalty: {kind: l1, coefficient: 5}, b_dec: zero"))]
 print(re.sub(r"(?m)^(saes:.*\n)(  - .*\n)+", lambda m: m[1] + "".join(saes), text), end="")

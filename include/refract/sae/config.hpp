@@ -66,6 +66,8 @@ struct SaeConfig {
   std::uint64_t seeds = 1;           // so many SAEs, from `seed` on; 1 once it was read
   std::string normalize = "sqrt_d";  // of the input: none | sqrt_d | layer_norm | whiten
   OptimizerConfig optimizer{};
+  // Decay a step of the exponential mean of the weights that is used outside training; 0: no mean.
+  double ema = 0;
   bool non_negative_decoder = false;  // every entry of W_dec >= 0, in any variant
   std::string decoder_norm = "unit";  // of rows of W_dec: unit | free
   std::string b_dec = "median";       // at first: median | mean | zero

@@ -10,6 +10,7 @@
 // under `sharded`.
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,8 +41,12 @@ struct TrainedSae {
   ScaledHooks input, target;
   VisitLog log;
   std::string weights_digest;  // as saved or restored; empty since a step has changed the weights
-  std::unique_ptr<StepBuffers> buffers;  // made by the first step
+  std::unique_ptr<StepBuffers> buffers;              // made by the first step
+  mutable std::optional<SaeParameters> usable_mean;  // by used(), until a step changes it
 
+  // What everything but training goes by, which exports, evaluation and probe show: the weights, or
+  // their mean where there is one; of the features of `state`.
+  [[nodiscard]] const SaeParameters& used() const;
   [[nodiscard]] SaeScale scale() const { return scale_of(input, target); }
 };
 
@@ -81,6 +86,7 @@ class StepRunner {
   void collective_gradients_of_own_rows(TrainedSae& sae, const Step& step);
   void collective_gather_weights(TrainedSae& sae);
   void collective_sum_dead(TrainedSae& sae);
+  void follow_mean(TrainedSae& sae);
   void read_log(TrainedSae& sae, std::uint64_t step);
   [[nodiscard]] StepPart part_of(const TrainedSae& sae, const Batch& batch) const;
 

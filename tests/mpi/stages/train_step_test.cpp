@@ -156,6 +156,8 @@ TEST_P(TrainStep, trains_to_what_one_rank_trains_to) {
     expect_same_bytes(alone.state.parameters, whole.parameters, "parameters");
     expect_same_bytes(alone.state.m, whole.m, "first moments");
     expect_same_bytes(alone.state.v, whole.v, "second moments");
+    ASSERT_EQ(alone.state.mean.has_value(), whole.mean.has_value());
+    if (whole.mean) expect_same_bytes(*alone.state.mean, *whole.mean, "means");
     EXPECT_EQ(alone_log.l0, log.l0);
     EXPECT_EQ(alone_log.loss, log.loss);
     EXPECT_EQ(alone_log.grad_norm, log.grad_norm);

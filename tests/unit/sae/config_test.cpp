@@ -60,7 +60,7 @@ TEST(SaeConfig, refuses_impossible_values) {
   for (const auto spoil :
        {+[](SaeConfig& c) { c.name = "a/b"; }, +[](SaeConfig& c) { c.k = 0; },
         +[](SaeConfig& c) { c.d_sae = 0; }, +[](SaeConfig& c) { c.d_sae = 1ull << 31; },
-        +[](SaeConfig& c) { c.aux.coefficient = -1; }}) {
+        +[](SaeConfig& c) { c.aux.coefficient = -1; }, +[](SaeConfig& c) { c.ema = 1; }}) {
     SaeConfig config = good();
     spoil(config);
     EXPECT_NE(refusal(config, "saes.0"), "");

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "ops/step_loss.hpp"
+#include "refract/ops/weight_mean.hpp"
 #include "support/one_rank_step.hpp"
 #include "unit/sae/problem.hpp"
 
@@ -176,6 +177,91 @@ TEST(Adam, moves_a_non_negative_decoder_to_the_nearest_allowed_row) {
   const std::vector<float> expected{0, 1, 0, 0, 0, 1};
   for (std::size_t i = 0; i < 6; ++i)
     EXPECT_FLOAT_EQ(two.state.parameters.W_dec.data()[i], expected[i]) << i;
+}
+
+TEST(WeightMean, is_corrected_for_its_beginning_by_hand) {
+  // Of decay 1/2: M = 1, 2.5, 5.25 over 1/2, 3/4, 7/8.
+  const float weights[3] = {2, 4, 8}, expected[3] = {2, 2.5F / 0.75F, 5.25F / 0.875F};
+  Tensor<float> w(Shape{1}), mean(Shape{1});
+  Tensor<double> scalars(Shape{kStepScalars});
+  Stream stream;
+  mean.data()[0] = 77;  // forgotten at once
+
+  for (std::uint64_t update = 1; update <= 3; ++update) {
+    w.data()[0] = weights[update - 1];
+    const float rate = weight_mean_rate(0.5, update);
+    scalars.data()[kFinite] = 0;
+    const float before = mean.data()[0];
+    follow_weights(w.cview(), rate, scalars.cview(), mean.view(), stream);
+    EXPECT_EQ(mean.data()[0], before) << "a refused step";
+    scalars.data()[kFinite] = 1;
+    follow_weights(w.cview(), rate, scalars.cview(), mean.view(), stream);
+    EXPECT_FLOAT_EQ(mean.data()[0], expected[update - 1]);
+  }
+}
+
+TEST(WeightMean, is_that_of_all_parameters_after_each_step_and_does_not_disturb_them) {
+  constexpr double kDecay = 0.8;
+  constexpr int kSteps = 7;
+  const auto problem_with = [&](double decay) {
+    return testing_support::make_problem(16, 96, 4, 32, 8, true, 7, "batchtopk",
+                                         [=](SaeConfig& c) { c.ema = decay; });
+  };
+  testing_support::Problem plain = problem_with(0), problem = problem_with(kDecay);
+  testing_support::OneRank rank(kSteps), other(kSteps);
+  std::vector<std::vector<double>> sums;
+  for (const auto& [name, tensor] : named_tensors(plain.state.parameters))
+    sums.emplace_back(tensor.size());
+  double weight = 0;
+
+  for (int step = 0; step < kSteps; ++step) {
+    (void)other.step(plain, plain.batch());
+    (void)rank.step(problem, problem.batch());
+    weight = kDecay * weight + (1 - kDecay);
+    const auto tensors = named_tensors(plain.state.parameters);
+    for (std::size_t t = 0; t < tensors.size(); ++t)
+      for (std::size_t i = 0; i < sums[t].size(); ++i)
+        sums[t][i] = kDecay * sums[t][i] + (1 - kDecay) * double(tensors[t].second.data()[i]);
+  }
+
+  const auto raw = named_tensors(problem.state.parameters),
+             plain_raw = named_tensors(plain.state.parameters),
+             means = named_tensors(*problem.state.mean);
+  for (std::size_t t = 0; t < means.size(); ++t) {
+    EXPECT_TRUE(std::ranges::equal(raw[t].second.span(), plain_raw[t].second.span()))
+        << raw[t].first;
+    for (std::size_t i = 0; i < sums[t].size(); ++i)
+      EXPECT_NEAR(means[t].second.data()[i], sums[t][i] / weight, 2e-6) << means[t].first;
+  }
+  EXPECT_EQ(&plain.used(), &plain.state.parameters);
+  const SaeParameters& used = problem.used();
+  double shorter = 0;
+  for (std::size_t f = 0; f < 96; ++f) {
+    double squared = 0, mean = 0;
+    for (std::size_t d = 0; d < 16; ++d) {
+      squared += std::pow(used.W_dec.row(f)[d], 2);
+      mean += std::pow(problem.state.mean->W_dec.row(f)[d], 2);
+    }
+    EXPECT_NEAR(squared, 1, 1e-6);
+    shorter = std::max(shorter, 1 - mean);
+  }
+  EXPECT_GT(shorter, 1e-6) << "a mean of unit rows is shorter";
+  EXPECT_TRUE(std::ranges::equal(used.W_enc.span(), problem.state.mean->W_enc.span()));
+  (void)rank.step(problem, problem.batch());
+  EXPECT_TRUE(std::ranges::equal(problem.used().W_enc.span(), problem.state.mean->W_enc.span()))
+      << "a step makes it anew";
+}
+
+TEST(WeightMean, leaves_rows_of_a_free_decoder_as_they_are) {
+  testing_support::Problem problem =
+      testing_support::make_problem(16, 96, 4, 32, 8, true, 7, "topk", [](SaeConfig& c) {
+        c.ema = 0.9;
+        c.decoder_norm = "free";
+      });
+  testing_support::OneRank rank(3);
+  (void)rank.step(problem, problem.batch());
+
+  EXPECT_TRUE(std::ranges::equal(problem.used().W_dec.span(), problem.state.mean->W_dec.span()));
 }
 
 }  // namespace

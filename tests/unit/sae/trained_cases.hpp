@@ -34,6 +34,11 @@ inline void falling_k(SaeConfig& c) {  // over 6 of 200 steps
   c.k_decay = 0.03;
 }
 
+inline void mean_of_falling_k(SaeConfig& c) {
+  falling_k(c);
+  c.ema = 0.9;
+}
+
 inline const std::vector<TrainedCase>& trained_cases() {
   static const std::vector<TrainedCase> all{
       {"topk", "topk"},
@@ -44,7 +49,7 @@ inline const std::vector<TrainedCase>& trained_cases() {
       {"abstopk_tanh", "abstopk", penalty({.kind = "tanh", .coefficient = 0.3, .steepness = 2})},
       {"abstopk_l1_free", "abstopk", free_rows({.kind = "l1", .coefficient = 0.3})},
       {"batchtopk", "batchtopk"},
-      {"batchtopk_falling_k", "batchtopk", falling_k},
+      {"batchtopk_mean", "batchtopk", mean_of_falling_k},
       {"matryoshka", "matryoshka"},
       {"matryoshka_l1", "matryoshka", penalty({.kind = "l1", .coefficient = 0.2})},
       {"relu", "relu"},
@@ -76,7 +81,7 @@ inline std::vector<TrainedCase> distinct_cases() {
   for (const TrainedCase& one : trained_cases())
     for (const std::string_view name :
          {"topk", "topk_l1", "topk_falling_k", "abstopk", "abstopk_l1_free", "batchtopk",
-          "batchtopk_falling_k", "matryoshka", "relu", "relu_kl", "relu_tanh_free", "jumprelu",
+          "batchtopk_mean", "matryoshka", "relu", "relu_kl", "relu_tanh_free", "jumprelu",
           "jumprelu_tanh", "jumprelu_kl", "gated", "gated_kl", "transcoder"})
       if (one.name == name) some.push_back(one);
   return some;
