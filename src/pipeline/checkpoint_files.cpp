@@ -26,6 +26,7 @@ Json to_json(const VisitLog& log) {
           {"l0", log.l0},
           {"grad_norm", log.grad_norm},
           {"lr", log.lr},
+          {"resampled", log.resampled},
           {"dead", log.dead}};
 }
 
@@ -46,6 +47,7 @@ VisitLog log_from(const Json& json) {
           .l0 = json.at("l0"),
           .grad_norm = json.at("grad_norm"),
           .lr = json.at("lr"),
+          .resampled = json.at("resampled"),
           .dead = json.at("dead")};
 }
 

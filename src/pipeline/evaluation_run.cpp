@@ -42,6 +42,7 @@ std::string metrics_line(const TrainedSae& sae, const MetricReport& report, std:
                    {"grad_norm", log.grad_norm / steps},
                    {"lr", log.lr},
                    {"dead", log.dead}};
+  if (sae.config.resample.every_steps != 0) line["train"]["resampled"] = log.resampled;
   return line.dump();
 }
 

@@ -197,6 +197,13 @@ void describe(Fields& f, JumpReluConfig& c) {
           {.help = "width of the window about a threshold in which rows move it", .at_least = 0});
 }
 
+void describe(Fields& f, ResampleConfig& c) {
+  f.field("every_steps", c.every_steps, {.help = "0 = never", .unit = "steps"});
+  f.field("until", c.until, {.help = "share of all steps", .at_least = 0, .at_most = 1});
+  f.field("scale", c.scale,
+          {.help = "of their encoder rows, times the mean norm of the living ones", .at_least = 0});
+}
+
 void describe(Fields& f, SaeConfig& c) {
   f.field("name", c.name, {.help = "folder under saes/"});
   f.field("hook", c.hooks,
@@ -243,6 +250,9 @@ void describe(Fields& f, SaeConfig& c) {
   f.field("prefixes", c.prefixes,
           {.help = "matryoshka: first so many features that reconstruct alone too; empty: d_sae / "
                    "16, / 4, / 2"});
+  f.nested("resample",
+           "without AuxK: dead features begin anew from rows of a batch that are explained badly",
+           c.resample);
   f.nested("aux", "AuxK: features that have not fired for long learn the residual", c.aux);
 }
 

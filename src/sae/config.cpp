@@ -64,6 +64,29 @@ void refuse_foreign_settings(const SaeConfig& config, std::string_view where) {
   }
 }
 
+void check_resampling(const SaeConfig& config, std::string_view where) {
+  const ResampleConfig &c = config.resample, &unset = kDefault.resample;
+  if (c.every_steps == 0) {
+    if (c.until != unset.until || c.scale != unset.scale)
+      throw ConfigError(
+          "{}.resample gives numbers, but every_steps is 0, which switches it off. Give "
+          "every_steps, e.g. 25000, or leave them out.",
+          where);
+    return;
+  }
+  if (has(variant_row(config), OwnSetting::aux) && config.aux.coefficient != 0)
+    throw ConfigError(
+        "{}.resample.every_steps is {}, but AuxK revives dead features of this SAE already. Set "
+        "aux.coefficient to 0, or leave resample out.",
+        where, c.every_steps);
+  if (!(c.until > 0 && c.until <= 1))
+    throw ConfigError("{}.resample.until is {}; expected a share of all steps in (0, 1], e.g. 0.5.",
+                      where, c.until);
+  if (!(c.scale > 0) || !std::isfinite(c.scale))
+    throw ConfigError("{}.resample.scale is {}; expected a positive number, e.g. 0.2.", where,
+                      c.scale);
+}
+
 }  // namespace
 
 DecoderRule decoder_rule(const SaeConfig& config) {
@@ -110,6 +133,7 @@ void check(const SaeConfig& config, std::string_view where) {
     throw ConfigError("{}.ema is {}; expected 0 (off) or a decay a step in (0, 1), e.g. 0.999.",
                       where, config.ema);
   refuse_foreign_settings(config, where);
+  check_resampling(config, where);
   const auto expect_one_of = [&](std::string_view setting, const std::string& value,
                                  std::initializer_list<std::string_view> known) {
     if (std::ranges::find(known, value) == known.end())

@@ -21,6 +21,7 @@
 #include "refract/ops/feature_ages.hpp"
 #include "refract/ops/weight_mean.hpp"
 #include "refract/sae/optimizer.hpp"
+#include "refract/stages/resample.hpp"
 #include "refract/stages/train.hpp"
 
 namespace refract {
@@ -168,6 +169,11 @@ void StepRunner::collective_prepare(TrainedSae& sae, const Batch& batch) {
         "SAE '{}' has {} panels of {} features, fewer than the {} columns of train.mesh: give the "
         "mesh fewer.",
         sae.config.name, panels, kPanelFeatures, mesh_.shape().features);
+  if (sae.config.resample.every_steps != 0 && mesh_.shape().features > 1)
+    throw ConfigError(
+        "SAE '{}' resamples dead features, which a dictionary that is dealt to ranks cannot: set "
+        "train.mesh to features: 1, or resample.every_steps: 0.",
+        sae.config.name);
   sae.buffers = std::make_unique<StepBuffers>(sae.variant->shape(), sae.state.parameters.shape(),
                                               part, input_is_centred(sae.config), stream_);
   sae.variant->prepare({sae.state, batch, *sae.buffers, stream_, sae.config.k});
@@ -394,6 +400,15 @@ void StepRunner::collective_step(TrainedSae& sae, const Batch& batch) {
   record.first_pass = batch.first_pass;
   if (state.step > 0) read_log(sae, state.step - 1);
   ++state.step;
+  if (resamples_after(sae.config, state.step, total_steps_)) collective_resample_dead(sae, batch);
+}
+
+// Between steps: the host waits for the one before, and reads of it what it needs.
+void StepRunner::collective_resample_dead(TrainedSae& sae, const Batch& batch) {
+  collective_finish(sae);
+  sae.log.resampled += collective_resample(sae, batch, mesh_, stream_);
+  sae.variant->prepare({sae.state, batch, *sae.buffers, stream_, sae.config.k});
+  collective_sum_dead(sae);
 }
 
 // Every rank reads the same numbers, so all of them refuse, or none.

@@ -101,7 +101,7 @@ saes = [f"  - {{name: {v}, hook: blocks.2.hook_resid_post, variant: {v}, d_sae: 
                        ("batchtopk", "k: 8"), ("matryoshka", "k: 8, decoder_norm: free"),
                        ("relu", "penalty: {kind: kl, coefficient: 1, target: 0.05}, b_dec: mean, ema: 0.9"),
                        ("jumprelu", "penalty: {kind: l0, coefficient: 5, target: 8, warmup_steps: 9}"),
-                       ("gated", "penalty: {kind: l1, coefficient: 5}, b_dec: zero"))]
+                       ("gated", "penalty: {kind: l1, coefficient: 5}, b_dec: zero, resample: {every_steps: 5, until: 1}"))]
 print(re.sub(r"(?m)^(saes:.*\n)(  - .*\n)+", lambda m: m[1] + "".join(saes), text), end="")
 PY
 for variant in $(sed -n 's/^ *{"\([a-z]*\)", make_.*/\1/p' src/sae/variant_table.cpp); do
@@ -118,6 +118,7 @@ of_variants() {
 of_variants variants
 call_must_succeed train
 fingerprint | grep ' ./saes/' >"$work/variants.sums"
+grep -q '"resampled":[1-9]' "$run/saes/gated/metrics.jsonl" || fail "no feature was resampled"
 for what in stopped killed; do
   of_variants "variants_$what"
   "$refract" train "$config" "${settings[@]}" >"$log" 2>&1 &

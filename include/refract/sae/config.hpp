@@ -37,6 +37,13 @@ struct JumpReluConfig {
   double bandwidth = 0.05;
 };
 
+// Dead features that begin anew from rows of a batch (stages/resample.hpp).
+struct ResampleConfig {
+  std::uint64_t every_steps = 0;  // 0: never
+  double until = 0.5;             // share of all steps
+  double scale = 0.2;             // of their encoder rows, times the mean norm of the living ones
+};
+
 // Adam, and a learning rate that rises linearly, stays, and falls.
 struct OptimizerConfig {
   double lr = 1e-3;
@@ -73,6 +80,7 @@ struct SaeConfig {
   std::string b_dec = "median";       // at first: median | mean | zero
   PenaltyConfig penalty{};
   AuxConfig aux{};               // topk, abstopk, batchtopk, matryoshka
+  ResampleConfig resample{};     // where AuxK does not
   double threshold_rate = 0.01;  // batchtopk, matryoshka: of the threshold's exponential mean
   JumpReluConfig jumprelu{};     // jumprelu
   std::vector<std::string> prefixes{};  // matryoshka: sizes, ascending, below d_sae

@@ -5,6 +5,7 @@
 //   measure -> [candidates, partial reconstructions along a row; statistics along a column]
 //           -> weigh -> gradients -> [exchange rows or gradients along a column]
 //           -> [norm of all], clip -> update -> [gather weights along a column] -> finish -> log
+//           -> now and then, when all that has finished: [dead features begin anew]
 // Invariant at entry and exit: a rank holds the parameters and ages of its tile's features, the
 // same as every rank of its column; moments of its tile under `all_reduce`, of its own part of it
 // under `sharded`.
@@ -28,8 +29,9 @@ struct TrainConfig;
 struct VisitLog {
   std::uint64_t steps = 0;
   double loss = 0, squared_error = 0, aux_loss = 0, l0 = 0, grad_norm = 0;
-  double lr = 0;           // of the last step
-  std::uint64_t dead = 0;  // after the last step
+  double lr = 0;                // of the last step
+  std::uint64_t resampled = 0;  // features (stages/resample.hpp)
+  std::uint64_t dead = 0;       // after the last step
   void add(const StepLog& step);
 };
 
@@ -87,6 +89,7 @@ class StepRunner {
   void collective_gather_weights(TrainedSae& sae);
   void collective_sum_dead(TrainedSae& sae);
   void follow_mean(TrainedSae& sae);
+  void collective_resample_dead(TrainedSae& sae, const Batch& batch);
   void read_log(TrainedSae& sae, std::uint64_t step);
   [[nodiscard]] StepPart part_of(const TrainedSae& sae, const Batch& batch) const;
 

@@ -131,6 +131,25 @@ TEST(SaeConfig, refuses_schedules_that_do_not_fall) {
               std::string::npos);
 }
 
+TEST(SaeConfig, refuses_resampling_that_does_nothing_or_what_aux_k_does) {
+  const auto refused = [](std::string_view variant, double aux, const ResampleConfig& resample) {
+    SaeConfig config = testing_support::as_variant(good(), variant);
+    if (variant == "topk") config.aux.coefficient = aux;
+    config.resample = resample;
+    return refusal(config, "saes.0");
+  };
+  for (const std::string_view variant : {"relu", "jumprelu", "gated"})
+    EXPECT_EQ(refused(variant, 0, {.every_steps = 100, .until = 1, .scale = 0.1}), "");
+  EXPECT_EQ(refused("topk", 0, {.every_steps = 100}), "");
+  EXPECT_EQ(refused("topk", 0.1, {.every_steps = 100}),
+            "saes.0.resample.every_steps is 100, but AuxK revives dead features of this SAE "
+            "already. Set aux.coefficient to 0, or leave resample out.");
+  EXPECT_NE(refused("relu", 0, {.until = 0.4}).find("every_steps is 0, which switches it off"),
+            std::string::npos);
+  EXPECT_NE(refused("relu", 0, {.every_steps = 1, .until = 0}), "");
+  EXPECT_NE(refused("relu", 0, {.every_steps = 1, .scale = 0}), "");
+}
+
 TEST(SaeConfig, refuses_penalties_that_say_nothing_or_too_much) {
   const auto refused = [](std::string_view variant, const PenaltyConfig& penalty) {
     SaeConfig config = testing_support::as_variant(good(), variant);

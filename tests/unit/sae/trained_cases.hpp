@@ -53,6 +53,7 @@ inline const std::vector<TrainedCase>& trained_cases() {
       {"matryoshka", "matryoshka"},
       {"matryoshka_l1", "matryoshka", penalty({.kind = "l1", .coefficient = 0.2})},
       {"relu", "relu"},
+      {"relu_resampled", "relu", [](SaeConfig& c) { c.resample = {.every_steps = 6, .until = 1}; }},
       {"relu_tanh", "relu", penalty({.kind = "tanh", .coefficient = 0.7, .steepness = 1.5})},
       {"relu_kl", "relu",
        penalty({.kind = "kl", .coefficient = 0.05, .target = 0.02, .steepness = 1.5})},
@@ -81,8 +82,8 @@ inline std::vector<TrainedCase> distinct_cases() {
   for (const TrainedCase& one : trained_cases())
     for (const std::string_view name :
          {"topk", "topk_l1", "topk_falling_k", "abstopk", "abstopk_l1_free", "batchtopk",
-          "batchtopk_mean", "matryoshka", "relu", "relu_kl", "relu_tanh_free", "jumprelu",
-          "jumprelu_tanh", "jumprelu_kl", "gated", "gated_kl", "transcoder"})
+          "batchtopk_mean", "matryoshka", "relu", "relu_resampled", "relu_kl", "relu_tanh_free",
+          "jumprelu", "jumprelu_tanh", "jumprelu_kl", "gated", "gated_kl", "transcoder"})
       if (one.name == name) some.push_back(one);
   return some;
 }
