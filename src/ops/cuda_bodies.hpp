@@ -106,6 +106,10 @@ void adam_vector(TensorView<const double> gradient, TensorView<float> w, TensorV
                  TensorView<float> v, const AdamNumbers& numbers, TensorView<const double> scalars,
                  Stream& stream);
 
+// weight_mean_cuda.cu
+void follow_weights(TensorView<const float> w, float rate, TensorView<const double> scalars,
+                    TensorView<float> mean, Stream& stream);
+
 // feature_ages_cuda.cu
 void update_ages(TensorView<const std::uint64_t> counts, bool first_pass,
                  TensorView<std::uint64_t> age, Stream& stream);

@@ -26,6 +26,7 @@ Json to_json(const VisitLog& log) {
           {"l0", log.l0},
           {"grad_norm", log.grad_norm},
           {"lr", log.lr},
+          {"resampled", log.resampled},
           {"dead", log.dead}};
 }
 
@@ -46,6 +47,7 @@ VisitLog log_from(const Json& json) {
           .l0 = json.at("l0"),
           .grad_norm = json.at("grad_norm"),
           .lr = json.at("lr"),
+          .resampled = json.value("resampled", std::uint64_t{0}),
           .dead = json.at("dead")};
 }
 
@@ -71,7 +73,7 @@ std::vector<WrittenFile> collective_write_checkpoint_files(const fs::path& folde
                                                            StepRunner& runner,
                                                            SaeCheckpoint& digests) {
   Communicator& ranks = runner.mesh().ranks();
-  SaeShape whole = sae.state.parameters.shape();
+  SaeShape whole = sae.state.shape();
   whole.d_sae = sae.config.d_sae;
   SafetensorsWriter file = collective_open(
       ranks, [&](FileWriter::Begin begin) { return open_trainer_tensors(folder, whole, begin); });
@@ -100,6 +102,7 @@ ReadPanels read_checkpoint_files(const fs::path& folder, const CheckpointRecord&
   sae.log = value_of(stored.metadata, kVisitLog, folder, log_from);
   sae.state = std::move(stored.state);
   sae.weights_digest = stored.metadata.weights_digest;
+  sae.usable_mean.reset();
   sae.buffers.reset();
   return {stored.whole, std::move(stored.panels)};
 }

@@ -35,9 +35,10 @@ std::uint64_t kept_exports(const KeepRule& rule, std::uint64_t visits) {
   return visits;
 }
 
+std::uint64_t parameter_bytes(const SaeConfig& sae) { return 4 * (sae.ema > 0 ? 4 : 3); }
+
 std::uint64_t trainer_state_bytes(const SaeConfig& sae, const ModelInfo& model) {
-  constexpr std::uint64_t kPerParameter = 3 * 4;  // the weights and Adam's two moments, fp32
-  return kPerParameter * sae_parameters(sae, model) + 8 * sae.d_sae;
+  return parameter_bytes(sae) * sae_parameters(sae, model) + 8 * sae.d_sae;
 }
 
 std::uint64_t input_width(const SaeConfig& sae, const ModelInfo& model) {

@@ -41,7 +41,7 @@ Parents analysis_parents(const Session& session, const TrainedSae& sae) {
 EvaluatedSae evaluated(const TrainedSae& sae) {
   return {.config = &sae.config,
           .variant = sae.variant.get(),
-          .parameters = &sae.state.parameters,
+          .parameters = &sae.used(),
           .spaces = sae.spaces()};
 }
 

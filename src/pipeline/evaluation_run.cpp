@@ -43,6 +43,7 @@ std::string metrics_line(const TrainedSae& sae, const MetricReport& report, std:
                    {"grad_norm", log.grad_norm / steps},
                    {"lr", log.lr},
                    {"dead", log.dead}};
+  if (sae.config.resample.every_steps != 0) line["train"]["resampled"] = log.resampled;
   return line.dump();
 }
 
@@ -51,13 +52,16 @@ class WholeOnHost {
  public:
   [[nodiscard]] static WholeOnHost collective_make(TrainedSae& sae, StepRunner& runner) {
     WholeOnHost whole(sae);
-    if (!is_whole_on_host(sae)) whole.gathered_ = runner.collective_whole(sae).parameters;
+    if (is_whole_on_host(sae)) return whole;
+    SaeState gathered = runner.collective_whole(sae);
+    whole.gathered_ = gathered.mean ? usable_mean(*gathered.mean) : std::move(gathered.parameters);
     return whole;
   }
   [[nodiscard]] EvaluatedSae evaluated() const {
-    EvaluatedSae view = refract::evaluated(sae_);
-    if (gathered_) view.parameters = &*gathered_;
-    return view;
+    return {.config = &sae_.config,
+            .variant = sae_.variant.get(),
+            .parameters = gathered_ ? &*gathered_ : &sae_.used(),
+            .spaces = sae_.spaces()};
   }
 
  private:
@@ -82,7 +86,7 @@ class SharedSae {
   }
   void collective_send(Communicator& world) {
     if (world.size() == 1) return;
-    for (const auto& [name, tensor] : named_tensors(own_ ? own_->state.parameters : parameters_))
+    for (const auto& [name, tensor] : named_tensors(own_ ? own_->used() : parameters_))
       world.broadcast(tensor.span(), 0);
   }
   [[nodiscard]] EvaluatedSae view() const {

@@ -36,7 +36,7 @@ std::vector<WrittenFile> collective_write_export(const fs::path& folder, const C
                                                  const std::string& metrics_line,
                                                  StepRunner& runner) {
   Communicator& ranks = runner.mesh().ranks();
-  SaeExport part = sae.variant->export_for_saelens(sae.state.parameters);
+  SaeExport part = sae.variant->export_for_saelens(sae.used());
   const SaeSpaces spaces = sae.spaces();
   fold(part, *spaces.input, *spaces.target);
   part.d_sae = sae.config.d_sae;

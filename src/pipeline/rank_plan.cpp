@@ -73,6 +73,7 @@ std::uint64_t step_bytes_of(const RunConfig& config, const ModelInfo& model, con
   const std::uint64_t per_feature = 4 * (shape.d_in + shape.d_out + 1 + kFurther);
   const std::uint64_t n = (slices + rows - 1) / rows * slice;
   std::uint64_t bytes = tile.count * (per_feature + 8) + 2 * own * per_feature;
+  if (sae.ema > 0) bytes += 2 * tile.count * per_feature;  // the mean, and what is used of it
   bytes += step_bytes(variant->shape(), shape,
                       {.rows = n,
                        .batch_rows = batch,
@@ -116,7 +117,7 @@ void add_training(const RunConfig& config, const ModelInfo& model, std::uint64_t
       const SaeConfig& sae = config.saes[i];
       bytes += step_bytes_of(config, model, sae, layout);
       // ordered: every rank's rows, their errors and active features go to all.
-      const std::uint64_t active = sae.k > 0 ? sae.k : sae.d_sae;
+      const std::uint64_t active = sae.k > 0 ? largest_k(sae) : sae.d_sae;
       sent += config.train.batch_rows *
               ((input_width(sae, model) + target_width(sae, model)) * sizeof(float) + active * 8);
     }
@@ -189,7 +190,8 @@ RankPlan plan_rank(const RunConfig& config, const ModelInfo& model, const Corpus
   if (const std::size_t ranks = roles.ranks_with(Role::train).size(); ranks > 0)
     add_training(config, model, ranks, plan);
   std::uint64_t weights = 0;  // with their moments, on ranks that trained
-  for (const SaeConfig& sae : config.saes) weights += 3 * 4 * sae_parameters(sae, model);
+  for (const SaeConfig& sae : config.saes)
+    weights += (parameter_bytes(sae) + (sae.ema > 0 ? 4 : 0)) * sae_parameters(sae, model);
   plan.evaluation_bytes =
       program_bytes + model.parameter_bytes + weights +
       evaluation_of(config, model, corpus, std::max<std::uint64_t>(1, roles.roles.size()));

@@ -121,6 +121,12 @@ void describe(Fields& f, OptimizerConfig& c) {
   f.field("decay", c.decay,
           {.help = "share of all steps, at the end, with falling rate; above 1: so many steps",
            .at_least = 0});
+  std::string schedule = c.cosine ? "cosine" : "linear";
+  f.field("schedule", schedule,
+          {.help = "how the rate falls: linear | cosine, along half a period",
+           .allowed = {"linear", "cosine"}});
+  c.cosine = schedule == "cosine";
+  f.field("floor", c.floor, {.help = "share of lr that it falls to", .at_least = 0, .at_most = 1});
   f.field("beta1", c.beta1, {.help = "Adam", .at_least = 0, .at_most = 1});
   f.field("beta2", c.beta2, {.help = "Adam", .at_least = 0, .at_most = 1});
   f.field("epsilon", c.epsilon, {.help = "Adam", .at_least = 0});
@@ -200,6 +206,13 @@ void describe(Fields& f, JumpReluConfig& c) {
           {.help = "width of the window about a threshold in which rows move it", .at_least = 0});
 }
 
+void describe(Fields& f, ResampleConfig& c) {
+  f.field("every_steps", c.every_steps, {.help = "0 = never", .unit = "steps"});
+  f.field("until", c.until, {.help = "share of all steps", .at_least = 0, .at_most = 1});
+  f.field("scale", c.scale,
+          {.help = "of their encoder rows, times the mean norm of the living ones", .at_least = 0});
+}
+
 void describe(Fields& f, SaeConfig& c) {
   f.field("name", c.name, {.help = "folder under saes/"});
   f.field("hook", c.hooks,
@@ -210,6 +223,10 @@ void describe(Fields& f, SaeConfig& c) {
   f.field("d_sae", c.d_sae, {.help = "features", .at_least = 1, .at_most = kMostFeatures});
   f.field("k", c.k,
           {.help = "topk, abstopk: active features per row; batchtopk, matryoshka: on average"});
+  f.field("k_start", c.k_start,
+          {.help = "k in the first step, from where it falls linearly to k; 0 = k throughout"});
+  f.field("k_decay", c.k_decay,
+          {.help = "share of all steps over which k falls", .at_least = 0, .at_most = 1});
   f.field("seed", c.seed, {.help = "of the initial weights"});
   f.field("seeds", c.seeds,
           {.help = "train so many on the same batches, with seeds from `seed` on: name-seed1 ...",
@@ -224,6 +241,12 @@ void describe(Fields& f, SaeConfig& c) {
                    "absent: train.input_scale",
            .allowed = {normalize_words().begin(), normalize_words().end()}});
   f.nested("optimizer", "where absent: train.optimizer", c.optimizer);
+  f.field(
+      "ema", c.ema,
+      {.help = "what is exported, evaluated and probed: the exponential mean of the weights, of "
+               "this decay a step, e.g. 0.999; 0 = the weights",
+       .at_least = 0,
+       .at_most = 1});
   f.field("non_negative_decoder", c.non_negative_decoder,
           {.help = "keep every entry of W_dec at or above 0"});
   f.field("decoder_norm", c.decoder_norm,
@@ -237,6 +260,9 @@ void describe(Fields& f, SaeConfig& c) {
   f.field("prefixes", c.prefixes,
           {.help = "matryoshka: first so many features that reconstruct alone too; empty: d_sae / "
                    "16, / 4, / 2"});
+  f.nested("resample",
+           "without AuxK: dead features begin anew from rows of a batch that are explained badly",
+           c.resample);
   f.nested("aux", "AuxK: features that have not fired for long learn the residual", c.aux);
 }
 

@@ -23,6 +23,11 @@ std::uint64_t smallest_dictionary(const RunConfig& config) {
   return panels;
 }
 
+bool resamples(const RunConfig& config) {
+  return std::ranges::any_of(config.saes,
+                             [](const SaeConfig& sae) { return sae.resample.every_steps != 0; });
+}
+
 // The exchanges that the settings leave open for this mesh.
 std::vector<std::string> exchanges(const RunConfig& config, const MeshShape& mesh) {
   if (mesh.rows == 1) return {"all_reduce"};
@@ -65,7 +70,7 @@ LayoutCost layout_cost(const RunConfig& config, const ModelInfo& model,
       sent += (rows - 1) / rows * features *
               (sharded ? wire * gradient + weights : 2 * wire * gradient);
       sent += (columns - 1) / columns * batch * 4 * (d_in + 2 * d_out * (aux ? 2 : 1)) +
-              (columns - 1) * batch * 8 * (static_cast<double>(sae.k) + aux_k);
+              (columns - 1) * batch * 8 * (static_cast<double>(largest_k(sae)) + aux_k);
       const double share = sharded ? rows : 1;
       held += features * (2 * weights + (2 * weights + 4 * gradient) / share);
     }
@@ -113,7 +118,8 @@ std::vector<LayoutCost> layouts_weighed(const RunConfig& config, const ModelInfo
     const MeshShape mesh{size / columns, columns};
     if (size % columns != 0 || (asked.rows != 0 && mesh != asked)) continue;
     if (asked.rows == 0 && columns > 1 &&
-        (config.train.reduction == "ordered" || columns > smallest_dictionary(config)))
+        (config.train.reduction == "ordered" || resamples(config) ||
+         columns > smallest_dictionary(config)))
       continue;
     for (const std::string& exchange : exchanges(config, mesh))
       costs.push_back(layout_cost(config, model, {groups, mesh, exchange}));
@@ -129,6 +135,11 @@ std::vector<LayoutCost> layouts_weighed(const RunConfig& config, const ModelInfo
           "train.mesh has {} columns, but train.reduction is ordered, which adds in the order of "
           "one rank: a dictionary that is dealt to ranks cannot. Set features: 1, or reduction: "
           "fast.",
+          mesh.features);
+    if (mesh.features > 1 && resamples(config))
+      throw ConfigError(
+          "train.mesh has {} columns, but an SAE has resample.every_steps, which a dictionary that "
+          "is dealt to ranks cannot do. Set features: 1, or every_steps: 0.",
           mesh.features);
     if (mesh.features > smallest_dictionary(config))
       throw ConfigError(

@@ -54,10 +54,10 @@ void BatchSelectingVariant::select(std::size_t round, const Step& step) const {
       return look(step, {.floor = step.state.parameters.threshold.cview(), .share = kFloorShare},
                   {});
     case 1:
-      find_high(counts(kHalfBuckets + 1), k_, false, bar, step.stream);
+      find_high(counts(kHalfBuckets + 1), step.k, false, bar, step.stream);
       return look(step, {}, bar.rows(kEnough, 1));
     case 2:
-      find_high(counts(kHalfBuckets + 1), k_, true, bar, step.stream);
+      find_high(counts(kHalfBuckets + 1), step.k, true, bar, step.stream);
       return count_low(candidates, bar, counts(kHalfBuckets), step.stream);
     default:
       find_low(counts(kHalfBuckets), bar, step.stream);

@@ -26,6 +26,10 @@ const SaeConfig kDefault{};
 constexpr Own kOwn[] = {
     {OwnSetting::k, "k", [](const SaeConfig& c) { return c.k != kDefault.k; },
      [](const SaeConfig& c) { return fmt::to_string(c.k); }},
+    {OwnSetting::k, "k_start", [](const SaeConfig& c) { return c.k_start != kDefault.k_start; },
+     [](const SaeConfig& c) { return fmt::to_string(c.k_start); }},
+    {OwnSetting::k, "k_decay", [](const SaeConfig& c) { return c.k_decay != kDefault.k_decay; },
+     [](const SaeConfig& c) { return fmt::to_string(c.k_decay); }},
     {OwnSetting::aux, "aux.coefficient",
      [](const SaeConfig& c) { return c.aux.coefficient != kDefault.aux.coefficient; },
      [](const SaeConfig& c) { return fmt::to_string(c.aux.coefficient); }},
@@ -61,11 +65,36 @@ void refuse_foreign_settings(const SaeConfig& config, std::string_view where) {
   }
 }
 
+void check_resampling(const SaeConfig& config, std::string_view where) {
+  const ResampleConfig &c = config.resample, &unset = kDefault.resample;
+  if (c.every_steps == 0) {
+    if (c.until != unset.until || c.scale != unset.scale)
+      throw ConfigError(
+          "{}.resample gives numbers, but every_steps is 0, which switches it off. Give "
+          "every_steps, e.g. 25000, or leave them out.",
+          where);
+    return;
+  }
+  if (has(variant_row(config), OwnSetting::aux) && config.aux.coefficient != 0)
+    throw ConfigError(
+        "{}.resample.every_steps is {}, but AuxK revives dead features of this SAE already. Set "
+        "aux.coefficient to 0, or leave resample out.",
+        where, c.every_steps);
+  if (!(c.until > 0 && c.until <= 1))
+    throw ConfigError("{}.resample.until is {}; expected a share of all steps in (0, 1], e.g. 0.5.",
+                      where, c.until);
+  if (!(c.scale > 0) || !std::isfinite(c.scale))
+    throw ConfigError("{}.resample.scale is {}; expected a positive number, e.g. 0.2.", where,
+                      c.scale);
+}
+
 }  // namespace
 
 DecoderRule decoder_rule(const SaeConfig& config) {
   return {.non_negative = config.non_negative_decoder, .free_norm = config.decoder_norm == "free"};
 }
+
+std::size_t largest_k(const SaeConfig& config) { return std::max(config.k, config.k_start); }
 
 std::string hook_text(const SaeConfig& config) {
   return fmt::format("{}", fmt::join(config.hooks, "+"));
@@ -110,7 +139,11 @@ void check(const SaeConfig& config, std::string_view where) {
     throw ConfigError(
         "{}.normalize is {}, which is of one hook, but hook names {}. Set it to sqrt_d.", where,
         config.normalize, config.hooks.size());
+  if (!(config.ema >= 0 && config.ema < 1))
+    throw ConfigError("{}.ema is {}; expected 0 (off) or a decay a step in (0, 1), e.g. 0.999.",
+                      where, config.ema);
   refuse_foreign_settings(config, where);
+  check_resampling(config, where);
   const auto expect_one_of = [&](std::string_view setting, const std::string& value,
                                  std::initializer_list<std::string_view> known) {
     if (std::ranges::find(known, value) == known.end())
@@ -147,6 +180,19 @@ void check_k(const SaeConfig& config, std::string_view where) {
   if (config.k > config.d_sae)
     throw ConfigError("{}.k is {} but d_sae is {}. Lower k or raise d_sae.", where, config.k,
                       config.d_sae);
+  if (config.k_start == 0 && config.k_decay != kDefault.k_decay)
+    throw ConfigError(
+        "{}.k_decay is {}, but no k_start falls to k. Give one, e.g. {}, or leave it "
+        "out.",
+        where, config.k_decay, std::min(config.d_sae, 4 * config.k));
+  if (config.k_start == 0) return;
+  if (config.k_start <= config.k || config.k_start > config.d_sae)
+    throw ConfigError(
+        "{}.k_start is {}; expected a number above k {} and at most d_sae {}, or 0 (off).", where,
+        config.k_start, config.k, config.d_sae);
+  if (!(config.k_decay > 0 && config.k_decay <= 1))
+    throw ConfigError("{}.k_decay is {}; expected a share of all steps in (0, 1], e.g. 0.1.", where,
+                      config.k_decay);
 }
 
 void check(const OptimizerConfig& config, std::string_view where) {
@@ -161,6 +207,14 @@ void check(const OptimizerConfig& config, std::string_view where) {
         "{}.warmup is {} and decay is {}; expected shares of all steps that sum to at most 1, or "
         "whole numbers of steps above 1.",
         where, config.warmup, config.decay);
+  if (!(config.floor >= 0 && config.floor < 1))
+    throw ConfigError("{}.floor is {}; expected a share of lr in [0, 1), e.g. 0.1.", where,
+                      config.floor);
+  if (config.decay == 0 && (config.floor != 0 || config.cosine))
+    throw ConfigError(
+        "{}.schedule is {} and floor is {}, but decay is 0, so the rate never falls. Give decay a "
+        "share of all steps, e.g. 0.2, or leave them out.",
+        where, config.cosine ? "cosine" : "linear", config.floor);
   if (!(config.beta1 >= 0 && config.beta1 < 1) || !(config.beta2 >= 0 && config.beta2 < 1))
     throw ConfigError("{}.beta1 is {} and beta2 is {}; expected numbers in [0, 1).", where,
                       config.beta1, config.beta2);

@@ -53,6 +53,7 @@ SaeState initial_state(const SaeConfig& config, const Variant& variant, std::siz
   state.parameters = initial_parameters(config, variant, d_in, b_dec);
   state.m = make_parameters(state.parameters.shape());
   state.v = make_parameters(state.parameters.shape());
+  if (config.ema > 0) state.mean = copy(state.parameters);
   state.age = Tensor<std::uint64_t>(Shape{config.d_sae});
   return state;
 }

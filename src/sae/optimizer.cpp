@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 namespace refract {
 
@@ -14,8 +15,20 @@ double learning_rate(const OptimizerConfig& config, std::uint64_t step, std::uin
   double factor = 1;
   if (at + 1 < warmup) factor = (at + 1) / warmup;
   const double left = static_cast<double>(steps) - at;
-  if (left < decay) factor = std::min(factor, left / decay);
+  if (left < decay) {
+    const double straight = left / decay;
+    const double part = config.cosine ? (1 - std::cos(std::numbers::pi * straight)) / 2 : straight;
+    factor = std::min(factor, config.floor + (1 - config.floor) * part);
+  }
   return config.lr * factor;
+}
+
+std::size_t k_of_step(const SaeConfig& config, std::uint64_t step, std::uint64_t steps) {
+  const double over = config.k_decay * static_cast<double>(steps);
+  const auto at = static_cast<double>(step);
+  if (config.k_start == 0 || at >= over) return config.k;
+  const auto excess = static_cast<double>(config.k_start - config.k);
+  return config.k + static_cast<std::size_t>(std::lround(excess * (over - at) / over));
 }
 
 AdamNumbers adam_numbers(const OptimizerConfig& config, double lr, std::uint64_t step) {

@@ -1,4 +1,8 @@
+#include <cmath>
+
 #include "refract/base/error.hpp"
+#include "refract/base/parallel.hpp"
+#include "refract/ops/row_kernels.hpp"
 #include "refract/sae/state.hpp"
 
 namespace refract {
@@ -74,6 +78,22 @@ void copy_into(const SaeParameters& part, SaeParameters& whole, Stream& stream) 
         has_feature_axis(to[i].first) ? to[i].second.rows(first, part.d_sae()) : to[i].second,
         stream);
   stream.synchronize();
+}
+
+SaeParameters usable_mean(const SaeParameters& mean) {
+  SaeParameters made = make_parameters(mean.shape());
+  made.decoder = mean.decoder;
+  made.first_feature = mean.first_feature;
+  Stream stream(mean.device());
+  copy_into(mean, made, stream);
+  if (made.decoder.free_norm) return made;
+  parallel_for(made.d_sae(), [&](std::size_t f) {
+    const std::span<float> row = made.W_dec.row(f);
+    const double squared = squared_norm(row.data(), row.size());
+    if (squared > 0)
+      scale(row.data(), static_cast<float>(1 / std::sqrt(squared)), row.size(), row.data());
+  });
+  return made;
 }
 
 }  // namespace refract

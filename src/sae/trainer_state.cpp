@@ -55,8 +55,9 @@ std::vector<FileTensor> file_tensors(const SaeShape& whole) {
                    (rows + panel - 1) / panel,
                    panel});
   };
-  for (const char* prefix : {"", "m.", "v."}) {
+  for (const char* prefix : {"", "m.", "v.", "ema."}) {
     const std::string of = prefix;
+    if (of == "ema." && !whole.mean) continue;
     for (const std::string& tensor : tensor_names(whole)) {
       std::vector<std::size_t> shape{whole.d_sae};
       if (tensor == "b_dec") shape = {whole.d_out};
@@ -74,13 +75,16 @@ std::vector<FileTensor> file_tensors(const SaeShape& whole) {
 template <typename Take>
 void for_tensors(const std::vector<FileTensor>& tensors, const SaeState& part, Take&& take) {
   auto tensor = tensors.begin();
-  for (const SaeParameters* some : {&part.parameters, &part.m, &part.v})
+  for (const SaeParameters* some :
+       {&part.parameters, &part.m, &part.v, part.mean ? &*part.mean : nullptr}) {
+    if (!some) continue;
     for (const auto& [tensor_name, view] : named_tensors(*some)) {
       REFRACT_ASSERT(tensor->entry.name.ends_with(tensor_name), "{} for {}", tensor_name,
                      tensor->entry.name);
       take(*tensor, view, some->first_feature);
       ++tensor;
     }
+  }
   take(*tensor, part.age.view(), part.parameters.first_feature);
 }
 
@@ -348,7 +352,7 @@ std::vector<PanelDigest> write_owned(SafetensorsWriter& file, const SaeShape& wh
 
 std::vector<WrittenFile> write_trainer_state(const fs::path& folder, const SaeState& state,
                                              TrainerMetadata& metadata) {
-  const SaeShape whole = state.parameters.shape();
+  const SaeShape whole = state.shape();
   Stream stream(state.parameters.device());
   SafetensorsWriter file = open_trainer_tensors(folder, whole, FileWriter::Begin::create);
   const std::vector<PanelDigest> panels =
@@ -425,8 +429,12 @@ StoredPart read_trainer_part(const fs::path& folder, const SaeConfig& config, co
         json_path.string(), out.metadata.config_digest, config_digest, config.name);
   read_ours([&] {
     const SafetensorsFile file(weights_path);
-    out.whole = {config.d_sae, width.d_in, width.d_out, file.find("threshold") != nullptr,
-                 file.find("r_mag") != nullptr};
+    out.whole = {.d_sae = config.d_sae,
+                 .d_in = width.d_in,
+                 .d_out = width.d_out,
+                 .threshold = file.find("threshold") != nullptr,
+                 .gated = file.find("r_mag") != nullptr,
+                 .mean = config.ema > 0};
     const auto part = [&](const FeatureRange& features) {
       return part_of(out.whole, features, decoder_rule(config), stream.device());
     };
@@ -434,6 +442,7 @@ StoredPart read_trainer_part(const fs::path& folder, const SaeConfig& config, co
     state.parameters = part(held.parameters);
     state.m = part(held.moments);
     state.v = part(held.moments);
+    if (out.whole.mean) state.mean = part(held.parameters);
     state.age = Tensor<std::uint64_t>(Shape{held.parameters.count}, stream.device());
     read_tensors(file, out, stream);
   });

@@ -235,7 +235,7 @@ TruthReport collective_truth_test(const TruthTestConfig& config, Communicator& r
 
   std::vector<Dictionary> dictionaries{{"random", random.variant.get(), &random.parameters}};
   for (const TrainedSae& sae : saes)
-    dictionaries.push_back({sae.config.name, sae.variant.get(), &sae.state.parameters});
+    dictionaries.push_back({sae.config.name, sae.variant.get(), &sae.used()});
   dictionaries.push_back({"oracle", nullptr, &oracle});
 
   TruthReport report;

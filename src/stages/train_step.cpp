@@ -19,7 +19,9 @@
 #include "refract/base/error.hpp"
 #include "refract/ops/batch_top.hpp"
 #include "refract/ops/feature_ages.hpp"
+#include "refract/ops/weight_mean.hpp"
 #include "refract/sae/optimizer.hpp"
+#include "refract/stages/resample.hpp"
 #include "refract/stages/train.hpp"
 
 namespace refract {
@@ -105,6 +107,12 @@ void VisitLog::add(const StepLog& step) {
   dead = step.dead;
 }
 
+const SaeParameters& TrainedSae::used() const {
+  if (!state.mean) return state.parameters;
+  if (!usable_mean) usable_mean = refract::usable_mean(*state.mean);
+  return *usable_mean;
+}
+
 bool is_whole_on_host(const TrainedSae& sae) {
   const SaeParameters& part = sae.state.parameters;
   return part.d_sae() == sae.config.d_sae && part.device().kind == DeviceKind::cpu;
@@ -162,9 +170,14 @@ void StepRunner::collective_prepare(TrainedSae& sae, const Batch& batch) {
         "SAE '{}' has {} panels of {} features, fewer than the {} columns of train.mesh: give the "
         "mesh fewer.",
         sae.config.name, panels, kPanelFeatures, mesh_.shape().features);
+  if (sae.config.resample.every_steps != 0 && mesh_.shape().features > 1)
+    throw ConfigError(
+        "SAE '{}' resamples dead features, which a dictionary that is dealt to ranks cannot: set "
+        "train.mesh to features: 1, or resample.every_steps: 0.",
+        sae.config.name);
   sae.buffers = std::make_unique<StepBuffers>(sae.variant->shape(), sae.state.parameters.shape(),
                                               part, input_is_centred(sae.config), stream_);
-  sae.variant->prepare({sae.state, batch, *sae.buffers, stream_});
+  sae.variant->prepare({sae.state, batch, *sae.buffers, stream_, sae.config.k});
   collective_sum_dead(sae);
 }
 
@@ -175,20 +188,21 @@ void StepRunner::collective_sum_dead(TrainedSae& sae) {
 }
 
 // The rows' candidates of all their tiles, of which each keeps its own that are among the best.
-void StepRunner::collective_merge(const RowEntries& entries, bool by_magnitude, const Step& step) {
-  const std::size_t ranks = mesh_.shape().features, n = entries.rows(), k = entries.per_row;
-  if (ranks == 1 || k == 0) return;
-  if (merged_values_.size() < ranks * n * k)
-    merged_values_ = Tensor<float>(Shape{ranks * n * k}, mesh_.device());
+void StepRunner::collective_merge(const RowEntries& entries, std::size_t k, bool by_magnitude,
+                                  const Step& step) {
+  const std::size_t ranks = mesh_.shape().features, n = entries.rows(), places = entries.per_row;
+  if (ranks == 1 || places == 0) return;
+  if (merged_values_.size() < ranks * n * places)
+    merged_values_ = Tensor<float>(Shape{ranks * n * places}, mesh_.device());
   if (merged_counts_.size() < ranks * n)
     merged_counts_ = Tensor<std::uint32_t>(Shape{ranks * n}, mesh_.device());
-  const TensorView<float> values = merged_values_.view().rows(0, ranks * n * k);
+  const TensorView<float> values = merged_values_.view().rows(0, ranks * n * places);
   const TensorView<std::uint32_t> counts = merged_counts_.view().rows(0, ranks * n);
-  copy_tensor(entries.values, values.rows(mesh_.column() * n * k, n * k), stream_);
+  copy_tensor(entries.values, values.rows(mesh_.column() * n * places, n * places), stream_);
   copy_tensor(entries.counts, counts.rows(mesh_.column() * n, n), stream_);
-  mesh_.along_row().all_gather(values, std::vector<std::size_t>(ranks, n * k), stream_);
+  mesh_.along_row().all_gather(values, std::vector<std::size_t>(ranks, n * places), stream_);
   mesh_.along_row().all_gather(counts, std::vector<std::size_t>(ranks, n), stream_);
-  keep_merged({values.data(), Shape{ranks, n, k}, values.device()},
+  keep_merged({values.data(), Shape{ranks, n, places}, values.device()},
               {counts.data(), Shape{ranks, n}, counts.device()},
               {.rank = mesh_.column(), .k = k, .by_magnitude = by_magnitude}, entries, step.stream);
 }
@@ -330,20 +344,30 @@ void StepRunner::collective_gather_weights(TrainedSae& sae) {
   }
 }
 
+// By every rank for the features that it holds.
+void StepRunner::follow_mean(TrainedSae& sae) {
+  if (!sae.state.mean) return;
+  const float rate = weight_mean_rate(sae.config.ema, sae.state.step + 1);
+  const auto weights = named_tensors(sae.state.parameters), means = named_tensors(*sae.state.mean);
+  for (std::size_t i = 0; i < means.size(); ++i)
+    follow_weights(weights[i].second, rate, sae.buffers->scalars.cview(), means[i].second, stream_);
+}
+
 void StepRunner::collective_step(TrainedSae& sae, const Batch& batch) {
   collective_prepare(sae, batch);
   const Variant& variant = *sae.variant;
   SaeState& state = sae.state;
   StepBuffers& own = *sae.buffers;
-  const Step step{state, batch, own, stream_};
+  const Step step{state, batch, own, stream_, k_of_step(sae.config, state.step, total_steps_)};
   sae.weights_digest.clear();
+  sae.usable_mean.reset();
 
   const std::vector<Round>& rounds = own.rounds;
   for (std::size_t round = 0; round < rounds.size(); ++round) {
     variant.measure(round, step);
     if (rounds[round].candidates) {
-      collective_merge(own.entries.view(), own.by_magnitude, step);
-      collective_merge(own.second.view(), false, step);
+      collective_merge(own.entries.view(), step.k, own.by_magnitude, step);
+      collective_merge(own.second.view(), own.second.view().per_row, false, step);
     }
     collective_sum(rounds[round], sae);
   }
@@ -364,6 +388,7 @@ void StepRunner::collective_step(TrainedSae& sae, const Batch& batch) {
   collective_gather_weights(sae);
 
   variant.finish(step);
+  follow_mean(sae);
   collective_sum_dead(sae);
   note_dead(own.all_dead.cview(), own.scalars.view(), stream_);
   StepBuffers::Record& record = own.records[state.step % 2];
@@ -376,6 +401,15 @@ void StepRunner::collective_step(TrainedSae& sae, const Batch& batch) {
   record.first_pass = batch.first_pass;
   if (state.step > 0) read_log(sae, state.step - 1);
   ++state.step;
+  if (resamples_after(sae.config, state.step, total_steps_)) collective_resample_dead(sae, batch);
+}
+
+// Between steps: the host waits for the one before, and reads of it what it needs.
+void StepRunner::collective_resample_dead(TrainedSae& sae, const Batch& batch) {
+  collective_finish(sae);
+  sae.log.resampled += collective_resample(sae, batch, mesh_, stream_);
+  sae.variant->prepare({sae.state, batch, *sae.buffers, stream_, sae.config.k});
+  collective_sum_dead(sae);
 }
 
 // Every rank reads the same numbers, so all of them refuse, or none.
@@ -421,6 +455,7 @@ SaeState StepRunner::tile_of(const SaeState& whole) {
   part.parameters = copy_features(whole.parameters, tile.first, tile.count, stream_);
   part.m = copy_features(whole.m, own.first, own.count, stream_);
   part.v = copy_features(whole.v, own.first, own.count, stream_);
+  if (whole.mean) part.mean = copy_features(*whole.mean, tile.first, tile.count, stream_);
   part.step = whole.step;
   part.trained_rows = whole.trained_rows;
   part.scalars = whole.scalars;
@@ -469,6 +504,7 @@ SaeState StepRunner::collective_whole(TrainedSae& sae) {
   gather_all(sae.state.parameters, false, whole.parameters);
   gather_all(sae.state.m, sharded_, whole.m);
   gather_all(sae.state.v, sharded_, whole.v);
+  if (sae.state.mean) gather_all(*sae.state.mean, false, whole.mean.emplace());
   gather(sae.state.age.view(), sae.state.parameters.first_feature, mesh_.row() == 0,
          whole.age.view());
   return whole;

@@ -97,11 +97,11 @@ python3 - <<'PY' >"$config"
 import re
 text = open("configs/demo.yaml").read()
 saes = [f"  - {{name: {v}, hook: blocks.2.hook_resid_post, variant: {v}, d_sae: 256, {own}, seed: 1}}\n"
-        for v, own in (("topk", "k: 8"), ("abstopk", "k: 8, penalty: {kind: tanh, coefficient: 1}"),
+        for v, own in (("topk", "k: 8"), ("abstopk", "k: 8, penalty: {kind: tanh, coefficient: 1}, k_start: 40, k_decay: 0.8"),
                        ("batchtopk", "k: 8"), ("matryoshka", "k: 8, decoder_norm: free"),
-                       ("relu", "penalty: {kind: kl, coefficient: 1, target: 0.05}, b_dec: mean"),
+                       ("relu", "penalty: {kind: kl, coefficient: 1, target: 0.05}, b_dec: mean, ema: 0.9"),
                        ("jumprelu", "penalty: {kind: l0, coefficient: 5, target: 8, warmup_steps: 9}"),
-                       ("gated", "penalty: {kind: l1, coefficient: 5}, b_dec: zero"))]
+                       ("gated", "penalty: {kind: l1, coefficient: 5}, b_dec: zero, resample: {every_steps: 5, until: 1}"))]
 print(re.sub(r"(?m)^(saes:.*\n)(  - .*\n)+", lambda m: m[1] + "".join(saes), text), end="")
 PY
 for variant in $(sed -n 's/^ *{"\([a-z]*\)", make_.*/\1/p' src/sae/variant_table.cpp); do
@@ -118,6 +118,7 @@ of_variants() {
 of_variants variants
 call_must_succeed train
 fingerprint | grep ' ./saes/' >"$work/variants.sums"
+grep -q '"resampled":[1-9]' "$run/saes/gated/metrics.jsonl" || fail "no feature was resampled"
 for what in stopped killed; do
   of_variants "variants_$what"
   "$refract" train "$config" "${settings[@]}" >"$log" 2>&1 &

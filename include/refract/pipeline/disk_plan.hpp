@@ -27,6 +27,8 @@ struct DiskPlan {
 [[nodiscard]] std::uint64_t target_width(const SaeConfig& sae, const ModelInfo& model);
 // Of W_enc [F, d_in], b_enc [F], W_dec [F, d_out] and b_dec [d_out].
 [[nodiscard]] std::uint64_t sae_parameters(const SaeConfig& sae, const ModelInfo& model);
+// What is kept of each: fp32, the weight, Adam's two moments and, with ema, the mean.
+[[nodiscard]] std::uint64_t parameter_bytes(const SaeConfig& sae);
 [[nodiscard]] std::uint64_t trainer_state_bytes(const SaeConfig& sae, const ModelInfo& model);
 
 // corpus_bytes: shards and tokens; rows: to train on; visits: checkpoints to come.

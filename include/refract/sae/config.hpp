@@ -37,11 +37,20 @@ struct JumpReluConfig {
   double bandwidth = 0.05;
 };
 
-// Adam, and a learning rate that rises linearly, stays, and falls linearly to zero.
+// Dead features that begin anew from rows of a batch (stages/resample.hpp).
+struct ResampleConfig {
+  std::uint64_t every_steps = 0;  // 0: never
+  double until = 0.5;             // share of all steps
+  double scale = 0.2;             // of their encoder rows, times the mean norm of the living ones
+};
+
+// Adam, and a learning rate that rises linearly, stays, and falls.
 struct OptimizerConfig {
   double lr = 1e-3;
   double warmup = 0.05;  // share of all steps; above 1: so many steps
   double decay = 0.2;    // the same
+  bool cosine = false;   // it falls along half a period, else linearly
+  double floor = 0;      // share of lr that it falls to
   double beta1 = 0.9;
   double beta2 = 0.999;
   double epsilon = 1e-8;
@@ -55,23 +64,31 @@ struct SaeConfig {
   std::vector<std::string> hooks;  // blocks.4.hook_resid_post; several are concatenated in order
   std::string target_hook{};       // what it reconstructs; empty: its input
   std::string variant = "topk";
-  std::size_t d_sae = 0;    // features
-  std::size_t k = 0;        // topk, abstopk: active features per row; batchtopk: on average
-  std::uint64_t seed = 1;   // initialisation and resampling
-  std::uint64_t seeds = 1;  // so many SAEs, from `seed` on; 1 once it was read
+  std::size_t d_sae = 0;  // features
+  std::size_t k = 0;      // topk, abstopk: active features per row; batchtopk: on average
+  // k begins as k_start, where that is not 0, and falls linearly over this share of all steps.
+  std::size_t k_start = 0;
+  double k_decay = 0.1;
+  std::uint64_t seed = 1;            // initialisation and resampling
+  std::uint64_t seeds = 1;           // so many SAEs, from `seed` on; 1 once it was read
   std::string normalize = "sqrt_d";  // none | sqrt_d | layer_norm | whiten (normaliser.hpp)
   OptimizerConfig optimizer{};
+  // Decay a step of the exponential mean of the weights that is used outside training; 0: no mean.
+  double ema = 0;
   bool non_negative_decoder = false;  // every entry of W_dec >= 0, in any variant
   std::string decoder_norm = "unit";  // of rows of W_dec: unit | free
   std::string b_dec = "median";       // at first: median | mean | zero
   PenaltyConfig penalty{};
   AuxConfig aux{};               // topk, abstopk, batchtopk, matryoshka
+  ResampleConfig resample{};     // where AuxK does not
   double threshold_rate = 0.01;  // batchtopk, matryoshka: of the threshold's exponential mean
   JumpReluConfig jumprelu{};     // jumprelu
   std::vector<std::string> prefixes{};  // matryoshka: sizes, ascending, below d_sae
 };
 
 [[nodiscard]] DecoderRule decoder_rule(const SaeConfig& config);
+// Of all steps.
+[[nodiscard]] std::size_t largest_k(const SaeConfig& config);
 
 // Its input as text: "blocks.4.hook_resid_post", or several joined by "+".
 [[nodiscard]] std::string hook_text(const SaeConfig& config);

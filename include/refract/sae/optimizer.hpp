@@ -1,5 +1,5 @@
 #pragma once
-// The schedule of the optimiser, and what Adam's update (ops/adam.hpp) needs of a step.
+// The schedules of training, and what Adam's update (ops/adam.hpp) needs of a step.
 #include <cstdint>
 
 #include "refract/ops/adam.hpp"
@@ -9,10 +9,15 @@
 namespace refract {
 
 // Learning rate of update number `step` (from 0) of `steps`: linear warm-up over the first
-// `warmup`, constant, linear decay towards 0 over the last `decay`, each a share of the steps or,
-// above 1, so many of them.
+// `warmup`, constant, then along the schedule towards floor * lr over the last `decay`, each a
+// share of the steps or, above 1, so many of them.
 [[nodiscard]] double learning_rate(const OptimizerConfig& config, std::uint64_t step,
                                    std::uint64_t steps);
+
+// Entries of a row in that update, on average where a variant chooses from the whole batch: from
+// k_start to k over the first k_decay * steps, rounded to the nearest.
+[[nodiscard]] std::size_t k_of_step(const SaeConfig& config, std::uint64_t step,
+                                    std::uint64_t steps);
 
 // step: counted from 1, SaeState::step + 1.
 [[nodiscard]] AdamNumbers adam_numbers(const OptimizerConfig& config, double lr,

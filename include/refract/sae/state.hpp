@@ -3,6 +3,7 @@
 // moments, counters. Weights are feature-major: row f of W_enc and of W_dec belong to feature f.
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,6 +22,7 @@ struct SaeShape {
   std::size_t d_sae = 0, d_in = 0, d_out = 0;  // F, D_in, D_out
   bool threshold = false;
   bool gated = false;  // b_mag and r_mag
+  bool mean = false;   // of a state: with the mean of its parameters
 };
 
 // Features of a dictionary: whole panels of 64, but for the dictionary's last one.
@@ -68,14 +70,24 @@ void copy_into(const SaeParameters& part, SaeParameters& whole, Stream& stream);
 
 struct SaeState {
   SaeParameters parameters;
-  SaeParameters m, v;              // Adam moments, of all the features of `parameters` or of some
+  SaeParameters m, v;  // Adam moments, of all the features of `parameters` or of some
+  // Of all parameters after each update (ops/weight_mean.hpp), where SaeConfig::ema is not 0; rows
+  // of its decoder are shorter than those that it is the mean of.
+  std::optional<SaeParameters> mean;
   std::uint64_t step = 0;          // updates done
   std::uint64_t trained_rows = 0;  // distinct included rows seen: those of first passes
   // [F] included rows (first passes) since the feature last fired; of `parameters`' features
   Tensor<std::uint64_t> age;
   std::map<std::string, double>
       scalars;  // a variant's own replicated values (threshold EMA ...), sorted by name
+  [[nodiscard]] SaeShape shape() const {
+    SaeShape of = parameters.shape();
+    of.mean = mean.has_value();
+    return of;
+  }
 };
+// The mean as it is used: on the host, rows of W_dec of norm 1 where the decoder's are.
+[[nodiscard]] SaeParameters usable_mean(const SaeParameters& mean);
 
 // What a step reports; deterministic values only. squared_error is the mean over included rows of
 // the sum over d_in of the squared error (normalised rows); aux_loss is what the variant's loss

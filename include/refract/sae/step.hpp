@@ -45,7 +45,7 @@ struct Round {
 
 // What a variant needs.
 struct StepShape {
-  std::size_t k = 0;          // entries of a row, at most; 0: any number
+  std::size_t k = 0;          // entries of a row, at most, in any step; 0: any number
   bool by_magnitude = false;  // they are the largest by magnitude
   bool candidates = false;    // entries are chosen from a list that is longer
   std::size_t aux_k = 0;      // AuxK entries of a row; 0: no such term
@@ -150,6 +150,7 @@ struct Step {
   const Batch& batch;
   StepBuffers& buffers;
   Stream& stream;
+  std::size_t k;  // of this step (sae/optimizer.hpp), where the variant has one
   [[nodiscard]] bool whole_rows() const { return buffers.part.tiles_of_row == 1; }
   // The tile's rows, for the gradients of features that are sorted.
   [[nodiscard]] GradientRows own_rows() const;

@@ -1,11 +1,12 @@
 #pragma once
 // The trainer's state on disk, the truth of a checkpoint: trainer_state.safetensors (raw fp32
-// parameters and moments, ages) and state.json (step, scalars, digests). Bytes are a function of
-// state and metadata, and every one of them is under a digest:
+// parameters, their moments and mean, ages) and state.json (step, scalars, digests). Bytes are a
+// function of state and metadata, and every one of them is under a digest:
 //
 //   digest of tensors = SHA-256 over, for each tensor, the line "<name> <dtype> <axis> <axis>\n"
 //     and a line with the SHA-256 (hex) of each panel of 64 features' bytes, in order; b_dec,
-//     m.b_dec and v.b_dec have no feature axis and are one panel. So ranks can hash what they own.
+//     m.b_dec, v.b_dec and ema.b_dec have no feature axis and are one panel. So ranks can hash what
+//     they own.
 //   weights_digest = that of W_enc, b_enc, W_dec, b_dec, and threshold where there is one, in
 //     this order
 //   tensors_digest = that of all tensors of trainer_state.safetensors, in the order of their names

@@ -5,11 +5,13 @@
 //   measure -> [candidates, partial reconstructions along a row; statistics along a column]
 //           -> weigh -> gradients -> [exchange rows or gradients along a column]
 //           -> [norm of all], clip -> update -> [gather weights along a column] -> finish -> log
+//           -> now and then, when all that has finished: [dead features begin anew]
 // Invariant at entry and exit: a rank holds the parameters and ages of its tile's features, the
 // same as every rank of its column; moments of its tile under `all_reduce`, of its own part of it
 // under `sharded`.
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,8 +29,9 @@ struct TrainConfig;
 struct VisitLog {
   std::uint64_t steps = 0;
   double loss = 0, squared_error = 0, aux_loss = 0, l0 = 0, grad_norm = 0;
-  double lr = 0;           // of the last step
-  std::uint64_t dead = 0;  // after the last step
+  double lr = 0;                // of the last step
+  std::uint64_t resampled = 0;  // features (stages/resample.hpp)
+  std::uint64_t dead = 0;       // after the last step
   void add(const StepLog& step);
 };
 
@@ -40,9 +43,13 @@ struct TrainedSae {
   NormalisedHooks input, target;
   VisitLog log;
   std::string weights_digest;  // as saved or restored; empty since a step has changed the weights
-  std::unique_ptr<StepBuffers> buffers;  // made by the first step
+  std::unique_ptr<StepBuffers> buffers;              // made by the first step
+  mutable std::optional<SaeParameters> usable_mean;  // by used(), until a step changes it
 
   [[nodiscard]] SaeSpaces spaces() const { return spaces_of(input, target); }
+  // What everything but training goes by, which exports, evaluation and probe show: the weights, or
+  // their mean where there is one; of the features of `state`.
+  [[nodiscard]] const SaeParameters& used() const;
 };
 
 // All its parameters are here: others need not be asked for them.
@@ -74,12 +81,15 @@ class StepRunner {
  private:
   void collective_prepare(TrainedSae& sae, const Batch& batch);
   void collective_sum(const Round& round, TrainedSae& sae);
-  void collective_merge(const RowEntries& entries, bool by_magnitude, const Step& step);
+  void collective_merge(const RowEntries& entries, std::size_t k, bool by_magnitude,
+                        const Step& step);
   void collective_gradients(TrainedSae& sae, const Step& step);
   void collective_gradients_of_all_rows(TrainedSae& sae, const Step& step);
   void collective_gradients_of_own_rows(TrainedSae& sae, const Step& step);
   void collective_gather_weights(TrainedSae& sae);
   void collective_sum_dead(TrainedSae& sae);
+  void follow_mean(TrainedSae& sae);
+  void collective_resample_dead(TrainedSae& sae, const Batch& batch);
   void read_log(TrainedSae& sae, std::uint64_t step);
   [[nodiscard]] StepPart part_of(const TrainedSae& sae, const Batch& batch) const;
 

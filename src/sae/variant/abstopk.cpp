@@ -13,19 +13,20 @@ class AbsTopK final : public ReconstructingVariant {
  public:
   AbsTopK(const SaeConfig& config, std::size_t d_in, std::uint64_t dead_after_rows)
       : ReconstructingVariant(config, d_in, dead_after_rows, {.second = Second::aux_k}),
-        k_(config.k) {}
+        k_(config.k),
+        most_(largest_k(config)) {}
 
   [[nodiscard]] std::string_view name() const override { return "abstopk"; }
 
   [[nodiscard]] StepShape selection() const override {
-    return {.k = k_, .by_magnitude = true, .rounds = {{.candidates = true}}};
+    return {.k = most_, .by_magnitude = true, .rounds = {{.candidates = true}}};
   }
 
-  void select(std::size_t, const Step& step) const override { select_by(choice(), step); }
+  void select(std::size_t, const Step& step) const override { select_by(choice(step.k), step); }
 
   void encode(const SaeParameters& parameters, TensorView<const float> x, std::size_t,
               SparseActs& acts) const override {
-    encode_rows(parameters, centred(), x, choice(), acts);
+    encode_rows(parameters, centred(), x, choice(k_), acts);
   }
 
   [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p) const override {
@@ -36,9 +37,9 @@ class AbsTopK final : public ReconstructingVariant {
   }
 
  private:
-  [[nodiscard]] Choice choice() const { return {.k = k_, .by_magnitude = true}; }
+  static Choice choice(std::size_t k) { return {.k = k, .by_magnitude = true}; }
 
-  std::size_t k_;
+  std::size_t k_, most_;
 };
 
 }  // namespace

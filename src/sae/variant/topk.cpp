@@ -11,15 +11,16 @@ class TopK final : public ReconstructingVariant {
  public:
   TopK(const SaeConfig& config, std::size_t d_in, std::uint64_t dead_after_rows)
       : ReconstructingVariant(config, d_in, dead_after_rows, {.second = Second::aux_k}),
-        k_(config.k) {}
+        k_(config.k),
+        most_(largest_k(config)) {}
 
   [[nodiscard]] std::string_view name() const override { return "topk"; }
 
   [[nodiscard]] StepShape selection() const override {
-    return {.k = k_, .rounds = {{.candidates = true}}};
+    return {.k = most_, .rounds = {{.candidates = true}}};
   }
 
-  void select(std::size_t, const Step& step) const override { select_by({.k = k_}, step); }
+  void select(std::size_t, const Step& step) const override { select_by({.k = step.k}, step); }
 
   void encode(const SaeParameters& parameters, TensorView<const float> x, std::size_t,
               SparseActs& acts) const override {
@@ -34,7 +35,7 @@ class TopK final : public ReconstructingVariant {
   }
 
  private:
-  std::size_t k_;
+  std::size_t k_, most_;
 };
 
 }  // namespace

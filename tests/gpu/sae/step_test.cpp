@@ -109,7 +109,9 @@ class OnDevice {
     stream_.synchronize();
     return to;
   }
-  [[nodiscard]] Step step_of() { return {state_, batch_, *buffers_, stream_}; }
+  [[nodiscard]] Step step_of() {
+    return {state_, batch_, *buffers_, stream_, k_of_step(config_, state_.step, 200)};
+  }
   void share_dead() {
     copy_tensor(buffers_->dead_count.cview(), buffers_->all_dead.view(), stream_);
   }

@@ -60,7 +60,7 @@ TEST(SaeConfig, refuses_impossible_values) {
   for (const auto spoil :
        {+[](SaeConfig& c) { c.name = "a/b"; }, +[](SaeConfig& c) { c.k = 0; },
         +[](SaeConfig& c) { c.d_sae = 0; }, +[](SaeConfig& c) { c.d_sae = 1ull << 31; },
-        +[](SaeConfig& c) { c.aux.coefficient = -1; }}) {
+        +[](SaeConfig& c) { c.aux.coefficient = -1; }, +[](SaeConfig& c) { c.ema = 1; }}) {
     SaeConfig config = good();
     spoil(config);
     EXPECT_NE(refusal(config, "saes.0"), "");
@@ -99,6 +99,54 @@ TEST(SaeConfig, refuses_what_its_variant_would_ignore_and_says_whose_it_is) {
   batchtopk.threshold_rate = 0.02;
   batchtopk.aux.k = 3;
   EXPECT_EQ(refusal(batchtopk, "saes.0"), "");
+}
+
+TEST(SaeConfig, refuses_schedules_that_do_not_fall) {
+  const auto refused = [](std::size_t k_start, double k_decay) {
+    SaeConfig config = good();
+    config.k_start = k_start;
+    config.k_decay = k_decay;
+    return refusal(config, "saes.0");
+  };
+  EXPECT_EQ(refused(16, 0.5), "");
+  EXPECT_EQ(refused(64, 1), "");
+  EXPECT_EQ(refused(4, 0.1),
+            "saes.0.k_start is 4; expected a number above k 4 and at most d_sae 64, or 0 (off).");
+  EXPECT_NE(refused(65, 0.1).find("saes.0.k_start is 65"), std::string::npos);
+  EXPECT_NE(refused(16, 0).find("saes.0.k_decay is 0;"), std::string::npos);
+  EXPECT_EQ(
+      refused(0, 0.5),
+      "saes.0.k_decay is 0.5, but no k_start falls to k. Give one, e.g. 16, or leave it out.");
+  SaeConfig relu = testing_support::as_variant(good(), "relu");
+  relu.k_start = 16;
+  EXPECT_NE(refusal(relu, "saes.0").find("saes.0.k_start is 16, but variant relu has no such"),
+            std::string::npos);
+
+  EXPECT_EQ(refusal(OptimizerConfig{.cosine = true, .floor = 0.1}, "o"), "");
+  EXPECT_NE(refusal(OptimizerConfig{.floor = 1}, "o").find("o.floor is 1"), std::string::npos);
+  for (const OptimizerConfig& never :
+       {OptimizerConfig{.decay = 0, .cosine = true}, OptimizerConfig{.decay = 0, .floor = 0.1}})
+    EXPECT_NE(refusal(never, "o").find("but decay is 0, so the rate never falls"),
+              std::string::npos);
+}
+
+TEST(SaeConfig, refuses_resampling_that_does_nothing_or_what_aux_k_does) {
+  const auto refused = [](std::string_view variant, double aux, const ResampleConfig& resample) {
+    SaeConfig config = testing_support::as_variant(good(), variant);
+    if (variant == "topk") config.aux.coefficient = aux;
+    config.resample = resample;
+    return refusal(config, "saes.0");
+  };
+  for (const std::string_view variant : {"relu", "jumprelu", "gated"})
+    EXPECT_EQ(refused(variant, 0, {.every_steps = 100, .until = 1, .scale = 0.1}), "");
+  EXPECT_EQ(refused("topk", 0, {.every_steps = 100}), "");
+  EXPECT_EQ(refused("topk", 0.1, {.every_steps = 100}),
+            "saes.0.resample.every_steps is 100, but AuxK revives dead features of this SAE "
+            "already. Set aux.coefficient to 0, or leave resample out.");
+  EXPECT_NE(refused("relu", 0, {.until = 0.4}).find("every_steps is 0, which switches it off"),
+            std::string::npos);
+  EXPECT_NE(refused("relu", 0, {.every_steps = 1, .until = 0}), "");
+  EXPECT_NE(refused("relu", 0, {.every_steps = 1, .scale = 0}), "");
 }
 
 TEST(SaeConfig, refuses_penalties_that_say_nothing_or_too_much) {

@@ -190,7 +190,7 @@ TEST(WeightGradients, a_shard_of_features_has_the_bytes_of_the_whole) {
   const SaeParameters& p = problem.state.parameters;
   const std::size_t width = problem.buffers->gradients.axis(1);
   const Batch batch = problem.batch();
-  const Step step{problem.state, batch, *problem.buffers, rank.runner().stream()};
+  const Step step{problem.state, batch, *problem.buffers, rank.runner().stream(), 5};
   const GradientRows rows = step.own_rows();
   const auto finished = [&](std::size_t first, std::size_t count, Tensor<double>& panels) {
     Tensor<float> gradients(Shape{count, width});

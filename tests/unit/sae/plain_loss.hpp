@@ -50,6 +50,7 @@ class PlainLoss {
         b_mag(to_doubles(problem.state.parameters.b_mag)),
         r_mag(to_doubles(problem.state.parameters.r_mag)),
         c_(problem.config),
+        k_(largest_k(problem.config)),
         included_(problem.included),
         centred_(problem.y.size() == 0),
         W_dec_0_(W_dec),
@@ -133,17 +134,16 @@ class PlainLoss {
       std::vector<std::size_t> features(p.size());
       std::iota(features.begin(), features.end(), std::size_t{0});
       if (c_.variant == "topk")
-        features = largest_of(features, c_.k, [&](std::size_t f) { return p[f]; });
+        features = largest_of(features, k_, [&](std::size_t f) { return p[f]; });
       if (c_.variant == "abstopk")
-        features = largest_of(features, c_.k, [&](std::size_t f) { return std::abs(p[f]); });
+        features = largest_of(features, k_, [&](std::size_t f) { return std::abs(p[f]); });
       for (const std::size_t f : features) {
         const double floor = c_.variant == "jumprelu" ? threshold_0_[f] : 0;
         if (c_.variant == "abstopk" || p[f] > floor) all.emplace_back(i, f);
       }
     }
     if (c_.variant == "batchtopk" || c_.variant == "matryoshka")
-      all =
-          largest_of(all, c_.k * rows, [&](const auto& at) { return pre_0_[at.first][at.second]; });
+      all = largest_of(all, k_ * rows, [&](const auto& at) { return pre_0_[at.first][at.second]; });
     chosen_ = {all.begin(), all.end()};
   }
 
@@ -238,6 +238,7 @@ class PlainLoss {
   }
 
   SaeConfig c_;
+  std::size_t k_;  // of the first step
   std::vector<std::uint8_t> included_;
   bool centred_, has_aux_ = false;
   std::vector<bool> dead_;

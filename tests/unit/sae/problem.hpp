@@ -48,9 +48,13 @@ inline Problem make_problem(std::size_t d_in, std::size_t d_sae, std::size_t k, 
                             const std::string& variant = "topk",
                             const std::function<void(SaeConfig&)>& change = {}) {
   Problem made;
-  made.config = {
-      .name = "test", .hooks = {"blocks.0.hook_resid_post"}, .d_sae = d_sae, .k = k, .seed = seed};
-  made.config = as_variant(made.config, variant);
+  SaeConfig plain;
+  plain.name = "test";
+  plain.hooks = {"blocks.0.hook_resid_post"};
+  plain.d_sae = d_sae;
+  plain.k = k;
+  plain.seed = seed;
+  made.config = as_variant(plain, variant);
   if (has_setting(made.config, OwnSetting::aux)) made.config.aux.coefficient = 0.5;
   if (has_setting(made.config, OwnSetting::prefixes) && d_sae >= 48)
     made.config.prefixes = {"7", "40"};

@@ -106,7 +106,7 @@ TEST(TopK, ages_grow_in_the_first_pass_only_and_firing_resets_them) {
                                                problem.state.age.span().end());
   EXPECT_EQ(problem.state.trained_rows, 0U);
   batch.first_pass = true;
-  problem.variant->finish({problem.state, batch, *problem.buffers, rank.runner().stream()});
+  problem.variant->finish({problem.state, batch, *problem.buffers, rank.runner().stream(), 4});
 
   std::size_t fired = 0;
   for (std::size_t f = 0; f < 96; ++f) {

@@ -29,18 +29,31 @@ inline Change free_rows(const PenaltyConfig& to) {
   };
 }
 
+inline void falling_k(SaeConfig& c) {  // over 6 of 200 steps
+  c.k_start = 11;
+  c.k_decay = 0.03;
+}
+
+inline void mean_of_falling_k(SaeConfig& c) {
+  falling_k(c);
+  c.ema = 0.9;
+}
+
 inline const std::vector<TrainedCase>& trained_cases() {
   static const std::vector<TrainedCase> all{
       {"topk", "topk"},
       {"topk_l1", "topk", penalty({.kind = "l1", .coefficient = 0.2})},
       {"topk_free", "topk", free_rows({})},
+      {"topk_falling_k", "topk", falling_k},
       {"abstopk", "abstopk"},
       {"abstopk_tanh", "abstopk", penalty({.kind = "tanh", .coefficient = 0.3, .steepness = 2})},
       {"abstopk_l1_free", "abstopk", free_rows({.kind = "l1", .coefficient = 0.3})},
       {"batchtopk", "batchtopk"},
+      {"batchtopk_mean", "batchtopk", mean_of_falling_k},
       {"matryoshka", "matryoshka"},
       {"matryoshka_l1", "matryoshka", penalty({.kind = "l1", .coefficient = 0.2})},
       {"relu", "relu"},
+      {"relu_resampled", "relu", [](SaeConfig& c) { c.resample = {.every_steps = 6, .until = 1}; }},
       {"relu_tanh", "relu", penalty({.kind = "tanh", .coefficient = 0.7, .steepness = 1.5})},
       {"relu_kl", "relu",
        penalty({.kind = "kl", .coefficient = 0.05, .target = 0.02, .steepness = 1.5})},
@@ -68,9 +81,9 @@ inline std::vector<TrainedCase> distinct_cases() {
   std::vector<TrainedCase> some;
   for (const TrainedCase& one : trained_cases())
     for (const std::string_view name :
-         {"topk", "topk_l1", "abstopk", "abstopk_l1_free", "batchtopk", "matryoshka", "relu",
-          "relu_kl", "relu_tanh_free", "jumprelu", "jumprelu_tanh", "jumprelu_kl", "gated",
-          "gated_kl", "transcoder"})
+         {"topk", "topk_l1", "topk_falling_k", "abstopk", "abstopk_l1_free", "batchtopk",
+          "batchtopk_mean", "matryoshka", "relu", "relu_resampled", "relu_kl", "relu_tanh_free",
+          "jumprelu", "jumprelu_tanh", "jumprelu_kl", "gated", "gated_kl", "transcoder"})
       if (one.name == name) some.push_back(one);
   return some;
 }

@@ -81,6 +81,22 @@ TEST_F(TrainerStateOnDisk, continues_as_if_never_stopped) {
   EXPECT_TRUE(std::ranges::equal(problem_.state.age.span(), stayed.age.span()));
 }
 
+TEST_F(TrainerStateOnDisk, holds_the_mean_of_weights_where_there_is_one) {
+  problem_.state.mean = copy(problem_.state.v);
+  problem_.config.ema = 0.9;
+  EXPECT_NE(refusal().find("ema.W_enc"), std::string::npos) << "one without it";
+  const std::string weights = weights_digest(problem_.state.parameters);
+
+  (void)write_trainer_state(folder_, problem_.state, metadata_);
+
+  const SaeState read = read_trainer_state(folder_, problem_.config, {16, 16}, "abc").state;
+  ASSERT_TRUE(read.mean);
+  EXPECT_EQ(weights_digest(*read.mean), weights_digest(problem_.state.v));
+  EXPECT_EQ(metadata_.weights_digest, weights);
+  problem_.config.ema = 0;
+  EXPECT_TRUE(refusal().starts_with("damaged: ")) << "tensors that no setting explains";
+}
+
 TEST_F(TrainerStateOnDisk, has_bytes_that_depend_on_its_content_alone) {
   const std::string weights = read_file(folder_ / "trainer_state.safetensors");
   const std::string json = read_file(folder_ / "state.json");
