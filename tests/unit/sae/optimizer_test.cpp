@@ -52,7 +52,10 @@ TEST(LearningRate, falls_along_half_a_cosine_and_to_a_floor) {
 }
 
 TEST(KOfStep, falls_linearly_to_k_and_stays_there) {
-  SaeConfig config{.name = "a", .k = 4, .k_start = 14, .k_decay = 0.2};
+  SaeConfig config;
+  config.k = 4;
+  config.k_start = 14;
+  config.k_decay = 0.2;
 
   std::vector<std::size_t> found;
   for (std::uint64_t step = 0; step < 30; ++step) found.push_back(k_of_step(config, step, 100));
