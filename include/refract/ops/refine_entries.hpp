@@ -1,6 +1,6 @@
 #pragma once
 // Some entries of a list, or other values of them: what a threshold, a window about it or a gate
-// leaves of the pre-activations that encode_select has listed. b: every vector is [F] of the tile.
+// leaves of the pre-activations v that encode_select has listed. Every vector is [F] of the tile.
 //
 //   above   v > threshold[f]                          value v
 //   window  |v - threshold[f]| < half_width           value v

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
+#include "refract/base/parallel.hpp"
 #include "support/one_rank_step.hpp"
-#include "unit/sae/problem.hpp"
+#include "unit/sae/trained_cases.hpp"
 
 namespace refract {
 namespace {
@@ -68,6 +70,31 @@ TEST_P(EveryVariant, keeps_the_decoder_non_negative_with_unit_rows_when_asked) {
 
 INSTANTIATE_TEST_SUITE_P(Table, EveryVariant, ::testing::ValuesIn(variant_names()),
                          [](const auto& each) { return std::string(each.param); });
+
+class EveryCase : public ::testing::TestWithParam<TrainedCase> {};
+
+TEST_P(EveryCase, trains_to_the_same_bytes_with_one_thread_and_two) {
+  const int threads = thread_count();
+  const auto trained = [&](int with) {
+    set_thread_count(with);
+    Problem training = problem_of(GetParam(), {10, 7, 130, 48, 6}, true);
+    OneRank rank(200, 0.5, "ordered");
+    for (int step = 0; step < 200; ++step) (void)rank.step(training, training.batch());
+    return std::move(training.state);
+  };
+  const SaeState one = trained(1), two = trained(2);
+  set_thread_count(threads);
+
+  for (const auto& [a, b] : {std::pair{&one.parameters, &two.parameters}, {&one.v, &two.v}}) {
+    const auto ours = named_tensors(*a), theirs = named_tensors(*b);
+    for (std::size_t i = 0; i < ours.size(); ++i)
+      EXPECT_TRUE(std::ranges::equal(ours[i].second.span(), theirs[i].second.span()))
+          << ours[i].first;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Table, EveryCase, ::testing::ValuesIn(trained_cases()),
+                         [](const auto& each) { return each.param.name; });
 
 // A step that moves nothing, and how many entries it selected.
 std::uint64_t selected_by(Problem& problem, std::vector<std::uint64_t>* per_row = nullptr) {
