@@ -54,7 +54,10 @@ class Heldout {
     rows.context.assign(kRows, 1), rows.position.assign(kRows, 2), rows.token.assign(kRows, 3);
     rows.document_position.assign(kRows, 5), rows.excluded.assign(kRows, 0);
     for (std::uint64_t row = 0; row < kRows; ++row) rows.document.push_back(row / 250);
-    ChunkSpec spec{.permuted = false, .rows = kRows, .block_rows = kRows, .dtype = DType::bf16};
+    ChunkSpec spec;
+    spec.permuted = false;
+    spec.rows = spec.block_rows = kRows;
+    spec.dtype = DType::bf16;
     spec.hooks = {{kHook, d_in}};
     const std::vector<std::uint8_t> sinks(kRows, 0);
     const HookRows hook{x.span(), sinks};
