@@ -50,14 +50,14 @@ void add_extraction(const RunConfig& config, const ModelInfo& model, const Corpu
   plan.memory.emplace_back("plan of the held-out rows", 8 * config.heldout.rows + 24 * held_out);
 }
 
-// What a tile holds of one SAE: weights of its features, moments and gradients of those that it
-// owns, the buffers of a step (sae/step.hpp).
 std::size_t errors_of(const StepShape& shape) {
   std::size_t count = 0;
   for (std::size_t i = 0; i < kMostErrors; ++i) count += shape.has_error(i) ? 1 : 0;
   return count;
 }
 
+// What a tile holds of one SAE: weights of its features, moments and gradients of those that it
+// owns, the buffers of a step (sae/step.hpp).
 std::uint64_t step_bytes_of(const RunConfig& config, const ModelInfo& model, const SaeConfig& sae,
                             const TrainingLayout& layout) {
   const auto variant = make_variant(sae, input_width(sae, model), 1);
