@@ -19,14 +19,14 @@ option() {
 }
 mapfile -t variants < <(sed -n 's/^ *{"\([a-z]*\)", make_.*/\1/p' src/sae/variant_table.cpp)
 for variant in "${variants[@]}"; do
-  case $variant in topk | batchtopk | relu | jumprelu) ;; *) fail "chaos.sh does not know the variant $variant" ;; esac
+  case $variant in *topk | matryoshka | relu | jumprelu | gated) ;; *) fail "chaos.sh does not know the variant $variant" ;; esac
 done
 
 # Sets `options`: what a round keeps through all its starts.
 draw_options() {
   options=()
   option saes.0.variant "${variants[@]}"
-  case ${options[0]} in *topk) options+=(saes.0.k=4) ;; *) options+=(saes.0.k=0) ;; esac
+  case ${options[0]} in *topk | *matryoshka) options+=(saes.0.k=4) ;; *) options+=(saes.0.k=0) ;; esac
   option rows.take all all all last '{nth_last: 3}' middle '{random: 4}'
   # Most rules give a row for each context.
   case ${options[2]} in *all) options+=(tokens.context=256 train.tokens=6144) ;; *) options+=(tokens.context=32 train.tokens=3072) ;; esac
@@ -37,6 +37,11 @@ draw_options() {
   option checkpoint.keep all spread 2 'every 2'
   option checkpoint.every_s 1 900
   option store.dtype bf16 fp32
+  option saes.0.normalize sqrt_d whiten layer_norm
+  case ${options[0]} in
+    *jumprelu) options+=('saes.0.penalty={kind: l0, coefficient: 5, target: 4}') ;;
+    *gated) options+=('saes.0.penalty={kind: l1, coefficient: 2}') ;;
+  esac
 }
 fixed=(train.reduction=ordered heldout.rows=1024 calibration.rows=1024 calibration.max_tokens=4096
   store.chunk_rows=1024 train.batch_rows=256 saes.0.d_sae=64 saes.1.d_sae=96 saes.1.k=4

@@ -8,7 +8,9 @@ grep -q "products: passed" "$work/short" || fail "refract selftest does not say 
 passed "without --truth it checks products, in a moment"
 
 "$refract" selftest --truth >"$work/table" 2>&1 || { cat "$work/table"; fail "refract selftest --truth"; }
-for dictionary in random topk batchtopk relu oracle; do
+mapfile -t variants < <(sed -n 's/^ *{"\([a-z]*\)", make_.*/\1/p' src/sae/variant_table.cpp)
+[ ${#variants[@]} -gt 0 ] || fail "no variant in src/sae/variant_table.cpp"
+for dictionary in random "${variants[@]}" oracle; do
   grep -q "^$dictionary  " "$work/table" || fail "the table has no row $dictionary"
 done
 grep -q "^passed" "$work/table" || fail "the table does not say passed"
@@ -16,7 +18,7 @@ cat "$work/table"
 passed "training learns, and a table shows it"
 
 "$refract" selftest --truth --json --ranks 2 >"$work/json" 2>"$work/err" || { cat "$work/err"; fail "with --ranks 2"; }
-python3 - "$work/json" "$work/table" <<'PY' || fail "two ranks say something else than one"
+python3 - "$work/json" "$work/table" "${variants[@]}" <<'PY' || fail "two ranks say something else than one"
 import json, sys
 found = json.load(open(sys.argv[1]))
 assert found["passed"] is True
@@ -24,7 +26,7 @@ rows = {line.split()[0]: line.split()[1:] for line in open(sys.argv[2]) if len(l
 for row in found["dictionaries"]:
     shown = [f"{row['l0']:.2f}"] + [f"{row[key]:.3f}" for key in ("r2", "precision", "recall", "f1", "uniqueness", "mcc")]
     assert rows[row["name"]] == shown, (row, rows[row["name"]])
-assert [row["name"] for row in found["dictionaries"]] == ["random", "topk", "batchtopk", "relu", "oracle"]
+assert [row["name"] for row in found["dictionaries"]] == ["random", *sys.argv[3:], "oracle"]
 PY
 passed "two ranks print the same numbers as one, as JSON and nothing beside it"
 
