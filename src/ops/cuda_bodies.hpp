@@ -15,6 +15,7 @@
 namespace refract::cuda {
 
 void gelu_new(TensorView<float> x, Stream& stream);
+void add(TensorView<float> x, TensorView<const float> y, Stream& stream);
 
 // entry_penalty_cuda.cu
 void row_norms(TensorView<const float> W, TensorView<float> norms, Stream& stream);
@@ -89,7 +90,6 @@ void decode_rows(const RowEntries& entries, TensorView<const float> W_dec,
                  TensorView<const std::uint64_t> unless_zero, Stream& stream,
                  const FeatureBounds& of);
 void subtract_from(TensorView<const float> base, TensorView<float> sums, Stream& stream);
-void add_rows_to(TensorView<const float> from, TensorView<float> sums, Stream& stream);
 
 // step_sums_cuda.cu
 void sum_slices(const SliceSums& from, std::size_t slice_rows, TensorView<double> out,

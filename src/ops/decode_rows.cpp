@@ -70,17 +70,4 @@ void subtract_from(TensorView<const float> base, TensorView<float> sums, Stream&
   });
 }
 
-void add_rows_to(TensorView<const float> from, TensorView<float> sums, Stream& stream) {
-  const std::size_t n = sums.axis(0), d_out = sums.axis(1);
-  expect_shape(from, "from", {{"n", n}, {"D", d_out}});
-  if constexpr (has_cuda)
-    if (stream.device().kind == DeviceKind::cuda) return cuda::add_rows_to(from, sums, stream);
-  expect_cpu(stream, "add_rows_to");
-  parallel_for((n + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
-    const std::size_t last = std::min(n, (task + 1) * kRowsPerTask) * d_out;
-    for (std::size_t i = task * kRowsPerTask * d_out; i < last; ++i)
-      sums.data()[i] += from.data()[i];
-  });
-}
-
 }  // namespace refract

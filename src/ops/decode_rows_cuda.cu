@@ -52,12 +52,6 @@ __global__ void subtract_sums(const float* base, float* sums, std::size_t size) 
     sums[i] = base[i] - sums[i];
 }
 
-__global__ void add_sums(const float* from, float* sums, std::size_t size) {
-  const std::size_t stride = std::size_t{gridDim.x} * blockDim.x;
-  for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < size; i += stride)
-    sums[i] += from[i];
-}
-
 }  // namespace
 
 void decode_rows(const RowEntries& entries, TensorView<const float> W_dec,
@@ -74,11 +68,6 @@ void decode_rows(const RowEntries& entries, TensorView<const float> W_dec,
 
 void subtract_from(TensorView<const float> base, TensorView<float> sums, Stream& stream) {
   launch("subtract_sums", subtract_sums, grid_over(sums.size()), stream, base.data(), sums.data(),
-         sums.size());
-}
-
-void add_rows_to(TensorView<const float> from, TensorView<float> sums, Stream& stream) {
-  launch("add_sums", add_sums, grid_over(sums.size()), stream, from.data(), sums.data(),
          sums.size());
 }
 

@@ -32,7 +32,7 @@ __global__ void norms_of_rows(const float* W, std::size_t features, std::size_t 
   }
 }
 
-__device__ void add(std::uint64_t* to, std::uint64_t value) {
+__device__ void add_to(std::uint64_t* to, std::uint64_t value) {
   atomicAdd(reinterpret_cast<unsigned long long*>(to), static_cast<unsigned long long>(value));
 }
 
@@ -44,10 +44,10 @@ __global__ void rates_of_entries(const std::uint64_t* starts, const std::uint32_
   const unsigned lane = threadIdx.x % kWarp;
   for (std::size_t row = (std::size_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarp; row < n;
        row += warps) {
-    if (lane == 0 && included[row] != 0) add(rates + last, 1);
+    if (lane == 0 && included[row] != 0) add_to(rates + last, 1);
     const std::uint64_t first = starts[row], end = first + counts[row];
     for (std::uint64_t j = first + lane; j < end; j += kWarp)
-      add(rates + features[j], rate_in_units(steepness, values[j]));
+      add_to(rates + features[j], rate_in_units(steepness, values[j]));
   }
 }
 

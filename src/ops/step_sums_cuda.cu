@@ -105,7 +105,8 @@ __global__ void sum_errors(Source from, std::size_t slices, std::size_t slice_ro
   }
 }
 
-__global__ void add(const double* slices, std::size_t count, std::size_t width, double* sums) {
+__global__ void add_in_order(const double* slices, std::size_t count, std::size_t width,
+                             double* sums) {
   const std::size_t stride = std::size_t{gridDim.x} * blockDim.x;
   for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < width; i += stride) {
     double sum = 0;
@@ -158,8 +159,8 @@ void sum_slices(const SliceSums& from, std::size_t slice_rows, TensorView<double
 }
 
 void add_slices(TensorView<const double> slices, TensorView<double> sums, Stream& stream) {
-  launch("add", add, grid_over(sums.size(), 64), stream, slices.data(), slices.axis(0), sums.size(),
-         sums.data());
+  launch("add_in_order", add_in_order, grid_over(sums.size(), 64), stream, slices.data(),
+         slices.axis(0), sums.size(), sums.data());
 }
 
 void loss_scalars(TensorView<const double> sums, std::size_t d_out,

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "refract/base/error.hpp"
+#include "refract/ops/add.hpp"
 #include "refract/ops/feature_ages.hpp"
 #include "refract/ops/gather_rows.hpp"
 
@@ -159,8 +160,7 @@ void ReconstructingVariant::weigh(const Step& step) const {
                terms, own.scalars.view(), step.stream);
   // A feature of one prefix is of all larger ones too: what moves it is the sum of their errors.
   for (std::size_t i = own_.prefixes.size(); i-- > 0;)
-    add_rows_to(own.error[pieces_[i + 1].error].cview(), own.error[pieces_[i].error].view(),
-                step.stream);
+    add(own.error[pieces_[i].error].view(), own.error[pieces_[i + 1].error].cview(), step.stream);
 }
 
 GradientTerm ReconstructingVariant::main_term(const Step& step, const GradientRows& rows) const {

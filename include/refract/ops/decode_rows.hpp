@@ -23,7 +23,5 @@ void decode_rows(const RowEntries& entries, TensorView<const float> W_dec,
 
 // sums[i] = base[i] - sums[i]
 void subtract_from(TensorView<const float> base, TensorView<float> sums, Stream& stream);
-// sums[i] += from[i]
-void add_rows_to(TensorView<const float> from, TensorView<float> sums, Stream& stream);
 
 }  // namespace refract

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "refract/ops/add.hpp"
 #include "support/gpu_entries.hpp"
 
 namespace refract {
@@ -44,8 +45,8 @@ TEST_F(DecodeRowsOnGpu, keeps_to_bounds_and_adds_pieces_up) {
     decode_rows(uploaded.view(), W_there.cview(), base_there.cview(), out_there.view(), {}, stream,
                 of);
     decode_rows(entries.view(), W_dec.cview(), base.cview(), out.view(), {}, host, of);
-    add_rows_to(base_there.cview(), out_there.view(), stream);
-    add_rows_to(base.cview(), out.view(), host);
+    add(out_there.view(), base_there.cview(), stream);
+    add(out.view(), base.cview(), host);
 
     compared += test::expect_same_bytes(download(out_there), out, "out");
   }
