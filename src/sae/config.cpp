@@ -152,9 +152,8 @@ void check(const SaeConfig& config, std::string_view where) {
   };
   expect_one_of("decoder_norm", config.decoder_norm, {"unit", "free"});
   expect_one_of("b_dec", config.b_dec, {"median", "mean", "zero"});
-  const VariantRow& row = variant_row(config);
-  check_penalty(config, row.trains_threshold, where);
-  row.check(config, where);
+  check_penalty(config, where);
+  variant_row(config).check(config, where);
 }
 
 void check_nothing(const SaeConfig&, std::string_view) {}

@@ -83,7 +83,7 @@ std::vector<std::string_view> penalty_names() {
   return names;
 }
 
-void check_penalty(const SaeConfig& config, bool trains_threshold, std::string_view where) {
+void check_penalty(const SaeConfig& config, std::string_view where) {
   const PenaltyConfig& c = config.penalty;
   const PenaltyConfig unset;
   const std::string_view kind = penalty_kind(config);
@@ -120,7 +120,7 @@ void check_penalty(const SaeConfig& config, bool trains_threshold, std::string_v
     refuse("target", c.target, "it must be a number of features per row, at most d_sae");
   if (!row->has_rate && !row->counts && c.target != unset.target)
     refuse("target", c.target, fmt::format("kind {} has no such setting", kind));
-  if (row->counts && !trains_threshold)
+  if (row->counts && !trains_threshold(config))
     throw ConfigError(
         "{}.penalty.kind is l0, which moves thresholds, and variant {} trains none. Use variant "
         "jumprelu, or kind l1, tanh or kl.",

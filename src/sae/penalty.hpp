@@ -32,6 +32,6 @@ class Penalty {
 
 // ConfigError: an unknown kind, a number out of range, a setting that would change nothing, or l0
 // of a variant whose thresholds do not train.
-void check_penalty(const SaeConfig& config, bool trains_threshold, std::string_view where);
+void check_penalty(const SaeConfig& config, std::string_view where);
 
 }  // namespace refract

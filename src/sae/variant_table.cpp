@@ -43,6 +43,8 @@ const VariantRow& variant_row(const SaeConfig& config) {
                     config.variant, fmt::join(variant_names(), ", "));
 }
 
+bool trains_threshold(const SaeConfig& config) { return variant_row(config).trains_threshold; }
+
 std::unique_ptr<Variant> make_variant(const SaeConfig& config, std::size_t d_in,
                                       std::uint64_t dead_after_rows) {
   check(config, "SAE " + config.name);

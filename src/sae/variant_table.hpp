@@ -20,7 +20,7 @@ struct VariantRow {
   void (*check)(const SaeConfig& config, std::string_view where);  // its own settings; ConfigError
   std::initializer_list<OwnSetting> own;
   bool transcodes = false;        // trains with a target_hook, and exports that
-  bool trains_threshold = false;  // which an l0 penalty moves
+  bool trains_threshold = false;  // through gradients
 };
 [[nodiscard]] std::span<const VariantRow> variant_rows();
 [[nodiscard]] const VariantRow& variant_row(

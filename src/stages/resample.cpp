@@ -144,7 +144,7 @@ std::uint64_t collective_resample(TrainedSae& sae, const Batch& batch, Mesh& mes
   for (float& value : fresh.W_enc.span()) value *= factor;
   for (std::size_t i = 0; i < rows.size(); ++i) to_allowed_direction(p.decoder, fresh.W_dec.row(i));
 
-  const bool thresholds = sae.variant->trains_threshold();
+  const bool thresholds = trains_threshold(sae.config);
   put(fresh, dead, thresholds, p, stream);
   if (state.mean) put(fresh, dead, thresholds, *state.mean, stream);
   for (const SaeParameters* moments : {&state.m, &state.v})

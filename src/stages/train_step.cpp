@@ -338,7 +338,7 @@ void StepRunner::collective_gather_weights(TrainedSae& sae) {
   const FeatureRange tile{0, sae.state.parameters.d_sae()};
   for (const auto& [tensor_name, tensor] : named_tensors(sae.state.parameters)) {
     if (!has_feature_axis(tensor_name)) continue;
-    if (tensor_name == "threshold" && !sae.variant->trains_threshold()) continue;
+    if (tensor_name == "threshold" && !trains_threshold(sae.config)) continue;
     mesh_.along_column().all_gather(
         tensor, feature_counts(tile, mesh_.shape().rows, width_of(tensor)), stream_);
   }
@@ -381,7 +381,7 @@ void StepRunner::collective_step(TrainedSae& sae, const Batch& batch) {
 
   const double lr = learning_rate(sae.config.optimizer, state.step, total_steps_);
   const AdamNumbers numbers = adam_numbers(sae.config.optimizer, lr, state.step + 1);
-  adam_rows(own.gradients.cview(), adam_rows_of(state, variant.trains_threshold()), numbers,
+  adam_rows(own.gradients.cview(), adam_rows_of(state, trains_threshold(sae.config)), numbers,
             own.scalars.cview(), stream_);
   adam_vector(own.db_dec.cview(), p.b_dec.view(), state.m.b_dec.view(), state.v.b_dec.view(),
               numbers, own.scalars.cview(), stream_);

@@ -47,9 +47,9 @@ class Variant {
  public:
   virtual ~Variant() = default;
   [[nodiscard]] virtual std::string_view name() const = 0;
-  // SaeParameters::threshold exists: trained through its gradients, or set by finish().
+  // SaeParameters::threshold exists: trained through its gradients (trains_threshold), or set by
+  // finish().
   [[nodiscard]] virtual bool has_threshold() const { return false; }
-  [[nodiscard]] virtual bool trains_threshold() const { return false; }
   // SaeParameters::b_mag, r_mag exist.
   [[nodiscard]] virtual bool is_gated() const { return false; }
   // What of new parameters is the variant's own to begin with.
@@ -96,6 +96,8 @@ void decode(const SaeParameters& parameters, std::span<const float> b_dec, const
                                                     std::uint64_t dead_after_rows);
 // An SAE subtracts b_dec from what it reads; a transcoder, whose target is another hook, does not.
 [[nodiscard]] bool input_is_centred(const SaeConfig& config);
+// Its thresholds are trained through their gradients, which an l0 penalty moves.
+[[nodiscard]] bool trains_threshold(const SaeConfig& config);
 [[nodiscard]] std::vector<std::string_view> variant_names();
 [[nodiscard]] std::vector<std::string_view> penalty_names();
 // SaeConfig::prefixes, or where it has none a sixteenth of the features, a quarter, a half.

@@ -28,7 +28,6 @@ class JumpRelu final : public ReconstructingVariant {
 
   [[nodiscard]] std::string_view name() const override { return "jumprelu"; }
   [[nodiscard]] bool has_threshold() const override { return true; }
-  [[nodiscard]] bool trains_threshold() const override { return true; }
   void initialise(SaeParameters& fresh) const override {
     for (float& threshold : fresh.threshold.span())
       threshold = static_cast<float>(config_.threshold);

@@ -76,7 +76,7 @@ class OnDevice {
     bias_gradient(own.bias_errors(), own.panels.cview(), kClip, own.db_dec.view(),
                   own.scalars.view(), stream_);
     const AdamNumbers numbers = adam_numbers(config_.optimizer, 1e-3, state_.step + 1);
-    adam_rows(own.gradients.cview(), adam_rows_of(state_, variant_.trains_threshold()), numbers,
+    adam_rows(own.gradients.cview(), adam_rows_of(state_, trains_threshold(config_)), numbers,
               own.scalars.cview(), stream_);
     adam_vector(own.db_dec.cview(), p.b_dec.view(), state_.m.b_dec.view(), state_.v.b_dec.view(),
                 numbers, own.scalars.cview(), stream_);

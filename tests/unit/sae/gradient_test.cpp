@@ -68,7 +68,7 @@ TEST_P(GradientTest, equal_finite_differences_of_the_loss) {
     if (problem.config.decoder_norm == "free") along = 0;
     for (std::size_t d = 0; d < d_out; ++d)
       compare(gradients.dW_dec[f][d], dW_dec[d] - along * loss.W_dec[f][d], "W_dec", f);
-    if (!loss.threshold.empty() && problem.variant->trains_threshold())
+    if (!loss.threshold.empty() && trains_threshold(problem.config))
       compare(gradients.further[0][f], loss.derivative(loss.threshold[f]), "threshold", f);
     if (!loss.b_mag.empty()) {
       compare(gradients.further[0][f], loss.derivative(loss.b_mag[f]), "b_mag", f);

@@ -102,7 +102,7 @@ TEST_P(Resample, makes_dead_features_of_rows_drawn_by_their_error) {
       EXPECT_EQ(p.r_mag.data()[f], 0);
       EXPECT_EQ(problem.state.v.r_mag.data()[f], 0);
     }
-    if (problem.variant->trains_threshold()) {
+    if (trains_threshold(problem.config)) {
       EXPECT_EQ(p.threshold.data()[f], static_cast<float>(problem.config.jumprelu.threshold));
     }
   }
