@@ -12,7 +12,4 @@ inline void expect_cpu(const Stream& stream, std::string_view op) {
   throw NotBuilt("{} has no CUDA body: set device to cpu.", op);
 }
 
-// Rows a thread takes at a time in row-wise ops.
-inline constexpr std::size_t kRowsPerTask = 32;
-
 }  // namespace refract

@@ -6,9 +6,9 @@
 
 #include "ops/backend.hpp"
 #include "ops/cuda_bodies.hpp"
+#include "ops/workers.hpp"
 #include "refract/base/build_info.hpp"
 #include "refract/base/error.hpp"
-#include "refract/base/parallel.hpp"
 
 namespace refract {
 namespace {
@@ -184,37 +184,32 @@ void keep_merged(TensorView<const float> all_values, TensorView<const std::uint3
   const auto row_of = [&](std::size_t r, std::size_t row) {
     return all_values.data() + (r * n + row) * places;
   };
-  parallel_for((n + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
-    for (std::size_t row = task * kRowsPerTask; row < std::min(n, (task + 1) * kRowsPerTask);
-         ++row) {
-      // What stands before an entry: larger ones, and equal ones of lower features.
-      const auto size_of = [&](float value) {
-        return merge.by_magnitude ? std::abs(value) : value;
-      };
-      const auto before = [&](std::size_t j, float own_value) {
-        const float value = size_of(own_value);
-        std::size_t count = 0;
-        for (std::size_t r = 0; r < ranks; ++r) {
-          const float* values = row_of(r, row);
-          const std::size_t size = all_counts.data()[r * n + row];
-          for (std::size_t i = 0; i < size; ++i) count += size_of(values[i]) > value ? 1 : 0;
-          const std::size_t lower = r < rank ? size : r == rank ? j : 0;
-          for (std::size_t i = 0; i < lower; ++i) count += size_of(values[i]) == value ? 1 : 0;
-        }
-        return count;
-      };
-      const float* own = row_of(rank, row);
-      std::uint32_t* features = entries.features.data() + row * places;
-      float* values = entries.values.data() + row * places;
-      const std::uint32_t size = all_counts.data()[rank * n + row];
-      std::uint32_t kept = 0;
-      for (std::uint32_t j = 0; j < size; ++j) {
-        if (before(j, own[j]) >= merge.k) continue;
-        features[kept] = features[j];
-        values[kept++] = own[j];
+  for_each_row(n, [&](std::size_t row) {
+    // What stands before an entry: larger ones, and equal ones of lower features.
+    const auto size_of = [&](float value) { return merge.by_magnitude ? std::abs(value) : value; };
+    const auto before = [&](std::size_t j, float own_value) {
+      const float value = size_of(own_value);
+      std::size_t count = 0;
+      for (std::size_t r = 0; r < ranks; ++r) {
+        const float* values = row_of(r, row);
+        const std::size_t size = all_counts.data()[r * n + row];
+        for (std::size_t i = 0; i < size; ++i) count += size_of(values[i]) > value ? 1 : 0;
+        const std::size_t lower = r < rank ? size : r == rank ? j : 0;
+        for (std::size_t i = 0; i < lower; ++i) count += size_of(values[i]) == value ? 1 : 0;
       }
-      entries.counts.data()[row] = kept;
+      return count;
+    };
+    const float* own = row_of(rank, row);
+    std::uint32_t* features = entries.features.data() + row * places;
+    float* values = entries.values.data() + row * places;
+    const std::uint32_t size = all_counts.data()[rank * n + row];
+    std::uint32_t kept = 0;
+    for (std::uint32_t j = 0; j < size; ++j) {
+      if (before(j, own[j]) >= merge.k) continue;
+      features[kept] = features[j];
+      values[kept++] = own[j];
     }
+    entries.counts.data()[row] = kept;
   });
 }
 

@@ -4,6 +4,7 @@
 
 #include "ops/backend.hpp"
 #include "ops/cuda_bodies.hpp"
+#include "ops/workers.hpp"
 #include "refract/base/build_info.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/ops/row_kernels.hpp"
@@ -39,21 +40,18 @@ void decode_rows(const RowEntries& entries, TensorView<const float> W_dec,
       return cuda::decode_rows(entries, W_dec, base, out, unless_zero, stream, of);
   expect_cpu(stream, "decode_rows");
   if (unless_zero.size() != 0 && unless_zero.data()[0] == 0) return;
-  parallel_for((n + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
+  for_each_row(n, [&](std::size_t row) {
     const float* directions[kDirections];
-    for (std::size_t row = task * kRowsPerTask; row < std::min(n, (task + 1) * kRowsPerTask);
-         ++row) {
-      float* sum = out.data() + row * d_out;
-      std::fill_n(sum, d_out, 0.0F);
-      const auto [first, end] = places_of(entries, row, of);
-      for (std::uint64_t j = first; j < end; j += kDirections) {
-        const std::size_t some = std::min<std::size_t>(kDirections, end - j);
-        for (std::size_t i = 0; i < some; ++i)
-          directions[i] = W_dec.data() + entries.features.data()[j + i] * d_out;
-        add_scaled_rows(directions, entries.values.data() + j, some, d_out, sum);
-      }
-      if (base.size() != 0) subtract(base.data() + row * d_out, sum, d_out, sum);
+    float* sum = out.data() + row * d_out;
+    std::fill_n(sum, d_out, 0.0F);
+    const auto [first, end] = places_of(entries, row, of);
+    for (std::uint64_t j = first; j < end; j += kDirections) {
+      const std::size_t some = std::min<std::size_t>(kDirections, end - j);
+      for (std::size_t i = 0; i < some; ++i)
+        directions[i] = W_dec.data() + entries.features.data()[j + i] * d_out;
+      add_scaled_rows(directions, entries.values.data() + j, some, d_out, sum);
     }
+    if (base.size() != 0) subtract(base.data() + row * d_out, sum, d_out, sum);
   });
 }
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "ops/backend.hpp"
-#include "refract/base/parallel.hpp"
+#include "ops/workers.hpp"
 
 namespace refract {
 
@@ -14,14 +14,11 @@ void embed(std::span<const std::uint32_t> ids, std::span<const std::uint32_t> po
   const std::size_t rows = ids.size(), width = token_table.axis(1);
   expect_shape(x, "x", {{"N", rows}, {"D", width}});
   expect_shape(position_table, "position_table", {{"P", position_table.axis(0)}, {"D", width}});
-  parallel_for((rows + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
-    const std::size_t last = std::min(rows, (task + 1) * kRowsPerTask);
-    for (std::size_t i = task * kRowsPerTask; i < last; ++i) {
-      const float* token = token_table.data() + ids[i] * width;
-      const float* position = position_table.data() + positions[i] * width;
-      float* to = x.data() + i * width;
-      for (std::size_t d = 0; d < width; ++d) to[d] = token[d] + position[d];
-    }
+  for_each_row(rows, [&](std::size_t i) {
+    const float* token = token_table.data() + ids[i] * width;
+    const float* position = position_table.data() + positions[i] * width;
+    float* to = x.data() + i * width;
+    for (std::size_t d = 0; d < width; ++d) to[d] = token[d] + position[d];
   });
 }
 

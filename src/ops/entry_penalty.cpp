@@ -6,9 +6,9 @@
 #include "ops/backend.hpp"
 #include "ops/cuda_bodies.hpp"
 #include "ops/penalty_of_entry.hpp"
+#include "ops/workers.hpp"
 #include "refract/base/build_info.hpp"
 #include "refract/base/error.hpp"
-#include "refract/base/parallel.hpp"
 #include "refract/tensor/dot.hpp"
 
 namespace refract {
@@ -19,10 +19,8 @@ void row_norms(TensorView<const float> W, TensorView<float> norms, Stream& strea
   if constexpr (has_cuda)
     if (stream.device().kind == DeviceKind::cuda) return cuda::row_norms(W, norms, stream);
   expect_cpu(stream, "row_norms");
-  parallel_for((features + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
-    for (std::size_t f = task * kRowsPerTask; f < std::min(features, (task + 1) * kRowsPerTask);
-         ++f)
-      norms.data()[f] = static_cast<float>(std::sqrt(squared_norm(W.data() + f * d, d)));
+  for_each_row(features, [&](std::size_t f) {
+    norms.data()[f] = static_cast<float>(std::sqrt(squared_norm(W.data() + f * d, d)));
   });
 }
 

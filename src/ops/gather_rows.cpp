@@ -6,6 +6,7 @@
 
 #include "ops/backend.hpp"
 #include "ops/cuda_bodies.hpp"
+#include "ops/workers.hpp"
 #include "refract/base/build_info.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/parallel.hpp"
@@ -46,15 +47,13 @@ void gather_rows(const StoredRows& stored, TensorView<const std::uint32_t> rows,
       return cuda::gather_rows(stored, rows, factor, column, x, stream);
   expect_cpu(stream, "gather_rows");
   const std::size_t row_bytes = width * byte_size(stored.dtype);
-  parallel_for((n + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
-    for (std::size_t i = task * kRowsPerTask; i < std::min(n, (task + 1) * kRowsPerTask); ++i) {
-      const std::byte* from = stored.bytes.data() + rows.data()[i] * row_bytes;
-      float* to = x.data() + i * d_in + column;
-      switch (stored.dtype) {
-        case DType::f32: scale(reinterpret_cast<const float*>(from), factor, width, to); break;
-        case DType::bf16: widen_bf16(from, factor, width, to); break;
-        default: widen_f16(from, factor, width, to);
-      }
+  for_each_row(n, [&](std::size_t i) {
+    const std::byte* from = stored.bytes.data() + rows.data()[i] * row_bytes;
+    float* to = x.data() + i * d_in + column;
+    switch (stored.dtype) {
+      case DType::f32: scale(reinterpret_cast<const float*>(from), factor, width, to); break;
+      case DType::bf16: widen_bf16(from, factor, width, to); break;
+      default: widen_f16(from, factor, width, to);
     }
   });
 }
@@ -78,15 +77,13 @@ void centre_rows(TensorView<const float> x, TensorView<const float> offset, Tens
   if constexpr (has_cuda)
     if (stream.device().kind == DeviceKind::cuda) return cuda::centre_rows(x, offset, out, stream);
   expect_cpu(stream, "centre_rows");
-  parallel_for((n + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
-    for (std::size_t i = task * kRowsPerTask; i < std::min(n, (task + 1) * kRowsPerTask); ++i) {
-      const float* from = x.data() + i * d_in;
-      float* to = out.data() + i * d_in;
-      if (offset.size() != 0)
-        subtract(from, offset.data(), d_in, to);
-      else if (to != from)
-        std::copy_n(from, d_in, to);
-    }
+  for_each_row(n, [&](std::size_t i) {
+    const float* from = x.data() + i * d_in;
+    float* to = out.data() + i * d_in;
+    if (offset.size() != 0)
+      subtract(from, offset.data(), d_in, to);
+    else if (to != from)
+      std::copy_n(from, d_in, to);
   });
 }
 

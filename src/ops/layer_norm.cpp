@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "ops/backend.hpp"
+#include "ops/workers.hpp"
 #include "refract/base/parallel.hpp"
 
 namespace refract {
@@ -59,16 +60,13 @@ void layer_norm(TensorView<const float> x, TensorView<const float> weight,
   expect_shape(y, "y", {{"N", rows}, {"D", width}});
   expect_shape(weight, "weight", {{"D", width}});
   expect_shape(bias, "bias", {{"D", width}});
-  parallel_for((rows + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
-    const std::size_t last = std::min(rows, (task + 1) * kRowsPerTask);
-    for (std::size_t i = task * kRowsPerTask; i < last; ++i) {
-      const float* row = x.row(i).data();
-      const double mean = sum_of(row, width) / static_cast<double>(width);
-      const double variance = sum_of_squares(row, mean, width) / static_cast<double>(width);
-      const double inverse = 1.0 / std::sqrt(variance + static_cast<double>(eps));
-      scale_and_shift(row, static_cast<float>(mean), static_cast<float>(inverse), weight.data(),
-                      bias.data(), y.row(i).data(), width);
-    }
+  for_each_row(rows, [&](std::size_t i) {
+    const float* row = x.row(i).data();
+    const double mean = sum_of(row, width) / static_cast<double>(width);
+    const double variance = sum_of_squares(row, mean, width) / static_cast<double>(width);
+    const double inverse = 1.0 / std::sqrt(variance + static_cast<double>(eps));
+    scale_and_shift(row, static_cast<float>(mean), static_cast<float>(inverse), weight.data(),
+                    bias.data(), y.row(i).data(), width);
   });
 }
 

@@ -6,6 +6,7 @@
 
 #include "ops/backend.hpp"
 #include "ops/cuda_bodies.hpp"
+#include "ops/workers.hpp"
 #include "refract/base/build_info.hpp"
 #include "refract/base/parallel.hpp"
 #include "refract/tensor/dot.hpp"
@@ -58,12 +59,9 @@ RowUnits units_of(const float* x, std::size_t size) {
 
 // body(from the row's units): all rows, some at a time.
 template <typename Body>
-void for_each_row(TensorView<const float> x, Body&& body) {
+void with_units(TensorView<const float> x, Body&& body) {
   const std::size_t n = x.axis(0);
-  parallel_for((n + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
-    for (std::size_t i = task * kRowsPerTask; i < std::min(n, (task + 1) * kRowsPerTask); ++i)
-      body(i, units_of(x.row(i).data(), x.axis(1)));
-  });
+  for_each_row(n, [&](std::size_t i) { body(i, units_of(x.row(i).data(), x.axis(1))); });
 }
 
 }  // namespace
@@ -74,7 +72,7 @@ void normalise_rows(TensorView<const float> x, TensorView<float> u, Stream& stre
   if constexpr (has_cuda)
     if (stream.device().kind == DeviceKind::cuda) return cuda::normalise_rows(x, u, stream);
   expect_cpu(stream, "normalise_rows");
-  for_each_row(x, [&](std::size_t i, const RowUnits& units) {
+  with_units(x, [&](std::size_t i, const RowUnits& units) {
     const double factor = 1 / (units.std + kRowNormEpsilon);
     const float* from = x.row(i).data();
     float* to = u.row(i).data();
@@ -92,7 +90,7 @@ void restore_rows(TensorView<const float> x, TensorView<const float> u_hat, Tens
     if (stream.device().kind == DeviceKind::cuda)
       return cuda::restore_rows(x, u_hat, x_hat, stream);
   expect_cpu(stream, "restore_rows");
-  for_each_row(x, [&](std::size_t i, const RowUnits& units) {
+  with_units(x, [&](std::size_t i, const RowUnits& units) {
     const float* from = u_hat.row(i).data();
     float* to = x_hat.row(i).data();
     for (std::size_t d = 0; d < width; ++d)

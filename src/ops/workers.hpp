@@ -1,5 +1,5 @@
 #pragma once
-// A loop over items by a few workers, each with its own work memory.
+// Loops over rows, and over items by a few workers, each with its own work memory.
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
@@ -8,6 +8,9 @@
 #include "refract/base/parallel.hpp"
 
 namespace refract {
+
+// Rows a thread takes at a time in row-wise ops.
+inline constexpr std::size_t kRowsPerTask = 32;
 
 // body(item, memory of the worker); `memory` grows to one entry per thread and is kept by the
 // caller. Results must not depend on which worker took an item.
@@ -19,6 +22,15 @@ void for_each_item(std::size_t items, std::vector<Memory>& memory, Body&& body) 
   std::atomic<std::size_t> next{0};
   parallel_for(workers, [&](std::size_t worker) {
     for (std::size_t item = next++; item < items; item = next++) body(item, memory[worker]);
+  });
+}
+
+// body(row) of all rows, some at a time.
+template <typename Body>
+void for_each_row(std::size_t rows, Body&& body) {
+  parallel_for((rows + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
+    const std::size_t end = std::min(rows, (task + 1) * kRowsPerTask);
+    for (std::size_t row = task * kRowsPerTask; row < end; ++row) body(row);
   });
 }
 

@@ -56,6 +56,24 @@ void write_golden_folder(const fs::path& folder, const Problem& problem, DType d
   write_safetensors(folder / "expected.safetensors", tensors);
 }
 
+// Of one row, the activations that are not 0, and how far they are from what the folder says.
+struct Apart {
+  double largest = 0, worst = 0;
+  std::size_t fired = 0;
+};
+template <typename Theirs>
+Apart apart(const std::vector<float>& acts, std::size_t row, Theirs&& theirs) {
+  Apart found;
+  for (std::size_t f = 0; f < kFeatures; ++f) {
+    const double ours = acts[row * kFeatures + f];
+    if (ours == 0) continue;
+    found.largest = std::max(found.largest, std::abs(ours));
+    found.worst = std::max(found.worst, std::abs(ours - theirs(f)));
+    ++found.fired;
+  }
+  return found;
+}
+
 class SaeLens : public ::testing::Test {
  protected:
   SaeLens() : problem_(make_problem(kDim, kFeatures, 7, kRows, 16, false)) {
@@ -99,19 +117,15 @@ TEST_F(SaeLens, export_computes_the_same_activations_on_raw_input) {
   const auto b_dec = read_f32(weights.at("b_dec")), acts = read_f32(expected.at("feature_acts"));
 
   for (std::size_t row = 0; row < kRows; ++row) {
-    double largest = 0, worst = 0;
-    for (std::size_t f = 0; f < kFeatures; ++f) {
-      const double ours = acts[row * kFeatures + f];
-      if (ours == 0) continue;
+    const Apart found = apart(acts, row, [&](std::size_t f) {
       double theirs = b_enc[f];
       for (std::size_t d = 0; d < kDim; ++d)
         theirs +=
             (double(problem_.x.row(row)[d]) - double(b_dec[d])) * double(W_enc[d * kFeatures + f]);
-      largest = std::max(largest, ours);
-      worst = std::max(worst, std::abs(ours - theirs));
-    }
-    EXPECT_GT(largest, 0);
-    EXPECT_LE(worst, 1e-5 * largest) << row;
+      return theirs;
+    });
+    EXPECT_GT(found.largest, 0);
+    EXPECT_LE(found.worst, 1e-5 * found.largest) << row;
   }
 }
 
@@ -192,21 +206,17 @@ TEST_F(SaeLens, folders_of_normalised_rows_compute_the_same_on_raw_input) {
       else
         std::ranges::copy(raw.span(), seen.data());
       for (std::size_t row = 0; row < kRows; ++row) {
-        double largest = 0, worst = 0;
-        for (std::size_t f = 0; f < kFeatures; ++f) {
-          const double ours = acts[row * kFeatures + f];
-          if (ours == 0) continue;
+        const Apart found = apart(acts, row, [&](std::size_t f) {
           double theirs = b_enc[f];
           for (std::size_t d = 0; d < kDim; ++d)
             theirs += (double(seen.row(row)[d]) - double(read.b_dec.data()[d])) *
                       double(read.W_enc.row(f)[d]);
           if (gated)
             theirs = std::exp(double(r_mag[f])) * (theirs - double(b_enc[f])) + double(b_mag[f]);
-          largest = std::max(largest, std::abs(ours));
-          worst = std::max(worst, std::abs(ours - theirs));
-          ++fired;
-        }
-        EXPECT_LE(worst, 1e-5 * largest) << folder << ' ' << row;
+          return theirs;
+        });
+        fired += found.fired;
+        EXPECT_LE(found.worst, 1e-5 * found.largest) << folder << ' ' << row;
       }
       for (std::size_t f = 0; f < kFeatures && !ranks; ++f) {
         double squares = 0;
