@@ -115,6 +115,11 @@ void remove_all_quietly(const fs::path& path) {
   fs::remove_all(path, ignored);
 }
 
+bool is_there(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
 MappedFile::MappedFile(const fs::path& path) {
   const FileDescriptor file = FileDescriptor::of_input(path);
   size_ = static_cast<std::size_t>(file.size());

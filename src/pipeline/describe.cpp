@@ -40,10 +40,7 @@ bool is_folder(const fs::path& path) {
   std::error_code ignored;
   return fs::is_directory(path, ignored);
 }
-bool holds(const fs::path& folder, const char* name) {
-  std::error_code ignored;
-  return fs::exists(folder / name, ignored);
-}
+bool holds(const fs::path& folder, const char* name) { return is_there(folder / name); }
 std::vector<fs::path> entries_of(const fs::path& folder) {
   std::vector<fs::path> entries;
   if (!is_folder(folder)) return entries;

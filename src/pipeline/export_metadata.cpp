@@ -10,14 +10,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// SAELens' words for what was trained.
-std::string training_architecture(const SaeConfig& sae) {
-  if (is_transcoder(sae)) return "transcoder";
-  if (sae.variant == "relu") return "standard";
-  if (sae.variant == "matryoshka") return "matryoshka_batchtopk";
-  return sae.variant;
-}
-
 void add_model(Json& metadata, const PublicModel& model) {
   metadata["model_name"] = model.name;
   metadata["model_class_name"] = "HookedTransformer";
@@ -52,14 +44,11 @@ void add_contexts(Json& metadata, const TokensConfig& tokens) {
   metadata["refract_bos"] = tokens.bos;
 }
 
-void add_training(Json& metadata, const SaeConfig& sae) {
-  metadata["training_architecture"] = training_architecture(sae);
-  metadata["training_architecture_details"] = Json::object();
-  if (sae.k > 0) metadata["training_architecture_details"]["k"] = sae.k;
-  if (sae.variant != "matryoshka") return;
-  std::vector<std::size_t> widths = matryoshka_prefixes(sae);
-  widths.push_back(sae.d_sae);
-  metadata["training_architecture_details"]["matryoshka_widths"] = widths;
+void add_training(Json& metadata, const SaeExport& exported) {
+  metadata["training_architecture"] =
+      exported.trained_as.empty() ? exported.architecture : exported.trained_as;
+  Json& details = metadata["training_architecture_details"] = Json::object();
+  for (const auto& [key, text] : exported.training) details[key] = Json::parse(text);
 }
 
 // On held-out rows, and of the trainer's counters.
@@ -80,7 +69,7 @@ std::string dataset_name(const std::string& from) {
 }
 
 std::map<std::string, std::string> export_metadata(const CheckpointedRun& run,
-                                                   const TrainedSae& sae,
+                                                   const TrainedSae& sae, const SaeExport& exported,
                                                    const std::string& metrics_line) {
   Json metadata;
   add_model(metadata, run.model);
@@ -89,7 +78,7 @@ std::map<std::string, std::string> export_metadata(const CheckpointedRun& run,
     add_place(metadata, "_out", {sae.config.target_hook}, sae.config.target_hook, run.model.family);
   add_contexts(metadata, run.config.tokens);
   metadata["dataset_path"] = dataset_name(run.config.source.from);
-  add_training(metadata, sae.config);
+  add_training(metadata, exported);
   add_measured(metadata, metrics_line);
   metadata["sae_lens_training_version"] = nullptr;  // else SAELens says that it was its own
   metadata["refract_version"] = kVersion;

@@ -17,11 +17,6 @@
 namespace refract {
 namespace {
 
-bool is_there(const fs::path& path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
-}
-
 std::string sae_of(const ExportRequest& request, const RunFolder& folder) {
   if (!is_there(folder.run_yaml()))
     throw ConfigError(

@@ -43,7 +43,7 @@ std::vector<WrittenFile> collective_write_export(const fs::path& folder, const C
   std::vector<WrittenFile> files;
   if (ranks.rank() == 0)
     files.push_back(
-        write_saelens_config(folder, part, dtype, export_metadata(run, sae, metrics_line)));
+        write_saelens_config(folder, part, dtype, export_metadata(run, sae, part, metrics_line)));
   SafetensorsWriter file = collective_open(ranks, [&](FileWriter::Begin begin) {
     return open_saelens_weights(folder, part, dtype, begin);
   });

@@ -50,12 +50,6 @@ void add_extraction(const RunConfig& config, const ModelInfo& model, const Corpu
   plan.memory.emplace_back("plan of the held-out rows", 8 * config.heldout.rows + 24 * held_out);
 }
 
-std::size_t errors_of(const StepShape& shape) {
-  std::size_t count = 0;
-  for (std::size_t i = 0; i < kMostErrors; ++i) count += shape.has_error(i) ? 1 : 0;
-  return count;
-}
-
 // What a tile holds of one SAE: weights of its features, moments and gradients of those that it
 // owns, the buffers of a step (sae/step.hpp).
 std::uint64_t step_bytes_of(const RunConfig& config, const ModelInfo& model, const SaeConfig& sae,
@@ -84,7 +78,7 @@ std::uint64_t step_bytes_of(const RunConfig& config, const ModelInfo& model, con
                        .gradient_features = own},
                       input_is_centred(sae));
   if (ordered)  // every rank's rows and errors
-    bytes += 4 * batch * (shape.d_in + errors_of(variant->shape()) * shape.d_out);
+    bytes += 4 * batch * (shape.d_in + variant->shape().errors() * shape.d_out);
   return bytes;
 }
 

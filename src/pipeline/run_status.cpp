@@ -26,11 +26,6 @@ namespace {
 
 constexpr const char* kAgain = "start the same command again, it resumes";
 
-bool is_there(const fs::path& path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
-}
-
 // It has no process now, and may have one again.
 bool is_to_start(const std::string& state) {
   static const std::set<std::string> kToStart{"PENDING",      "REQUEUED",      "REQUEUE_FED",

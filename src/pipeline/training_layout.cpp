@@ -8,6 +8,7 @@
 
 #include "refract/base/error.hpp"
 #include "refract/pipeline/disk_plan.hpp"
+#include "refract/sae/variant.hpp"
 
 namespace refract {
 namespace {
@@ -65,12 +66,12 @@ LayoutCost layout_cost(const RunConfig& config, const ModelInfo& model,
       const auto d_in = static_cast<double>(row.d_in), d_out = static_cast<double>(row.d_out),
                  gradient = static_cast<double>(row.size()), weights = 4 * (d_in + d_out + 1),
                  features = static_cast<double>(sae.d_sae) / columns;
-      const bool aux = sae.aux.coefficient > 0 && sae.k > 0;
-      const double aux_k = !aux ? 0 : sae.aux.k > 0 ? static_cast<double>(sae.aux.k) : d_in / 2;
+      const StepShape shape = make_variant(sae, row.d_in, 1)->shape();
       sent += (rows - 1) / rows * features *
               (sharded ? wire * gradient + weights : 2 * wire * gradient);
-      sent += (columns - 1) / columns * batch * 4 * (d_in + 2 * d_out * (aux ? 2 : 1)) +
-              (columns - 1) * batch * 8 * (static_cast<double>(largest_k(sae)) + aux_k);
+      sent += (columns - 1) / columns * batch * 4 *
+                  (d_in + 2 * d_out * static_cast<double>(shape.errors())) +
+              (columns - 1) * batch * 8 * static_cast<double>(largest_k(sae) + shape.aux_k);
       const double share = sharded ? rows : 1;
       held += features * (2 * weights + (2 * weights + 4 * gradient) / share);
     }

@@ -1,6 +1,7 @@
 #include "sae/batch_selecting_variant.hpp"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "refract/ops/batch_top.hpp"
@@ -112,6 +113,8 @@ void BatchSelectingVariant::encode_training(const SaeParameters& p, TensorView<c
 SaeExport BatchSelectingVariant::export_for_saelens(const SaeParameters& p) const {
   SaeExport out = export_common("jumprelu", p);
   out.tensors.push_back({"threshold", TensorRole::threshold, p.threshold.cview()});
+  out.trained_as = name();
+  out.training = {{"k", std::to_string(k_)}};
   return out;
 }
 

@@ -156,8 +156,6 @@ void check(const SaeConfig& config, std::string_view where) {
   variant_row(config).check(config, where);
 }
 
-void check_nothing(const SaeConfig&, std::string_view) {}
-
 void check_batch_selection(const SaeConfig& config, std::string_view where) {
   check_k(config, where);
   if (!(config.threshold_rate > 0 && config.threshold_rate <= 1))

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "refract/base/error.hpp"
+#include "sae/variant_table.hpp"
 
 namespace refract {
 namespace {
@@ -74,7 +75,7 @@ void Penalty::weigh(std::uint64_t step, LossTerms& terms) const {
 
 std::string_view penalty_kind(const SaeConfig& config) {
   if (config.penalty.kind != "auto") return config.penalty.kind;
-  return config.variant == "relu" ? "l1" : "none";
+  return variant_row(config).penalty;
 }
 
 std::vector<std::string_view> penalty_names() {
@@ -105,8 +106,6 @@ void check_penalty(const SaeConfig& config, std::string_view where) {
   }
   if (!(c.coefficient >= 0) || !std::isfinite(c.coefficient))
     refuse("coefficient", c.coefficient, "it must be a positive number, e.g. 5");
-  if (config.variant == "relu" && c.coefficient == 0)
-    refuse("coefficient", 0, "nothing else makes variant relu sparse: give a positive number");
   if (!(c.steepness > 0) || !std::isfinite(c.steepness))
     refuse("steepness", c.steepness, "it must be a positive number, e.g. 4");
   if (!row->has_steepness && c.steepness != unset.steepness)

@@ -32,6 +32,7 @@ SaeExport RowSelectingVariant::export_for_saelens(const SaeParameters& p) const 
   SaeExport out = export_common(std::string(name()), p);
   out.ranks_features = true;
   out.json_values = {{"k", std::to_string(k_)}, {"rescale_acts_by_decoder_norm", "false"}};
+  out.training = {{"k", std::to_string(k_)}};
   return out;
 }
 

@@ -29,6 +29,12 @@ bool StepShape::has_error(std::size_t which) const {
   return which - kPrefixError < prefixes;
 }
 
+std::size_t StepShape::errors() const {
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < kMostErrors; ++i) count += has_error(i) ? 1 : 0;
+  return count;
+}
+
 GradientRows Step::own_rows() const {
   GradientRows rows{
       .input = input(), .entries = {buffers.entries.view(), buffers.second.view()}, .error = {}};
@@ -99,8 +105,7 @@ std::size_t step_bytes(const StepShape& shape, const SaeShape& tile, const StepP
   bytes += (most_entries(shape, tile, n) + most_entries(shape, tile, sorted)) * kEntry;
   if (shape.candidates) bytes += n * tile.d_sae * kEntry;
   bytes += (most_second(shape, tile, n) + most_second(shape, tile, sorted)) * kEntry;
-  for (std::size_t i = 0; i < kMostErrors; ++i)
-    if (shape.has_error(i)) bytes += 4 * n * tile.d_out;
+  bytes += 4 * n * shape.errors() * tile.d_out;
   if (shape.norms) bytes += 4 * tile.d_sae;
   if (shape.rates) bytes += 12 * tile.d_sae;
   bytes += 8 * (slices + 1) * sums_width(shape, tile) + 8 * shape.histogram;

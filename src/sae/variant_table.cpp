@@ -15,8 +15,8 @@ constexpr VariantRow kVariants[] = {
     {"abstopk", make_abstopk, check_k, kTopK},
     {"batchtopk", make_batchtopk, check_batch_selection, kBatchTopK},
     {"matryoshka", make_matryoshka, check_matryoshka, kMatryoshka},
-    {"relu", make_relu, check_nothing, kNone, true},
-    {"jumprelu", make_jumprelu, check_jumprelu, kJumpRelu, false, true},
+    {"relu", make_relu, check_relu, kNone, "l1", true},
+    {"jumprelu", make_jumprelu, check_jumprelu, kJumpRelu, "none", false, true},
     {"gated", make_gated, check_gated, kNone},
 };
 }  // namespace

@@ -19,8 +19,9 @@ struct VariantRow {
                                    std::uint64_t dead_after_rows);
   void (*check)(const SaeConfig& config, std::string_view where);  // its own settings; ConfigError
   std::initializer_list<OwnSetting> own;
-  bool transcodes = false;        // trains with a target_hook, and exports that
-  bool trains_threshold = false;  // through gradients
+  std::string_view penalty = "none";  // what penalty.kind auto stands for
+  bool transcodes = false;            // trains with a target_hook, and exports that
+  bool trains_threshold = false;      // through gradients
 };
 [[nodiscard]] std::span<const VariantRow> variant_rows();
 [[nodiscard]] const VariantRow& variant_row(
@@ -41,10 +42,10 @@ std::unique_ptr<Variant> make_jumprelu(const SaeConfig& config, std::size_t d_in
 std::unique_ptr<Variant> make_gated(const SaeConfig& config, std::size_t d_in,
                                     std::uint64_t dead_after_rows);
 
-void check_nothing(const SaeConfig& config, std::string_view where);
 void check_k(const SaeConfig& config, std::string_view where);  // 1 .. d_sae
 void check_batch_selection(const SaeConfig& config, std::string_view where);
 void check_matryoshka(const SaeConfig& config, std::string_view where);
+void check_relu(const SaeConfig& config, std::string_view where);
 void check_jumprelu(const SaeConfig& config, std::string_view where);
 void check_gated(const SaeConfig& config, std::string_view where);
 // Refuses a variant that nothing else makes sparse, naming one that would.

@@ -29,6 +29,7 @@ void rename_durably(const fs::path& from,
 // With parents, each synced into its own; SystemError names the reason.
 void make_folder(const fs::path& folder);
 void remove_all_quietly(const fs::path& path);
+[[nodiscard]] bool is_there(const fs::path& path);  // false also where it cannot be told
 // Throws SystemError("disk full ...") when errno says so, else a SystemError with the system's
 // text.
 [[noreturn]] void throw_file_error(std::string_view doing, const fs::path& path, int error_number);

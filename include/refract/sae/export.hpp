@@ -64,6 +64,11 @@ struct SaeExport {
   };
   std::vector<Named> tensors;
 
+  // How it was trained, as SAELens' metadata has it: another architecture (empty: this one), and
+  // details -> JSON text.
+  std::string trained_as;
+  std::map<std::string, std::string> training;
+
   // By fold().
   Folds folds{};
   std::string_view normalize_activations = "none";  // what is left to the reader of the folder

@@ -58,6 +58,7 @@ struct StepShape {
   std::vector<Round> rounds{};
   [[nodiscard]] std::size_t terms() const { return aux_k > 0 || second ? 2 : 1; }
   [[nodiscard]] bool has_error(std::size_t which) const;
+  [[nodiscard]] std::size_t errors() const;  // how many
 };
 
 // The part of a step that one rank does.

@@ -100,8 +100,6 @@ void decode(const SaeParameters& parameters, std::span<const float> b_dec, const
 [[nodiscard]] bool trains_threshold(const SaeConfig& config);
 [[nodiscard]] std::vector<std::string_view> variant_names();
 [[nodiscard]] std::vector<std::string_view> penalty_names();
-// SaeConfig::prefixes, or where it has none a sixteenth of the features, a quarter, a half.
-[[nodiscard]] std::vector<std::size_t> matryoshka_prefixes(const SaeConfig& config);
 // penalty.kind, or what auto stands for.
 [[nodiscard]] std::string_view penalty_kind(const SaeConfig& config);
 // Those that train and export transcoders.

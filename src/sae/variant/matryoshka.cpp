@@ -4,6 +4,8 @@
 //   loss = mean over rows |e|^2 + sum over prefixes m mean over rows |e_m|^2 + AuxK of e
 //
 // Each prefix has weight 1, as in SAELens; dictionary_learning weighs each by 1 / prefixes^2.
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "refract/base/error.hpp"
@@ -18,16 +20,8 @@ std::size_t size_of(const std::string& text) {  // 0: no number
   return static_cast<std::size_t>(std::max<std::int64_t>(0, parse_whole(text).value_or(0)));
 }
 
-class Matryoshka final : public BatchSelectingVariant {
- public:
-  Matryoshka(const SaeConfig& config, std::size_t d_in, std::uint64_t dead_after_rows)
-      : BatchSelectingVariant(config, d_in, dead_after_rows, matryoshka_prefixes(config)) {}
-  [[nodiscard]] std::string_view name() const override { return "matryoshka"; }
-};
-
-}  // namespace
-
-std::vector<std::size_t> matryoshka_prefixes(const SaeConfig& config) {
+// Where none are given: a sixteenth of the features, a quarter, a half.
+std::vector<std::size_t> prefixes_of(const SaeConfig& config) {
   std::vector<std::size_t> sizes;
   for (const std::string& text : config.prefixes) sizes.push_back(size_of(text));
   if (!config.prefixes.empty()) return sizes;
@@ -36,6 +30,27 @@ std::vector<std::size_t> matryoshka_prefixes(const SaeConfig& config) {
       sizes.push_back(size);
   return sizes;
 }
+
+class Matryoshka final : public BatchSelectingVariant {
+ public:
+  Matryoshka(const SaeConfig& config, std::size_t d_in, std::uint64_t dead_after_rows)
+      : BatchSelectingVariant(config, d_in, dead_after_rows, prefixes_of(config)),
+        widths_(prefixes_of(config)) {
+    widths_.push_back(config.d_sae);
+  }
+  [[nodiscard]] std::string_view name() const override { return "matryoshka"; }
+  [[nodiscard]] SaeExport export_for_saelens(const SaeParameters& p) const override {
+    SaeExport out = BatchSelectingVariant::export_for_saelens(p);
+    out.trained_as = "matryoshka_batchtopk";
+    out.training["matryoshka_widths"] = fmt::format("[{}]", fmt::join(widths_, ","));
+    return out;
+  }
+
+ private:
+  std::vector<std::size_t> widths_;
+};
+
+}  // namespace
 
 std::unique_ptr<Variant> make_matryoshka(const SaeConfig& config, std::size_t d_in,
                                          std::uint64_t dead_after_rows) {

@@ -5,6 +5,7 @@
 //
 // With a target_hook it is a transcoder (Dunefsky et al. 2024): it reads one place and reconstructs
 // another, e.g. an MLP's input and output. b_dec is the target's and is not subtracted from x.
+#include "refract/base/error.hpp"
 #include "sae/reconstructing_variant.hpp"
 #include "sae/variant_table.hpp"
 
@@ -40,6 +41,14 @@ class Relu final : public ReconstructingVariant {
 std::unique_ptr<Variant> make_relu(const SaeConfig& config, std::size_t d_in,
                                    std::uint64_t dead_after_rows) {
   return std::make_unique<Relu>(config, d_in, dead_after_rows);
+}
+
+void check_relu(const SaeConfig& config, std::string_view where) {
+  if (config.penalty.coefficient == 0)
+    throw ConfigError(
+        "{}.penalty.coefficient is 0, but nothing else makes variant relu sparse: give a positive "
+        "number.",
+        where);
 }
 
 }  // namespace refract

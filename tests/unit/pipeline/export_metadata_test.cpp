@@ -14,7 +14,9 @@ class ExportMetadata : public ::testing::Test {
   [[nodiscard]] std::map<std::string, std::string> of(const std::string& metrics_line = "") {
     CheckpointedRun checkpointed = run_.checkpointed();
     checkpointed.model = {"openai-community/gpt2", "gpt2"};
-    return export_metadata(checkpointed, run_.saes().front(), metrics_line);
+    const TrainedSae& sae = run_.saes().front();
+    return export_metadata(checkpointed, sae, sae.variant->export_for_saelens(sae.used()),
+                           metrics_line);
   }
   CheckpointRun run_{fs::path(::testing::TempDir()) / "export_metadata", 1};
 };
