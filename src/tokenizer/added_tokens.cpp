@@ -1,7 +1,7 @@
 #include "tokenizer/added_tokens.hpp"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+#include <unordered_map>
 
 #include "refract/base/error.hpp"
 #include "tokenizer/unicode_tables.hpp"
@@ -40,20 +40,24 @@ bool touches_word(std::string_view text, std::size_t begin, std::size_t end) {
          (end < text.size() && has_class(text, end, unicode::word));
 }
 
-AddedToken read_token(const nlohmann::json& block) {
-  return {block.at("id").get<std::uint32_t>(), block.at("content").get<std::string>(),
-          block.value("single_word", false),   block.value("lstrip", false),
-          block.value("rstrip", false),        block.value("normalized", true),
-          block.value("special", false)};
+// The content after all normalizers.
+std::string normal_form(const std::string& content, const Normalizers& normalizers) {
+  std::string text = content;
+  for (const auto& normalizer : normalizers) {
+    Rewriting made;
+    made.start({});
+    if (normalizer->rewrite(text, made)) text = made.text();
+  }
+  return text;
 }
 
 }  // namespace
 
-TokenFinder::TokenFinder() : nodes_(1) {}
+TokenFinder::TokenFinder() : nodes_(1), second_byte_(256) {}
 
-void TokenFinder::add(const AddedToken& token) {
+void TokenFinder::add(const AddedToken& token, std::string_view pattern) {
   std::uint32_t node = 0;
-  for (const char byte : token.content) {
+  for (const char byte : pattern) {
     const Node* next = child(nodes_[node], byte);
     if (next == nullptr) {
       const auto fresh = static_cast<std::uint32_t>(nodes_.size());
@@ -65,7 +69,13 @@ void TokenFinder::add(const AddedToken& token) {
     }
   }
   nodes_[node].token = static_cast<std::uint32_t>(tokens_.size());
-  begins_[static_cast<unsigned char>(token.content.front())] = true;
+  const auto first = static_cast<unsigned char>(pattern.front());
+  if (!begins_[first]) first_bytes_.push_back(pattern.front());
+  begins_[first] = true;
+  if (pattern.size() == 1)
+    second_byte_[first].set();
+  else
+    second_byte_[first].set(static_cast<unsigned char>(pattern[1]));
   tokens_.push_back(token);
 }
 
@@ -75,83 +85,86 @@ const TokenFinder::Node* TokenFinder::child(const Node& node, char byte) const {
   return nullptr;
 }
 
-std::uint32_t TokenFinder::longest_at(std::string_view text, std::size_t at) const {
-  std::uint32_t found = Stretch::kText;
+TokenFinder::Found TokenFinder::longest_at(std::string_view text, std::size_t at) const {
+  Found found{Stretch::kText, at};
   const Node* node = &nodes_.front();
-  for (; at < text.size(); ++at) {
+  while (at < text.size()) {
     node = child(*node, text[at]);
     if (node == nullptr) break;
-    if (node->token != Stretch::kText) found = node->token;
+    ++at;
+    if (node->token != Stretch::kText) found = {node->token, at};
   }
   return found;
 }
 
+// The next place from `at` on whose first two bytes begin a token, or the end.
+std::size_t TokenFinder::next_candidate(std::string_view text, std::size_t at) const {
+  for (;; ++at) {
+    if (first_bytes_.size() == 1) {
+      at = text.find(first_bytes_.front(), at);
+      if (at == std::string_view::npos) return text.size();
+    } else {
+      while (at < text.size() && !begins_[static_cast<unsigned char>(text[at])]) ++at;
+      if (at >= text.size()) return text.size();
+    }
+    const auto& follows = second_byte_[static_cast<unsigned char>(text[at])];
+    if (at + 1 == text.size() || follows.test(static_cast<unsigned char>(text[at + 1]))) return at;
+  }
+}
+
 // As `find_matches` of Hugging Face's added_vocabulary.rs: a match that single_word rejects is
 // skipped whole, and stripping may reach back only to the end of the last match.
-void TokenFinder::split(std::string_view text, std::uint32_t begin, std::uint32_t end,
-                        std::vector<Stretch>& out) const {
-  const std::string_view view = text.substr(begin, end - begin);
+void TokenFinder::split(std::string_view text, std::vector<Stretch>& out) const {
   const auto append = [&](std::uint32_t id, std::size_t from, std::size_t to) {
-    out.push_back(
-        {id, begin + static_cast<std::uint32_t>(from), begin + static_cast<std::uint32_t>(to)});
+    out.push_back({id, static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(to)});
   };
   std::size_t done = 0;
-  for (std::size_t at = 0; at < view.size();) {
-    if (!begins_[static_cast<unsigned char>(view[at])]) {
+  for (std::size_t at = next_candidate(text, 0); at < text.size(); at = next_candidate(text, at)) {
+    const Found found = longest_at(text, at);
+    if (found.token == Stretch::kText) {
       ++at;
       continue;
     }
-    const std::uint32_t index = longest_at(view, at);
-    if (index == Stretch::kText) {
-      ++at;
-      continue;
-    }
-    const AddedToken& token = tokens_[index];
-    std::size_t from = at, to = at + token.content.size();
+    const AddedToken& token = tokens_[found.token];
+    std::size_t from = at, to = found.end;
     at = to;
-    if (token.single_word && touches_word(view, from, to)) continue;
-    if (token.lstrip) from = std::max(spaces_before(view, from), done);
-    if (token.rstrip) to = spaces_after(view, to);
+    if (token.single_word && touches_word(text, from, to)) continue;
+    if (token.lstrip) from = std::max(spaces_before(text, from), done);
+    if (token.rstrip) to = spaces_after(text, to);
     if (done < from) append(Stretch::kText, done, from);
     append(token.id, std::max(from, done), std::max(to, done));
     done = std::max(to, done);
   }
-  if (done < view.size()) append(Stretch::kText, done, view.size());
+  if (done < text.size()) append(Stretch::kText, done, text.size());
 }
 
-AddedTokens::AddedTokens(const nlohmann::json& block, const BpeModel& model) {
-  std::unordered_map<std::string, std::uint32_t> seen;
-  std::uint32_t next = model.entries();
-  for (const auto& entry : block) {
-    AddedToken token = read_token(entry);
-    if (token.content.empty() || seen.contains(token.content)) continue;
-    const auto in_vocabulary = model.id_of(token.content);
-    const std::uint32_t id = in_vocabulary ? *in_vocabulary : next;
+AddedTokens::AddedTokens(std::vector<AddedToken> listed, const Vocabulary& vocabulary,
+                         const Normalizers& normalizers, std::uint32_t ids) {
+  std::unordered_map<std::string, std::size_t> seen;
+  std::uint32_t next = vocabulary.entries();
+  for (AddedToken& token : listed) {
+    if (token.content.empty()) continue;
+    if (const auto before = seen.find(token.content); before != seen.end()) {
+      token.id = tokens_[before->second].id;
+      tokens_[before->second] = std::move(token);  // its flags are those stated last
+      continue;
+    }
+    const std::uint32_t known = vocabulary.find(token.content);
+    const std::uint32_t id = known != Vocabulary::kNone ? known : next;
     if (id != token.id)
       throw DataError(
-          "tokenizer.json: added token '{}' has id {}, Hugging Face would give it {}; correct the "
-          "file",
+          "added_tokens: '{}' has id {}, the tokenizers library would give it {}; correct the file",
           token.content, token.id, id);
     next = std::max(next, id + 1);
-    seen.emplace(token.content, id);
-    (token.normalized ? normalized_ : raw_).add(token);
+    seen.emplace(token.content, tokens_.size());
     tokens_.push_back(std::move(token));
   }
-}
-
-void AddedTokens::split(std::string_view text, std::vector<Stretch>& out,
-                        std::vector<Stretch>& scratch) const {
-  out.clear();
-  const auto size = static_cast<std::uint32_t>(text.size());
-  raw_.split(text, 0, size, out);
-  if (normalized_.empty()) return;
-  scratch.swap(out);
-  out.clear();
-  for (const Stretch& stretch : scratch) {
-    if (stretch.id == Stretch::kText)
-      normalized_.split(text, stretch.begin, stretch.end, out);
-    else
-      out.push_back(stretch);
+  left_out_ = static_cast<std::uint32_t>(
+      std::erase_if(tokens_, [ids](const AddedToken& token) { return token.id >= ids; }));
+  for (const AddedToken& token : tokens_) {
+    const std::string pattern =
+        token.normalized ? normal_form(token.content, normalizers) : token.content;
+    if (!pattern.empty()) (token.normalized ? normalized_ : given_).add(token, pattern);
   }
 }
 

@@ -1,15 +1,16 @@
 #pragma once
-// First component of the pipeline: tokens added beside the vocabulary ("<|endoftext|>") are found
-// in the text itself, leftmost and longest, before anything else looks at it.
+// Tokens added beside the vocabulary ("<|endoftext|>") are found in the text itself, leftmost and
+// longest: the first component of the pipeline those in the text as given, the second, behind the
+// normalizer, those whose own normal form is looked for in normalized text.
 #include <array>
+#include <bitset>
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
-#include "tokenizer/bpe_model.hpp"
+#include "tokenizer/normalizer.hpp"
+#include "tokenizer/vocabulary.hpp"
 
 namespace refract {
 
@@ -35,10 +36,10 @@ struct Stretch {
 class TokenFinder {
  public:
   TokenFinder();
-  void add(const AddedToken& token);
-  // Appends the stretches of text[begin, end): tokens and the text between them.
-  void split(std::string_view text, std::uint32_t begin, std::uint32_t end,
-             std::vector<Stretch>& out) const;
+  // `pattern`, not empty, is what stands for the token in the text.
+  void add(const AddedToken& token, std::string_view pattern);
+  // Appends the stretches of the text: tokens and what lies between them.
+  void split(std::string_view text, std::vector<Stretch>& out) const;
   [[nodiscard]] bool empty() const { return tokens_.empty(); }
 
  private:
@@ -46,26 +47,37 @@ class TokenFinder {
     std::vector<std::pair<char, std::uint32_t>> children;
     std::uint32_t token = Stretch::kText;  // index into tokens_
   };
-  [[nodiscard]] std::uint32_t longest_at(std::string_view text, std::size_t at) const;
+  struct Found {
+    std::uint32_t token;  // Stretch::kText: none begins here
+    std::size_t end;
+  };
+  [[nodiscard]] Found longest_at(std::string_view text, std::size_t at) const;
+  [[nodiscard]] std::size_t next_candidate(std::string_view text, std::size_t at) const;
   [[nodiscard]] const Node* child(const Node& node, char byte) const;
 
   std::vector<AddedToken> tokens_;
   std::vector<Node> nodes_;  // a trie; 0 is the root
   std::array<bool, 256> begins_{};
+  std::string first_bytes_;                    // those in begins_
+  std::vector<std::bitset<256>> second_byte_;  // [first byte]: what may follow
 };
 
 class AddedTokens {
  public:
-  // The "added_tokens" block. Ids follow Hugging Face: the vocabulary's where the content is in it,
-  // else the next free one; DataError where the file states another.
-  AddedTokens(const nlohmann::json& block, const BpeModel& model);
+  // Ids follow the library: the vocabulary's where the content is in it, else the next free one;
+  // DataError where the file states another. Tokens with ids from `ids` on are left out.
+  AddedTokens(std::vector<AddedToken> listed, const Vocabulary& vocabulary,
+              const Normalizers& normalizers, std::uint32_t ids);
 
-  void split(std::string_view text, std::vector<Stretch>& out, std::vector<Stretch>& scratch) const;
+  [[nodiscard]] const TokenFinder& in_given_text() const { return given_; }
+  [[nodiscard]] const TokenFinder& in_normalized_text() const { return normalized_; }
   [[nodiscard]] const std::vector<AddedToken>& tokens() const { return tokens_; }
+  [[nodiscard]] std::uint32_t left_out() const { return left_out_; }
 
  private:
   std::vector<AddedToken> tokens_;
-  TokenFinder raw_, normalized_;
+  TokenFinder given_, normalized_;
+  std::uint32_t left_out_ = 0;
 };
 
 }  // namespace refract

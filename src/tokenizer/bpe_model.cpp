@@ -1,149 +1,144 @@
 #include "tokenizer/bpe_model.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <bit>
-#include <nlohmann/json.hpp>
 #include <queue>
 
 #include "refract/base/error.hpp"
 #include "tokenizer/byte_level.hpp"
+#include "tokenizer/unicode_tables.hpp"
 
 namespace refract {
 namespace {
 
-constexpr std::uint32_t kNoToken = 0xFFFFFFFFu;
 // Up to here a plain search for the smallest rank beats the heap.
 constexpr std::size_t kShortWord = 32;
 
-bool absent_or_empty(const nlohmann::json& block, const char* key) {
-  const auto found = block.find(key);
-  return found == block.end() || found->is_null() ||
-         (found->is_string() && found->get<std::string>().empty());
-}
-
-void refuse_unsupported(const nlohmann::json& block) {
-  const std::string type = block.value("type", "BPE");
-  if (type != "BPE") throw DataError("tokenizer.json has a model of type '{}', known: BPE", type);
-  for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
-    if (!absent_or_empty(block, key))
-      throw DataError("tokenizer.json: model.{} is {}, only empty is supported", key,
-                      block.at(key).dump());
-  const auto dropout = block.find("dropout");
-  if (dropout != block.end() && !dropout->is_null() && *dropout != 0.0)
-    throw DataError(
-        "tokenizer.json: model.dropout is {}, only null is supported (ids would be random)",
-        dropout->dump());
-}
-
-// "a b" or ["a", "b"].
-std::pair<std::string, std::string> parts_of(const nlohmann::json& merge) {
-  if (merge.is_array() && merge.size() == 2)
-    return {merge[0].get<std::string>(), merge[1].get<std::string>()};
-  const std::string text = merge.is_string() ? merge.get<std::string>() : "";
-  const auto blank = text.find(' ');
-  if (blank == std::string::npos || text.find(' ', blank + 1) != std::string::npos)
-    throw DataError("tokenizer.json: merge {} is neither \"left right\" nor [left, right]",
-                    merge.dump());
-  return {text.substr(0, blank), text.substr(blank + 1)};
-}
-
 }  // namespace
 
-void MergeTable::reserve(std::size_t merges) {
-  const std::size_t slots = std::bit_ceil(std::max<std::size_t>(16, 2 * merges));
-  slots_.assign(slots, Slot{});
-  shift_ = 64u - static_cast<unsigned>(std::countr_zero(slots));
+BpeModel::BpeModel(ModelFile file, Spelling spelling)
+    : spelling_(spelling),
+      unk_token_(file.unk_token),
+      byte_fallback_(file.byte_fallback),
+      fuse_unk_(file.fuse_unk),
+      ignore_merges_(file.ignore_merges) {
+  vocabulary_ = std::move(file.vocabulary);
+  read_merges(file);
+  find_symbols();
 }
 
-std::size_t MergeTable::slot_of(std::uint64_t pair) const {
-  std::size_t slot = static_cast<std::size_t>((pair * 0x9E3779B97F4A7C15u) >> shift_);
-  while (slots_[slot].pair != pair && slots_[slot].pair != ~std::uint64_t{0})
-    slot = (slot + 1) & (slots_.size() - 1);
-  return slot;
-}
-
-void MergeTable::set(std::uint32_t left, std::uint32_t right, Merge merge) {
-  const std::uint64_t pair = std::uint64_t{left} << 32 | right;
-  slots_[slot_of(pair)] = {pair, merge};
-}
-
-MergeTable::Merge MergeTable::find(std::uint32_t left, std::uint32_t right) const {
-  return slots_[slot_of(std::uint64_t{left} << 32 | right)].merge;
-}
-
-BpeModel::BpeModel(const nlohmann::json& block) {
-  refuse_unsupported(block);
-  ignore_merges_ = block.value("ignore_merges", false);
-  read_vocabulary(block.at("vocab"));
-  read_merges(block.at("merges"));
-  check_alphabet(block);
-}
-
-void BpeModel::read_vocabulary(const nlohmann::json& vocabulary) {
-  byte_id_.fill(kNoToken);
-  id_of_.reserve(vocabulary.size());
-  bytes_.reserve(vocabulary.size());
-  for (const auto& [entry, value] : vocabulary.items()) {
-    const auto id = value.get<std::uint32_t>();
-    id_of_.emplace(entry, id);
-    const auto bytes = bytes_of_entry(entry);
-    bytes_.emplace(id, bytes.value_or(entry));
-    if (!bytes) continue;
-    if (bytes->size() == 1) byte_id_[static_cast<unsigned char>(bytes->front())] = id;
-    if (ignore_merges_) whole_.emplace(*bytes, id);
-  }
-}
-
-void BpeModel::read_merges(const nlohmann::json& merges) {
-  merges_.reserve(merges.size());
+void BpeModel::read_merges(const ModelFile& file) {
+  merges_.reserve(file.merges.size());
   std::uint32_t rank = 0;
-  for (const auto& merge : merges) {
-    if (merge.is_string() && merge.get_ref<const std::string&>().starts_with("#version")) continue;
-    const auto [left, right] = parts_of(merge);
-    const auto left_id = id_of(left), right_id = id_of(right), id = id_of(left + right);
-    if (!left_id || !right_id || !id)
+  std::string both;
+  for (const auto& [left, right] : file.merges) {
+    both.assign(left).append(right);
+    const std::uint32_t left_id = vocabulary_.find(left), right_id = vocabulary_.find(right),
+                        id = vocabulary_.find(both);
+    if (left_id == Vocabulary::kNone || right_id == Vocabulary::kNone || id == Vocabulary::kNone)
       throw DataError(
-          "tokenizer.json: merge {} ('{}' + '{}') uses or makes a token that is not in the "
-          "vocabulary",
-          rank, left, right);
-    merges_.set(*left_id, *right_id, {rank++, *id});
+          "model.merges.{} ('{}' + '{}') uses or makes a token that is not in the vocabulary", rank,
+          left, right);
+    merges_.set(left_id, right_id, {rank++, id});
   }
 }
 
-// Hugging Face gives a character without an entry to byte_fallback or unk_token. With every byte of
-// UTF-8 in the vocabulary neither is ever reached; without, only the plain case (it vanishes) is
-// supported.
-void BpeModel::check_alphabet(const nlohmann::json& block) const {
-  if (absent_or_empty(block, "unk_token") && !block.value("byte_fallback", false)) return;
-  for (std::size_t byte = 0; byte < 256; ++byte) {
-    const bool occurs_in_utf8 = byte != 0xC0 && byte != 0xC1 && byte < 0xF5;
-    if (occurs_in_utf8 && byte_id_[byte] == kNoToken)
-      throw DataError(
-          "tokenizer.json: unk_token or byte_fallback is set and byte 0x{:02X} has no token; only "
-          "a vocabulary with all bytes is supported then",
-          byte);
-  }
-}
-
-std::optional<std::uint32_t> BpeModel::id_of(std::string_view entry) const {
-  const auto found = id_of_.find(entry);
-  return found == id_of_.end() ? std::nullopt : std::optional(found->second);
-}
-
-void BpeModel::encode(std::string_view word, std::vector<WordToken>& out) const {
-  if (ignore_merges_) {
-    if (const auto found = whole_.find(word); found != whole_.end()) {
-      out.push_back({found->second, 0, static_cast<std::uint32_t>(word.size())});
-      return;
+void BpeModel::find_symbols() {
+  byte_id_.fill(Vocabulary::kNone);
+  for (std::uint32_t byte = 0; byte < 256; ++byte)
+    fallback_id_[byte] = vocabulary_.find(fmt::format("<0x{:02X}>", byte));
+  for (std::uint32_t id = 0; id < vocabulary_.end(); ++id) {
+    const std::string_view entry = vocabulary_.entry(id);
+    if (entry.empty()) continue;
+    if (spelling_ == Spelling::characters) {
+      cuts_.note(entry);
+      const auto [code, bytes] = unicode::decode(entry.data());
+      if (bytes != entry.size()) continue;
+      symbols_.set(code, id);
+      cuts_.allow(code);
+    } else if (const auto bytes = bytes_of_entry(entry)) {
+      cuts_.note(*bytes);
+      if (bytes->size() == 1) byte_id_[static_cast<unsigned char>(bytes->front())] = id;
     }
   }
-  const std::size_t before = out.size();
-  for (std::uint32_t i = 0; i < word.size(); ++i) {
-    const std::uint32_t id = byte_id_[static_cast<unsigned char>(word[i])];
-    if (id != kNoToken) out.push_back({id, i, i + 1});
+  if (spelling_ == Spelling::bytes && knows_all_bytes())
+    for (std::uint32_t code = 0; code < 0x110000; ++code) cuts_.allow(code);
+}
+
+bool BpeModel::knows_all_bytes() const {
+  for (std::size_t byte = 0; byte < 256; ++byte) {
+    const bool occurs_in_utf8 = byte != 0xC0 && byte != 0xC1 && byte < 0xF5;
+    if (occurs_in_utf8 && byte_id_[byte] == Vocabulary::kNone) return false;
   }
+  return true;
+}
+
+bool BpeModel::encode_whole(std::string_view word, std::vector<WordToken>& out) const {
+  if (!ignore_merges_) return false;
+  const std::uint32_t id =
+      vocabulary_.find(spelling_ == Spelling::bytes ? entry_of_bytes(word) : std::string(word));
+  if (id == Vocabulary::kNone) return false;
+  out.push_back({id, 0, static_cast<std::uint32_t>(word.size())});
+  return true;
+}
+
+void BpeModel::merge(std::string_view part, std::vector<WordToken>& out) const {
+  const std::size_t before = out.size();
+  append_symbols(part, out);
   const std::span symbols(out.begin() + static_cast<std::ptrdiff_t>(before), out.end());
   out.resize(before + (symbols.size() <= kShortWord ? merge_short(symbols) : merge_long(symbols)));
+}
+
+// As merge_word of models/bpe/model.rs, whose order it keeps even where it is odd: an unknown token
+// that waits for its neighbours comes behind byte tokens.
+void BpeModel::append_symbols(std::string_view word, std::vector<WordToken>& out) const {
+  WordToken unknown{Vocabulary::kNone, 0, 0};  // kNone: none waits
+  const auto flush = [&] {
+    if (unknown.id != Vocabulary::kNone) out.push_back(unknown);
+    unknown.id = Vocabulary::kNone;
+  };
+  const auto fall_back = [&](std::string_view spelled, std::uint32_t begin, std::uint32_t end) {
+    if (byte_fallback_ && std::ranges::all_of(spelled, [&](char byte) {
+          return fallback_id_[static_cast<unsigned char>(byte)] != Vocabulary::kNone;
+        })) {
+      for (const char byte : spelled) {
+        const std::uint32_t next = std::min(begin + 1, end);
+        out.push_back({fallback_id_[static_cast<unsigned char>(byte)], begin, next});
+        begin = next;
+      }
+      return;
+    }
+    if (unk_token_.empty()) return;
+    if (unknown.id != Vocabulary::kNone && fuse_unk_) {
+      unknown.end = end;
+      return;
+    }
+    flush();
+    unknown = {vocabulary_.find(unk_token_), begin, end};
+    if (unknown.id == Vocabulary::kNone)
+      throw DataError(
+          "the text holds '{}', which the tokenizer's vocabulary has not, nor its unk_token '{}'; "
+          "correct model.unk_token in tokenizer.json",
+          spelled, unk_token_);
+  };
+  for (std::uint32_t at = 0; at < word.size();) {
+    const std::uint32_t end =
+        spelling_ == Spelling::bytes ? at + 1 : at + unicode::decode(word.data() + at).bytes;
+    const std::uint32_t id = spelling_ == Spelling::bytes
+                                 ? byte_id_[static_cast<unsigned char>(word[at])]
+                                 : symbols_.at(unicode::decode(word.data() + at).code);
+    if (id != Vocabulary::kNone) {
+      flush();
+      out.push_back({id, at, end});
+    } else {
+      const std::string_view missing = word.substr(at, end - at);
+      fall_back(spelling_ == Spelling::bytes ? entry_of_bytes(missing) : std::string(missing), at,
+                end);
+    }
+    at = end;
+  }
+  flush();
 }
 
 std::size_t BpeModel::merge_short(std::span<WordToken> symbols) const {
@@ -176,6 +171,7 @@ std::size_t BpeModel::merge_long(std::span<WordToken> symbols) const {
   struct Link {
     std::uint32_t previous, next;
     MergeTable::Merge merge;  // with the next symbol
+    bool gone;
   };
   std::vector<Link> links(count);
   using Entry =
@@ -188,7 +184,7 @@ std::size_t BpeModel::merge_long(std::span<WordToken> symbols) const {
     if (link.merge.rank != MergeTable::kNone) heap.emplace(link.merge.rank, i);
   };
   for (std::uint32_t i = 0; i < count; ++i) {
-    links[i] = {i == 0 ? count : i - 1, i + 1, {}};
+    links[i] = {i == 0 ? count : i - 1, i + 1, {}, false};
     look_up(i);
   }
   while (!heap.empty()) {
@@ -200,15 +196,15 @@ std::size_t BpeModel::merge_long(std::span<WordToken> symbols) const {
     symbols[at] = {link.merge.id, symbols[at].begin, symbols[gone].end};
     link.next = links[gone].next;
     links[gone].merge = {};
+    links[gone].gone = true;
     if (link.next < count) links[link.next].previous = at;
-    symbols[gone].end = symbols[gone].begin;  // marks it as merged
     look_up(at);
     if (link.previous < count) look_up(link.previous);
   }
-  const auto left = std::remove_if(symbols.begin(), symbols.end(), [](const WordToken& symbol) {
-    return symbol.begin == symbol.end;
-  });
-  return static_cast<std::size_t>(left - symbols.begin());
+  std::size_t left = 0;
+  for (std::uint32_t i = 0; i < count; ++i)
+    if (!links[i].gone) symbols[left++] = symbols[i];
+  return left;
 }
 
 }  // namespace refract

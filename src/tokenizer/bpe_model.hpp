@@ -1,15 +1,18 @@
 #pragma once
-// Third component of the pipeline: the bytes of a word -> ids, by merges of lowest rank first,
-// leftmost on ties.
+// Fourth component of the pipeline: a word -> ids, by merges of lowest rank first, leftmost on
+// ties. Matches models/bpe of the `tokenizers` library with its cache off.
 #include <array>
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
+
+#include "tokenizer/code_points.hpp"
+#include "tokenizer/merge_table.hpp"
+#include "tokenizer/model_file.hpp"
+#include "tokenizer/pre_tokenizer.hpp"
+#include "tokenizer/safe_cuts.hpp"
 
 namespace refract {
 
@@ -20,66 +23,47 @@ struct WordToken {
   std::uint32_t end;
 };
 
-// (left id, right id) -> rank of the merge and id of its result; open addressing.
-class MergeTable {
- public:
-  struct Merge {
-    std::uint32_t rank = kNone;
-    std::uint32_t id = 0;
-  };
-  static constexpr std::uint32_t kNone = 0xFFFFFFFFu;
-
-  void reserve(std::size_t merges);                                // before the first set
-  void set(std::uint32_t left, std::uint32_t right, Merge merge);  // replaces
-  [[nodiscard]] Merge find(std::uint32_t left, std::uint32_t right) const;
-
- private:
-  struct Slot {
-    std::uint64_t pair = ~std::uint64_t{0};
-    Merge merge;
-  };
-  [[nodiscard]] std::size_t slot_of(std::uint64_t pair) const;
-  std::vector<Slot> slots_;
-  unsigned shift_ = 0;
-};
-
 class BpeModel {
  public:
-  // The "model" block of a byte-level tokenizer.json. DataError names what is not supported.
-  explicit BpeModel(const nlohmann::json& block);
+  // DataError names a merge of unknown parts.
+  BpeModel(ModelFile file, Spelling spelling);
 
-  // Appends the word's tokens. A byte without an entry vanishes, as in Hugging Face.
-  void encode(std::string_view word, std::vector<WordToken>& out) const;
-
-  [[nodiscard]] std::optional<std::uint32_t> id_of(std::string_view entry) const;
-  [[nodiscard]] std::uint32_t entries() const { return static_cast<std::uint32_t>(id_of_.size()); }
-  // Bytes by id; ids need not be dense.
-  [[nodiscard]] const std::unordered_map<std::uint32_t, std::string>& bytes() const {
-    return bytes_;
+  // Appends the word's tokens. What has no entry becomes byte tokens or the unknown token where the
+  // file has them, else it vanishes, as in the library. DataError when the unknown token is needed
+  // and is not in the vocabulary.
+  void encode(std::string_view word, std::vector<WordToken>& out) const {
+    if (!encode_whole(word, out)) merge(word, out);
   }
+  // As encode, for a part of a word that `cuts` has cut: it is never taken whole.
+  void merge(std::string_view part, std::vector<WordToken>& out) const;
+
+  [[nodiscard]] const SafeCuts& cuts() const { return cuts_; }
+  [[nodiscard]] bool takes_whole_words() const { return ignore_merges_; }
+  // With ignore_merges: a word that is an entry is that token, whatever the merges say.
+  bool encode_whole(std::string_view word, std::vector<WordToken>& out) const;
+
+  [[nodiscard]] const Vocabulary& vocabulary() const { return vocabulary_; }
+  [[nodiscard]] bool byte_fallback() const { return byte_fallback_; }
+  [[nodiscard]] Spelling spelling() const { return spelling_; }
 
  private:
-  struct Hash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view text) const {
-      return std::hash<std::string_view>{}(text);
-    }
-  };
-  void read_vocabulary(const nlohmann::json& vocabulary);
-  void read_merges(const nlohmann::json& merges);
-  void check_alphabet(const nlohmann::json& block) const;
+  void read_merges(const ModelFile& file);
+  void find_symbols();
+  [[nodiscard]] bool knows_all_bytes() const;
+  void append_symbols(std::string_view word, std::vector<WordToken>& out) const;
   // Merge in place and return how many symbols are left, at the front.
   [[nodiscard]] std::size_t merge_short(std::span<WordToken> symbols) const;
   [[nodiscard]] std::size_t merge_long(std::span<WordToken> symbols) const;
 
-  std::unordered_map<std::string, std::uint32_t, Hash, std::equal_to<>>
-      id_of_;  // entries as spelled
-  std::unordered_map<std::string, std::uint32_t, Hash, std::equal_to<>>
-      whole_;  // bytes -> id, if ignore_merges
-  std::unordered_map<std::uint32_t, std::string> bytes_;
-  std::array<std::uint32_t, 256> byte_id_;
+  Spelling spelling_;
+  Vocabulary vocabulary_;
+  std::string unk_token_;
+  bool byte_fallback_, fuse_unk_, ignore_merges_;
   MergeTable merges_;
-  bool ignore_merges_ = false;
+  std::array<std::uint32_t, 256> byte_id_;      // Spelling::bytes: the entry of each byte
+  CodePoints symbols_;                          // Spelling::characters: of each character
+  std::array<std::uint32_t, 256> fallback_id_;  // of "<0x00>" to "<0xFF>"
+  SafeCuts cuts_;
 };
 
 }  // namespace refract

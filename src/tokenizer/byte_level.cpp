@@ -15,20 +15,34 @@ bool stands_for_itself(std::uint32_t byte) {
          (byte >= 174 && byte <= 255);
 }
 
-// Stand-in -> byte, -1 where a code point stands for none.
-std::array<std::int16_t, kAlphabetEnd> make_alphabet() {
-  std::array<std::int16_t, kAlphabetEnd> byte_of{};
-  byte_of.fill(-1);
-  std::uint32_t next = 256;
-  for (std::uint32_t byte = 0; byte < 256; ++byte)
-    byte_of[stands_for_itself(byte) ? byte : next++] = static_cast<std::int16_t>(byte);
-  return byte_of;
+struct Alphabet {
+  std::array<std::int16_t, kAlphabetEnd> byte_of{};  // stand-in -> byte, -1: stands for none
+  std::array<std::string, 256> stand_in;             // byte -> stand-in, UTF-8
+
+  Alphabet() {
+    byte_of.fill(-1);
+    std::uint32_t next = 256;
+    for (std::uint32_t byte = 0; byte < 256; ++byte) {
+      const std::uint32_t code = stands_for_itself(byte) ? byte : next++;
+      byte_of[code] = static_cast<std::int16_t>(byte);
+      if (code < 0x80)
+        stand_in[byte].push_back(static_cast<char>(code));
+      else
+        for (const std::uint32_t part : {0xC0u | code >> 6, 0x80u | (code & 0x3Fu)})
+          stand_in[byte].push_back(static_cast<char>(part));
+    }
+  }
+};
+
+const Alphabet& alphabet() {
+  static const Alphabet one;
+  return one;
 }
 
 }  // namespace
 
 std::optional<std::string> bytes_of_entry(std::string_view entry) {
-  static const auto byte_of = make_alphabet();
+  const auto& byte_of = alphabet().byte_of;
   std::string bytes;
   for (std::size_t at = 0; at < entry.size();) {
     const auto [code, length] = unicode::decode(entry.data() + at);
@@ -37,6 +51,13 @@ std::optional<std::string> bytes_of_entry(std::string_view entry) {
     at += length;
   }
   return bytes;
+}
+
+std::string entry_of_bytes(std::string_view bytes) {
+  const auto& stand_in = alphabet().stand_in;
+  std::string entry;
+  for (const char byte : bytes) entry += stand_in[static_cast<unsigned char>(byte)];
+  return entry;
 }
 
 }  // namespace refract

@@ -11,5 +11,7 @@ namespace refract {
 // The bytes that a vocabulary entry stands for; nothing when it holds a character outside the
 // alphabet.
 [[nodiscard]] std::optional<std::string> bytes_of_entry(std::string_view entry);
+// Its inverse: any bytes have an entry's spelling.
+[[nodiscard]] std::string entry_of_bytes(std::string_view bytes);
 
 }  // namespace refract

@@ -4,7 +4,7 @@
 Source: the `tokenizers` package itself, asked about every Unicode scalar value. The classes of patterns are those
 of its bundled Oniguruma: what a Split on the class removes belongs to it. Word characters matter only to added
 tokens with single_word, which use another regex library with another \\w: a word character in front of such a
-token keeps it from matching. Usage: make_unicode_tables.py > unicode_tables.cpp
+token keeps it from matching. Digits has a table of its own (Rust's char::is_numeric). Usage: make_unicode_tables.py > unicode_tables.cpp
 """
 import tokenizers
 from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
@@ -36,10 +36,19 @@ def word_class():
         yield from (c for i, c in enumerate(batch) if i not in matched)
 
 
+def digit_class():
+    digits = pre_tokenizers.Digits(individual_digits=False)
+    for batch in batches():
+        for _, (begin, end) in digits.pre_tokenize_str("a" + "a".join(map(chr, batch)) + "a"):
+            if begin % 2 == 1:
+                yield batch[begin // 2]
+
+
 CLASSES = [
     ("kLetters", r"\p{L}", lambda: pattern_class(r"\p{L}")),
     ("kNumbers", r"\p{N}", lambda: pattern_class(r"\p{N}")),
     ("kSpaces", r"\s", lambda: pattern_class(r"\s")),
+    ("kDigits", r"what the pre-tokenizer Digits cuts at", digit_class),
     ("kWordCharacters", r"\w beside added tokens", word_class),
 ]
 

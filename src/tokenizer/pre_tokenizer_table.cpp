@@ -1,8 +1,7 @@
 #include <fmt/ranges.h>
 
-#include <nlohmann/json.hpp>
-
 #include "refract/base/error.hpp"
+#include "tokenizer/json_block.hpp"
 #include "tokenizer/pre_tokenizer.hpp"
 
 namespace refract {
@@ -10,26 +9,68 @@ namespace {
 
 struct Row {
   std::string_view type;
-  std::unique_ptr<PreTokenizer> (*make)(const nlohmann::json& block);
+  std::unique_ptr<PreTokenizer> (*make)(const JsonBlock& block);
 };
 
 constexpr Row kRows[] = {
     {"ByteLevel", make_byte_level},
+    {"Digits", make_digits},
+    {"Metaspace", make_metaspace},
+    {"Split", make_split},
 };
 
 }  // namespace
 
-std::unique_ptr<PreTokenizer> make_pre_tokenizer(const nlohmann::json& block) {
-  const std::string type = block.is_object() ? block.value("type", "") : "null";
-  std::vector<std::string_view> known;
+PreTokenizers::PreTokenizers(const JsonBlock& block) { append(block); }
+
+void PreTokenizers::append(const JsonBlock& block) {
+  const std::string_view type = block.text("type");
+  if (type == "Sequence") {
+    for (const JsonBlock& part : block.blocks("pretokenizers")) append(part);
+    return;
+  }
+  if (spelling_ == Spelling::bytes)
+    throw DataError("{} is '{}' behind a ByteLevel: only the last pre-tokenizer may be one",
+                    block.at("type"), type);
+  std::vector<std::string_view> known{"Sequence"};
   for (const Row& row : kRows) {
-    if (row.type == type) return row.make(block);
     known.push_back(row.type);
+    if (row.type != type) continue;
+    if (auto part = row.make(block)) parts_.push_back(std::move(part));
+    if (type == "ByteLevel") spelling_ = Spelling::bytes;
+    return;
   }
   throw DataError(
-      "tokenizer.json asks for the pre-tokenizer '{}', known: {}. Use a model whose tokenizer has "
-      "one of these, or add a row to src/tokenizer/pre_tokenizer_table.cpp",
-      type, fmt::join(known, ", "));
+      "{} is '{}', known: {}. Use a model whose tokenizer has one of these, or add a row to "
+      "src/tokenizer/pre_tokenizer_table.cpp",
+      block.at("type"), type, fmt::join(known, ", "));
+}
+
+// Hands each word of one part to the next part, as a piece of its own.
+class PreTokenizers::Link : public WordConsumer {
+ public:
+  Link(const PreTokenizers& parts, std::size_t next, WordConsumer& last)
+      : parts_(parts), next_(next), last_(last) {}
+  void take(const Piece& piece, std::span<const Word> words) override {
+    for (const Word& word : words) parts_.split_from(next_, part_of(piece, word), last_);
+  }
+
+ private:
+  const PreTokenizers& parts_;
+  std::size_t next_;
+  WordConsumer& last_;
+};
+
+void PreTokenizers::split_from(std::size_t part, const Piece& piece, WordConsumer& last) const {
+  if (part == parts_.size()) {
+    const Word whole{0, static_cast<std::uint32_t>(piece.bytes.size())};
+    last.take(piece, {&whole, 1});
+  } else if (part + 1 == parts_.size()) {
+    parts_[part]->split(piece, last);
+  } else {
+    Link link(*this, part + 1, last);
+    parts_[part]->split(piece, link);
+  }
 }
 
 }  // namespace refract

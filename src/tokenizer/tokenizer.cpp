@@ -4,16 +4,15 @@
 
 #include <algorithm>
 #include <mutex>
-#include <nlohmann/json.hpp>
-#include <unordered_set>
+#include <unordered_map>
 
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
 #include "tokenizer/added_tokens.hpp"
 #include "tokenizer/bpe_model.hpp"
-#include "tokenizer/pre_tokenizer.hpp"
-#include "tokenizer/word_cache.hpp"
+#include "tokenizer/tokenizer_file.hpp"
+#include "tokenizer/word_encoder.hpp"
 
 namespace refract {
 namespace {
@@ -21,14 +20,15 @@ namespace {
 // What one call of encode needs; kept between calls because the cache is worth more the longer it
 // lives.
 struct Workspace {
-  WordCache cache;
-  Words words;
-  std::vector<Stretch> stretches, scratch;
-  std::vector<WordToken> tokens;
+  explicit Workspace(std::size_t normalizers) : rewritings(normalizers) {}
+  WordMemory words;
+  std::vector<Rewriting> rewritings;  // one for each normalizer
+  std::vector<Stretch> stretches, normalized;
 };
 
 class Workspaces {
  public:
+  explicit Workspaces(std::size_t normalizers) : normalizers_(normalizers) {}
   [[nodiscard]] std::unique_ptr<Workspace> take() {
     {
       const std::lock_guard lock(mutex_);
@@ -38,7 +38,7 @@ class Workspaces {
         return workspace;
       }
     }
-    return std::make_unique<Workspace>();
+    return std::make_unique<Workspace>(normalizers_);
   }
   void give(std::unique_ptr<Workspace> workspace) {
     const std::lock_guard lock(mutex_);
@@ -46,45 +46,42 @@ class Workspaces {
   }
 
  private:
+  std::size_t normalizers_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Workspace>> free_;
 };
 
-void refuse_normalizer(const nlohmann::json& file) {
-  const auto found = file.find("normalizer");
-  if (found == file.end() || found->is_null()) return;
-  throw DataError(
-      "tokenizer.json asks for the normalizer '{}', known: null. Use a model whose tokenizer has "
-      "none",
-      found->value("type", "?"));
-}
-
 class Pipeline : public Tokenizer {
  public:
-  Pipeline(const nlohmann::json& file, std::string digest)
-      : digest_(std::move(digest)),
-        pre_tokenizer_(make_pre_tokenizer(file.value("pre_tokenizer", nlohmann::json()))),
-        model_(file.at("model")),
-        added_(file.value("added_tokens", nlohmann::json::array()), model_) {
-    for (const auto& [id, bytes] : model_.bytes()) set_bytes(id, bytes);
+  Pipeline(TokenizerFile file, std::uint32_t ids)
+      : digest_(std::move(file.digest)),
+        normalizers_(std::move(file.normalizers)),
+        pre_tokenizers_(std::move(file.pre_tokenizers)),
+        model_(std::move(file.model), pre_tokenizers_.spelling()),
+        decoder_(std::move(*file.decoder)),
+        added_(std::move(file.added), model_.vocabulary(), normalizers_, ids),
+        workspaces_(normalizers_.size()) {
+    size_ = model_.vocabulary().end();
     for (const AddedToken& token : added_.tokens()) {
-      set_bytes(token.id, token.content);
-      if (token.special) special_.insert(token.id);
+      size_ = std::max(size_, token.id + 1);
+      added_by_id_.emplace(token.id, &token);
     }
+    if (added_.left_out() > 0) digest_ = short_digest(fmt::format("{}\nids {}", digest_, ids));
   }
 
   void encode(std::string_view text, std::vector<TokenSpan>& out) const override {
-    if (text.size() >= 0xFFFFFFFFu)
-      throw DataError("a text of {} bytes is too long to tokenize, the limit is 4 GiB; split it",
+    if (text.size() >= kTextBytes)
+      throw DataError("a text of {} bytes is too long to tokenize, the limit is 2 GiB; split it",
                       text.size());
     if (!simdjson::validate_utf8(text.data(), text.size()))
       throw DataError(
           "a text to tokenize is not valid UTF-8; clean it first (corpus/read_shard.hpp does)");
     auto workspace = workspaces_.take();
-    added_.split(text, workspace->stretches, workspace->scratch);
+    workspace->stretches.clear();
+    added_.in_given_text().split(text, workspace->stretches);
     for (const Stretch& stretch : workspace->stretches) {
       if (stretch.id == Stretch::kText)
-        encode_stretch(text, stretch, *workspace, out);
+        encode_stretch(part_of({text, {}}, {stretch.begin, stretch.end}), *workspace, out);
       else
         out.push_back({stretch.id, stretch.begin, stretch.end});
     }
@@ -92,86 +89,74 @@ class Pipeline : public Tokenizer {
   }
 
   std::string decode_bytes(std::uint32_t id) const override {
-    if (id >= bytes_.size())
+    if (id >= size_)
       throw DataError(
           "token id {} is out of range, the tokenizer has {}; was it made for this model?", id,
-          bytes_.size());
-    return bytes_[id];
+          size_);
+    if (const auto added = added_by_id_.find(id); added != added_by_id_.end())
+      return decoder_.bytes_of(added->second->content, !model_.vocabulary().has(id));
+    return decoder_.bytes_of(model_.vocabulary().entry(id), false);
+  }
+
+  std::string decode(std::span<const std::uint32_t> ids) const override {
+    std::string bytes;
+    for (const std::uint32_t id : ids) bytes += decode_bytes(id);
+    decoder_.strip(bytes);
+    return bytes;
   }
 
   std::optional<std::uint32_t> id_of(std::string_view content) const override {
     for (const AddedToken& token : added_.tokens())
       if (token.content == content) return token.id;
-    return model_.id_of(content);
+    return model_.vocabulary().id_of(content);
   }
 
-  bool is_special(std::uint32_t id) const override { return special_.contains(id); }
-  std::uint32_t size() const override { return static_cast<std::uint32_t>(bytes_.size()); }
+  bool is_special(std::uint32_t id) const override {
+    const auto added = added_by_id_.find(id);
+    return added != added_by_id_.end() && added->second->special;
+  }
+  std::uint32_t size() const override { return size_; }
   std::string digest() const override { return digest_; }
 
  private:
-  void set_bytes(std::uint32_t id, const std::string& bytes) {
-    if (id >= bytes_.size()) bytes_.resize(std::size_t{id} + 1);
-    bytes_[id] = bytes;
-  }
+  static constexpr std::size_t kTextBytes = std::size_t{1} << 31;  // ICU counts in int32
 
-  void encode_stretch(std::string_view text, const Stretch& stretch, Workspace& workspace,
-                      std::vector<TokenSpan>& out) const {
-    Words& words = workspace.words;
-    pre_tokenizer_->split(text.substr(stretch.begin, stretch.end - stretch.begin), words);
-    // Prepended bytes are not in the text: what covers them begins where the stretch begins.
-    const auto place = [&](std::uint32_t in_words) {
-      return stretch.begin + (in_words > words.prepended ? in_words - words.prepended : 0);
-    };
-    for (const Word& word : words.words) {
-      const std::string_view bytes = words.text.substr(word.begin, word.end - word.begin);
-      if (bytes.size() > WordCache::kWordBytes) {
-        workspace.tokens.clear();
-        model_.encode(bytes, workspace.tokens);
-        for (const WordToken& token : workspace.tokens)
-          out.push_back({token.id, place(word.begin + token.begin), place(word.begin + token.end)});
-        continue;
-      }
-      const WordCache::Key key = WordCache::key_of(bytes);
-      WordCache::Entry& entry = workspace.cache.entry(key);
-      if (entry.key != key) {
-        workspace.tokens.clear();
-        model_.encode(bytes, workspace.tokens);
-        const bool cacheable =
-            workspace.tokens.size() <= WordCache::kTokens && covers(workspace.tokens, bytes);
-        if (!cacheable) {
-          for (const WordToken& token : workspace.tokens)
-            out.push_back(
-                {token.id, place(word.begin + token.begin), place(word.begin + token.end)});
-          continue;
-        }
-        WordCache::fill(entry, key, workspace.tokens.data(), workspace.tokens.size());
-      }
-      std::uint32_t begin = word.begin;
-      for (std::size_t i = 0; i < entry.tokens; ++i) {
-        const std::uint32_t end = word.begin + entry.end[i];
-        out.push_back({entry.id[i], place(begin), place(end)});
-        begin = end;
-      }
+  // A stretch between added tokens of the given text.
+  void encode_stretch(const Piece& given, Workspace& workspace, std::vector<TokenSpan>& out) const {
+    const Piece piece = normalized(given, workspace);
+    WordEncoder words(model_, workspace.words, out);
+    if (piece.bytes.empty()) return;
+    if (added_.in_normalized_text().empty()) {
+      pre_tokenizers_.split(piece, words);
+      return;
+    }
+    workspace.normalized.clear();
+    added_.in_normalized_text().split(piece.bytes, workspace.normalized);
+    for (const auto& [id, begin, end] : workspace.normalized) {
+      if (id == Stretch::kText)
+        pre_tokenizers_.split(part_of(piece, {begin, end}), words);
+      else
+        out.push_back({id, piece.origin.place(begin), piece.origin.place(end)});
     }
   }
 
-  // False where a byte without an entry vanished: the cache keeps only ends.
-  static bool covers(const std::vector<WordToken>& tokens, std::string_view word) {
-    std::uint32_t at = 0;
-    for (const WordToken& token : tokens) {
-      if (token.begin != at) return false;
-      at = token.end;
+  Piece normalized(Piece piece, Workspace& workspace) const {
+    for (std::size_t i = 0; i < normalizers_.size(); ++i) {
+      Rewriting& made = workspace.rewritings[i];
+      made.start(piece.origin);
+      if (normalizers_[i]->rewrite(piece.bytes, made)) piece = {made.text(), made.origin()};
     }
-    return at == word.size();
+    return piece;
   }
 
   std::string digest_;
-  std::unique_ptr<PreTokenizer> pre_tokenizer_;
+  Normalizers normalizers_;
+  PreTokenizers pre_tokenizers_;
   BpeModel model_;
+  Decoder decoder_;
   AddedTokens added_;
-  std::vector<std::string> bytes_;
-  std::unordered_set<std::uint32_t> special_;
+  std::unordered_map<std::uint32_t, const AddedToken*> added_by_id_;
+  std::uint32_t size_ = 0;
   mutable Workspaces workspaces_;
 };
 
@@ -186,25 +171,14 @@ std::vector<std::uint32_t> Tokenizer::encode_ids(std::string_view text) const {
   return ids;
 }
 
-std::string Tokenizer::decode(std::span<const std::uint32_t> ids) const {
-  std::string bytes;
-  for (const std::uint32_t id : ids) bytes += decode_bytes(id);
-  return bytes;
-}
-
-std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& folder_or_json) {
-  const fs::path path =
-      fs::is_directory(folder_or_json) ? folder_or_json / "tokenizer.json" : folder_or_json;
-  const std::string bytes = read_file(path);
+std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& folder_or_json, std::uint32_t ids) {
   try {
-    const auto file = nlohmann::json::parse(bytes);
-    refuse_normalizer(file);
-    return std::make_unique<Pipeline>(file, short_digest(bytes));
-  } catch (const nlohmann::json::exception& error) {
-    throw DataError("{} is not a tokenizer.json that refract understands: {}", path.string(),
-                    error.what());
+    return std::make_unique<Pipeline>(read_tokenizer_file(folder_or_json), ids);
   } catch (const DataError& error) {
-    throw DataError("{}: {}", path.string(), error.what());
+    const bool is_folder = fs::is_directory(folder_or_json);
+    const fs::path json = folder_or_json / "tokenizer.json";
+    throw DataError("{}: {}", (is_folder && is_there(json) ? json : folder_or_json).string(),
+                    error.what());
   }
 }
 

@@ -16,6 +16,7 @@ const std::uint8_t* class_table() {
     mark(kNumbers, number);
     mark(kSpaces, space);
     mark(kWordCharacters, word);
+    mark(kDigits, numeric);
     return classes;
   }();
   return table.data();

@@ -14,9 +14,10 @@ struct Range {
 extern const std::span<const Range> kLetters;         // \p{L}
 extern const std::span<const Range> kNumbers;         // \p{N}
 extern const std::span<const Range> kSpaces;          // \s
+extern const std::span<const Range> kDigits;          // of the pre-tokenizer Digits
 extern const std::span<const Range> kWordCharacters;  // \w beside added tokens
 
-enum Class : std::uint8_t { letter = 1, number = 2, space = 4, word = 8 };
+enum Class : std::uint8_t { letter = 1, number = 2, space = 4, word = 8, numeric = 16 };
 
 // For each code point below 0x110000 the classes it belongs to; built once, about 1.1 MB.
 [[nodiscard]] const std::uint8_t* class_table();

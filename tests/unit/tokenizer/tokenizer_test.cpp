@@ -140,30 +140,30 @@ TEST(Tokenizer, a_megabyte_in_one_word_does_not_take_quadratic_time) {
 }
 
 TEST(Tokenizer, refuses_by_name_what_it_does_not_have) {
+  const auto says = [](json patch, const std::string& words) {
+    json file = demo_file();
+    file.merge_patch(patch);
+    EXPECT_NE(refusal(file).find(words), std::string::npos) << refusal(file);
+  };
+  says({{"normalizer", {{"type", "Lowercase"}}}},
+       "normalizer.type is 'Lowercase', known: Sequence, NFC, Prepend, Replace");
+  says({{"pre_tokenizer", {{"type", "Whitespace"}}}},
+       "pre_tokenizer.type is 'Whitespace', known: Sequence, ByteLevel, Digits");
+  says({{"model", {{"type", "Unigram"}}}}, "model.type is 'Unigram', known: BPE");
+  says({{"model", {{"end_of_word_suffix", "</w>"}}}}, "model.end_of_word_suffix is '</w>'");
+  says({{"model", {{"dropout", 0.1}}}}, "model.dropout is 0.1");
+  says({{"model", {{"unk_token", 3}}}}, "model.unk_token is 3, expected a text");
+  says({{"model", {{"vocab", {{"Ġthe", -1}}}}}}, "model.vocab.Ġthe is -1, expected a whole number");
+  says({{"brand_new", true}}, "'brand_new' is unknown, known: version");
+
   json file = demo_file();
-  file["normalizer"] = {{"type", "NFC"}};
-  EXPECT_NE(refusal(file).find("normalizer 'NFC'"), std::string::npos) << refusal(file);
-
-  file = demo_file();
-  file["pre_tokenizer"] = {{"type", "Metaspace"}};
-  EXPECT_NE(refusal(file).find("pre-tokenizer 'Metaspace', known: ByteLevel"), std::string::npos)
-      << refusal(file);
-
-  file = demo_file();
-  file["model"]["type"] = "Unigram";
-  EXPECT_NE(refusal(file).find("'Unigram', known: BPE"), std::string::npos) << refusal(file);
-
-  file = demo_file();
-  file["model"]["end_of_word_suffix"] = "</w>";
-  EXPECT_NE(refusal(file).find("end_of_word_suffix"), std::string::npos) << refusal(file);
-
-  file = demo_file();
-  file["model"]["dropout"] = 0.1;
-  EXPECT_NE(refusal(file).find("dropout"), std::string::npos) << refusal(file);
-
-  file = demo_file();
   file["added_tokens"][0]["id"] = 9000;
   EXPECT_NE(refusal(file).find("9000"), std::string::npos) << refusal(file);
+  file = demo_file();
+  file["added_tokens"][0]["lstrip"] = nullptr;
+  EXPECT_NE(refusal(file).find("added_tokens.0.lstrip is null, expected true or false"),
+            std::string::npos)
+      << refusal(file);
 }
 
 TEST(Tokenizer, names_the_file_that_is_absent_or_damaged) {
@@ -175,7 +175,8 @@ TEST(Tokenizer, names_the_file_that_is_absent_or_damaged) {
   }
   json file = demo_file();
   file["model"].erase("merges");
-  EXPECT_NE(refusal(file).find("tokenizer.json"), std::string::npos);
+  EXPECT_NE(refusal(file).find("tokenizer.json: model.merges is missing"), std::string::npos)
+      << refusal(file);
 }
 
 TEST(Tokenizer, refuses_text_that_is_not_utf8) {

@@ -1,0 +1,83 @@
+// SentencePiece's spelling of spaces as a pre-tokenizer: blanks become a visible character, one is
+// put in front, and words begin with it.
+#include "refract/base/error.hpp"
+#include "tokenizer/json_block.hpp"
+#include "tokenizer/pre_tokenizer.hpp"
+#include "tokenizer/split_by.hpp"
+#include "tokenizer/unicode_tables.hpp"
+
+namespace refract {
+namespace {
+
+enum class Prepend { never, first, always };
+
+class Metaspace : public PreTokenizer {
+ public:
+  Metaspace(std::string_view replacement, Prepend prepend, bool split)
+      : replacement_(replacement), prepend_(prepend), split_(split) {}
+
+  void split(const Piece& piece, WordConsumer& next) const override {
+    Rewriting spelled;
+    spelled.start(piece.origin);
+    if (prepends(piece)) spelled.replace(0, replacement_);
+    std::size_t done = 0;
+    for (std::size_t at = piece.bytes.find(' '); at != std::string_view::npos;
+         at = piece.bytes.find(' ', done)) {
+      spelled.keep(piece.bytes.substr(done, at - done));
+      spelled.replace(1, replacement_);
+      done = at + 1;
+    }
+    spelled.keep(piece.bytes.substr(done));
+    cut({spelled.text(), spelled.origin()}, next);
+  }
+
+ private:
+  [[nodiscard]] bool prepends(const Piece& piece) const {
+    if (piece.bytes.front() == ' ' || piece.bytes.starts_with(replacement_)) return false;
+    return prepend_ == Prepend::always ||
+           (prepend_ == Prepend::first && piece.origin.place(0) == 0);
+  }
+
+  void cut(const Piece& piece, WordConsumer& next) const {
+    Splitter splitter(piece, split_ ? SplitBehavior::merged_with_next : SplitBehavior::contiguous,
+                      next);
+    std::size_t done = 0;
+    if (split_)
+      for (std::size_t at = piece.bytes.find(replacement_); at != std::string_view::npos;
+           at = piece.bytes.find(replacement_, done)) {
+        splitter.segment(static_cast<std::uint32_t>(done), static_cast<std::uint32_t>(at), false);
+        done = at + replacement_.size();
+        splitter.segment(static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(done), true);
+      }
+    splitter.segment(static_cast<std::uint32_t>(done),
+                     static_cast<std::uint32_t>(piece.bytes.size()), false);
+    splitter.finish();
+  }
+
+  std::string replacement_;
+  Prepend prepend_;
+  bool split_;
+};
+
+// The library's old spelling: add_prefix_space false means never, and contradicts any other scheme.
+Prepend prepend_of(const JsonBlock& block) {
+  const std::string_view scheme = block.text_or_null("prepend_scheme").value_or("always");
+  const std::optional<Prepend> known = scheme == "always"  ? std::optional(Prepend::always)
+                                       : scheme == "first" ? std::optional(Prepend::first)
+                                       : scheme == "never" ? std::optional(Prepend::never)
+                                                           : std::nullopt;
+  if (!known)
+    throw DataError("{} is '{}', known: always, first, never", block.at("prepend_scheme"), scheme);
+  return block.has("add_prefix_space") && !block.flag("add_prefix_space") ? Prepend::never : *known;
+}
+
+}  // namespace
+
+std::unique_ptr<PreTokenizer> make_metaspace(const JsonBlock& block) {
+  const std::string_view replacement = block.text("replacement");
+  if (replacement.empty() || unicode::decode(replacement.data()).bytes != replacement.size())
+    throw DataError("{} is '{}', expected one character", block.at("replacement"), replacement);
+  return std::make_unique<Metaspace>(replacement, prepend_of(block), block.flag("split", true));
+}
+
+}  // namespace refract

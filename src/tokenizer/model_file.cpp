@@ -1,0 +1,69 @@
+#include "tokenizer/model_file.hpp"
+
+#include "refract/base/error.hpp"
+#include "tokenizer/json_block.hpp"
+
+namespace refract {
+namespace {
+
+using simdjson::dom::element;
+
+std::pair<std::string_view, std::string_view> merge_from(element merge, const std::string& where) {
+  std::string_view line;
+  if (merge.get(line) == simdjson::SUCCESS) return read_merge(line);
+  simdjson::dom::array parts;
+  std::string_view left, right;
+  if (merge.get(parts) != simdjson::SUCCESS || parts.size() != 2 ||
+      parts.at(0).get(left) != simdjson::SUCCESS || parts.at(1).get(right) != simdjson::SUCCESS)
+    throw DataError("{} is {}, expected \"left right\" or [\"left\", \"right\"]", where,
+                    shown(merge));
+  return {left, right};
+}
+
+bool is_comment(element merge) {
+  std::string_view line;
+  return merge.get(line) == simdjson::SUCCESS && line.starts_with("#version");
+}
+
+void refuse_unsupported(const JsonBlock& block) {
+  if (const auto type = block.text_or_null("type"); type && *type != "BPE")
+    throw DataError("{} is '{}', known: BPE", block.at("type"), *type);
+  for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
+    if (const auto text = block.text_or_null(key); text && !text->empty())
+      throw DataError("{} is '{}', only an empty one is supported", block.at(key), *text);
+  if (const double dropout = block.real_or_null("dropout"); dropout != 0)
+    throw DataError("{} is {}, only null is supported: ids would be random", block.at("dropout"),
+                    dropout);
+}
+
+}  // namespace
+
+std::pair<std::string_view, std::string_view> read_merge(std::string_view line) {
+  const auto blank = line.find(' ');
+  if (blank == std::string_view::npos || line.find(' ', blank + 1) != std::string_view::npos)
+    throw DataError("the merge \"{}\" is not \"left right\"", line);
+  return {line.substr(0, blank), line.substr(blank + 1)};
+}
+
+void read_vocabulary(const JsonBlock& entries, Vocabulary& out) {
+  out.reserve(entries.object().size());
+  for (const auto [entry, id] : entries.object()) out.add(entry, id_from(id, entries.at(entry)));
+}
+
+ModelFile read_model(const JsonBlock& block) {
+  refuse_unsupported(block);
+  ModelFile model;
+  model.unk_token = block.text_or_null("unk_token").value_or("");
+  model.byte_fallback = block.flag_or_null("byte_fallback");
+  model.fuse_unk = block.flag_or_null("fuse_unk");
+  model.ignore_merges = block.flag_or_null("ignore_merges");
+  read_vocabulary(block.block("vocab"), model.vocabulary);
+  const simdjson::dom::array merges = block.array("merges");
+  model.merges.reserve(merges.size());
+  const std::string where = block.at("merges");
+  for (const element merge : merges)
+    if (!is_comment(merge)) model.merges.push_back(merge_from(merge, where));
+  return model;
+}
+
+}  // namespace refract

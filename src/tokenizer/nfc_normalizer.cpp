@@ -1,0 +1,103 @@
+// Unicode's normal form C as Hugging Face `tokenizers` has it: with the data of Unicode 9.0
+// (its crate unicode-normalization-alignments), so characters that are younger neither compose nor
+// reorder. ICU's filtered normalizer gives that of any later data.
+#include <unicode/bytestream.h>
+#include <unicode/edits.h>
+#include <unicode/normalizer2.h>
+#include <unicode/uniset.h>
+
+#include <vector>
+
+#include "refract/base/error.hpp"
+#include "tokenizer/json_block.hpp"
+#include "tokenizer/normalizer.hpp"
+#include "tokenizer/unicode_tables.hpp"
+
+namespace refract {
+namespace {
+
+void expect(UErrorCode code, const char* doing) {
+  if (U_FAILURE(code)) throw SystemError("ICU: {}: {}", doing, u_errorName(code));
+}
+
+class Nfc : public Normalizer {
+ public:
+  Nfc() : filter_(make_filter()), nfc_(base(), filter_), inert_(0x110000) {
+    for (std::uint32_t code = 0; code < inert_.size(); ++code)
+      inert_[code] = nfc_.isInert(static_cast<UChar32>(code)) != 0;
+  }
+
+  bool rewrite(std::string_view text, Rewriting& to) const override {
+    if (only_inert(text)) return false;
+    UErrorCode error = U_ZERO_ERROR;
+    const icu::StringPiece source(text.data(), static_cast<std::int32_t>(text.size()));
+    if (nfc_.isNormalizedUTF8(source, error) != 0) return false;
+    std::string normal;
+    icu::StringByteSink<std::string> sink(&normal);
+    icu::Edits edits;
+    nfc_.normalizeUTF8(0, source, sink, &edits, error);
+    expect(error, "normalizing to NFC");
+    copy(text, normal, edits, to);
+    return true;
+  }
+
+ private:
+  static icu::UnicodeSet make_filter() {
+    UErrorCode error = U_ZERO_ERROR;
+    icu::UnicodeSet set(icu::UnicodeString("[:age=9.0:]"), error);
+    expect(error, "making the set of characters of Unicode 9.0");
+    set.freeze();
+    return set;
+  }
+  static const icu::Normalizer2& base() {
+    UErrorCode error = U_ZERO_ERROR;
+    const icu::Normalizer2* nfc = icu::Normalizer2::getNFCInstance(error);
+    expect(error, "loading NFC");
+    return *nfc;
+  }
+
+  // True for nearly all text, and fast: no character that NFC could change or be changed by.
+  [[nodiscard]] bool only_inert(std::string_view text) const {
+    constexpr unsigned char kFirst = 0xCC;  // of U+0300, before which all characters are NFC; the
+                                            // letters below compose only with marks from there on
+    const char* at = text.data();
+    const char* const end = at + text.size();
+    while (at < end) {
+      if (static_cast<unsigned char>(*at) < kFirst) {
+        ++at;
+        continue;
+      }
+      const auto [code, bytes] = unicode::decode(at);
+      if (!inert_[code]) return false;
+      at += bytes;
+    }
+    return true;
+  }
+
+  static void copy(std::string_view text, std::string_view normal, const icu::Edits& edits,
+                   Rewriting& to) {
+    UErrorCode error = U_ZERO_ERROR;
+    std::size_t from = 0, made = 0;
+    for (auto edit = edits.getFineIterator(); edit.next(error) != 0;) {
+      const auto old_length = static_cast<std::size_t>(edit.oldLength());
+      const auto new_length = static_cast<std::size_t>(edit.newLength());
+      if (edit.hasChange() != 0)
+        to.replace(static_cast<std::uint32_t>(old_length), normal.substr(made, new_length));
+      else
+        to.keep(text.substr(from, old_length));
+      from += old_length;
+      made += new_length;
+    }
+    expect(error, "reading the edits of NFC");
+  }
+
+  icu::UnicodeSet filter_;
+  icu::FilteredNormalizer2 nfc_;
+  std::vector<bool> inert_;
+};
+
+}  // namespace
+
+std::unique_ptr<Normalizer> make_nfc(const JsonBlock&) { return std::make_unique<Nfc>(); }
+
+}  // namespace refract
