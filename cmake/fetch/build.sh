@@ -81,8 +81,9 @@ curl() {
     -DCURL_ZSTD=OFF -DENABLE_MANUAL=OFF
 }
 
-# Unicode's properties, case folding and NFC are compiled into the library `uc`; the 30 MB of data of languages and
-# the library `i18n` are not used, so the data library is ICU's stub.
+# Unicode's properties, case folding and NFC are compiled into the library `uc`, and the library `i18n` is not used. Of
+# the 30 MB of data of languages only keywords in scripts without blanks would use some (words.hpp), so the data library
+# is ICU's stub.
 icu() {
   cd source
   ./configure --prefix="$prefix" --libdir="$prefix/lib" --enable-static --disable-shared --disable-tests \
