@@ -55,7 +55,8 @@ std::string normal_form(const std::string& content, const Normalizers& normalize
 
 TokenFinder::TokenFinder() : nodes_(1), second_byte_(256) {}
 
-void TokenFinder::add(const AddedToken& token, std::string_view pattern) {
+void TokenFinder::add(const AddedToken& token) {
+  const std::string_view pattern = token.pattern;
   std::uint32_t node = 0;
   for (const char byte : pattern) {
     const Node* next = child(nodes_[node], byte);
@@ -68,6 +69,7 @@ void TokenFinder::add(const AddedToken& token, std::string_view pattern) {
       node = static_cast<std::uint32_t>(next - nodes_.data());
     }
   }
+  if (nodes_[node].token != Stretch::kText) return;  // of two with one pattern the first is found
   nodes_[node].token = static_cast<std::uint32_t>(tokens_.size());
   const auto first = static_cast<unsigned char>(pattern.front());
   if (!begins_[first]) first_bytes_.push_back(pattern.front());
@@ -150,21 +152,22 @@ AddedTokens::AddedTokens(std::vector<AddedToken> listed, const Vocabulary& vocab
       continue;
     }
     const std::uint32_t known = vocabulary.find(token.content);
-    const std::uint32_t id = known != Vocabulary::kNone ? known : next;
+    const std::uint32_t id = known != Vocabulary::kNone ? known : next++;
     if (id != token.id)
       throw DataError(
           "added_tokens: '{}' has id {}, the tokenizers library would give it {}; correct the file",
           token.content, token.id, id);
-    next = std::max(next, id + 1);
+    if (known == Vocabulary::kNone && vocabulary.has(id))
+      throw DataError("added_tokens: '{}' has id {}, which is that of '{}' in model.vocab",
+                      token.content, id, vocabulary.entry(id));
     seen.emplace(token.content, tokens_.size());
     tokens_.push_back(std::move(token));
   }
   left_out_ = static_cast<std::uint32_t>(
       std::erase_if(tokens_, [ids](const AddedToken& token) { return token.id >= ids; }));
-  for (const AddedToken& token : tokens_) {
-    const std::string pattern =
-        token.normalized ? normal_form(token.content, normalizers) : token.content;
-    if (!pattern.empty()) (token.normalized ? normalized_ : given_).add(token, pattern);
+  for (AddedToken& token : tokens_) {
+    token.pattern = token.normalized ? normal_form(token.content, normalizers) : token.content;
+    if (!token.pattern.empty()) (token.normalized ? normalized_ : given_).add(token);
   }
 }
 

@@ -22,6 +22,8 @@ struct AddedToken {
   bool rstrip = false;       // takes the spaces after it
   bool normalized = false;   // searched after the others, in what they leave
   bool special = false;
+  std::string
+      pattern{};  // what stands for it where it is searched: the content, or its normal form
 };
 
 // A stretch of the text: an added token, or what lies between two.
@@ -36,8 +38,7 @@ struct Stretch {
 class TokenFinder {
  public:
   TokenFinder();
-  // `pattern`, not empty, is what stands for the token in the text.
-  void add(const AddedToken& token, std::string_view pattern);
+  void add(const AddedToken& token);  // with a pattern that is not empty
   // Appends the stretches of the text: tokens and what lies between them.
   void split(std::string_view text, std::vector<Stretch>& out) const;
   [[nodiscard]] bool empty() const { return tokens_.empty(); }
@@ -64,7 +65,8 @@ class TokenFinder {
 
 class AddedTokens {
  public:
-  // Ids follow the library: the vocabulary's where the content is in it, else the next free one;
+  // Ids follow the library: the vocabulary's where the content is in it, else its count of
+  // entries and on;
   // DataError where the file states another. Tokens with ids from `ids` on are left out.
   AddedTokens(std::vector<AddedToken> listed, const Vocabulary& vocabulary,
               const Normalizers& normalizers, std::uint32_t ids);

@@ -102,6 +102,13 @@ void BpeModel::append_symbols(std::string_view word, std::vector<WordToken>& out
     if (byte_fallback_ && std::ranges::all_of(spelled, [&](char byte) {
           return fallback_id_[static_cast<unsigned char>(byte)] != Vocabulary::kNone;
         })) {
+      if (unknown.id != Vocabulary::kNone) {  // their places change with their order
+        const std::uint32_t size = end - begin;
+        begin = unknown.begin;
+        end = begin + size;
+        unknown.begin += size;
+        unknown.end += size;
+      }
       for (const char byte : spelled) {
         const std::uint32_t next = std::min(begin + 1, end);
         out.push_back({fallback_id_[static_cast<unsigned char>(byte)], begin, next});

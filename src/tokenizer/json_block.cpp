@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "refract/base/error.hpp"
@@ -46,6 +47,13 @@ std::uint32_t id_from(element value, std::string_view where) {
 JsonBlock::JsonBlock(element value, std::string where) : where_(std::move(where)) {
   if (value.get(object_) != simdjson::SUCCESS)
     refuse(where_.empty() ? "the file" : where_, value, "an object");
+  constexpr std::size_t kMostKeys = 32;  // more than any block has; a vocabulary is no block
+  if (object_.size() > kMostKeys) return;
+  std::vector<std::string_view> seen;
+  for (const auto [key, unused] : object_) {
+    if (std::ranges::find(seen, key) != seen.end()) throw DataError("{} is there twice", at(key));
+    seen.push_back(key);
+  }
 }
 
 std::string JsonBlock::at(std::string_view key) const {
@@ -82,6 +90,11 @@ bool JsonBlock::flag_or_null(std::string_view key) const {
 
 std::string_view JsonBlock::text(std::string_view key) const {
   return text_from(get(key), at(key));
+}
+
+std::optional<std::string_view> JsonBlock::text_if_there(std::string_view key) const {
+  const auto value = find(key);
+  return value ? std::optional(text_from(*value, at(key))) : std::nullopt;
 }
 
 std::optional<std::string_view> JsonBlock::text_or_null(std::string_view key) const {

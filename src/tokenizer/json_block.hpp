@@ -15,7 +15,7 @@ namespace refract {
 class JsonBlock {
  public:
   // `where` is the key path of the object, "" for the whole file. DataError when `element` is not
-  // an object. The views it gives live as long as the parser of `element`.
+  // an object, or has a key twice. The views it gives live as long as the parser of `element`.
   JsonBlock(simdjson::dom::element element, std::string where);
 
   [[nodiscard]] bool has(std::string_view key) const;  // there and not null
@@ -23,6 +23,7 @@ class JsonBlock {
   [[nodiscard]] bool flag(std::string_view key, bool if_absent) const;
   [[nodiscard]] bool flag_or_null(std::string_view key) const;  // absent or null: false
   [[nodiscard]] std::string_view text(std::string_view key) const;
+  [[nodiscard]] std::optional<std::string_view> text_if_there(std::string_view key) const;
   [[nodiscard]] std::optional<std::string_view> text_or_null(std::string_view key) const;
   [[nodiscard]] std::uint32_t number(std::string_view key) const;
   [[nodiscard]] double real_or_null(std::string_view key) const;  // absent or null: 0

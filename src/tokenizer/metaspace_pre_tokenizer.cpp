@@ -59,16 +59,19 @@ class Metaspace : public PreTokenizer {
   bool split_;
 };
 
-// The library's old spelling: add_prefix_space false means never, and contradicts any other scheme.
+// add_prefix_space is the library's older spelling of it.
 Prepend prepend_of(const JsonBlock& block) {
-  const std::string_view scheme = block.text_or_null("prepend_scheme").value_or("always");
+  const std::string_view scheme = block.text_if_there("prepend_scheme").value_or("always");
   const std::optional<Prepend> known = scheme == "always"  ? std::optional(Prepend::always)
                                        : scheme == "first" ? std::optional(Prepend::first)
                                        : scheme == "never" ? std::optional(Prepend::never)
                                                            : std::nullopt;
   if (!known)
     throw DataError("{} is '{}', known: always, first, never", block.at("prepend_scheme"), scheme);
-  return block.has("add_prefix_space") && !block.flag("add_prefix_space") ? Prepend::never : *known;
+  if (block.has("add_prefix_space") && !block.flag("add_prefix_space") && *known != Prepend::never)
+    throw DataError("{} is false, which contradicts {} '{}'", block.at("add_prefix_space"),
+                    block.at("prepend_scheme"), scheme);
+  return *known;
 }
 
 }  // namespace
@@ -77,7 +80,8 @@ std::unique_ptr<PreTokenizer> make_metaspace(const JsonBlock& block) {
   const std::string_view replacement = block.text("replacement");
   if (replacement.empty() || unicode::decode(replacement.data()).bytes != replacement.size())
     throw DataError("{} is '{}', expected one character", block.at("replacement"), replacement);
-  return std::make_unique<Metaspace>(replacement, prepend_of(block), block.flag("split", true));
+  return std::make_unique<Metaspace>(replacement, prepend_of(block),
+                                     !block.has("split") || block.flag("split"));
 }
 
 }  // namespace refract

@@ -26,7 +26,7 @@ bool is_comment(element merge) {
 }
 
 void refuse_unsupported(const JsonBlock& block) {
-  if (const auto type = block.text_or_null("type"); type && *type != "BPE")
+  if (const auto type = block.text_if_there("type"); type && *type != "BPE")
     throw DataError("{} is '{}', known: BPE", block.at("type"), *type);
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
     if (const auto text = block.text_or_null(key); text && !text->empty())

@@ -82,13 +82,33 @@ class Nfc : public Normalizer {
       const auto old_length = static_cast<std::size_t>(edit.oldLength());
       const auto new_length = static_cast<std::size_t>(edit.newLength());
       if (edit.hasChange() != 0)
-        to.replace(static_cast<std::uint32_t>(old_length), normal.substr(made, new_length));
+        replace(text.substr(from, old_length), normal.substr(made, new_length), to);
       else
         to.keep(text.substr(from, old_length));
       from += old_length;
       made += new_length;
     }
     expect(error, "reading the edits of NFC");
+  }
+
+  // ICU gives a base with all its marks as one edit, though some may be unchanged, or only in
+  // another order: then they are replaced one by one.
+  static void replace(std::string_view before, std::string_view after, Rewriting& to) {
+    const bool one_by_one = unicode::characters(before) == unicode::characters(after);
+    while (!before.empty() && !after.empty()) {
+      const std::size_t old = unicode::decode(before.data()).bytes;
+      const std::size_t now = unicode::decode(after.data()).bytes;
+      const bool same = before.substr(0, old) == after.substr(0, now);
+      if (!same && !one_by_one) break;
+      if (same)
+        to.keep(before.substr(0, old));
+      else
+        to.replace(static_cast<std::uint32_t>(old), after.substr(0, now));
+      before.remove_prefix(old);
+      after.remove_prefix(now);
+    }
+    if (!before.empty() || !after.empty())
+      to.replace(static_cast<std::uint32_t>(before.size()), after);
   }
 
   icu::UnicodeSet filter_;

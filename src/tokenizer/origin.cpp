@@ -42,8 +42,7 @@ std::uint32_t Rewriting::place(std::uint32_t boundary) const {
     ++last_;
   }
   const Edit& edit = edits_[last_];
-  // An insertion's begin, and its end, are the same place.
-  if (boundary == edit.begin) return source_.place(edit.from_begin);
+  if (boundary == edit.begin && edit.begin != edit.end) return source_.place(edit.from_begin);
   return source_.place(edit.from_end + (boundary > edit.end ? boundary - edit.end : 0));
 }
 

@@ -21,7 +21,8 @@ struct Origin {
 
 // A text made from another, byte by byte kept or replaced. Text that was put in front of a
 // character belongs to no byte of the source; a boundary within replaced bytes stands at their end,
-// so the token that holds their first byte covers them.
+// so the token that holds their first byte covers them, and a boundary at removed bytes behind
+// them.
 class Rewriting {
  public:
   // Drops what was made; `source` is where the text to rewrite stands.

@@ -75,7 +75,9 @@ std::unique_ptr<PreTokenizer> make_split(const JsonBlock& block) {
   const JsonBlock pattern = block.block("pattern");
   const SplitBehavior behavior = behavior_of(block);
   const bool invert = block.flag("invert");
-  const auto text = pattern.text_or_null("String");
+  if (pattern.object().size() != 1)
+    throw DataError("{} is not one of String and Regex", block.at("pattern"));
+  const auto text = pattern.text_if_there("String");
   if (!text) return split_by_pattern(pattern, behavior, invert);
   if (text->empty()) throw DataError("{} is empty", pattern.at("String"));
   return std::make_unique<SplitAtText>(*text, behavior, invert);

@@ -94,7 +94,7 @@ class Pipeline : public Tokenizer {
           "token id {} is out of range, the tokenizer has {}; was it made for this model?", id,
           size_);
     if (const auto added = added_by_id_.find(id); added != added_by_id_.end())
-      return decoder_.bytes_of(added->second->content, !model_.vocabulary().has(id));
+      return decoder_.bytes_of(added->second->pattern, !model_.vocabulary().has(id));
     return decoder_.bytes_of(model_.vocabulary().entry(id), false);
   }
 

@@ -40,7 +40,7 @@ void check_keys(const JsonBlock& root) {
   for (const auto [key, value] : root.object())
     if (std::ranges::find(kKeys, key) == kKeys.end())
       throw DataError("'{}' is unknown, known: {}", key, fmt::join(kKeys, ", "));
-  if (const auto version = root.text_or_null("version"); version && *version != "1.0")
+  if (const auto version = root.text_if_there("version"); version && *version != "1.0")
     throw DataError("version is '{}', known: 1.0", *version);
 }
 

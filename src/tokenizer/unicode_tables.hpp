@@ -1,8 +1,10 @@
 #pragma once
 // Character classes as Hugging Face `tokenizers` knows them (Oniguruma's, Unicode 16.0; no Debian
 // 12 library has that version). Data: make_unicode_tables.py.
+#include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 namespace refract::unicode {
 
@@ -40,6 +42,12 @@ struct Decoded {
   return {
       (first & 0x7u) << 18 | (byte(1) & 0x3Fu) << 12 | (byte(2) & 0x3Fu) << 6 | (byte(3) & 0x3Fu),
       4};
+}
+
+[[nodiscard]] inline std::size_t characters(std::string_view text) {
+  std::size_t count = 0;
+  for (const char byte : text) count += (static_cast<unsigned char>(byte) & 0xC0u) != 0x80u;
+  return count;
 }
 
 }  // namespace refract::unicode

@@ -36,24 +36,34 @@ TEST_P(TokenizerFamily, gives_the_ids_of_hugging_face) {
           << "text " << i << ", round " << round << ": " << texts[i];
 }
 
+// Where two tokens share a character the library gives its whole to both; refract says where it is
+// divided, or gives it to the second where the first is a space that the tokenizer put in front.
 TEST_P(TokenizerFamily, spans_cover_the_text_and_end_where_those_of_hugging_face_do) {
   const auto texts = texts_of(family());
   std::size_t compared = 0;
   for (std::size_t i = 0; i < texts.size(); ++i) {
     std::vector<TokenSpan> spans;
     tokenizer_->encode(texts[i], spans);
-    std::vector<std::uint32_t> widths;
-    std::uint32_t at = 0, whole = 0;
+    std::vector<std::uint32_t> ends;
+    std::uint32_t at = 0;
     for (const TokenSpan& span : spans) {
       EXPECT_EQ(span.begin, at) << texts[i];
       EXPECT_LE(span.begin, span.end) << texts[i];
       at = span.end;
-      widths.push_back(after_character(texts[i], at) - whole);
-      whole += widths.back();
+      ends.push_back(after_character(texts[i], at));
     }
     EXPECT_TRUE(spans.empty() || at == texts[i].size()) << texts[i];
     if (family()["widths"][i].is_null()) continue;  // the library leaves characters out
-    EXPECT_EQ(widths, family()["widths"][i].get<std::vector<std::uint32_t>>()) << texts[i];
+    const auto widths = family()["widths"][i].get<std::vector<std::uint32_t>>();
+    ASSERT_EQ(ends.size(), widths.size()) << texts[i];
+    std::uint32_t end = 0;
+    for (std::size_t t = 0; t < widths.size(); ++t) {
+      EXPECT_GE(ends[t], end) << texts[i];
+      end += widths[t];
+      const bool added = spans[t].begin == spans[t].end;
+      const bool shares = t + 1 < widths.size() && widths[t + 1] == 0;
+      EXPECT_TRUE(added || shares ? ends[t] <= end : ends[t] == end) << texts[i];
+    }
     ++compared;
   }
   EXPECT_GT(compared, 300u);
@@ -135,7 +145,9 @@ TEST(TokenizerEdits, end_as_with_hugging_face_or_are_refused_by_name) {
       const std::string came = outcome(edit, texts);
       const std::string expected = edit["outcome"], refract = edit.value("refract", "");
       const bool refused = came.starts_with("refused: ");
-      if (expected == "refused" || refract == "refuses") {
+      if (refract == "ignores") {
+        EXPECT_FALSE(came.starts_with("no DataError")) << edit["name"] << ": " << came;
+      } else if (expected == "refused" || refract == "refuses") {
         EXPECT_TRUE(refused) << edit["name"] << ": " << came;
       } else if (expected == "fails") {
         EXPECT_TRUE(came.starts_with("refused")) << edit["name"] << ": " << came;

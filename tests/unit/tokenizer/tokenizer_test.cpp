@@ -179,6 +179,94 @@ TEST(Tokenizer, names_the_file_that_is_absent_or_damaged) {
       << refusal(file);
 }
 
+// The demo's tokenizer as the older pair of files.
+fs::path folder_of_pair(const char* vocabulary, const char* merges) {
+  const fs::path folder = fs::path(testing::TempDir()) / "refract_tokenizer_pair";
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  const json file = demo_file();
+  std::ofstream(folder / vocabulary) << file["model"]["vocab"].dump();
+  std::ofstream lines(folder / merges);
+  lines << "#version: 0.2\r\n";
+  for (const auto& merge : file["model"]["merges"]) lines << merge.get<std::string>() << "\n";
+  return folder;
+}
+
+TEST(Tokenizer, reads_the_older_pair_of_files_under_both_names) {
+  const auto one_file = from_json(demo_file());
+  const std::string text = "it's 12 Größe\n\n <|endoftext|> end  ";
+  for (const auto& [vocabulary, merges] :
+       {std::pair("vocab.json", "merges.txt"), std::pair("encoder.json", "vocab.bpe")}) {
+    const auto pair = load_tokenizer(folder_of_pair(vocabulary, merges));
+    EXPECT_EQ(pair->encode_ids(text), one_file->encode_ids(text));
+    EXPECT_TRUE(pair->is_special(8191));
+    EXPECT_EQ(pair->decode(pair->encode_ids(text)), text);
+  }
+}
+
+TEST(Tokenizer, of_a_pair_follows_its_configuration) {
+  const fs::path folder = folder_of_pair("vocab.json", "merges.txt");
+  const auto plain = load_tokenizer(folder);
+  json config = {{"tokenizer_class", "GPT2TokenizerFast"}, {"add_prefix_space", true}};
+  config["added_tokens_decoder"]["8192"] = {{"content", "<extra>"}, {"lstrip", false},
+                                            {"normalized", false},  {"rstrip", true},
+                                            {"single_word", false}, {"special", false}};
+  std::ofstream(folder / "tokenizer_config.json") << config.dump();
+  const auto configured = load_tokenizer(folder);
+  EXPECT_EQ(configured->encode_ids("the<extra>  the"),
+            (std::vector<std::uint32_t>{*plain->id_of("Ġthe"), 8192, *plain->id_of("Ġthe")}));
+  EXPECT_NE(configured->digest(), plain->digest());
+
+  config["tokenizer_class"] = "Qwen2Tokenizer";
+  config["add_prefix_space"] = false;
+  std::ofstream(folder / "tokenizer_config.json") << config.dump();
+  const auto qwen = load_tokenizer(folder);
+  EXPECT_EQ(qwen->encode_ids("cafe\u0301"), plain->encode_ids("caf\u00e9"));
+  EXPECT_EQ(qwen->encode_ids("12").size(), 2u);  // each digit is a word
+
+  config["tokenizer_class"] = "LlamaTokenizer";
+  std::ofstream(folder / "tokenizer_config.json") << config.dump();
+  try {
+    (void)load_tokenizer(folder);
+    FAIL() << "a class without a known pipeline was loaded";
+  } catch (const DataError& error) {
+    EXPECT_NE(std::string(error.what())
+                  .find("'LlamaTokenizer'; without a tokenizer.json only "
+                        "GPT2Tokenizer, Qwen2Tokenizer are known"),
+              std::string::npos)
+        << error.what();
+  }
+}
+
+TEST(Tokenizer, leaves_out_added_tokens_that_the_model_has_no_row_for) {
+  json file = demo_file();
+  json image = file["added_tokens"][0];
+  image["id"] = 8192;
+  image["content"] = "<image>";
+  file["added_tokens"].push_back(image);
+  const auto all = from_json(file);
+  EXPECT_EQ(all->encode_ids("<image>"), (std::vector<std::uint32_t>{8192}));
+  EXPECT_EQ(all->size(), 8193u);
+
+  const fs::path path = fs::path(testing::TempDir()) / "refract_tokenizer_test" / "tokenizer.json";
+  const auto some = load_tokenizer(path, 8192);
+  EXPECT_EQ(some->encode_ids("<image>"), from_json(demo_file())->encode_ids("<image>"));
+  EXPECT_EQ(some->size(), 8192u);
+  EXPECT_NE(some->digest(), all->digest());
+}
+
+// A word that is looked up whole while shorter ones in front of it wait.
+TEST(Tokenizer, keeps_the_order_of_short_and_long_words) {
+  json file = demo_file();
+  file["model"]["ignore_merges"] = true;
+  const auto tokenizer = from_json(file);
+  const std::string run(40, '=');
+  std::vector<std::uint32_t> expected;
+  for (const std::string& word : {std::string("the"), run, std::string(" the"), run})
+    for (const std::uint32_t id : tokenizer->encode_ids(word)) expected.push_back(id);
+  EXPECT_EQ(tokenizer->encode_ids("the" + run + " the" + run), expected);
+}
+
 TEST(Tokenizer, refuses_text_that_is_not_utf8) {
   const auto tokenizer = from_json(demo_file());
   EXPECT_THROW((void)tokenizer->encode_ids("a\xC3("), DataError);
