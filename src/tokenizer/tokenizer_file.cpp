@@ -135,9 +135,11 @@ void read_pair_added(const fs::path& folder, const std::optional<JsonBlock>& con
   const std::uint32_t id = out.model.vocabulary.find(kEndOfText);
   const bool listed = std::ranges::any_of(
       out.added, [](const AddedToken& token) { return token.content == kEndOfText; });
-  if (id != Vocabulary::kNone && !listed)
+  if (!listed)
     out.added.insert(out.added.begin(),
-                     {.id = id, .content = std::string(kEndOfText), .special = true});
+                     {.id = id != Vocabulary::kNone ? id : out.model.vocabulary.entries(),
+                      .content = std::string(kEndOfText),
+                      .special = true});
 }
 
 TokenizerFile read_pair(const fs::path& folder, const fs::path& vocabulary,

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Writes tokenizer_families_golden.json: what Hugging Face `tokenizers` makes of tricky texts with the families'
-tokenizers (tokenizers/*.json, make_family_tokenizers.py), and of edits of these files.
+tokenizers (tokenizers/*.json, make_family_tokenizers.py), of edits of these files, and of gpt2's as vocab.json and merges.txt.
 
 Of each family: ids; where the library's spans cover the text, how many bytes each reaches beyond the one before (all of a
-character of which it holds a part); the decoded text where it is another. Of each edit: "refused"; "fails" (it loads, but stops at a text); "accepted", where refract refuses; or a digest of the ids of
+character of which it holds a part); the decoded text where it is another. Of each edit: "refused"; "fails" (it loads, but stops at a text); "accepted", where refract does otherwise; or a digest of the ids of
 all short texts.
 Usage: make_tokenizer_families_golden.py  (needs the PyPI package `tokenizers` 0.23.3; writes beside itself)
 """
@@ -11,12 +11,13 @@ import json
 import os
 import pathlib
 import sys
+import tempfile
 
 import tokenizers
 
 import tokenizer_edits
 import tokenizer_texts
-from tokenizer_oracle import Oracle, widths, digest, edited, tile
+from tokenizer_oracle import Oracle, digest, edited, pair_as_text, tile, widths, write_pair
 
 RANDOM = 60
 
@@ -39,20 +40,25 @@ def family_golden(name, text, texts):
     return golden
 
 
-def outcome(text, edit, texts):
+def outcome(text_of, edit, texts):
     try:
-        oracle = Oracle(edited(text, edit))
+        oracle = Oracle(text_of())
     except BaseException as error:  # a panic is no Exception
         expect_panic(error)
         return "refused"
     try:
-        if edit.get("refract") == "refuses":
+        if edit.get("refract") in ("refuses", "ignores"):
             oracle.ids(texts)
             return "accepted"
         return digest([oracle.ids([one])[0] for one in texts])
     except BaseException as error:
         expect_panic(error)
         return "fails"
+
+
+def text_of_pair(model, edit):
+    with tempfile.TemporaryDirectory() as folder:
+        return pair_as_text(write_pair(folder, ["vocab.json", "merges.txt"], model, edit["edits"]))
 
 
 def expect_panic(error):
@@ -75,11 +81,15 @@ def main():
     for edit in edits:
         os.dup2(quiet, 2)  # a panic writes its trace
         try:
-            edit["outcome"] = outcome(files[edit["of"]], edit, tokenizer_edits.TEXTS + texts + own[edit["of"]])
+            edit["outcome"] = outcome(lambda: edited(files[edit["of"]], edit), edit, tokenizer_edits.TEXTS + texts + own[edit["of"]])
         finally:
             os.dup2(loud, 2)
+    model = parsed["gpt2"]["model"]
+    pairs = tokenizer_edits.pairs(model)
+    for pair in pairs:
+        pair["outcome"] = outcome(lambda: text_of_pair(model, pair), pair, texts)
     golden = {"tokenizers": tokenizers.__version__, "texts": texts, "recipes": tokenizer_texts.RECIPES, "families": families,
-              "edited_texts": tokenizer_edits.TEXTS, "edits": edits}
+              "edited_texts": tokenizer_edits.TEXTS, "edits": edits, "pairs": pairs}
     text = json.dumps(golden, ensure_ascii=False, separators=(",", ":")).replace('},{"name"', '},\n{"name"')
     target = folder / "tokenizer_families_golden.json"
     target.write_text(text + "\n", encoding="utf-8")

@@ -2,9 +2,10 @@
 import copy
 import hashlib
 import json
+import pathlib
 import struct
 
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 
 def edited(text, edit):
@@ -83,3 +84,26 @@ def widths(text, offsets):
         starts.append(starts[-1] + len(character.encode()))
     ends = [starts[end] for _, end in offsets]
     return [end - before for before, end in zip([0] + ends, ends)]
+
+
+def write_pair(folder, names, model, edits=()):
+    """Vocabulary and merges of a tokenizer.json as the two files of older folders; "vocab" or "merges" of an edit replaces
+    the first place of one text by another."""
+    texts = {"vocab": json.dumps(model["vocab"], ensure_ascii=False, separators=(",", ":")),
+             "merges": "#version: 0.2\n" + "".join(merge + "\n" for merge in model["merges"])}
+    for part, before, after in edits:
+        assert before in texts[part], before
+        texts[part] = texts[part].replace(before, after, 1)
+    paths = [pathlib.Path(folder) / name for name in names]
+    for path, text in zip(paths, texts.values()):
+        path.write_bytes(text.encode())
+    return paths
+
+
+def pair_as_text(paths):
+    """The tokenizer.json that such a pair stands for."""
+    tokenizer = Tokenizer(models.BPE.from_file(*map(str, paths)))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["<|endoftext|>"])
+    return tokenizer.to_str()

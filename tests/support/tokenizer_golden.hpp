@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "refract/base/digest.hpp"
@@ -41,15 +42,53 @@ inline std::string edited(const std::string& text, const json& edit) {
   return json::parse(text).patch(edit["patch"]).dump();
 }
 
-// A tokenizer from the text of a file, written into a folder of this process.
+// A folder of this process that goes with its owner.
+class Folder {
+ public:
+  Folder()
+      : path_(fs::temp_directory_path() /
+              ("refract_tokenizer_golden." + std::to_string(getpid()))) {
+    fs::create_directories(path_);
+  }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  ~Folder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  void write(const std::string& name, const std::string& text) const {
+    std::ofstream(path_ / name, std::ios::binary) << text;
+  }
+  [[nodiscard]] const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+// A tokenizer from the text of its tokenizer.json.
 inline std::unique_ptr<Tokenizer> load_text(const std::string& text) {
-  const fs::path folder =
-      fs::temp_directory_path() / ("refract_tokenizer_golden." + std::to_string(getpid()));
-  fs::create_directories(folder);
-  std::ofstream(folder / "tokenizer.json", std::ios::binary) << text;
-  auto tokenizer = load_tokenizer(folder);
-  fs::remove_all(folder);
-  return tokenizer;
+  const Folder folder;
+  folder.write("tokenizer.json", text);
+  return load_tokenizer(folder.path());
+}
+
+// A family's vocabulary and merges from two files of these names, after edits: [part, before,
+// after], where "vocab" and "merges" are the parts and the first place is replaced.
+inline std::unique_ptr<Tokenizer> load_pair(const std::string& family,
+                                            const std::vector<std::string>& names,
+                                            const json& edits) {
+  const json model = json::parse(read_file(file_of(family)))["model"];
+  std::string vocab = model["vocab"].dump(), merges = "#version: 0.2\n";
+  for (const json& merge : model["merges"]) merges += merge.get<std::string>() + "\n";
+  for (const json& edit : edits) {
+    std::string& part = edit[0] == "vocab" ? vocab : merges;
+    const auto before = edit[1].get<std::string>();
+    part.replace(part.find(before), before.size(), edit[2].get<std::string>());
+  }
+  const Folder folder;
+  folder.write(names[0], vocab);
+  folder.write(names[1], merges);
+  return load_tokenizer(folder.path());
 }
 
 // A string, {"repeat": s, "count": n}, or {"base64": n}: characters by the high six bits of a

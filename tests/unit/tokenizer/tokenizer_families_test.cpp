@@ -1,6 +1,8 @@
 // The pipelines of the public families, and edits of their files, against the library's answers.
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "refract/base/error.hpp"
 #include "refract/tokenizer/tokenizer.hpp"
 #include "support/tokenizer_golden.hpp"
@@ -118,10 +120,10 @@ INSTANTIATE_TEST_SUITE_P(Families, TokenizerFamily,
                          [](const auto& one) { return one.param; });
 
 // What came of an edited file: a digest of ids, or "refused: <why>" by the file or by a text.
-std::string outcome(const json& edit, const std::vector<std::string>& texts) {
+std::string outcome(const std::function<std::unique_ptr<Tokenizer>()>& load,
+                    const std::vector<std::string>& texts) {
   try {
-    const auto tokenizer =
-        load_text(edited(read_file(file_of(edit["of"].get<std::string>())), edit));
+    const auto tokenizer = load();
     try {
       return digest_of_ids(*tokenizer, texts);
     } catch (const DataError& error) {
@@ -134,32 +136,46 @@ std::string outcome(const json& edit, const std::vector<std::string>& texts) {
   }
 }
 
+void expect_outcome(const json& edit, const std::string& came) {
+  const std::string expected = edit["outcome"], refract = edit.value("refract", "");
+  const bool refused = came.starts_with("refused: ");
+  if (refract == "ignores") {
+    EXPECT_FALSE(came.starts_with("no DataError")) << edit["name"] << ": " << came;
+  } else if (expected == "refused" || refract == "refuses") {
+    EXPECT_TRUE(refused) << edit["name"] << ": " << came;
+  } else if (expected == "fails") {
+    EXPECT_TRUE(came.starts_with("refused")) << edit["name"] << ": " << came;
+  } else if (!(refract == "may refuse" && refused)) {
+    EXPECT_EQ(came, expected) << edit["name"];
+  }
+  if (refused && edit.contains("names")) {
+    EXPECT_NE(came.find(edit["names"].get<std::string>()), std::string::npos)
+        << edit["name"] << ": " << came;
+  }
+}
+
 TEST(TokenizerEdits, end_as_with_hugging_face_or_are_refused_by_name) {
   ASSERT_GT(golden()["edits"].size(), 500u);
   for (const json& family : golden()["families"]) {
+    const std::string name = family["name"];
     auto texts = golden()["edited_texts"].get<std::vector<std::string>>();
     const auto own = texts_of(family);
     texts.insert(texts.end(), own.begin(), own.end());
-    for (const json& edit : golden()["edits"]) {
-      if (edit["of"] != family["name"]) continue;
-      const std::string came = outcome(edit, texts);
-      const std::string expected = edit["outcome"], refract = edit.value("refract", "");
-      const bool refused = came.starts_with("refused: ");
-      if (refract == "ignores") {
-        EXPECT_FALSE(came.starts_with("no DataError")) << edit["name"] << ": " << came;
-      } else if (expected == "refused" || refract == "refuses") {
-        EXPECT_TRUE(refused) << edit["name"] << ": " << came;
-      } else if (expected == "fails") {
-        EXPECT_TRUE(came.starts_with("refused")) << edit["name"] << ": " << came;
-      } else if (!(refract == "may refuse" && refused)) {
-        EXPECT_EQ(came, expected) << edit["name"];
-      }
-      if (refused && edit.contains("names")) {
-        EXPECT_NE(came.find(edit["names"].get<std::string>()), std::string::npos)
-            << edit["name"] << ": " << came;
-      }
-    }
+    for (const json& edit : golden()["edits"])
+      if (edit["of"] == name)
+        expect_outcome(
+            edit,
+            outcome([&] { return load_text(edited(read_file(file_of(name)), edit)); }, texts));
   }
+}
+
+TEST(TokenizerPairs, of_vocabulary_and_merges_end_as_with_hugging_face) {
+  const auto texts = golden()["texts"].get<std::vector<std::string>>();
+  ASSERT_GT(golden()["pairs"].size(), 20u);
+  for (const std::vector<std::string>& names :
+       {std::vector<std::string>{"vocab.json", "merges.txt"}, {"encoder.json", "vocab.bpe"}})
+    for (const json& pair : golden()["pairs"])
+      expect_outcome(pair, outcome([&] { return load_pair("gpt2", names, pair["edits"]); }, texts));
 }
 
 }  // namespace
