@@ -75,14 +75,17 @@ class Refract:
         return found
 
 
-def whole_ends(text, spans):
-    """Ends of spans in characters, each after the character of which the span holds a part."""
+def same_ends(text, begins, ends, expected):
+    """Whether spans in bytes end where the library's do in characters: after the character of which a span holds a part. A
+    token that stands for nothing in the text (a prepended blank) has the library's next character, refract's none."""
     if text.isascii():
-        return spans[2::3].tolist()
-    after = [0]
-    for number, character in enumerate(text, 1):
-        after += [number] * len(character.encode())
-    return [after[end] for end in spans[2::3]]
+        after = range(len(text) + 1)
+    else:
+        after = [0]
+        for number, character in enumerate(text, 1):
+            after += [number] * len(character.encode())
+    return all(after[end] == whole or (begin == end and after[end] + 1 == whole)
+               for begin, end, whole in zip(begins, ends, expected))
 
 
 def difference(text, theirs, ours, tile):
@@ -93,7 +96,7 @@ def difference(text, theirs, ours, tile):
     begins, ends = ours[1::3].tolist(), ours[2::3].tolist()
     if ids and (begins != [0] + ends[:-1] or ends[-1] != len(text.encode())):
         return "spans that do not cover the text"
-    if tile(text, offsets) and whole_ends(text, ours) != [end for _, end in offsets]:
+    if tile(text, offsets) and not same_ends(text, begins, ends, [end for _, end in offsets]):
         return "other spans"
     return None
 
