@@ -4,6 +4,8 @@
       The families' tokenizers (tests/data/tokenizers): tricky texts, every short string over representatives of the
       classes of characters, N random texts each, N/4 random sequences of ids to decode. --long: longer strings.
       --edits: also each edit of their files that both sides take (tests/data/tokenizer_edits.py).
+  tokenizer_fuzz.py TOKENIZE_TEXTS SOURCE --tokenizer FILE ... [--count N] [--seed S] [--long]
+      The same with these tokenizers.
   tokenizer_fuzz.py TOKENIZE_TEXTS SOURCE --tokenizer FILE ... --texts FILE ... [--record FILE | --check FILE]
       Files as they are: for each pair the count of tokens and the SHA-256 of their ids (u32, little-endian), of the
       library and of refract. --record writes those of the library, --check compares refract's with a record.
@@ -214,6 +216,14 @@ def compare_file(name, text, path, arguments, count, thorough):
     return compared.failures
 
 
+def compare_tokenizers(arguments):
+    failures = 0
+    for path in map(pathlib.Path, arguments.tokenizer):
+        name = path.name if path.is_dir() else path.parent.name
+        failures += compare_file(name, text_of_tokenizer(files_of_tokenizer(path)), path, arguments, arguments.count, True)
+    return failures
+
+
 def compare_families(arguments):
     folder = pathlib.Path(arguments.source) / "tests/data/tokenizers"
     files = {path.stem: path for path in sorted(folder.glob("*.json")) if not arguments.family or path.stem in arguments.family}
@@ -338,9 +348,14 @@ def files_of_tokenizer(path):
     sys.exit(f"{path}: no tokenizer")
 
 
+def text_of_tokenizer(files):
+    from tokenizer_oracle import pair_as_text
+    return files[0].read_text(encoding="utf-8") if len(files) == 1 else pair_as_text(files)
+
+
 def library_of(files):
-    from tokenizer_oracle import Oracle, pair_as_text
-    return Oracle(files[0].read_text(encoding="utf-8") if len(files) == 1 else pair_as_text(files))
+    from tokenizer_oracle import Oracle
+    return Oracle(text_of_tokenizer(files))
 
 
 def compare_corpora(arguments):
@@ -415,7 +430,9 @@ def main():
     if not arguments.check:
         oracle("tokenizers")
     if arguments.tokenizer:
-        sys.exit(1 if compare_corpora(arguments) else 0)
+        if arguments.texts:
+            sys.exit(1 if compare_corpora(arguments) else 0)
+        sys.exit(1 if compare_tokenizers(arguments) else 0)
     print(f"seed {arguments.seed} (REFRACT_TEST_SEED or --seed)")
     sys.exit(1 if compare_families(arguments) else 0)
 
