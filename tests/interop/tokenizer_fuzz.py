@@ -9,7 +9,8 @@
   tokenizer_fuzz.py TOKENIZE_TEXTS SOURCE --tokenizer FILE ... --texts FILE ... [--record FILE | --check FILE]
       Files as they are: for each pair the count of tokens and the SHA-256 of their ids (u32, little-endian), of the
       library and of refract. --record writes those of the library, --check compares refract's with a record.
-      A tokenizer is a tokenizer.json, or a folder of it or of encoder.json and vocab.bpe (vocab.json and merges.txt).
+      A tokenizer is a tokenizer.json, or a folder of it or of encoder.json and vocab.bpe (vocab.json and merges.txt), which
+      are known by the SHA-256 of both, one after the other.
       Texts are .jsonl (the record's "text", else what its sections say) or text as it is, in UTF-8 or (by its mark) UTF-16;
       .xz, .bz2 and .zst are opened.
 
