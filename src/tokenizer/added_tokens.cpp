@@ -16,7 +16,7 @@ bool has_class(std::string_view text, std::size_t at, unicode::Class bit) {
 // The start of the character that ends before `end` (> 0).
 std::size_t previous_character(std::string_view text, std::size_t end) {
   do --end;
-  while ((static_cast<unsigned char>(text[end]) & 0xC0u) == 0x80u);
+  while (unicode::continues(text[end]));
   return end;
 }
 
@@ -69,7 +69,9 @@ void TokenFinder::add(const AddedToken& token) {
       node = static_cast<std::uint32_t>(next - nodes_.data());
     }
   }
-  if (nodes_[node].token != Stretch::kText) return;  // of two with one pattern the first is found
+  if (const std::uint32_t other = nodes_[node].token; other != Stretch::kText)
+    throw DataError("added_tokens: '{}' and '{}' are the same in normalized text; leave one out",
+                    tokens_[other].content, token.content);
   nodes_[node].token = static_cast<std::uint32_t>(tokens_.size());
   const auto first = static_cast<unsigned char>(pattern.front());
   if (!begins_[first]) first_bytes_.push_back(pattern.front());

@@ -6,6 +6,7 @@
 #include <unicode/normalizer2.h>
 #include <unicode/uniset.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "refract/base/error.hpp"
@@ -107,8 +108,15 @@ class Nfc : public Normalizer {
       before.remove_prefix(old);
       after.remove_prefix(now);
     }
-    if (!before.empty() || !after.empty())
-      to.replace(static_cast<std::uint32_t>(before.size()), after);
+    std::size_t same = 0;  // bytes at the end
+    while (same < std::min(before.size(), after.size()) &&
+           before[before.size() - 1 - same] == after[after.size() - 1 - same])
+      ++same;
+    while (same > 0 && unicode::continues(before[before.size() - same])) --same;
+    if (same < before.size() || same < after.size())
+      to.replace(static_cast<std::uint32_t>(before.size() - same),
+                 after.substr(0, after.size() - same));
+    to.keep(before.substr(before.size() - same));
   }
 
   icu::UnicodeSet filter_;

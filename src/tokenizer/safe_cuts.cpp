@@ -7,8 +7,6 @@ namespace {
 
 constexpr std::uint64_t kEmpty = ~std::uint64_t{0};
 
-bool continues(char byte) { return (static_cast<unsigned char>(byte) & 0xC0u) == 0x80u; }
-
 // Bytes of the character that begins with this byte; 0 when none does.
 std::size_t length_from(char first) {
   const auto byte = static_cast<unsigned char>(first);
@@ -43,14 +41,14 @@ SafeCuts::SafeCuts() : allowed_(0x110000, false), pairs_(1024, kEmpty), partial_
 void SafeCuts::note(std::string_view entry) {
   // Every boundary in front of a byte that begins a character.
   for (std::size_t at = 1; at < entry.size(); ++at) {
-    if (continues(entry[at])) continue;
+    if (unicode::continues(entry[at])) continue;
     std::size_t left = at - 1;
-    while (left > 0 && continues(entry[left])) --left;
+    while (left > 0 && unicode::continues(entry[left])) --left;
     const bool left_whole = length_from(entry[left]) == at - left;
     const std::size_t right_length = length_from(entry[at]);
     bool right_whole = right_length != 0 && at + right_length <= entry.size();
     for (std::size_t i = 1; right_whole && i < right_length; ++i)
-      right_whole = continues(entry[at + i]);
+      right_whole = unicode::continues(entry[at + i]);
     if (left_whole && right_whole) {
       join(unicode::decode(entry.data() + left).code, unicode::decode(entry.data() + at).code);
     } else {

@@ -44,9 +44,14 @@ struct Decoded {
       4};
 }
 
+// Whether a byte of UTF-8 belongs to the character that the byte before belongs to.
+[[nodiscard]] inline bool continues(char byte) {
+  return (static_cast<unsigned char>(byte) & 0xC0u) == 0x80u;
+}
+
 [[nodiscard]] inline std::size_t characters(std::string_view text) {
   std::size_t count = 0;
-  for (const char byte : text) count += (static_cast<unsigned char>(byte) & 0xC0u) != 0x80u;
+  for (const char byte : text) count += continues(byte) ? 0 : 1;
   return count;
 }
 

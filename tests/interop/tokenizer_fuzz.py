@@ -4,10 +4,13 @@
       The families' tokenizers (tests/data/tokenizers): tricky texts, every short string over representatives of the
       classes of characters, N random texts each, N/4 random sequences of ids to decode. --long: longer strings.
       --edits: also each edit of their files that both sides take (tests/data/tokenizer_edits.py).
+  tokenizer_fuzz.py TOKENIZE_TEXTS SOURCE --tokenizer FILE ... [--count N] [--seed S] [--long]
+      The same with these tokenizers.
   tokenizer_fuzz.py TOKENIZE_TEXTS SOURCE --tokenizer FILE ... --texts FILE ... [--record FILE | --check FILE]
       Files as they are: for each pair the count of tokens and the SHA-256 of their ids (u32, little-endian), of the
       library and of refract. --record writes those of the library, --check compares refract's with a record.
-      A tokenizer is a tokenizer.json, or a folder of it or of encoder.json and vocab.bpe (vocab.json and merges.txt).
+      A tokenizer is a tokenizer.json, or a folder of it or of encoder.json and vocab.bpe (vocab.json and merges.txt), which
+      are known by the SHA-256 of both, one after the other.
       Texts are .jsonl (the record's "text", else what its sections say) or text as it is, in UTF-8 or (by its mark) UTF-16;
       .xz, .bz2 and .zst are opened.
 
@@ -75,14 +78,17 @@ class Refract:
         return found
 
 
-def whole_ends(text, spans):
-    """Ends of spans in characters, each after the character of which the span holds a part."""
+def same_ends(text, begins, ends, expected):
+    """Whether spans in bytes end where the library's do in characters: after the character of which a span holds a part. A
+    token that stands for nothing in the text (a prepended blank) has the library's next character, refract's none."""
     if text.isascii():
-        return spans[2::3].tolist()
-    after = [0]
-    for number, character in enumerate(text, 1):
-        after += [number] * len(character.encode())
-    return [after[end] for end in spans[2::3]]
+        after = range(len(text) + 1)
+    else:
+        after = [0]
+        for number, character in enumerate(text, 1):
+            after += [number] * len(character.encode())
+    return all(after[end] == whole or (begin == end and after[end] + 1 == whole)
+               for begin, end, whole in zip(begins, ends, expected))
 
 
 def difference(text, theirs, ours, tile):
@@ -93,7 +99,7 @@ def difference(text, theirs, ours, tile):
     begins, ends = ours[1::3].tolist(), ours[2::3].tolist()
     if ids and (begins != [0] + ends[:-1] or ends[-1] != len(text.encode())):
         return "spans that do not cover the text"
-    if tile(text, offsets) and whole_ends(text, ours) != [end for _, end in offsets]:
+    if tile(text, offsets) and not same_ends(text, begins, ends, [end for _, end in offsets]):
         return "other spans"
     return None
 
@@ -209,6 +215,14 @@ def compare_file(name, text, path, arguments, count, thorough):
         print(f"{name}: {compared.texts} texts, {compared.sequences} sequences ({compared.skipped} left out), "
               f"{compared.failures} differences", flush=True)
     return compared.failures
+
+
+def compare_tokenizers(arguments):
+    failures = 0
+    for path in map(pathlib.Path, arguments.tokenizer):
+        name = path.name if path.is_dir() else path.parent.name
+        failures += compare_file(name, text_of_tokenizer(files_of_tokenizer(path)), path, arguments, arguments.count, True)
+    return failures
 
 
 def compare_families(arguments):
@@ -335,9 +349,14 @@ def files_of_tokenizer(path):
     sys.exit(f"{path}: no tokenizer")
 
 
+def text_of_tokenizer(files):
+    from tokenizer_oracle import pair_as_text
+    return files[0].read_text(encoding="utf-8") if len(files) == 1 else pair_as_text(files)
+
+
 def library_of(files):
-    from tokenizer_oracle import Oracle, pair_as_text
-    return Oracle(files[0].read_text(encoding="utf-8") if len(files) == 1 else pair_as_text(files))
+    from tokenizer_oracle import Oracle
+    return Oracle(text_of_tokenizer(files))
 
 
 def compare_corpora(arguments):
@@ -412,7 +431,9 @@ def main():
     if not arguments.check:
         oracle("tokenizers")
     if arguments.tokenizer:
-        sys.exit(1 if compare_corpora(arguments) else 0)
+        if arguments.texts:
+            sys.exit(1 if compare_corpora(arguments) else 0)
+        sys.exit(1 if compare_tokenizers(arguments) else 0)
     print(f"seed {arguments.seed} (REFRACT_TEST_SEED or --seed)")
     sys.exit(1 if compare_families(arguments) else 0)
 

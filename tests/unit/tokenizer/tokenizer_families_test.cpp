@@ -46,29 +46,24 @@ TEST_P(TokenizerFamily, spans_cover_the_text_and_end_where_those_of_hugging_face
   for (std::size_t i = 0; i < texts.size(); ++i) {
     std::vector<TokenSpan> spans;
     tokenizer_->encode(texts[i], spans);
-    std::vector<std::uint32_t> ends;
-    std::uint32_t at = 0;
-    for (const TokenSpan& span : spans) {
-      EXPECT_EQ(span.begin, at) << texts[i];
-      EXPECT_LE(span.begin, span.end) << texts[i];
-      at = span.end;
-      ends.push_back(after_character(texts[i], at));
+    const json& widths = family()["widths"][i];
+    std::uint32_t at = 0, expected = 0;
+    for (std::size_t k = 0; k < spans.size(); ++k) {
+      EXPECT_EQ(spans[k].begin, at) << texts[i];
+      EXPECT_LE(at, spans[k].end) << texts[i];
+      at = spans[k].end;
+      if (widths.is_null() || k >= widths.size()) continue;  // the library leaves characters out
+      expected += widths[k].get<std::uint32_t>();
+      // A prepended blank has the library's next character, and none of ours.
+      const bool nothing = spans[k].begin == at && expected == after_character(texts[i], at + 1);
+      EXPECT_TRUE(nothing || expected == after_character(texts[i], at))
+          << "token " << k << " ends at " << at << ", the library's at " << expected << ": "
+          << texts[i];
+      ++compared;
     }
     EXPECT_TRUE(spans.empty() || at == texts[i].size()) << texts[i];
-    if (family()["widths"][i].is_null()) continue;  // the library leaves characters out
-    const auto widths = family()["widths"][i].get<std::vector<std::uint32_t>>();
-    ASSERT_EQ(ends.size(), widths.size()) << texts[i];
-    std::uint32_t end = 0;
-    for (std::size_t t = 0; t < widths.size(); ++t) {
-      EXPECT_GE(ends[t], end) << texts[i];
-      end += widths[t];
-      const bool added = spans[t].begin == spans[t].end;
-      const bool shares = t + 1 < widths.size() && widths[t + 1] == 0;
-      EXPECT_TRUE(added || shares ? ends[t] <= end : ends[t] == end) << texts[i];
-    }
-    ++compared;
   }
-  EXPECT_GT(compared, 300u);
+  EXPECT_GT(compared, 5000u);
 }
 
 TEST_P(TokenizerFamily, decodes_what_it_encoded_as_hugging_face_does) {
