@@ -1,6 +1,6 @@
 #include "refract/pipeline/preflight.hpp"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -8,6 +8,7 @@
 #include "refract/base/digest.hpp"
 #include "refract/base/error.hpp"
 #include "refract/base/file.hpp"
+#include "refract/base/progress.hpp"
 #include "refract/order/row_rule.hpp"
 #include "refract/order/window_order.hpp"
 #include "refract/pipeline/disk_plan.hpp"
@@ -97,23 +98,28 @@ ContextRule context_rule(const RunConfig& config, const ModelInfo& model) {
         "{}: tokens.context is {}, but the model has {} positions. Lower tokens.context.",
         where_given(config, "tokens.context"), config.tokens.context, model.max_positions);
   const std::int64_t bos = model.bos_id >= 0 ? model.bos_id : model.eos_id;
-  if (bos < 0 && config.tokens.bos != "none")
+  const bool has_row = bos >= 0 && bos < static_cast<std::int64_t>(model.vocab);
+  if (config.tokens.bos != "none" && bos < 0)
     throw ConfigError(
         "{}: tokens.bos is '{}', but the model's config.json names neither bos_token_id nor "
         "eos_token_id. Set tokens.bos to none.",
         where_given(config, "tokens.bos"), config.tokens.bos);
-  if (bos >= static_cast<std::int64_t>(model.vocab))
-    throw DataError("config.json of {} gives bos_token_id {}, beyond its {} embeddings",
-                    model_folder(config).string(), bos, model.vocab);
+  if (config.tokens.bos != "none" && !has_row)
+    throw DataError(
+        "config.json of {} gives {} {}, beyond its {} embeddings. Correct it, or set tokens.bos to "
+        "none.",
+        model_folder(config).string(), model.bos_id >= 0 ? "bos_token_id" : "eos_token_id", bos,
+        model.vocab);
   return {.length = config.tokens.context,
           .packing = packing_from(config.tokens.packing),
           .bos = bos_rule_from(config.tokens.bos),
-          .bos_id = static_cast<std::uint32_t>(std::max<std::int64_t>(0, bos))};
+          .bos_id = has_row ? static_cast<std::uint32_t>(bos) : 0};
 }
 
 std::unique_ptr<Tokenizer> open_tokenizer(const RunConfig& config, const ModelInfo& model) {
   const fs::path folder = model_folder(config);
-  std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(folder);
+  std::unique_ptr<Tokenizer> tokenizer =
+      load_tokenizer(folder, static_cast<std::uint32_t>(model.vocab));
   if (tokenizer->size() > model.vocab)
     throw DataError(
         "tokenizer and model do not belong together: tokenizer.json has ids up to {}, the model "
@@ -154,11 +160,27 @@ void check_baseline_rows(const RunConfig& config, const ModelInfo& model) {
   }
 }
 
+// Not wrong, but seldom meant.
+void say_odd_tokens(const RunConfig& config, const Tokenizer& tokenizer, const ContextRule& rule,
+                    const ModelInfo& model) {
+  if (config.tokens.bos != "none" && !tokenizer.is_added(rule.bos_id))
+    warn(
+        fmt::format("config.json of {} gives {} {}, which is '{}', an ordinary word of the tokenizer: "
+                    "documents will begin with it. Set tokens.bos to none if the model has no BOS",
+                    model_folder(config).string(),
+                    model.bos_id >= 0 ? "bos_token_id" : "eos_token_id", rule.bos_id,
+                    tokenizer.decode_bytes(rule.bos_id)));
+  if (const auto left_out = tokenizer.left_out(); !left_out.empty())
+    say(fmt::format("the model has {} embeddings, so where the corpus holds {} it is ordinary text",
+                    model.vocab, fmt::join(left_out, ", ")));
+}
+
 KnownBefore check_before_start(const RunConfig& config, const DownloadPlan& corpus, Asks asks) {
   const fs::path folder = model_folder(config);
   KnownBefore known{read_model_info(folder), std::nullopt};
   const ContextRule rule = context_rule(config, known.model);
   const std::unique_ptr<Tokenizer> tokenizer = open_tokenizer(config, known.model);
+  say_odd_tokens(config, *tokenizer, rule, known.model);
   if (asks == Asks::corpus) return known;
   check_model(config, folder);
   check_baseline_rows(config, known.model);

@@ -165,8 +165,11 @@ AddedTokens::AddedTokens(std::vector<AddedToken> listed, const Vocabulary& vocab
     seen.emplace(token.content, tokens_.size());
     tokens_.push_back(std::move(token));
   }
-  left_out_ = static_cast<std::uint32_t>(
-      std::erase_if(tokens_, [ids](const AddedToken& token) { return token.id >= ids; }));
+  std::erase_if(tokens_, [this, ids](const AddedToken& token) {
+    if (token.id < ids) return false;
+    left_out_.push_back(token.content);
+    return true;
+  });
   for (AddedToken& token : tokens_) {
     token.pattern = token.normalized ? normal_form(token.content, normalizers) : token.content;
     if (!token.pattern.empty()) (token.normalized ? normalized_ : given_).add(token);

@@ -74,12 +74,12 @@ class AddedTokens {
   [[nodiscard]] const TokenFinder& in_given_text() const { return given_; }
   [[nodiscard]] const TokenFinder& in_normalized_text() const { return normalized_; }
   [[nodiscard]] const std::vector<AddedToken>& tokens() const { return tokens_; }
-  [[nodiscard]] std::uint32_t left_out() const { return left_out_; }
+  [[nodiscard]] const std::vector<std::string>& left_out() const { return left_out_; }
 
  private:
   std::vector<AddedToken> tokens_;
   TokenFinder given_, normalized_;
-  std::uint32_t left_out_ = 0;
+  std::vector<std::string> left_out_;
 };
 
 }  // namespace refract

@@ -66,7 +66,7 @@ class Pipeline : public Tokenizer {
       size_ = std::max(size_, token.id + 1);
       added_by_id_.emplace(token.id, &token);
     }
-    if (added_.left_out() > 0) digest_ = short_digest(fmt::format("{}\nids {}", digest_, ids));
+    if (!added_.left_out().empty()) digest_ = short_digest(fmt::format("{}\nids {}", digest_, ids));
   }
 
   void encode(std::string_view text, std::vector<TokenSpan>& out) const override {
@@ -115,6 +115,8 @@ class Pipeline : public Tokenizer {
     const auto added = added_by_id_.find(id);
     return added != added_by_id_.end() && added->second->special;
   }
+  bool is_added(std::uint32_t id) const override { return added_by_id_.contains(id); }
+  std::vector<std::string> left_out() const override { return added_.left_out(); }
   std::uint32_t size() const override { return size_; }
   std::string digest() const override { return digest_; }
 

@@ -47,6 +47,9 @@ class Tokenizer {
   // The exact string of tokenizer.json -> id; e.g. "<|endoftext|>".
   [[nodiscard]] virtual std::optional<std::uint32_t> id_of(std::string_view content) const = 0;
   [[nodiscard]] virtual bool is_special(std::uint32_t id) const = 0;
+  [[nodiscard]] virtual bool is_added(std::uint32_t id) const = 0;  // listed beside the vocabulary
+  // Contents of the added tokens that load_tokenizer left out.
+  [[nodiscard]] virtual std::vector<std::string> left_out() const = 0;
   // The largest id + 1: what an embedding table must have rows for.
   [[nodiscard]] virtual std::uint32_t size() const = 0;
   // short_digest of the bytes of tokenizer.json, or of all files that stand for it.

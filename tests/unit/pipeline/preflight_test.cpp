@@ -114,6 +114,51 @@ TEST_F(BeforeStart, refuses_a_tokenizer_that_is_unreadable_or_of_another_model) 
   EXPECT_THROW((void)check(config(), Asks::corpus), DataError);
 }
 
+TEST_F(BeforeStart, takes_a_bos_beyond_the_vocabulary_only_where_none_is_wanted) {
+  const std::string whole = read_file(model_ / "config.json");
+  write_file(model_ / "config.json",
+             std::regex_replace(whole, std::regex("\"bos_token_id\": *\\d+"),
+                                "\"bos_token_id\": 9000"));
+  const std::string text = refusal<DataError>(config());
+  EXPECT_NE(text.find("bos_token_id 9000, beyond its 8192 embeddings"), std::string::npos) << text;
+  EXPECT_NE(text.find("tokens.bos to none"), std::string::npos) << text;
+  EXPECT_NO_THROW((void)check(config({"tokens.bos=none"})));
+}
+
+TEST_F(BeforeStart, says_that_bos_is_an_ordinary_word) {
+  const auto said = [this](std::vector<std::string> settings) {
+    testing::internal::CaptureStderr();
+    (void)check(config(std::move(settings)));
+    return testing::internal::GetCapturedStderr();
+  };
+  EXPECT_EQ(said({}).find("bos_token_id"), std::string::npos);
+  const std::string whole = read_file(model_ / "config.json");
+  write_file(model_ / "config.json",
+             std::regex_replace(whole, std::regex("\"bos_token_id\": *\\d+"),
+                                "\"bos_token_id\": 262"));
+  const std::string text = said({});
+  EXPECT_NE(text.find("bos_token_id 262, which is '"), std::string::npos) << text;
+  EXPECT_NE(text.find("an ordinary word of the tokenizer"), std::string::npos) << text;
+  EXPECT_EQ(said({"tokens.bos=none"}).find("ordinary"), std::string::npos);
+}
+
+TEST_F(BeforeStart, says_which_added_tokens_the_model_has_no_embedding_for) {
+  const std::string whole = read_file(model_ / "tokenizer.json");
+  write_file(model_ / "tokenizer.json",
+             std::regex_replace(
+                 whole, std::regex("\"added_tokens\": *\\["),
+                 "$&{\"id\": 8192, \"content\": \"<image>\", \"single_word\": false, \"lstrip\": "
+                 "false, \"rstrip\": false, \"normalized\": false, \"special\": true}, "));
+  testing::internal::CaptureStderr();
+  testing::internal::CaptureStdout();
+  (void)check(config());
+  const std::string text =
+      testing::internal::GetCapturedStderr() + testing::internal::GetCapturedStdout();
+  EXPECT_NE(text.find("the model has 8192 embeddings, so where the corpus holds <image>"),
+            std::string::npos)
+      << text;
+}
+
 TEST_F(BeforeStart, refuses_a_quota_below_what_is_certain) {
   EXPECT_NE(refusal<ConfigError>(config({"disk.max_bytes=1MiB"})).find("--set disk.max_bytes"),
             std::string::npos);
