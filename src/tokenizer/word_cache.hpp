@@ -63,10 +63,16 @@ class WordTable {
     return key;
   }
 
-  void prefetch(const Key& key) const { __builtin_prefetch(&buckets_[bucket_of(key)]); }
+  // The bucket of a key; its memory is on its way from then on.
+  [[nodiscard]] std::uint32_t fetch(const Key& key) const {
+    const std::size_t bucket = bucket_of(key);
+    __builtin_prefetch(&buckets_[bucket]);
+    return static_cast<std::uint32_t>(bucket);
+  }
 
-  [[nodiscard]] const Entry* find(const Key& key) const {
-    const Bucket& bucket = buckets_[bucket_of(key)];
+  [[nodiscard]] const Entry* find(const Key& key) const { return find(key, bucket_of(key)); }
+  [[nodiscard]] const Entry* find(const Key& key, std::size_t fetched) const {
+    const Bucket& bucket = buckets_[fetched];
     if (bucket.entries[0].key == key) return &bucket.entries[0];
     if (bucket.entries[1].key == key) return &bucket.entries[1];
     return nullptr;
@@ -102,7 +108,7 @@ class WordTable {
 
 struct WordCache {
   using Small = WordTable<2, 3, 17>;  // 8 MiB
-  using Large = WordTable<4, 6, 13>;  // 1 MiB
+  using Large = WordTable<4, 6, 14>;  // 2 MiB
   Small small;
   Large large;
 };

@@ -37,7 +37,7 @@ void WordEncoder::add(const Piece& piece, Word word, bool is_part) {
   item.is_part = is_part;
   if (word.end - word.begin > Small::kWordBytes) return;
   item.key = Small::key_of(bytes_of(piece, word), piece.bytes.size() - word.begin, is_part);
-  memory_.cache.small.prefetch(item.key);
+  item.bucket = memory_.cache.small.fetch(item.key);
 }
 
 void WordEncoder::add_long(const Piece& piece, Word word) {
@@ -58,15 +58,38 @@ void WordEncoder::add_long(const Piece& piece, Word word) {
   }
 }
 
+// Tokens of known words of a text that was not rewritten, nearly all, are gathered before they are
+// appended.
 void WordEncoder::encode_items(const Piece& piece) {
+  const bool is_given = piece.origin.rewriting == nullptr;
+  TokenSpan* next = memory_.spans.data();
   for (const WordMemory::Item& item : std::span(memory_.items).first(waiting_)) {
     const bool fits = item.word.end - item.word.begin <= Small::kWordBytes;
-    if (const auto* entry = fits ? memory_.cache.small.find(item.key) : nullptr)
+    const auto* const entry = fits ? memory_.cache.small.find(item.key, item.bucket) : nullptr;
+    if (entry != nullptr && is_given) {
+      const std::uint32_t origin = piece.origin.begin + item.word.begin;
+      std::uint32_t begin = origin;
+      for (std::size_t i = 0; i < Small::kTokens; ++i) {  // what is past its tokens is overwritten
+        next[i] = {entry->id[i], begin, origin + entry->end[i]};
+        begin = next[i].end;
+      }
+      next += entry->tokens;
+      continue;
+    }
+    next = flush(next);
+    if (entry != nullptr)
       append_entry(piece, item.word, *entry);
     else
       encode_rare(piece, item);
   }
+  (void)flush(next);
   waiting_ = 0;
+}
+
+TokenSpan* WordEncoder::flush(TokenSpan* end) {
+  TokenSpan* const begin = memory_.spans.data();
+  if (begin != end) out_.insert(out_.end(), begin, end);
+  return begin;
 }
 
 // What the small table does not have.

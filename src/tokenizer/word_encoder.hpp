@@ -17,12 +17,14 @@ struct WordMemory {
   // A word, or the part of one that a safe cut left, which is looked up without its whole.
   struct Item {
     WordCache::Small::Key key;
+    std::uint32_t bucket;
     Word word;
     bool is_part;
   };
   WordCache cache;
   std::vector<WordToken> tokens;
   std::array<Item, 256> items;
+  std::array<TokenSpan, 256 * WordCache::Small::kTokens> spans;
 };
 
 class WordEncoder : public WordConsumer {
@@ -41,6 +43,7 @@ class WordEncoder : public WordConsumer {
   void encode_items(const Piece& piece);
   void encode_rare(const Piece& piece, const WordMemory::Item& item);
   void append(const Piece& piece, Word word, std::span<const WordToken> tokens);
+  [[nodiscard]] TokenSpan* flush(TokenSpan* end);
 
   template <typename Entry>
   void append_entry(const Piece& piece, Word word, const Entry& entry) {

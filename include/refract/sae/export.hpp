@@ -66,8 +66,8 @@ struct SaeExport {
 
   // How it was trained, as SAELens' metadata has it: another architecture (empty: this one), and
   // details -> JSON text.
-  std::string trained_as;
-  std::map<std::string, std::string> training;
+  std::string trained_as{};
+  std::map<std::string, std::string> training{};
 
   // By fold().
   Folds folds{};

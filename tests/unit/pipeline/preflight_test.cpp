@@ -116,9 +116,9 @@ TEST_F(BeforeStart, refuses_a_tokenizer_that_is_unreadable_or_of_another_model) 
 
 TEST_F(BeforeStart, takes_a_bos_beyond_the_vocabulary_only_where_none_is_wanted) {
   const std::string whole = read_file(model_ / "config.json");
-  write_file(model_ / "config.json",
-             std::regex_replace(whole, std::regex("\"bos_token_id\": *\\d+"),
-                                "\"bos_token_id\": 9000"));
+  write_file(
+      model_ / "config.json",
+      std::regex_replace(whole, std::regex("\"bos_token_id\": *\\d+"), "\"bos_token_id\": 9000"));
   const std::string text = refusal<DataError>(config());
   EXPECT_NE(text.find("bos_token_id 9000, beyond its 8192 embeddings"), std::string::npos) << text;
   EXPECT_NE(text.find("tokens.bos to none"), std::string::npos) << text;
@@ -133,9 +133,9 @@ TEST_F(BeforeStart, says_that_bos_is_an_ordinary_word) {
   };
   EXPECT_EQ(said({}).find("bos_token_id"), std::string::npos);
   const std::string whole = read_file(model_ / "config.json");
-  write_file(model_ / "config.json",
-             std::regex_replace(whole, std::regex("\"bos_token_id\": *\\d+"),
-                                "\"bos_token_id\": 262"));
+  write_file(
+      model_ / "config.json",
+      std::regex_replace(whole, std::regex("\"bos_token_id\": *\\d+"), "\"bos_token_id\": 262"));
   const std::string text = said({});
   EXPECT_NE(text.find("bos_token_id 262, which is '"), std::string::npos) << text;
   EXPECT_NE(text.find("an ordinary word of the tokenizer"), std::string::npos) << text;
