@@ -117,7 +117,9 @@ std::size_t TokenFinder::next_candidate(std::string_view text, std::size_t at) c
 }
 
 // As `find_matches` of Hugging Face's added_vocabulary.rs: a match that single_word rejects is
-// skipped whole, and stripping may reach back only to the end of the last match.
+// skipped whole; stripping may reach back only to the end of the last match; and what a token has
+// stripped behind it is searched for tokens all the same: one that is found takes its bytes back,
+// and those behind it.
 void TokenFinder::split(std::string_view text, std::vector<Stretch>& out) const {
   const auto append = [&](std::uint32_t id, std::size_t from, std::size_t to) {
     out.push_back({id, static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(to)});
@@ -133,11 +135,12 @@ void TokenFinder::split(std::string_view text, std::vector<Stretch>& out) const 
     std::size_t from = at, to = found.end;
     at = to;
     if (token.single_word && touches_word(text, from, to)) continue;
-    if (token.lstrip) from = std::max(spaces_before(text, from), done);
+    if (token.lstrip) from = std::min(std::max(spaces_before(text, from), done), from);
     if (token.rstrip) to = spaces_after(text, to);
     if (done < from) append(Stretch::kText, done, from);
-    append(token.id, std::max(from, done), std::max(to, done));
-    done = std::max(to, done);
+    if (done > from) out.back().end = static_cast<std::uint32_t>(from);
+    append(token.id, from, to);
+    done = to;
   }
   if (done < text.size()) append(Stretch::kText, done, text.size());
 }

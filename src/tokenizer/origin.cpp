@@ -16,6 +16,12 @@ void Rewriting::start(Origin source) {
   last_ = 0;
 }
 
+void Rewriting::release() {
+  start({});
+  text_.shrink_to_fit();
+  edits_.shrink_to_fit();
+}
+
 void Rewriting::keep(std::string_view bytes) {
   text_.append(bytes);
   done_ += static_cast<std::uint32_t>(bytes.size());

@@ -27,6 +27,7 @@ class Rewriting {
  public:
   // Drops what was made; `source` is where the text to rewrite stands.
   void start(Origin source);
+  void release();                                                 // as a new one: memory goes back
   void keep(std::string_view bytes);                              // the next bytes of the source
   void replace(std::uint32_t source_bytes, std::string_view by);  // 0: an insertion
 

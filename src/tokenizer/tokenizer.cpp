@@ -24,6 +24,17 @@ struct Workspace {
   WordMemory words;
   std::vector<Rewriting> rewritings;  // one for each normalizer
   std::vector<Stretch> stretches, normalized;
+
+  // What grew with a long text is not kept for the next.
+  void release() {
+    for (Rewriting& rewriting : rewritings) rewriting.release();
+    for (auto* const list : {&stretches, &normalized}) {
+      list->clear();
+      list->shrink_to_fit();
+    }
+    words.tokens.clear();
+    words.tokens.shrink_to_fit();
+  }
 };
 
 class Workspaces {
@@ -85,6 +96,7 @@ class Pipeline : public Tokenizer {
       else
         out.push_back({stretch.id, stretch.begin, stretch.end});
     }
+    if (text.size() > kLongText) workspace->release();
     workspaces_.give(std::move(workspace));
   }
 
@@ -122,6 +134,7 @@ class Pipeline : public Tokenizer {
 
  private:
   static constexpr std::size_t kTextBytes = std::size_t{1} << 31;  // ICU counts in int32
+  static constexpr std::size_t kLongText = std::size_t{1} << 20;   // longer than nearly any article
 
   // A stretch between added tokens of the given text.
   void encode_stretch(const Piece& given, Workspace& workspace, std::vector<TokenSpan>& out) const {
