@@ -51,29 +51,31 @@ bool is_hebrew(UChar32 letter) {
   return letter >= 0x5D0 && word_break(letter) == U_WB_HEBREW_LETTER;
 }
 
-// What is stored of a character that joins `letter` to the letter behind it; 0: it joins none.
-UChar32 link_after(UChar32 letter, UChar32 code) {
+// The letter at `at`, or behind format characters there; 0: there is none.
+UChar32 letter_at(std::string_view text, std::size_t at) {
+  while (at < text.size()) {
+    const Character c = character_at(text, at);
+    if (!is_format(c.code)) return is_letter(c.code) ? c.code : 0;
+    at = c.end;
+  }
+  return 0;
+}
+
+// What is stored of a character that joins `letter` to the letter at `next`; 0: it joins none.
+UChar32 link_between(UChar32 letter, UChar32 code, std::string_view text, std::size_t next) {
+  UChar32 link = 0;
   switch (code) {
     case '\'':
-    case 0x2019: return '\'';
-    case '"': return is_hebrew(letter) ? kGershayim : 0;
+    case 0x2019: link = '\''; break;
+    case '"': link = is_hebrew(letter) && is_hebrew(letter_at(text, next)) ? kGershayim : 0; break;
     case 0xB7:   // Catalan
     case 0x387:  // Greek
     case 0x55F:  // Armenian
     case kGershayim:
-    case 0x2027:  // hyphenation point
-      return code;
-    default: return 0;
+    case 0x2027: link = code; break;  // hyphenation point
+    default: break;
   }
-}
-
-bool letter_follows(std::string_view text, std::size_t at) {
-  while (at < text.size()) {
-    const Character c = character_at(text, at);
-    if (!is_format(c.code)) return is_letter(c.code);
-    at = c.end;
-  }
-  return false;
+  return link != 0 && letter_at(text, next) != 0 ? link : 0;
 }
 
 // The text's size where there is none.
@@ -121,8 +123,7 @@ Run run_from(std::string_view text, std::size_t begin) {
       if (c.code != kJoiner || u_getCombiningClass(last) != kVirama) continue;
     } else if (c.code == kGeresh && is_hebrew(letter)) {
       append(word, c.code);
-    } else if (const UChar32 link = link_after(letter, c.code);
-               link != 0 && letter_follows(text, c.end)) {
+    } else if (const UChar32 link = link_between(letter, c.code, text, c.end); link != 0) {
       append(word, link);
     } else {
       break;

@@ -163,12 +163,17 @@ void check_baseline_rows(const RunConfig& config, const ModelInfo& model) {
 // Not wrong, but seldom meant.
 void say_odd_tokens(const RunConfig& config, const Tokenizer& tokenizer, const ContextRule& rule,
                     const ModelInfo& model) {
-  if (config.tokens.bos != "none" && !tokenizer.is_added(rule.bos_id))
+  const std::string bos =
+      fmt::format("config.json of {} gives {} {}", model_folder(config).string(),
+                  model.bos_id >= 0 ? "bos_token_id" : "eos_token_id", rule.bos_id);
+  if (config.tokens.bos != "none" && rule.bos_id >= tokenizer.size())
     warn(fmt::format(
-        "config.json of {} gives {} {}, which is '{}', an ordinary word of the tokenizer: "
-        "documents will begin with it. Set tokens.bos to none if the model has no BOS",
-        model_folder(config).string(), model.bos_id >= 0 ? "bos_token_id" : "eos_token_id",
-        rule.bos_id, tokenizer.decode_bytes(rule.bos_id)));
+        "{}, which its tokenizer has not. Set tokens.bos to none if the model has no BOS", bos));
+  else if (config.tokens.bos != "none" && !tokenizer.is_added(rule.bos_id))
+    warn(fmt::format(
+        "{}, which is '{}', an ordinary word of the tokenizer: documents will begin with it. Set "
+        "tokens.bos to none if the model has no BOS",
+        bos, tokenizer.decode_bytes(rule.bos_id)));
   if (const auto left_out = tokenizer.left_out(); !left_out.empty())
     say(fmt::format("the model has {} embeddings, so where the corpus holds {} it is ordinary text",
                     model.vocab, fmt::join(left_out, ", ")));

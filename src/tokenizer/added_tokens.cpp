@@ -57,6 +57,10 @@ TokenFinder::TokenFinder() : nodes_(1), second_byte_(256) {}
 
 void TokenFinder::add(const AddedToken& token) {
   const std::string_view pattern = token.pattern;
+  constexpr std::size_t kBytes = 1024;  // a text of near misses is compared with all of them
+  if (pattern.empty() || pattern.size() > kBytes)
+    throw DataError("added_tokens: '{}' of id {} is searched as {} bytes, expected 1 to {}",
+                    token.content.substr(0, 40), token.id, pattern.size(), kBytes);
   std::uint32_t node = 0;
   for (const char byte : pattern) {
     const Node* next = child(nodes_[node], byte);
@@ -116,33 +120,55 @@ std::size_t TokenFinder::next_candidate(std::string_view text, std::size_t at) c
   }
 }
 
+bool TokenFinder::Walk::next(Stretch& stretch) {
+  while (count_ < 2 && !ended_) find_more();
+  if (count_ == 0) return false;
+  stretch = waiting_.front();
+  std::move(waiting_.begin() + 1, waiting_.end(), waiting_.begin());
+  --count_;
+  return true;
+}
+
+void TokenFinder::Walk::push(std::uint32_t id, std::size_t begin, std::size_t end) {
+  if (begin == end) return;
+  waiting_[count_++] = {id, static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end)};
+}
+
 // As `find_matches` of Hugging Face's added_vocabulary.rs: a match that single_word rejects is
-// skipped whole; stripping may reach back only to the end of the last match; and what a token has
-// stripped behind it is searched for tokens all the same: one that is found takes its bytes back,
-// and those behind it.
-void TokenFinder::split(std::string_view text, std::vector<Stretch>& out) const {
-  const auto append = [&](std::uint32_t id, std::size_t from, std::size_t to) {
-    out.push_back({id, static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(to)});
-  };
-  std::size_t done = 0;
-  for (std::size_t at = next_candidate(text, 0); at < text.size(); at = next_candidate(text, at)) {
-    const Found found = longest_at(text, at);
-    if (found.token == Stretch::kText) {
-      ++at;
-      continue;
-    }
-    const AddedToken& token = tokens_[found.token];
-    std::size_t from = at, to = found.end;
-    at = to;
-    if (token.single_word && touches_word(text, from, to)) continue;
-    if (token.lstrip) from = std::min(std::max(spaces_before(text, from), done), from);
-    if (token.rstrip) to = spaces_after(text, to);
-    if (done < from) append(Stretch::kText, done, from);
-    if (done > from) out.back().end = static_cast<std::uint32_t>(from);
-    append(token.id, from, to);
-    done = to;
+// skipped whole, and stripping reaches back to the end of the last match. What a token has stripped
+// behind it is searched for tokens all the same: one that is found takes its bytes back, and those
+// behind it; but if it strips in front of it, too, it begins where the last one ends, even if
+// nothing is left of it.
+void TokenFinder::Walk::find_more() {
+  at_ = finder_.next_candidate(text_, at_);
+  if (at_ == text_.size()) {
+    push(Stretch::kText, done_, text_.size());
+    ended_ = true;
+    return;
   }
-  if (done < text.size()) append(Stretch::kText, done, text.size());
+  const Found found = finder_.longest_at(text_, at_);
+  if (found.token == Stretch::kText) {
+    ++at_;
+    return;
+  }
+  const AddedToken& token = finder_.tokens_[found.token];
+  std::size_t from = at_, to = found.end;
+  at_ = to;
+  if (token.single_word && touches_word(text_, from, to)) return;
+  if (token.lstrip) from = std::max(spaces_before(text_, from), done_);
+  if (token.rstrip) to = spaces_after(text_, to);
+  if (from > to)
+    throw DataError(
+        "the added token '{}' strips what stands before it, and stands in what another has "
+        "stripped "
+        "behind it: the tokenizers library cannot split such a text either. Correct lstrip or "
+        "rstrip "
+        "of added_tokens",
+        token.content);
+  if (done_ > from) waiting_[count_ - 1].end = static_cast<std::uint32_t>(from);
+  if (done_ < from) push(Stretch::kText, done_, from);
+  push(token.id, from, to);
+  done_ = to;
 }
 
 AddedTokens::AddedTokens(std::vector<AddedToken> listed, const Vocabulary& vocabulary,
@@ -175,7 +201,7 @@ AddedTokens::AddedTokens(std::vector<AddedToken> listed, const Vocabulary& vocab
   });
   for (AddedToken& token : tokens_) {
     token.pattern = token.normalized ? normal_form(token.content, normalizers) : token.content;
-    if (!token.pattern.empty()) (token.normalized ? normalized_ : given_).add(token);
+    (token.normalized ? normalized_ : given_).add(token);
   }
 }
 

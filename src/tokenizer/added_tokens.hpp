@@ -38,10 +38,27 @@ struct Stretch {
 class TokenFinder {
  public:
   TokenFinder();
-  void add(const AddedToken& token);  // with a pattern that is not empty
-  // Appends the stretches of the text: tokens and what lies between them.
-  void split(std::string_view text, std::vector<Stretch>& out) const;
+  void add(const AddedToken& token);  // DataError for an empty pattern, or one that is there
   [[nodiscard]] bool empty() const { return tokens_.empty(); }
+
+  // Walks over the stretches of a text, tokens and what lies between them, from left to right. None
+  // is empty.
+  class Walk {
+   public:
+    Walk(const TokenFinder& finder, std::string_view text) : finder_(finder), text_(text) {}
+    [[nodiscard]] bool next(Stretch& stretch);
+
+   private:
+    void find_more();
+    void push(std::uint32_t id, std::size_t begin, std::size_t end);
+    const TokenFinder& finder_;
+    std::string_view text_;
+    std::size_t at_ = 0, done_ = 0;  // searched so far; given out or waiting
+    // A token waits for what follows it, which may take back what it has stripped.
+    std::array<Stretch, 3> waiting_{};
+    std::size_t count_ = 0;
+    bool ended_ = false;
+  };
 
  private:
   struct Node {

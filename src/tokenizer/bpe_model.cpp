@@ -6,7 +6,6 @@
 #include <queue>
 
 #include "refract/base/error.hpp"
-#include "tokenizer/byte_level.hpp"
 #include "tokenizer/unicode_tables.hpp"
 
 namespace refract {
@@ -90,62 +89,92 @@ void BpeModel::merge(std::string_view part, std::vector<WordToken>& out) const {
   out.resize(before + (symbols.size() <= kShortWord ? merge_short(symbols) : merge_long(symbols)));
 }
 
-// As merge_word of models/bpe/model.rs, whose order it keeps even where it is odd: an unknown token
-// that waits for its neighbours comes behind byte tokens.
-void BpeModel::append_symbols(std::string_view word, std::vector<WordToken>& out) const {
-  WordToken unknown{Vocabulary::kNone, 0, 0};  // kNone: none waits
-  const auto flush = [&] {
-    if (unknown.id != Vocabulary::kNone) out.push_back(unknown);
-    unknown.id = Vocabulary::kNone;
-  };
-  const auto fall_back = [&](std::string_view spelled, std::uint32_t begin, std::uint32_t end) {
-    if (byte_fallback_ && std::ranges::all_of(spelled, [&](char byte) {
-          return fallback_id_[static_cast<unsigned char>(byte)] != Vocabulary::kNone;
-        })) {
-      if (unknown.id != Vocabulary::kNone) {  // their places change with their order
-        const std::uint32_t size = end - begin;
-        begin = unknown.begin;
-        end = begin + size;
-        unknown.begin += size;
-        unknown.end += size;
-      }
-      for (const char byte : spelled) {
-        const std::uint32_t next = std::min(begin + 1, end);
-        out.push_back({fallback_id_[static_cast<unsigned char>(byte)], begin, next});
-        begin = next;
-      }
-      return;
+// The symbols of a word, as merge_word of models/bpe/model.rs puts them one behind the other. It
+// keeps that order even where it is odd: an unknown token that waits for its neighbours comes
+// behind byte tokens that follow it in the word.
+class BpeModel::Symbols {
+ public:
+  Symbols(const BpeModel& model, std::vector<WordToken>& out) : model_(model), out_(out) {}
+
+  void add(const WordToken& symbol) {
+    flush();
+    out_.push_back(symbol);
+  }
+
+  // A character without an entry of its own, as the vocabulary would spell it.
+  void add_unknown(std::string_view spelled, std::uint32_t begin, std::uint32_t end) {
+    if (model_.byte_fallback_ && std::ranges::all_of(spelled, [this](char byte) {
+          return fallback(byte) != Vocabulary::kNone;
+        }))
+      add_bytes(spelled, begin, end);
+    else if (!model_.unk_token_.empty())
+      wait(spelled, begin, end);
+  }
+
+  void flush() {
+    if (waits_) out_.push_back(waiting_);
+    waits_ = false;
+  }
+
+ private:
+  [[nodiscard]] std::uint32_t fallback(char byte) const {
+    return model_.fallback_id_[static_cast<unsigned char>(byte)];
+  }
+
+  void add_bytes(std::string_view spelled, std::uint32_t begin, std::uint32_t end) {
+    if (waits_) {  // their places change with their order
+      const std::uint32_t size = end - begin;
+      begin = waiting_.begin;
+      end = begin + size;
+      waiting_.begin += size;
+      waiting_.end += size;
     }
-    if (unk_token_.empty()) return;
-    if (unknown.id != Vocabulary::kNone && fuse_unk_) {
-      unknown.end = end;
+    for (const char byte : spelled) {
+      const std::uint32_t next = std::min(begin + 1, end);
+      out_.push_back({fallback(byte), begin, next});
+      begin = next;
+    }
+  }
+
+  void wait(std::string_view spelled, std::uint32_t begin, std::uint32_t end) {
+    if (waits_ && model_.fuse_unk_) {
+      waiting_.end = end;
       return;
     }
     flush();
-    unknown = {vocabulary_.find(unk_token_), begin, end};
-    if (unknown.id == Vocabulary::kNone)
+    waiting_ = {model_.vocabulary_.find(model_.unk_token_), begin, end};
+    waits_ = true;
+    if (waiting_.id == Vocabulary::kNone)
       throw DataError(
           "the text holds '{}', which the tokenizer's vocabulary has not, nor its unk_token '{}'; "
           "correct model.unk_token in tokenizer.json",
-          spelled, unk_token_);
-  };
+          spelled, model_.unk_token_);
+  }
+
+  const BpeModel& model_;
+  std::vector<WordToken>& out_;
+  WordToken waiting_{};
+  bool waits_ = false;
+};
+
+void BpeModel::append_symbols(std::string_view word, std::vector<WordToken>& out) const {
+  Symbols symbols(*this, out);
+  const bool by_bytes = spelling_ == Spelling::bytes;
   for (std::uint32_t at = 0; at < word.size();) {
-    const std::uint32_t end =
-        spelling_ == Spelling::bytes ? at + 1 : at + unicode::decode(word.data() + at).bytes;
-    const std::uint32_t id = spelling_ == Spelling::bytes
-                                 ? byte_id_[static_cast<unsigned char>(word[at])]
-                                 : symbols_.at(unicode::decode(word.data() + at).code);
+    const unicode::Decoded character =
+        by_bytes ? unicode::Decoded{static_cast<unsigned char>(word[at]), 1}
+                 : unicode::decode(word.data() + at);
+    const std::uint32_t end = at + character.bytes;
+    const std::uint32_t id = by_bytes ? byte_id_[character.code] : symbols_.at(character.code);
     if (id != Vocabulary::kNone) {
-      flush();
-      out.push_back({id, at, end});
+      symbols.add({id, at, end});
     } else {
       const std::string_view missing = word.substr(at, end - at);
-      fall_back(spelling_ == Spelling::bytes ? entry_of_bytes(missing) : std::string(missing), at,
-                end);
+      symbols.add_unknown(by_bytes ? entry_of_bytes(missing) : std::string(missing), at, end);
     }
     at = end;
   }
-  flush();
+  symbols.flush();
 }
 
 std::size_t BpeModel::merge_short(std::span<WordToken> symbols) const {

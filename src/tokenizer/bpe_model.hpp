@@ -8,10 +8,10 @@
 #include <string_view>
 #include <vector>
 
+#include "tokenizer/byte_level.hpp"
 #include "tokenizer/code_points.hpp"
 #include "tokenizer/merge_table.hpp"
 #include "tokenizer/model_file.hpp"
-#include "tokenizer/pre_tokenizer.hpp"
 #include "tokenizer/safe_cuts.hpp"
 
 namespace refract {
@@ -50,6 +50,7 @@ class BpeModel {
   void read_merges(const ModelFile& file);
   void find_symbols();
   [[nodiscard]] bool knows_all_bytes() const;
+  class Symbols;
   void append_symbols(std::string_view word, std::vector<WordToken>& out) const;
   // Merge in place and return how many symbols are left, at the front.
   [[nodiscard]] std::size_t merge_short(std::span<WordToken> symbols) const;

@@ -8,6 +8,9 @@
 
 namespace refract {
 
+// How a vocabulary spells a text: by its characters, or by the stand-ins of its bytes.
+enum class Spelling { characters, bytes };
+
 // The bytes that a vocabulary entry stands for; nothing when it holds a character outside the
 // alphabet.
 [[nodiscard]] std::optional<std::string> bytes_of_entry(std::string_view entry);

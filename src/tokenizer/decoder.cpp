@@ -3,7 +3,6 @@
 #include <charconv>
 
 #include "refract/base/error.hpp"
-#include "tokenizer/byte_level.hpp"
 #include "tokenizer/json_block.hpp"
 
 namespace refract {
@@ -45,7 +44,7 @@ void Decoder::append(const JsonBlock& block) {
   } else if (type == "Replace") {
     const JsonBlock pattern = block.block("pattern");
     const std::string_view text = pattern.text("String");
-    if (text.empty()) throw DataError("{} is empty", pattern.at("String"));
+    if (text.empty()) throw DataError("{} is empty", pattern.path_of("String"));
     replaced_.emplace_back(text, block.text("content"));
   } else if (type == "Metaspace") {
     replaced_.emplace_back(block.text("replacement"), " ");
@@ -57,11 +56,11 @@ void Decoder::append(const JsonBlock& block) {
     stripped_ = block.text("content");
     strips_ = block.number("start");
     if (block.number("stop") != 0)
-      throw DataError("{} is not 0: stripping the end is not supported", block.at("stop"));
+      throw DataError("{} is not 0: stripping the end is not supported", block.path_of("stop"));
   } else if (type != "Fuse") {
     throw DataError(
         "{} is '{}', known: Sequence, ByteFallback, ByteLevel, Fuse, Metaspace, Replace, Strip",
-        block.at("type"), type);
+        block.path_of("type"), type);
   }
 }
 

@@ -7,9 +7,11 @@
 #include <utility>
 #include <vector>
 
-#include "tokenizer/pre_tokenizer.hpp"
+#include "tokenizer/byte_level.hpp"
 
 namespace refract {
+
+class JsonBlock;
 
 class Decoder {
  public:

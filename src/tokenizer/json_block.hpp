@@ -15,7 +15,8 @@ namespace refract {
 class JsonBlock {
  public:
   // `where` is the key path of the object, "" for the whole file. DataError when `element` is not
-  // an object, or has a key twice. The views it gives live as long as the parser of `element`.
+  // an object, or, as far as it has up to 32 keys, has one twice. The views it gives live as long
+  // as the parser of `element`.
   JsonBlock(simdjson::dom::element element, std::string where);
 
   [[nodiscard]] bool has(std::string_view key) const;  // there and not null
@@ -32,7 +33,9 @@ class JsonBlock {
   [[nodiscard]] std::vector<JsonBlock> blocks(std::string_view key) const;  // an array of objects
   [[nodiscard]] simdjson::dom::array array(std::string_view key) const;
   [[nodiscard]] simdjson::dom::object object() const { return object_; }
-  [[nodiscard]] std::string at(std::string_view key) const;  // the path of a key, for a message
+  [[nodiscard]] std::string path_of(std::string_view key) const;  // for a message
+  // The id that `value`, of that key, is; DataError names the key.
+  [[nodiscard]] std::uint32_t id(simdjson::dom::element value, std::string_view key) const;
 
  private:
   [[nodiscard]] std::optional<simdjson::dom::element> find(std::string_view key) const;
@@ -44,7 +47,5 @@ class JsonBlock {
 
 // What a value is, as a message shows it: its text, shortened.
 [[nodiscard]] std::string shown(simdjson::dom::element element);
-// A whole number of 0 to 2^32 - 1; DataError names `where` otherwise.
-[[nodiscard]] std::uint32_t id_from(simdjson::dom::element element, std::string_view where);
 
 }  // namespace refract

@@ -16,6 +16,8 @@ class Metaspace : public PreTokenizer {
   Metaspace(std::string_view replacement, Prepend prepend, bool split)
       : replacement_(replacement), prepend_(prepend), split_(split) {}
 
+  bool asks_for_the_start() const override { return prepend_ == Prepend::first; }
+
   void split(const Piece& piece, WordConsumer& next) const override {
     Rewriting spelled;
     spelled.start(piece.origin);
@@ -28,7 +30,13 @@ class Metaspace : public PreTokenizer {
       done = at + 1;
     }
     spelled.keep(piece.bytes.substr(done));
-    cut({spelled.text(), spelled.origin()}, next);
+    const Piece words{spelled.text(), spelled.origin()};
+    if (split_) {
+      split_at(replacement_, words, SplitBehavior::merged_with_next, true, next);
+      return;
+    }
+    const Word whole{0, static_cast<std::uint32_t>(words.bytes.size())};
+    next.take(words, {&whole, 1});
   }
 
  private:
@@ -36,22 +44,6 @@ class Metaspace : public PreTokenizer {
     if (piece.bytes.front() == ' ' || piece.bytes.starts_with(replacement_)) return false;
     return prepend_ == Prepend::always ||
            (prepend_ == Prepend::first && piece.origin.place(0) == 0);
-  }
-
-  void cut(const Piece& piece, WordConsumer& next) const {
-    Splitter splitter(piece, split_ ? SplitBehavior::merged_with_next : SplitBehavior::contiguous,
-                      next);
-    std::size_t done = 0;
-    if (split_)
-      for (std::size_t at = piece.bytes.find(replacement_); at != std::string_view::npos;
-           at = piece.bytes.find(replacement_, done)) {
-        splitter.segment(static_cast<std::uint32_t>(done), static_cast<std::uint32_t>(at), false);
-        done = at + replacement_.size();
-        splitter.segment(static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(done), true);
-      }
-    splitter.segment(static_cast<std::uint32_t>(done),
-                     static_cast<std::uint32_t>(piece.bytes.size()), false);
-    splitter.finish();
   }
 
   std::string replacement_;
@@ -67,10 +59,11 @@ Prepend prepend_of(const JsonBlock& block) {
                                        : scheme == "never" ? std::optional(Prepend::never)
                                                            : std::nullopt;
   if (!known)
-    throw DataError("{} is '{}', known: always, first, never", block.at("prepend_scheme"), scheme);
+    throw DataError("{} is '{}', known: always, first, never", block.path_of("prepend_scheme"),
+                    scheme);
   if (block.has("add_prefix_space") && !block.flag("add_prefix_space") && *known != Prepend::never)
-    throw DataError("{} is false, which contradicts {} '{}'", block.at("add_prefix_space"),
-                    block.at("prepend_scheme"), scheme);
+    throw DataError("{} is false, which contradicts {} '{}'", block.path_of("add_prefix_space"),
+                    block.path_of("prepend_scheme"), scheme);
   return *known;
 }
 
@@ -79,7 +72,8 @@ Prepend prepend_of(const JsonBlock& block) {
 std::unique_ptr<PreTokenizer> make_metaspace(const JsonBlock& block) {
   const std::string_view replacement = block.text("replacement");
   if (replacement.empty() || unicode::decode(replacement.data()).bytes != replacement.size())
-    throw DataError("{} is '{}', expected one character", block.at("replacement"), replacement);
+    throw DataError("{} is '{}', expected one character", block.path_of("replacement"),
+                    replacement);
   return std::make_unique<Metaspace>(replacement, prepend_of(block),
                                      !block.has("split") || block.flag("split"));
 }

@@ -8,46 +8,44 @@ namespace {
 
 using simdjson::dom::element;
 
-std::pair<std::string_view, std::string_view> merge_from(element merge, const std::string& where) {
+std::optional<std::pair<std::string_view, std::string_view>> merge_from(element merge,
+                                                                        const std::string& where) {
   std::string_view line;
-  if (merge.get(line) == simdjson::SUCCESS) return read_merge(line);
+  if (merge.get(line) == simdjson::SUCCESS) return read_merge(line, where);
   simdjson::dom::array parts;
   std::string_view left, right;
   if (merge.get(parts) != simdjson::SUCCESS || parts.size() != 2 ||
       parts.at(0).get(left) != simdjson::SUCCESS || parts.at(1).get(right) != simdjson::SUCCESS)
-    throw DataError("{} is {}, expected \"left right\" or [\"left\", \"right\"]", where,
+    throw DataError("{} has {}, expected \"left right\" or [\"left\", \"right\"]", where,
                     shown(merge));
-  return {left, right};
-}
-
-bool is_comment(element merge) {
-  std::string_view line;
-  return merge.get(line) == simdjson::SUCCESS && line.starts_with("#version");
+  return std::pair(left, right);
 }
 
 void refuse_unsupported(const JsonBlock& block) {
   if (const auto type = block.text_if_there("type"); type && *type != "BPE")
-    throw DataError("{} is '{}', known: BPE", block.at("type"), *type);
+    throw DataError("{} is '{}', known: BPE", block.path_of("type"), *type);
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
     if (const auto text = block.text_or_null(key); text && !text->empty())
-      throw DataError("{} is '{}', only an empty one is supported", block.at(key), *text);
+      throw DataError("{} is '{}', only an empty one is supported", block.path_of(key), *text);
   if (const double dropout = block.real_or_null("dropout"); dropout != 0)
-    throw DataError("{} is {}, only null is supported: ids would be random", block.at("dropout"),
-                    dropout);
+    throw DataError("{} is {}, only null is supported: ids would be random",
+                    block.path_of("dropout"), dropout);
 }
 
 }  // namespace
 
-std::pair<std::string_view, std::string_view> read_merge(std::string_view line) {
+std::optional<std::pair<std::string_view, std::string_view>> read_merge(std::string_view line,
+                                                                        std::string_view where) {
+  if (line.starts_with("#version")) return std::nullopt;
   const auto blank = line.find(' ');
   if (blank == std::string_view::npos || line.find(' ', blank + 1) != std::string_view::npos)
-    throw DataError("the merge \"{}\" is not \"left right\"", line);
-  return {line.substr(0, blank), line.substr(blank + 1)};
+    throw DataError("{} has \"{}\", expected \"left right\"", where, line);
+  return std::pair(line.substr(0, blank), line.substr(blank + 1));
 }
 
 void read_vocabulary(const JsonBlock& entries, Vocabulary& out) {
   out.reserve(entries.object().size());
-  for (const auto [entry, id] : entries.object()) out.add(entry, id_from(id, entries.at(entry)));
+  for (const auto [entry, id] : entries.object()) out.add(entry, entries.id(id, entry));
 }
 
 ModelFile read_model(const JsonBlock& block) {
@@ -60,9 +58,9 @@ ModelFile read_model(const JsonBlock& block) {
   read_vocabulary(block.block("vocab"), model.vocabulary);
   const simdjson::dom::array merges = block.array("merges");
   model.merges.reserve(merges.size());
-  const std::string where = block.at("merges");
+  const std::string where = block.path_of("merges");
   for (const element merge : merges)
-    if (!is_comment(merge)) model.merges.push_back(merge_from(merge, where));
+    if (const auto parts = merge_from(merge, where)) model.merges.push_back(*parts);
   return model;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 // What a BPE model is made of, whichever files it came from.
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -24,7 +25,9 @@ struct ModelFile {
 [[nodiscard]] ModelFile read_model(const JsonBlock& block);
 // An object of entry -> id.
 void read_vocabulary(const JsonBlock& entries, Vocabulary& out);
-// "left right"; DataError otherwise.
-[[nodiscard]] std::pair<std::string_view, std::string_view> read_merge(std::string_view line);
+// "left right"; nothing for a comment ("#version: 0.2"), which the library skips anywhere.
+// DataError names `where` otherwise.
+[[nodiscard]] std::optional<std::pair<std::string_view, std::string_view>> read_merge(
+    std::string_view line, std::string_view where);
 
 }  // namespace refract

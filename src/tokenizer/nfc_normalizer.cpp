@@ -28,6 +28,8 @@ class Nfc : public Normalizer {
       inert_[code] = nfc_.isInert(static_cast<UChar32>(code)) != 0;
   }
 
+  bool keeps_the_start() const override { return true; }
+
   bool rewrite(std::string_view text, Rewriting& to) const override {
     if (only_inert(text)) return false;
     UErrorCode error = U_ZERO_ERROR;

@@ -14,6 +14,9 @@ class JsonBlock;
 class Normalizer {
  public:
   virtual ~Normalizer() = default;
+  // True where what it writes begins where the text began, whatever it is: then one can say of a
+  // piece of it whether it stands at the start of the given text.
+  [[nodiscard]] virtual bool keeps_the_start() const { return false; }
   // Writes the text's normal form to `to` (started by the caller) and returns true; false, with
   // `to` untouched, where the text is its own.
   virtual bool rewrite(std::string_view text, Rewriting& to) const = 0;

@@ -1,7 +1,5 @@
 #include <fmt/ranges.h>
 
-#include <iterator>
-
 #include "refract/base/error.hpp"
 #include "tokenizer/json_block.hpp"
 #include "tokenizer/normalizer.hpp"
@@ -36,7 +34,7 @@ void append(const JsonBlock& block, Normalizers& out) {
   throw DataError(
       "{} is '{}', known: {}. Use a model whose tokenizer has one of these, or add a row to "
       "src/tokenizer/normalizer_table.cpp",
-      block.at("type"), type, fmt::join(known, ", "));
+      block.path_of("type"), type, fmt::join(known, ", "));
 }
 
 }  // namespace

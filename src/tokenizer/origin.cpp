@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "refract/base/error.hpp"
+
 namespace refract {
 
 std::uint32_t Origin::place(std::uint32_t offset) const {
@@ -22,14 +24,21 @@ void Rewriting::release() {
   edits_.shrink_to_fit();
 }
 
-void Rewriting::keep(std::string_view bytes) {
+void Rewriting::append(std::string_view bytes) {
+  constexpr std::size_t kBytes = std::size_t{1} << 31;  // ICU counts in int32
+  if (text_.size() + bytes.size() >= kBytes)
+    throw DataError("a text to tokenize grows beyond 2 GiB where it is normalized; split it");
   text_.append(bytes);
+}
+
+void Rewriting::keep(std::string_view bytes) {
+  append(bytes);
   done_ += static_cast<std::uint32_t>(bytes.size());
 }
 
 void Rewriting::replace(std::uint32_t source_bytes, std::string_view by) {
   const auto begin = static_cast<std::uint32_t>(text_.size());
-  text_.append(by);
+  append(by);
   edits_.push_back({begin, static_cast<std::uint32_t>(text_.size()), done_, done_ + source_bytes});
   done_ += source_bytes;
 }

@@ -27,15 +27,20 @@ class Rewriting {
  public:
   // Drops what was made; `source` is where the text to rewrite stands.
   void start(Origin source);
-  void release();                                                 // as a new one: memory goes back
+  void release();  // as a new one: memory goes back
+  // DataError when the text would reach 2 GiB.
   void keep(std::string_view bytes);                              // the next bytes of the source
   void replace(std::uint32_t source_bytes, std::string_view by);  // 0: an insertion
 
   [[nodiscard]] const std::string& text() const { return text_; }
   [[nodiscard]] Origin origin() const { return {this, 0}; }
   [[nodiscard]] std::uint32_t place(std::uint32_t boundary) const;
+  [[nodiscard]] std::size_t held_bytes() const {
+    return text_.capacity() + edits_.capacity() * sizeof(Edit);
+  }
 
  private:
+  void append(std::string_view bytes);
   struct Edit {
     std::uint32_t begin, end;            // bytes of text_
     std::uint32_t from_begin, from_end;  // of the source

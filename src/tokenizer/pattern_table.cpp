@@ -38,7 +38,7 @@ SplitFunction pattern_named(const JsonBlock& pattern) {
   throw DataError(
       "{} is \"{}\", which is none of the known patterns, those of {}. Use a model with one of "
       "them, or add a scanner and a row to src/tokenizer/pattern_table.cpp",
-      pattern.at("Regex"), text, fmt::join(known, ", "));
+      pattern.path_of("Regex"), text, fmt::join(known, ", "));
 }
 
 }  // namespace refract

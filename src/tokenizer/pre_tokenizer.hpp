@@ -5,12 +5,11 @@
 #include <array>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
-#include <string>
 #include <string_view>
 #include <vector>
 
+#include "tokenizer/byte_level.hpp"
 #include "tokenizer/origin.hpp"
 
 namespace refract {
@@ -44,6 +43,8 @@ class PreTokenizer {
   virtual ~PreTokenizer() = default;
   // Hands the words of the piece to `next`, in order.
   virtual void split(const Piece& piece, WordConsumer& next) const = 0;
+  // Whether it asks if a piece stands at the start of the given text.
+  [[nodiscard]] virtual bool asks_for_the_start() const { return false; }
 };
 
 // Collects words and hands them on: a virtual call for each would cost more than finding it.
@@ -66,10 +67,6 @@ class WordBatch {
   std::array<Word, 256> words_;
 };
 
-// How the vocabulary spells a text: by its characters, or by one printable character for each byte
-// (byte_level.hpp).
-enum class Spelling { characters, bytes };
-
 // What "pre_tokenizer" asks for; no parts: every stretch is one word.
 class PreTokenizers {
  public:
@@ -77,6 +74,7 @@ class PreTokenizers {
   explicit PreTokenizers(const JsonBlock& block);
   void split(const Piece& piece, WordConsumer& last) const { split_from(0, piece, last); }
   [[nodiscard]] Spelling spelling() const { return spelling_; }
+  [[nodiscard]] bool ask_for_the_start() const;
 
  private:
   class Link;

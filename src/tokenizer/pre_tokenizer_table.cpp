@@ -1,5 +1,7 @@
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "refract/base/error.hpp"
 #include "tokenizer/json_block.hpp"
 #include "tokenizer/pre_tokenizer.hpp"
@@ -31,7 +33,7 @@ void PreTokenizers::append(const JsonBlock& block) {
   }
   if (spelling_ == Spelling::bytes)
     throw DataError("{} is '{}' behind a ByteLevel: only the last pre-tokenizer may be one",
-                    block.at("type"), type);
+                    block.path_of("type"), type);
   std::vector<std::string_view> known{"Sequence"};
   for (const Row& row : kRows) {
     known.push_back(row.type);
@@ -43,7 +45,7 @@ void PreTokenizers::append(const JsonBlock& block) {
   throw DataError(
       "{} is '{}', known: {}. Use a model whose tokenizer has one of these, or add a row to "
       "src/tokenizer/pre_tokenizer_table.cpp",
-      block.at("type"), type, fmt::join(known, ", "));
+      block.path_of("type"), type, fmt::join(known, ", "));
 }
 
 // Hands each word of one part to the next part, as a piece of its own.
@@ -60,6 +62,10 @@ class PreTokenizers::Link : public WordConsumer {
   std::size_t next_;
   WordConsumer& last_;
 };
+
+bool PreTokenizers::ask_for_the_start() const {
+  return std::ranges::any_of(parts_, [](const auto& part) { return part->asks_for_the_start(); });
+}
 
 void PreTokenizers::split_from(std::size_t part, const Piece& piece, WordConsumer& last) const {
   if (part == parts_.size()) {

@@ -37,10 +37,10 @@ std::unique_ptr<Normalizer> make_replace(const JsonBlock& block) {
   const auto text = pattern.text_or_null("String");
   if (!text)
     throw DataError("{} is not a String: a Replace by a regular expression is not supported",
-                    block.at("pattern"));
-  if (text->empty()) throw DataError("{} is empty", pattern.at("String"));
+                    block.path_of("pattern"));
+  if (text->empty()) throw DataError("{} is empty", pattern.path_of("String"));
   const std::string_view content = block.text("content");
-  return *text == content ? nullptr : std::make_unique<Replace>(*text, content);
+  return std::make_unique<Replace>(*text, content);
 }
 
 }  // namespace refract

@@ -1,5 +1,7 @@
 #include "tokenizer/safe_cuts.hpp"
 
+#include <algorithm>
+
 #include "tokenizer/unicode_tables.hpp"
 
 namespace refract {
@@ -13,6 +15,14 @@ std::size_t length_from(char first) {
   if (byte < 0x80) return 1;
   if (byte < 0xC2 || byte > 0xF4) return 0;
   return byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
+}
+
+// Whether the bytes are one character, of those that a text can hold: an entry's bytes may be any.
+bool is_character(std::string_view bytes) {
+  if (bytes.empty() || length_from(bytes.front()) != bytes.size()) return false;
+  for (std::size_t i = 1; i < bytes.size(); ++i)
+    if (!unicode::continues(bytes[i])) return false;
+  return unicode::decode(bytes.data()).code < 0x110000;
 }
 
 // The last byte of a code point's UTF-8, and the first.
@@ -44,12 +54,9 @@ void SafeCuts::note(std::string_view entry) {
     if (unicode::continues(entry[at])) continue;
     std::size_t left = at - 1;
     while (left > 0 && unicode::continues(entry[left])) --left;
-    const bool left_whole = length_from(entry[left]) == at - left;
-    const std::size_t right_length = length_from(entry[at]);
-    bool right_whole = right_length != 0 && at + right_length <= entry.size();
-    for (std::size_t i = 1; right_whole && i < right_length; ++i)
-      right_whole = unicode::continues(entry[at + i]);
-    if (left_whole && right_whole) {
+    const std::size_t right_length = std::min(length_from(entry[at]), entry.size() - at);
+    if (is_character(entry.substr(left, at - left)) &&
+        is_character(entry.substr(at, right_length))) {
       join(unicode::decode(entry.data() + left).code, unicode::decode(entry.data() + at).code);
     } else {
       partial_[static_cast<unsigned char>(entry[at - 1])].set(
@@ -79,36 +86,29 @@ void SafeCuts::join(std::uint32_t left, std::uint32_t right) {
     insert(pair_of(left, right));
 }
 
-bool SafeCuts::holds(std::uint64_t pair) const {
+std::size_t SafeCuts::slot_of(std::uint64_t pair) const {
   const std::size_t mask = pairs_.size() - 1;
-  for (std::size_t slot = hashed(pair) & mask;; slot = (slot + 1) & mask) {
-    if (pairs_[slot] == pair) return true;
-    if (pairs_[slot] == kEmpty) return false;
-  }
+  std::size_t slot = hashed(pair) & mask;
+  while (pairs_[slot] != pair && pairs_[slot] != kEmpty) slot = (slot + 1) & mask;
+  return slot;
 }
 
 void SafeCuts::insert(std::uint64_t pair) {
-  if (holds(pair)) return;
-  if (2 * ++pair_count_ > pairs_.size()) {
-    std::vector<std::uint64_t> old(2 * pairs_.size(), kEmpty);
-    old.swap(pairs_);
-    for (const std::uint64_t kept : old) {
-      if (kept == kEmpty) continue;
-      std::size_t slot = hashed(kept) & (pairs_.size() - 1);
-      while (pairs_[slot] != kEmpty) slot = (slot + 1) & (pairs_.size() - 1);
-      pairs_[slot] = kept;
-    }
-  }
-  std::size_t slot = hashed(pair) & (pairs_.size() - 1);
-  while (pairs_[slot] != kEmpty) slot = (slot + 1) & (pairs_.size() - 1);
-  pairs_[slot] = pair;
+  std::uint64_t& place = pairs_[slot_of(pair)];
+  if (place == pair) return;
+  place = pair;
+  if (2 * ++pair_count_ <= pairs_.size()) return;
+  std::vector<std::uint64_t> old(2 * pairs_.size(), kEmpty);
+  old.swap(pairs_);
+  for (const std::uint64_t kept : old)
+    if (kept != kEmpty) pairs_[slot_of(kept)] = kept;
 }
 
 bool SafeCuts::may_join(std::uint32_t left, std::uint32_t right) const {
   if (!allowed_[left] || !allowed_[right]) return true;
   if (has_partial_ && partial_[last_byte(left)].test(first_byte(right))) return true;
   if (left < 128 && right < 128) return ascii_[left].test(right);
-  if (left >= 128 && right >= 128) return holds(pair_of(left, right));
+  if (left >= 128 && right >= 128) return pairs_[slot_of(pair_of(left, right))] != kEmpty;
   const std::uint32_t row = row_.at(left < 128 ? right : left);
   if (row == CodePoints::kNone) return false;
   return left < 128 ? before_[row].test(left) : after_[row].test(right);

@@ -31,7 +31,7 @@ class SafeCuts {
  private:
   [[nodiscard]] bool may_join(std::uint32_t left, std::uint32_t right) const;
   void join(std::uint32_t left, std::uint32_t right);
-  [[nodiscard]] bool holds(std::uint64_t pair) const;
+  [[nodiscard]] std::size_t slot_of(std::uint64_t pair) const;
   void insert(std::uint64_t pair);
 
   [[nodiscard]] std::uint32_t row_of(std::uint32_t code);

@@ -2,6 +2,7 @@
 // What a pre-tokenizer does with the places that its pattern matches
 // (`tokenizers` library, NormalizedString::split).
 #include <cstdint>
+#include <string_view>
 
 #include "tokenizer/pre_tokenizer.hpp"
 
@@ -49,5 +50,22 @@ class Splitter {
   Word open_{};
   bool first_ = true, matched_ = false, removed_ = false;
 };
+
+// Cuts a piece at each place of a text, leftmost first; `matches`: the places are what is matched,
+// else what lies between them.
+inline void split_at(std::string_view text, const Piece& piece, SplitBehavior behavior,
+                     bool matches, WordConsumer& next) {
+  Splitter splitter(piece, behavior, next);
+  std::size_t done = 0;
+  for (std::size_t at = piece.bytes.find(text); at != std::string_view::npos;
+       at = piece.bytes.find(text, done)) {
+    splitter.segment(static_cast<std::uint32_t>(done), static_cast<std::uint32_t>(at), !matches);
+    done = at + text.size();
+    splitter.segment(static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(done), matches);
+  }
+  splitter.segment(static_cast<std::uint32_t>(done), static_cast<std::uint32_t>(piece.bytes.size()),
+                   !matches);
+  splitter.finish();
+}
 
 }  // namespace refract

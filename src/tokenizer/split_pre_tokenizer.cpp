@@ -15,17 +15,7 @@ class SplitAtText : public PreTokenizer {
       : text_(text), behavior_(behavior), invert_(invert) {}
 
   void split(const Piece& piece, WordConsumer& next) const override {
-    Splitter splitter(piece, behavior_, next);
-    std::size_t done = 0;
-    for (std::size_t at = piece.bytes.find(text_); at != std::string_view::npos;
-         at = piece.bytes.find(text_, done)) {
-      splitter.segment(static_cast<std::uint32_t>(done), static_cast<std::uint32_t>(at), invert_);
-      done = at + text_.size();
-      splitter.segment(static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(done), !invert_);
-    }
-    splitter.segment(static_cast<std::uint32_t>(done),
-                     static_cast<std::uint32_t>(piece.bytes.size()), invert_);
-    splitter.finish();
+    split_at(text_, piece, behavior_, !invert_, next);
   }
 
  private:
@@ -57,7 +47,7 @@ SplitBehavior behavior_of(const JsonBlock& block) {
     if (known == name) return behavior;
     names.push_back(known);
   }
-  throw DataError("{} is '{}', known: {}", block.at("behavior"), name, fmt::join(names, ", "));
+  throw DataError("{} is '{}', known: {}", block.path_of("behavior"), name, fmt::join(names, ", "));
 }
 
 std::unique_ptr<PreTokenizer> split_by_pattern(const JsonBlock& pattern, SplitBehavior behavior,
@@ -65,7 +55,8 @@ std::unique_ptr<PreTokenizer> split_by_pattern(const JsonBlock& pattern, SplitBe
   const SplitFunction words = pattern_named(pattern);
   if (behavior == SplitBehavior::contiguous) return nullptr;  // all is match: one word
   if (behavior == SplitBehavior::removed && !invert)
-    throw DataError("{} removes all text: its pattern matches everywhere", pattern.at("Regex"));
+    throw DataError("{} removes all text: its pattern matches everywhere",
+                    pattern.path_of("Regex"));
   return std::make_unique<SplitByPattern>(words);
 }
 
@@ -76,10 +67,10 @@ std::unique_ptr<PreTokenizer> make_split(const JsonBlock& block) {
   const SplitBehavior behavior = behavior_of(block);
   const bool invert = block.flag("invert");
   if (pattern.object().size() != 1)
-    throw DataError("{} is not one of String and Regex", block.at("pattern"));
+    throw DataError("{} is not one of String and Regex", block.path_of("pattern"));
   const auto text = pattern.text_if_there("String");
   if (!text) return split_by_pattern(pattern, behavior, invert);
-  if (text->empty()) throw DataError("{} is empty", pattern.at("String"));
+  if (text->empty()) throw DataError("{} is empty", pattern.path_of("String"));
   return std::make_unique<SplitAtText>(*text, behavior, invert);
 }
 

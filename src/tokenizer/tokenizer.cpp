@@ -23,17 +23,16 @@ struct Workspace {
   explicit Workspace(std::size_t normalizers) : rewritings(normalizers) {}
   WordMemory words;
   std::vector<Rewriting> rewritings;  // one for each normalizer
-  std::vector<Stretch> stretches, normalized;
 
   // What grew with a long text is not kept for the next.
-  void release() {
-    for (Rewriting& rewriting : rewritings) rewriting.release();
-    for (auto* const list : {&stretches, &normalized}) {
-      list->clear();
-      list->shrink_to_fit();
+  void release_large() {
+    constexpr std::size_t kBytes = 256 << 10;
+    for (Rewriting& rewriting : rewritings)
+      if (rewriting.held_bytes() > kBytes) rewriting.release();
+    if (words.tokens.capacity() * sizeof(WordToken) > kBytes) {
+      words.tokens.clear();
+      words.tokens.shrink_to_fit();
     }
-    words.tokens.clear();
-    words.tokens.shrink_to_fit();
   }
 };
 
@@ -88,15 +87,14 @@ class Pipeline : public Tokenizer {
       throw DataError(
           "a text to tokenize is not valid UTF-8; clean it first (corpus/read_shard.hpp does)");
     auto workspace = workspaces_.take();
-    workspace->stretches.clear();
-    added_.in_given_text().split(text, workspace->stretches);
-    for (const Stretch& stretch : workspace->stretches) {
+    TokenFinder::Walk walk(added_.in_given_text(), text);
+    for (Stretch stretch; walk.next(stretch);) {
       if (stretch.id == Stretch::kText)
         encode_stretch(part_of({text, {}}, {stretch.begin, stretch.end}), *workspace, out);
       else
         out.push_back({stretch.id, stretch.begin, stretch.end});
     }
-    if (text.size() > kLongText) workspace->release();
+    workspace->release_large();
     workspaces_.give(std::move(workspace));
   }
 
@@ -134,7 +132,6 @@ class Pipeline : public Tokenizer {
 
  private:
   static constexpr std::size_t kTextBytes = std::size_t{1} << 31;  // ICU counts in int32
-  static constexpr std::size_t kLongText = std::size_t{1} << 20;   // longer than nearly any article
 
   // A stretch between added tokens of the given text.
   void encode_stretch(const Piece& given, Workspace& workspace, std::vector<TokenSpan>& out) const {
@@ -145,9 +142,9 @@ class Pipeline : public Tokenizer {
       pre_tokenizers_.split(piece, words);
       return;
     }
-    workspace.normalized.clear();
-    added_.in_normalized_text().split(piece.bytes, workspace.normalized);
-    for (const auto& [id, begin, end] : workspace.normalized) {
+    TokenFinder::Walk walk(added_.in_normalized_text(), piece.bytes);
+    for (Stretch stretch; walk.next(stretch);) {
+      const auto [id, begin, end] = stretch;
       if (id == Stretch::kText)
         pre_tokenizers_.split(part_of(piece, {begin, end}), words);
       else

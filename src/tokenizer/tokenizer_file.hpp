@@ -28,5 +28,16 @@ struct TokenizerFile {
 // <folder>/tokenizer.json, else <folder>/vocab.json and merges.txt, else encoder.json and vocab.bpe
 // (GPT-2's own names); or a tokenizer.json by its name. DataError names the file and the key.
 [[nodiscard]] TokenizerFile read_tokenizer_file(const std::filesystem::path& folder_or_json);
+// The pair, and tokenizer_config.json and added_tokens.json of the folder where they are there.
+[[nodiscard]] TokenizerFile read_pair(const std::filesystem::path& folder,
+                                      const std::filesystem::path& vocabulary,
+                                      const std::filesystem::path& merges);
+
+// What both read. The views that JSON gives live as long as the parser.
+[[nodiscard]] simdjson::dom::element parse_json(simdjson::dom::parser& parser,
+                                                const std::string& bytes);
+[[nodiscard]] AddedToken read_added_token(const JsonBlock& block, std::uint32_t id);
+// "normalizer", "pre_tokenizer" and "decoder".
+void read_pipeline(const JsonBlock& root, TokenizerFile& out);
 
 }  // namespace refract

@@ -192,7 +192,7 @@ class Edits:
         self.pre("gpt2", "Digits true before a prefix", sequence({"type": "Digits", "individual_digits": True}, GPT2_BYTES | {"add_prefix_space": True}))
         self.pre("llama2", "Digits alone", {"type": "Digits", "individual_digits": True})
         self.pre("llama2", "Digits together alone", {"type": "Digits", "individual_digits": False})
-        self.pre("gemma", "Digits, Metaspace", sequence({"type": "Digits", "individual_digits": True}, metaspace(replacement="▁", prepend_scheme="first", split=True)))
+        self.pre("gemma", "Digits, Metaspace", sequence({"type": "Digits", "individual_digits": True}, metaspace(replacement="▁", prepend_scheme="first", split=True)), **MAY_REFUSE)
 
         # Of a vocabulary whose entries reach over blanks, so that the cuts matter.
         def meta(name, part):
@@ -217,12 +217,12 @@ class Edits:
         meta("Metaspace, Split '▁' Isolated", sequence(metaspace(replacement="▁", prepend_scheme="first", split=False), split({"String": "▁"})))
         meta("Metaspace, Digits", sequence(metaspace(replacement="▁", prepend_scheme="always", split=True), {"type": "Digits", "individual_digits": True}))
         of = "llama2_metaspace_first"
-        self.add(of, "Prepend before Metaspace first", put("/normalizer", prepend("▁")))
-        self.add(of, "Prepend of a blank before Metaspace first", put("/normalizer", prepend(" ")))
-        self.add(of, "Prepend of a letter before Metaspace first", put("/normalizer", prepend("x")))
+        self.add(of, "Prepend before Metaspace first", put("/normalizer", prepend("▁")), **MAY_REFUSE)
+        self.add(of, "Prepend of a blank before Metaspace first", put("/normalizer", prepend(" ")), **MAY_REFUSE)
+        self.add(of, "Prepend of a letter before Metaspace first", put("/normalizer", prepend("x")), **MAY_REFUSE)
         self.add(of, "NFC before Metaspace first", put("/normalizer", NFC))
-        self.add(of, "Replace of the first character before Metaspace first", put("/normalizer", string_replace("H", "th")))
-        self.add(of, "normalizer that drops blanks before Metaspace first", put("/normalizer", string_replace(" ", "")))
+        self.add(of, "Replace of the first character before Metaspace first", put("/normalizer", string_replace("H", "th")), **MAY_REFUSE)
+        self.add(of, "normalizer that drops blanks before Metaspace first", put("/normalizer", string_replace(" ", "")), **MAY_REFUSE)
         self.add("gpt2", "Metaspace, ByteLevel", put("/pre_tokenizer", sequence(metaspace(replacement="▁", prepend_scheme="always", split=True), GPT2_BYTES)))
 
     def of_normalizers(self):
@@ -308,6 +308,8 @@ class Edits:
         self.add("gemma", "bytes missing, no fusing", drop("/model/vocab/<0xE6>"), drop("/model/vocab/<0xF0>"), put("/model/fuse_unk", False), **MAY_REFUSE)
         self.add("gemma", "bytes missing", drop("/model/vocab/<0xE6>"), drop("/model/vocab/<0xF0>"), **MAY_REFUSE)
         self.add("gemma", "ignore_merges with bytes missing", drop("/model/vocab/<0xE6>"), put("/model/ignore_merges", True), **MAY_REFUSE)
+        self.add("gpt2", "an entry of bytes beyond U+10FFFF", put("/model/vocab/aôĲĢĢ", self.sizes["gpt2"]), put("/added_tokens/0/id", self.sizes["gpt2"] - 1))
+        self.add("gpt2", "an entry of bytes that no character has", put("/model/vocab/aøģ", self.sizes["gpt2"]))
         self.add("gpt2", "byte_fallback and an unk_token", put("/model/byte_fallback", True), put("/model/unk_token", "<|endoftext|>"))
         gone = [entry for entry in ("x", "Ã", "ģ", "ß") if entry in self.files["gpt2"]["model"]["vocab"]]
         merges = [i for i, merge in enumerate(self.files["gpt2"]["model"]["merges"]) if set("".join(merge)) & set(gone)]
@@ -445,6 +447,7 @@ class Edits:
             new(family, "normalized token, a mark", token("\u0301", base, normalized=True))
             # The library takes either, by chance, another one in another process.
             new(family, "two tokens of one normal form", token("caf\u00e9", base, normalized=True), token("cafe\u0301", base + 1, normalized=True), names="caf", **REFUSES)
+        new("gpt2", "tokens that strip on both sides", token("<r>", n, rstrip=True), token("\n\n", n + 1, lstrip=True), **MAY_REFUSE)
         base = self.sizes["llama2"]
         new("llama2", "normalized token '▁the'", token("▁the", self.files["llama2"]["model"]["vocab"]["▁the"], normalized=True))
         new("llama2", "normalized token ' the'", token(" the", base, normalized=True))
@@ -461,7 +464,7 @@ class Edits:
         self.add("neox", "space runs raw", *[replace(f"/added_tokens/{i}/normalized", False) for i in range(2, 25)])
         self.add("neox", "space runs that strip", *[replace(f"/added_tokens/{i}/lstrip", True) for i in range(2, 25)])
         self.add("neox", "space runs single words", *[replace(f"/added_tokens/{i}/single_word", True) for i in range(2, 25)])
-        self.add("gpt2", "added token kept when its normal form is empty", put("/normalizer", string_replace("<new>", "")), put("/added_tokens/-", token("<new>", n, normalized=True)), **IGNORES)
+        self.add("gpt2", "added token kept when its normal form is empty", put("/normalizer", string_replace("<new>", "")), put("/added_tokens/-", token("<new>", n, normalized=True)))
         self.add("gpt2", "added token whose normal form another text has", put("/normalizer", string_replace("H", "h")), put("/added_tokens/-", token("AH", n, normalized=True)),
                  put("/added_tokens/-", token("Hello", n + 1, normalized=True)))
 

@@ -34,9 +34,10 @@ class Tokenizer {
   // Appends the tokens of `text` to `out`. No template is applied: BOS and EOS are the packing's
   // affair. The text of an added token ("<|endoftext|>") becomes that token, as in Hugging Face.
   // The text must be valid UTF-8 (the corpus room guarantees it; DataError otherwise) and shorter
-  // than 2 GiB. Safe to call from many threads. Beside `out` a call needs memory for its longest
-  // word, and, where a normalizer changes it, for the longest stretch between added tokens; for the
-  // next call each thread keeps a cache of words of a fixed size (10 MiB), whatever the texts were.
+  // than 2 GiB, also where it is normalized. Safe to call from many threads. Beside `out` a call
+  // needs memory for its longest word and, where text is rewritten, for the longest stretch between
+  // added tokens; for the next call each thread keeps a cache of words of a fixed size (10 MiB) and
+  // buffers of at most 256 KiB each. After an exception `out` may hold tokens of the text's start.
   virtual void encode(std::string_view text, std::vector<TokenSpan>& out) const = 0;
 
   // The bytes one token stands for; may be part of a character, or nothing for an id that no token

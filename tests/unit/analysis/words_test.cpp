@@ -92,6 +92,7 @@ TEST(Words, end_at_colons_and_full_stops) {
 
 TEST(Words, of_hebrew_keep_geresh_and_gershayim) {
   EXPECT_EQ(texts("צה\u05f4ל צה\"ל"), (Words{"צה\u05f4ל", "צה\u05f4ל"}));
+  EXPECT_EQ(texts("שלום\"abc"), (Words{"שלום", "abc"}));
   EXPECT_EQ(texts("צ\u05f3יפס ר\u05f3 צ'יפס"), (Words{"צ\u05f3יפס", "ר\u05f3", "צ'יפס"}));
   EXPECT_EQ(texts("\"של\" ab\"cd"), (Words{"של", "ab", "cd"}));
 }
