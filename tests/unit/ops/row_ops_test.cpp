@@ -7,7 +7,6 @@
 
 #include "ops/fast_exp.hpp"
 #include "refract/base/parallel.hpp"
-#include "refract/base/random.hpp"
 #include "refract/ops/add.hpp"
 #include "refract/ops/embedding.hpp"
 #include "refract/ops/gelu_new.hpp"
@@ -16,17 +15,12 @@
 #include "refract/ops/row_norm.hpp"
 #include "refract/ops/token_kl.hpp"
 #include "refract/ops/token_nll.hpp"
+#include "support/random_tensor.hpp"
 
 namespace refract {
 namespace {
 
-Tensor<float> random_tensor(Shape shape, std::uint64_t seed, double scale = 1) {
-  Tensor<float> tensor(shape);
-  const CounterRng rng(Purpose::test, {seed});
-  for (std::size_t i = 0; i < tensor.size(); ++i)
-    tensor.data()[i] = static_cast<float>(scale * rng.normal(i));
-  return tensor;
-}
+using test::random_tensor;
 
 TEST(RowNorm, of_a_row_of_one_has_no_spread_and_puts_it_back) {
   Tensor<float> x(Shape{2, 1}), u(Shape{2, 1});
