@@ -41,7 +41,7 @@ void rotate(TensorView<float> x, std::span<const std::uint32_t> positions, HeadC
             const RotaryTables& tables, Stream& stream) {
   expect_cpu(stream, "rotate");
   const std::size_t half = tables.half();
-  expect_shape(x, "x", {{"N", positions.size()}, {"L", x.axis(1)}});
+  expect_shape(x, "x", {{"N", positions.size()}, {"C", x.axis(1)}});
   REFRACT_ASSERT(2 * half <= heads.width, "{} dimensions to turn in heads of {}", 2 * half,
                  heads.width);
   REFRACT_ASSERT(heads.first + heads.heads * heads.width <= x.axis(1),

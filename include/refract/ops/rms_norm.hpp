@@ -10,7 +10,7 @@ namespace refract {
 void rms_norm(TensorView<const float> x, TensorView<const float> weight, float eps,
               TensorView<float> y, Stream& stream);
 
-// The same of every head by itself, in place: q_norm and k_norm of Qwen3 and Gemma 3. x [N, L] f32,
+// The same of every head by itself, in place: q_norm and k_norm of Qwen3 and Gemma 3. x [N, C] f32,
 // weight [Dh] f32 for all of them.
 void rms_norm_heads(TensorView<float> x, HeadColumns heads, TensorView<const float> weight,
                     float eps, Stream& stream);

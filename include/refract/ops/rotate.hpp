@@ -41,7 +41,7 @@ class RotaryTables {
   Tensor<float> cos_, sin_;
 };
 
-// Turns the heads of every row in place, row i by positions[i]. x [N, L] f32; positions [N] on the
+// Turns the heads of every row in place, row i by positions[i]. x [N, C] f32; positions [N] on the
 // host, below tables.positions() (the caller has checked); heads.width at least 2 half.
 void rotate(TensorView<float> x, std::span<const std::uint32_t> positions, HeadColumns heads,
             const RotaryTables& tables, Stream& stream);
