@@ -1,6 +1,6 @@
 #pragma once
 // tanh as straight-line arithmetic that the compiler vectorises: near 0 the odd polynomial of
-// Cephes tanhf, which does not cancel, else 1 - 2 / (exp(2|x|) + 1). Relative error below 3e-7.
+// Cephes tanhf, which does not cancel, else 1 - 2 / (exp(2|x|) + 1). Relative error below 2e-7.
 #include <cmath>
 
 #include "ops/fast_exp.hpp"
