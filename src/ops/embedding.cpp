@@ -22,4 +22,16 @@ void embed(std::span<const std::uint32_t> ids, std::span<const std::uint32_t> po
   });
 }
 
+void embed_tokens(std::span<const std::uint32_t> ids, TensorView<const float> table, float scale,
+                  TensorView<float> x, Stream& stream) {
+  expect_cpu(stream, "embed_tokens");
+  const std::size_t rows = ids.size(), width = table.axis(1);
+  expect_shape(x, "x", {{"N", rows}, {"D", width}});
+  for_each_row(rows, [&](std::size_t i) {
+    const float* token = table.data() + ids[i] * width;
+    float* to = x.data() + i * width;
+    for (std::size_t d = 0; d < width; ++d) to[d] = scale * token[d];
+  });
+}
+
 }  // namespace refract

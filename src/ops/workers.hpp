@@ -11,6 +11,8 @@ namespace refract {
 
 // Rows a thread takes at a time in row-wise ops.
 inline constexpr std::size_t kRowsPerTask = 32;
+// Values a thread takes at a time in ops that see one value.
+inline constexpr std::size_t kValuesPerTask = 16384;
 
 // body(item, memory of the worker); `memory` grows to one entry per thread and is kept by the
 // caller. Results must not depend on which worker took an item.
@@ -31,6 +33,15 @@ void for_each_row(std::size_t rows, Body&& body) {
   parallel_for((rows + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
     const std::size_t end = std::min(rows, (task + 1) * kRowsPerTask);
     for (std::size_t row = task * kRowsPerTask; row < end; ++row) body(row);
+  });
+}
+
+// body(first, count) of all values, a stretch at a time.
+template <typename Body>
+void for_each_stretch(std::size_t values, Body&& body) {
+  parallel_for((values + kValuesPerTask - 1) / kValuesPerTask, [&](std::size_t task) {
+    const std::size_t first = task * kValuesPerTask;
+    body(first, std::min(kValuesPerTask, values - first));
   });
 }
 

@@ -237,8 +237,7 @@ class Gpt2 final : public LanguageModel {
 
       normalise(x, block.ln_1, normed, stream);
       gemm_nt(normed, block.qkv, qkv, 0, stream);
-      causal_attention(qkv, tokens.segment_starts, info_.heads, attention_scale(layer), heads,
-                       stream);
+      causal_attention(qkv, tokens.segment_starts, attention_shape(layer), heads, stream);
       gemm_nt(heads, block.attn_out, out, 0, stream);
       tap.at({layer, Site::attn_out}, out, stream);
       add(x, out, stream);
@@ -260,10 +259,15 @@ class Gpt2 final : public LanguageModel {
     layer_norm(x, norm.weight.cview(), norm.bias.cview(), hyper_.eps, y, stream);
   }
 
-  float attention_scale(int layer) const {
-    const double head_width = static_cast<double>(info_.d_model / info_.heads);
-    const double by_head = hyper_.scale_by_head ? 1.0 / std::sqrt(head_width) : 1.0;
-    return static_cast<float>(hyper_.scale_by_layer ? by_head / (layer + 1) : by_head);
+  AttentionShape attention_shape(int layer) const {
+    const std::size_t head_width = info_.d_model / info_.heads;
+    const double by_head =
+        hyper_.scale_by_head ? 1.0 / std::sqrt(static_cast<double>(head_width)) : 1.0;
+    const double scale = hyper_.scale_by_layer ? by_head / (layer + 1) : by_head;
+    return {.heads = info_.heads,
+            .kv_heads = info_.heads,
+            .head_width = head_width,
+            .scale = static_cast<float>(scale)};
   }
 
   // Calls are const and may run side by side; each takes the spare activations or makes its own.

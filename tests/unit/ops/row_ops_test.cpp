@@ -7,7 +7,6 @@
 
 #include "ops/fast_exp.hpp"
 #include "refract/base/parallel.hpp"
-#include "refract/base/random.hpp"
 #include "refract/ops/add.hpp"
 #include "refract/ops/embedding.hpp"
 #include "refract/ops/gelu_new.hpp"
@@ -16,17 +15,13 @@
 #include "refract/ops/row_norm.hpp"
 #include "refract/ops/token_kl.hpp"
 #include "refract/ops/token_nll.hpp"
+#include "support/bytes_of_rows.hpp"
+#include "support/random_tensor.hpp"
 
 namespace refract {
 namespace {
 
-Tensor<float> random_tensor(Shape shape, std::uint64_t seed, double scale = 1) {
-  Tensor<float> tensor(shape);
-  const CounterRng rng(Purpose::test, {seed});
-  for (std::size_t i = 0; i < tensor.size(); ++i)
-    tensor.data()[i] = static_cast<float>(scale * rng.normal(i));
-  return tensor;
-}
+using test::random_tensor;
 
 TEST(RowNorm, of_a_row_of_one_has_no_spread_and_puts_it_back) {
   Tensor<float> x(Shape{2, 1}), u(Shape{2, 1});
@@ -191,6 +186,35 @@ TEST(Embed, adds_the_rows_of_both_tables) {
 
   EXPECT_EQ(x.row(0)[2], tokens.row(4)[2] + positions.row(3)[2]);
   EXPECT_EQ(x.row(1)[0], tokens.row(0)[0] + positions.row(1)[0]);
+}
+
+TEST(EmbedTokens, scales_the_rows_of_its_table_and_copies_them_for_one) {
+  Stream stream;
+  const auto table = random_tensor({5, 3}, 1);
+  const std::array<std::uint32_t, 3> ids{4, 0, 4};
+  Tensor<float> x({3, 3}), copied({3, 3});
+
+  embed_tokens(ids, table.cview(), 2.5F, x.view(), stream);
+  embed_tokens(ids, table.cview(), 1.0F, copied.view(), stream);
+
+  for (std::size_t i = 0; i < 3; ++i)
+    for (std::size_t d = 0; d < 3; ++d) {
+      EXPECT_EQ(x.row(i)[d], 2.5F * table.row(ids[i])[d]);
+      EXPECT_EQ(copied.row(i)[d], table.row(ids[i])[d]);
+    }
+}
+
+TEST(EmbedTokens, gives_a_row_the_same_bytes_beside_any_others) {
+  Stream stream;
+  const auto table = random_tensor({50, 11}, 1);
+  std::vector<std::uint32_t> ids(203);
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::uint32_t>(i * 7 % 50);
+
+  test::expect_bytes_of_rows(203, [&](std::size_t first, std::size_t count) {
+    Tensor<float> x({count, 11});
+    embed_tokens(std::span(ids).subspan(first, count), table.cview(), 3.3F, x.view(), stream);
+    return x;
+  });
 }
 
 TEST(TokenNll, equals_fp64_and_stands_large_logits) {
