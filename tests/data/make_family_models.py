@@ -388,17 +388,17 @@ SMALL = dict(vocab_size=VOCAB, hidden_size=32, num_attention_heads=4, intermedia
              max_position_embeddings=128)
 LLAMA3 = dict(rope_type="llama3", rope_theta=500.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
               original_max_position_embeddings=64)  # wavelengths 6.3 | 30 | 140, 664: every band has some
-GEMMA3 = dict(SMALL, num_hidden_layers=7, intermediate_size=16, sliding_window=6, query_pre_attn_scalar=5)
+GEMMA3 = dict(SMALL, num_hidden_layers=7, intermediate_size=16, sliding_window=6, query_pre_attn_scalar=7)
 MODELS = {
     "gpt_neo": (gpt_neo, transformers.GPTNeoConfig(
         vocab_size=VOCAB, hidden_size=32, num_heads=4, intermediate_size=40, num_layers=4, window_size=5,
         attention_types=[[["global", "local"], 2]], max_position_embeddings=48, bos_token_id=96, eos_token_id=96)),
     "gpt_neox": (gpt_neox, transformers.GPTNeoXConfig(
         **dict(SMALL, num_attention_heads=2), rope_parameters=dict(
-            rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.25))),
+            rope_type="default", rope_theta=500.0, partial_rotary_factor=0.25))),
     "gpt_neox_sequential": (gpt_neox, transformers.GPTNeoXConfig(
         **SMALL, use_parallel_residual=False, rope_parameters=dict(
-            rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5))),
+            rope_type="default", rope_theta=500.0, partial_rotary_factor=0.5))),
     "llama": (llama, transformers.LlamaConfig(**SMALL)),
     "llama3": (llama, transformers.LlamaConfig(
         **SMALL, num_key_value_heads=2, rms_norm_eps=1e-5, rope_parameters=LLAMA3)),
@@ -441,7 +441,7 @@ def draw(model, name, config):
         if key.endswith(".bias"):
             drawn = seeded(name + key, values.shape, 0, 0.2)
         elif gemma and part in ("post_attention_layernorm", "post_feedforward_layernorm"):
-            drawn = seeded(name + key, values.shape, -0.7, 0.1)
+            drawn = seeded(name + key, values.shape, -0.9, 0.03)
         elif values.dim() == 1:
             drawn = seeded(name + key, values.shape, (0.2 if gemma else 1.2), 0.3)
         elif part in ("wte", "wpe", "embed_in", "embed_tokens"):
@@ -449,9 +449,9 @@ def draw(model, name, config):
         elif part in ("lm_head", "embed_out"):
             drawn = seeded(name + key, values.shape, 0, 2 / fan_in)
         elif part in ("q_proj", "k_proj") and not normed_heads:
-            drawn = seeded(name + key, values.shape, 0, (0.8 if name == "gpt_neo" else 1.3) / fan_in)
+            drawn = seeded(name + key, values.shape, 0, (0.8 if name == "gpt_neo" else 1.1) / fan_in)
         elif part in ("o_proj", "out_proj", "dense", "down_proj", "c_proj", "dense_4h_to_h"):
-            drawn = seeded(name + key, values.shape, 0, 0.4 / fan_in)
+            drawn = seeded(name + key, values.shape, 0, 0.2 / fan_in)
         else:
             drawn = seeded(name + key, values.shape, 0, 1 / fan_in)
         values.data.copy_(drawn)
@@ -749,10 +749,17 @@ def llama3_frequencies(band):
     return swap(frequencies=changed)
 
 
+def not_causal(m):
+    m.op.attention = lambda q, k, v, scale, *more: torch.einsum(
+        "hqk,khd->qhd", (torch.einsum("qhd,khd->hqk", q, k.repeat_interleave(q.shape[1] // k.shape[1], 1)) * scale)
+        .softmax(-1), v.repeat_interleave(q.shape[1] // v.shape[1], 1)).flatten(1)
+
+
 ALL = {"attention crosses segments": one_segment,
+       "not causal": not_causal,
        "eps of every norm": norms(other_eps)}
 ROTARY = {"rotary of neighbours": swap(rotate=rotate_neighbours),
-          "rotary base 10001 for 10000": lambda m: [rope.update(rope_theta=rope["rope_theta"] * 1.0001)
+          "rotary base 1e-4 too large": lambda m: [rope.update(rope_theta=rope["rope_theta"] * 1.0001)
                                                     for rope in ropes(m)],
           "rotary the other way": swap(rotate=lambda heads, positions, f: rotate(heads, -positions, f)),
           "no rotary": swap(rotate=lambda heads, positions, f: heads)}
@@ -761,13 +768,16 @@ SCALED = {"no scale": attention_scaled(lambda m, q, scale: 1),
 RMS = {"eps of the last norm": norms(other_eps, "norm"),
        "eps behind the root": norms(eps_behind_the_root),
        "norms centred": norms(lambda norm, x, b, name, eps: norm(x - x.mean(-1, keepdim=True), b, name, eps)),
+       "norms without gain": norms(lambda norm, x, b, name, eps: rms_norm(x, lambda _: 1, name, eps)),
        "gate and up exchanged": exchanged("gate_proj", "up_proj")}
 SILU = {"gelu for silu": swap(silu=gelu), "tanh gelu for silu": swap(silu=gelu_tanh),
         "eps of the MLP's norm": norms(other_eps, "post_attention_layernorm")}
 TANH = {"erf gelu for tanh": swap(gelu_tanh=gelu), "silu for gelu": swap(gelu_tanh=silu)}
 GROUPED = {"key head h mod KV": swap(attention=attention_of_head_modulo)}
 UNTIED = {"head tied": head_is(("embed_tokens.weight", "embed_in.weight"))}
-LAYER_NORM = {"norms not centred": norms(lambda norm, x, b, name, eps: rms_norm(x, b, name, eps) + b(name + ".bias")),
+LAYER_NORM = {"norms without gain": weights(torch.ones_like, "ln_1.weight", "ln_2.weight", "ln_f.weight", "norm.weight"),
+              "norms without bias": weights(torch.zeros_like, "ln_1.bias", "ln_2.bias", "ln_f.bias", "norm.bias"),
+              "norms not centred": norms(lambda norm, x, b, name, eps: rms_norm(x, b, name, eps) + b(name + ".bias")),
               "variance of n - 1": norms(lambda norm, x, b, name, eps: (norm(x, b, name, eps) - b(name + ".bias")) * (
                   1 - 1 / x.shape[-1]) ** 0.5 + b(name + ".bias"))}
 WINDOW = {"window one short": lambda m: m.c.update({key: m.c[key] - 1 for key in m.c
@@ -779,7 +789,7 @@ HEAD_NORM = {"rotary before the heads' norm": swap(norm_and_rotate=rotate_then_n
              "heads' norm of all heads": norms(of_all_heads, "q_norm", "k_norm"),
              "heads' norms exchanged": exchanged("q_norm", "k_norm"),
              "eps of the heads' norm": norms(other_eps, "q_norm", "k_norm")}
-GEMMA = ALL | ROTARY | SCALED | RMS | TANH | GROUPED | WINDOW | {
+GEMMA = ALL | ROTARY | SCALED | RMS | TANH | WINDOW | {
     "gain without 1": swap(gemma_norm=rms_norm),
     "last gain without 1": weights(lambda w: w - 1, "model.norm.weight"),
     "embedding without sqrt(d)": lambda m: m.w.update({
@@ -806,7 +816,9 @@ MUTATIONS = {
         "no positions": weights(torch.zeros_like, "wpe.weight"),
         "q, k, v as Conv1D": weights(lambda w: w.T, "q_proj.weight", "k_proj.weight", "v_proj.weight"),
         "output as Conv1D": weights(lambda w: w.T, "out_proj.weight"),
-        "no output bias": weights(torch.zeros_like, "out_proj.bias")},
+        "no output bias": weights(torch.zeros_like, "out_proj.bias"),
+        "no bias into the MLP": weights(torch.zeros_like, "c_fc.bias"),
+        "no bias out of the MLP": weights(torch.zeros_like, "c_proj.bias")},
     "gpt_neox": ALL | ROTARY | SCALED | LAYER_NORM | UNTIED | {
         "tanh gelu for erf": swap(gelu=gelu_tanh),
         "q|k|v in three blocks": qkv_in_three_blocks,
@@ -817,6 +829,8 @@ MUTATIONS = {
                 rope, m.c["hidden_size"] // m.c["num_attention_heads"])[:dims // 2]),
         "no qkv bias": weights(torch.zeros_like, "query_key_value.bias"),
         "no output bias": weights(torch.zeros_like, "dense.bias"),
+        "no bias into the MLP": weights(torch.zeros_like, "h_to_4h.bias"),
+        "no bias out of the MLP": weights(torch.zeros_like, "4h_to_h.bias"),
         "the other residual": setting("use_parallel_residual", lambda parallel: not parallel),
         "one norm for both": copied("input_layernorm", "post_attention_layernorm")},
     "llama": ALL | ROTARY | SCALED | RMS | SILU | UNTIED,
@@ -844,8 +858,10 @@ MUTATIONS = {
         "heads' gain with 1": norms(lambda norm, *more: gemma_norm(*more), "q_norm", "k_norm"),
         "scale of d / heads": attention_scaled(
             lambda m, q, scale: (m.c["hidden_size"] / m.c["num_attention_heads"]) ** -0.5)},
-    "gemma2": GEMMA | {
+    "gemma2": GEMMA | GROUPED | {
         "scores without cap": setting("attn_logit_softcapping", lambda _: None),
+        "scores capped before the scale": swap(attention=lambda q, k, v, scale, window, cap: attention(
+            q, k, v, scale, window, cap / scale)),
         "scores capped behind the mask": swap(attention=attention_capped_behind_the_mask),
         "caps exchanged": lambda m: m.c.update(attn_logit_softcapping=m.c["final_logit_softcapping"],
                                                final_logit_softcapping=m.c["attn_logit_softcapping"]),
@@ -860,7 +876,7 @@ MUTATIONS = {
             full_attention=m.c["rope_parameters"]["sliding_attention"])},
 }
 MUTATIONS["gpt_neox_sequential"] = MUTATIONS["gpt_neox"]
-MUTATIONS["gemma3_linear"] = MUTATIONS["gemma3"] | {
+MUTATIONS["gemma3_linear"] = MUTATIONS["gemma3"] | GROUPED | {
     "no linear factor": rope_setting("factor", lambda _: 1.0, "full_attention"),
     "linear factor the other way": rope_setting("factor", lambda factor: 1 / factor, "full_attention"),
     "linear factor in local layers": lambda m: m.c["rope_parameters"]["sliding_attention"].update(
@@ -895,6 +911,7 @@ def write_model(name, folder):
     shutil.rmtree(folder, ignore_errors=True)
     model.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
+    (folder / "model.safetensors").chmod(0o644)
     written = json.loads((folder / "config.json").read_text())
     (folder / "config_v4.json").write_text(json.dumps(in_dialect_of_4(written), indent=2) + "\n")
 
