@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "lm/gated_decoder.hpp"
 #include "lm/model_config.hpp"
 #include "lm/model_weights.hpp"
 #include "refract/lm/language_model.hpp"
@@ -36,5 +37,45 @@ std::unique_ptr<LanguageModel> load(const ModelConfig& config, const ModelWeight
                                     ModelInfo info);
 std::string hugging_face_module(HookPoint hook);
 }  // namespace gpt2
+namespace gpt_neo {
+ModelInfo read_info(const ModelConfig& config);
+void require(HookPoint hook, const ModelInfo& info);
+void check_weights(const ModelConfig& config, const ModelWeights& weights, const ModelInfo& info);
+std::unique_ptr<LanguageModel> load(const ModelConfig& config, const ModelWeights& weights,
+                                    ModelInfo info);
+}  // namespace gpt_neo
+namespace gpt_neox {
+ModelInfo read_info(const ModelConfig& config);
+void require(HookPoint hook, const ModelInfo& info);
+void check_weights(const ModelConfig& config, const ModelWeights& weights, const ModelInfo& info);
+std::unique_ptr<LanguageModel> load(const ModelConfig& config, const ModelWeights& weights,
+                                    ModelInfo info);
+std::string hugging_face_module(HookPoint hook);
+}  // namespace gpt_neox
+// Families of gated_decoder.hpp.
+namespace llama {
+ModelInfo read_info(const ModelConfig& config);
+GatedShape read_shape(const ModelConfig& config, const ModelInfo& info);
+}  // namespace llama
+namespace mistral {
+ModelInfo read_info(const ModelConfig& config);
+GatedShape read_shape(const ModelConfig& config, const ModelInfo& info);
+}  // namespace mistral
+namespace qwen2 {
+ModelInfo read_info(const ModelConfig& config);
+GatedShape read_shape(const ModelConfig& config, const ModelInfo& info);
+}  // namespace qwen2
+namespace qwen3 {
+ModelInfo read_info(const ModelConfig& config);
+GatedShape read_shape(const ModelConfig& config, const ModelInfo& info);
+}  // namespace qwen3
+namespace gemma2 {
+ModelInfo read_info(const ModelConfig& config);
+GatedShape read_shape(const ModelConfig& config, const ModelInfo& info);
+}  // namespace gemma2
+namespace gemma3 {
+ModelInfo read_info(const ModelConfig& config);
+GatedShape read_shape(const ModelConfig& config, const ModelInfo& info);
+}  // namespace gemma3
 
 }  // namespace refract

@@ -79,6 +79,13 @@ const SafetensorsFile* ModelWeights::file_of(std::string_view name) const {
   return nullptr;
 }
 
+std::string_view ModelWeights::dtype(std::string_view name) const {
+  const auto* file = file_of(name);
+  if (!file)
+    throw DataError("{}: tensor '{}' is missing from the weights.", folder_.string(), name);
+  return file->find(name)->dtype;
+}
+
 const StoredTensor& ModelWeights::stored(std::string_view name, Shape shape) const {
   const auto* file = file_of(name);
   if (!file) {

@@ -19,13 +19,14 @@ class ModelWeights {
   [[nodiscard]] bool contains(std::string_view name) const { return file_of(name) != nullptr; }
   // DataError as `read` would throw it, without reading.
   void expect(std::string_view name, Shape shape) const;
+  // The format's word for a stored tensor's dtype, e.g. "BF16"; DataError when it is missing.
+  [[nodiscard]] std::string_view dtype(std::string_view name) const;
   // fp32 copy of a stored tensor; DataError when it is missing or has another shape, NumericalError
   // when a value is not finite.
   [[nodiscard]] Tensor<float> read(std::string_view name, Shape shape) const;
   // The transpose of a stored [rows, columns] tensor: [columns, rows].
   [[nodiscard]] Tensor<float> read_transposed(std::string_view name, std::size_t rows,
                                               std::size_t columns) const;
-  // SHA-256 over the files in name order.
 
  private:
   [[nodiscard]] const SafetensorsFile* file_of(std::string_view name) const;

@@ -43,12 +43,14 @@ double measured_flop_per_s(int threads) {
   return flop / seconds;
 }
 
-// Of the blocks up to the last hook, or all of them and the unembedding. 24 d^2 in a block: query,
-// key, value, output and an MLP of four times the width.
+// Of the blocks up to the last hook, or all of them and the unembedding. In a block a multiply and
+// an add for each parameter, and for half the context's keys two products of the heads' width.
 double forward_flop_per_token(const ModelInfo& model, std::size_t blocks, std::size_t context,
                               bool unembeds) {
   const auto d = static_cast<double>(model.d_model);
-  const double block = 24 * d * d + 2 * d * static_cast<double>(context);
+  const double block =
+      2 * static_cast<double>(model.block_parameters) +
+      2 * static_cast<double>(model.attention_width) * static_cast<double>(context);
   return static_cast<double>(blocks) * block +
          (unembeds ? 2 * d * static_cast<double>(model.vocab) : 0);
 }

@@ -19,7 +19,10 @@ struct ModelInfo {
   std::string name_or_path = {};  // as config.json calls the model; empty: it does not
   std::size_t layers = 0, d_model = 0, heads = 0, vocab = 0, max_positions = 0;
   std::int64_t bos_id = -1, eos_id = -1;  // -1: none
-  std::uint64_t parameter_bytes = 0;
+  bool has_resid_mid = true;          // false: attention and MLP read the same stream, side by side
+  std::uint64_t parameter_bytes = 0;  // as fp32
+  std::uint64_t block_parameters = 0;  // of one block
+  std::size_t attention_width = 0;     // of all query heads
 };
 
 // N tokens in S segments. Attention is causal inside a segment and never crosses one; positions are

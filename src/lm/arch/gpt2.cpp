@@ -8,18 +8,11 @@
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <mutex>
 #include <utility>
 
 #include "lm/arch_table.hpp"
-#include "lm/packed_tokens.hpp"
+#include "lm/layer_norm_decoder.hpp"
 #include "refract/base/error.hpp"
-#include "refract/ops/add.hpp"
-#include "refract/ops/attention.hpp"
-#include "refract/ops/embedding.hpp"
-#include "refract/ops/gelu_new.hpp"
-#include "refract/ops/gemm.hpp"
-#include "refract/ops/layer_norm.hpp"
 
 namespace refract::gpt2 {
 namespace {
@@ -47,23 +40,6 @@ Hyper read_hyper(const ModelConfig& config, const ModelInfo& info) {
           .scale_by_layer = config.flag("scale_attn_by_inverse_layer_idx", false),
           .tied = config.flag("tie_word_embeddings", true)};
 }
-
-struct Norm {
-  Tensor<float> weight, bias;  // [D]
-};
-struct Block {
-  Norm ln_1, ln_2;
-  PackedMatrix qkv;       // [3D, D]
-  PackedMatrix attn_out;  // [D, D]
-  PackedMatrix mlp_in;    // [d_inner, D]
-  PackedMatrix mlp_out;   // [D, d_inner]
-};
-struct Weights {
-  Tensor<float> wte, wpe;  // [V, D], [P, D]
-  std::vector<Block> blocks;
-  Norm ln_f;
-  PackedMatrix head;  // [V, D]
-};
 
 // Tensor names, with whatever prefix this export uses.
 class Reader {
@@ -97,10 +73,13 @@ class Reader {
     if (!hyper_.tied) weights_.expect("lm_head.weight", {info_.vocab, d});
   }
 
-  Weights read() const {
+  LayerNormParts read() const {
     refuse_unknown_block_tensors();
     const std::size_t d = info_.d_model;
-    Weights w;
+    LayerNormParts w;
+    w.inner = hyper_.d_inner;
+    w.eps = hyper_.eps;
+    w.activation = Activation::gelu_tanh;
     w.wte = weights_.read(token_table_name(), {info_.vocab, d});
     w.wpe = weights_.read(prefix_ + "wpe.weight", {info_.max_positions, d});
     for (std::size_t layer = 0; layer < info_.layers; ++layer)
@@ -123,7 +102,7 @@ class Reader {
     return only_head ? "lm_head.weight" : name;
   }
 
-  Norm read_norm(const std::string& name) const {
+  LayerNorm read_norm(const std::string& name) const {
     return {weights_.read(name + ".weight", {info_.d_model}),
             weights_.read(name + ".bias", {info_.d_model})};
   }
@@ -134,7 +113,7 @@ class Reader {
             weights_.read(name + ".bias", {out}).cview(), stream};
   }
 
-  Block read_block(std::size_t layer) const {
+  LayerNormBlock read_block(std::size_t layer) const {
     const std::size_t d = info_.d_model;
     const std::string block = fmt::format("{}h.{}.", prefix_, layer);
     return {.ln_1 = read_norm(block + "ln_1"),
@@ -142,7 +121,15 @@ class Reader {
             .qkv = read_conv1d(block + "attn.c_attn", d, 3 * d),
             .attn_out = read_conv1d(block + "attn.c_proj", d, d),
             .mlp_in = read_conv1d(block + "mlp.c_fc", d, hyper_.d_inner),
-            .mlp_out = read_conv1d(block + "mlp.c_proj", hyper_.d_inner, d)};
+            .mlp_out = read_conv1d(block + "mlp.c_proj", hyper_.d_inner, d),
+            .attention_scale = attention_scale(layer)};
+  }
+
+  float attention_scale(std::size_t layer) const {
+    const double head_width = static_cast<double>(info_.d_model / info_.heads);
+    const double by_head = hyper_.scale_by_head ? 1.0 / std::sqrt(head_width) : 1.0;
+    return static_cast<float>(hyper_.scale_by_layer ? by_head / (static_cast<double>(layer) + 1)
+                                                    : by_head);
   }
 
   // A tensor in a block that this file does not use means another architecture or other sizes; only
@@ -176,118 +163,6 @@ class Reader {
   std::string prefix_;
 };
 
-// Activations of one call; kept between calls of the same or smaller size.
-struct Activations {
-  Activations(std::size_t rows, std::size_t d, std::size_t d_inner)
-      : x({rows, d}),
-        normed({rows, d}),
-        qkv({rows, 3 * d}),
-        heads({rows, d}),
-        out({rows, d}),
-        inner({rows, d_inner}) {}
-  Tensor<float> x, normed, qkv, heads, out, inner;
-};
-
-class Gpt2 final : public LanguageModel {
- public:
-  Gpt2(ModelInfo info, Hyper hyper, Weights weights)
-      : info_(std::move(info)), hyper_(hyper), weights_(std::move(weights)) {}
-
-  const ModelInfo& info() const override { return info_; }
-  void require(HookPoint hook) const override { gpt2::require(hook, info_); }
-
-  void forward(const PackedTokens& tokens, int last_layer, Tap& tap,
-               Stream& stream) const override {
-    expect_fits(tokens, info_);
-    expect_layer({last_layer, Site::resid_post}, info_);
-    auto activations = take_activations(tokens.ids.size());
-    run_blocks(tokens, last_layer, tap, *activations, stream);
-    return_activations(std::move(activations));
-  }
-
-  void forward_to_unembedding(const PackedTokens& tokens, Tap& tap, TensorView<float> normed,
-                              Stream& stream) const override {
-    expect_fits(tokens, info_);
-    const std::size_t rows = tokens.ids.size();
-    expect_shape(normed, "normed", {{"N", rows}, {"D", info_.d_model}});
-    auto activations = take_activations(rows);
-    run_blocks(tokens, static_cast<int>(info_.layers) - 1, tap, *activations, stream);
-    normalise(activations->x.view().rows(0, rows), weights_.ln_f, normed, stream);
-    return_activations(std::move(activations));
-  }
-
-  void unembed(TensorView<const float> normed, std::size_t first_row, TensorView<float> logits,
-               Stream& stream) const override {
-    expect_shape(logits, "logits", {{"n", normed.axis(0)}, {"V", info_.vocab}});
-    gemm_nt(normed, weights_.head, logits, first_row, stream);
-  }
-
- private:
-  void run_blocks(const PackedTokens& tokens, int last_layer, Tap& tap, Activations& a,
-                  Stream& stream) const {
-    const std::size_t rows = tokens.ids.size();
-    const auto x = a.x.view().rows(0, rows), normed = a.normed.view().rows(0, rows),
-               out = a.out.view().rows(0, rows);
-    const auto qkv = a.qkv.view().rows(0, rows), heads = a.heads.view().rows(0, rows);
-    const auto inner = a.inner.view().rows(0, rows);
-    embed(tokens.ids, tokens.positions, weights_.wte.cview(), weights_.wpe.cview(), x, stream);
-    for (int layer = 0; layer <= last_layer; ++layer) {
-      const Block& block = weights_.blocks[static_cast<std::size_t>(layer)];
-      tap.at({layer, Site::resid_pre}, x, stream);
-
-      normalise(x, block.ln_1, normed, stream);
-      gemm_nt(normed, block.qkv, qkv, 0, stream);
-      causal_attention(qkv, tokens.segment_starts, attention_shape(layer), heads, stream);
-      gemm_nt(heads, block.attn_out, out, 0, stream);
-      tap.at({layer, Site::attn_out}, out, stream);
-      add(x, out, stream);
-      tap.at({layer, Site::resid_mid}, x, stream);
-
-      normalise(x, block.ln_2, normed, stream);
-      tap.at({layer, Site::ln2_normalized}, normed, stream);
-      gemm_nt(normed, block.mlp_in, inner, 0, stream);
-      gelu_new(inner, stream);
-      gemm_nt(inner, block.mlp_out, out, 0, stream);
-      tap.at({layer, Site::mlp_out}, out, stream);
-      add(x, out, stream);
-      tap.at({layer, Site::resid_post}, x, stream);
-    }
-  }
-
-  void normalise(TensorView<const float> x, const Norm& norm, TensorView<float> y,
-                 Stream& stream) const {
-    layer_norm(x, norm.weight.cview(), norm.bias.cview(), hyper_.eps, y, stream);
-  }
-
-  AttentionShape attention_shape(int layer) const {
-    const std::size_t head_width = info_.d_model / info_.heads;
-    const double by_head =
-        hyper_.scale_by_head ? 1.0 / std::sqrt(static_cast<double>(head_width)) : 1.0;
-    const double scale = hyper_.scale_by_layer ? by_head / (layer + 1) : by_head;
-    return {.heads = info_.heads,
-            .kv_heads = info_.heads,
-            .head_width = head_width,
-            .scale = static_cast<float>(scale)};
-  }
-
-  // Calls are const and may run side by side; each takes the spare activations or makes its own.
-  std::unique_ptr<Activations> take_activations(std::size_t rows) const {
-    const std::lock_guard lock(spare_mutex_);
-    if (spare_ && spare_->x.axis(0) >= rows) return std::move(spare_);
-    return std::make_unique<Activations>(rows, info_.d_model, hyper_.d_inner);
-  }
-  void return_activations(std::unique_ptr<Activations> activations) const {
-    const std::lock_guard lock(spare_mutex_);
-    spare_ = std::move(activations);
-  }
-
-  ModelInfo info_;
-  Hyper hyper_;
-  Weights weights_;
-  mutable std::mutex spare_mutex_;
-  mutable std::unique_ptr<Activations> spare_;
-};
-
 }  // namespace
 
 ModelInfo read_info(const ModelConfig& config) {
@@ -309,12 +184,13 @@ ModelInfo read_info(const ModelConfig& config) {
   const std::uint64_t block =
       4 * d + (3 * d * d + 3 * d) + (d * d + d) + (d * inner + inner) + (inner * d + d);
   const std::uint64_t tables = (hyper.tied ? 1 : 2) * info.vocab * d + info.max_positions * d;
+  info.block_parameters = block;
+  info.attention_width = info.d_model;
   info.parameter_bytes = sizeof(float) * (tables + info.layers * block + 2 * d);
   return info;
 }
 
-// It has every site.
-void require(HookPoint hook, const ModelInfo& info) { expect_layer(hook, info); }
+void require(HookPoint hook, const ModelInfo& info) { require_of_layer_norm_decoder(hook, info); }
 
 void check_weights(const ModelConfig& config, const ModelWeights& weights, const ModelInfo& info) {
   const Hyper hyper = read_hyper(config, info);
@@ -324,8 +200,8 @@ void check_weights(const ModelConfig& config, const ModelWeights& weights, const
 std::unique_ptr<LanguageModel> load(const ModelConfig& config, const ModelWeights& weights,
                                     ModelInfo info) {
   const Hyper hyper = read_hyper(config, info);
-  auto values = Reader(weights, info, hyper).read();
-  return std::make_unique<Gpt2>(std::move(info), hyper, std::move(values));
+  LayerNormParts parts = Reader(weights, info, hyper).read();
+  return make_layer_norm_decoder(std::move(info), std::move(parts));
 }
 
 std::string hugging_face_module(HookPoint hook) {

@@ -251,13 +251,5 @@ TEST_F(ModelFolder, refuses_a_folder_without_config_weights_or_a_tensor) {
   EXPECT_THROW((void)load_language_model(base_), DataError);
 }
 
-TEST(ArchTable, has_a_model_in_the_demo_configuration_for_its_row) {
-  const auto info =
-      read_model_info(std::filesystem::path(REFRACT_SOURCE_DIR) / "configs/demo/model");
-
-  ASSERT_EQ(architectures().size(), 1U);
-  EXPECT_EQ(architectures()[0].model_type, info.family);
-}
-
 }  // namespace
 }  // namespace refract
