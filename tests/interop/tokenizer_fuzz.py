@@ -454,4 +454,5 @@ def main():
     sys.exit(1 if compare_families(arguments) else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()
