@@ -28,6 +28,11 @@ void BlockTensors::add_linear(std::string_view name, std::size_t out, std::size_
   if (has_bias) in_block_.emplace_back(fmt::format("{}.bias", name), Shape{out});
 }
 
+void BlockTensors::add_conv1d(std::string_view name, std::size_t in, std::size_t out) {
+  in_block_.emplace_back(fmt::format("{}.weight", name), Shape{in, out});
+  in_block_.emplace_back(fmt::format("{}.bias", name), Shape{out});
+}
+
 void BlockTensors::add_beside(std::string name, Shape shape) {
   beside_.emplace_back(std::move(name), shape);
 }
@@ -100,6 +105,16 @@ PackedMatrix BlockTensors::stacked(std::size_t layer, const std::vector<std::str
       W,
       biases.empty() ? TensorView<const float>{} : TensorView<const float>(biases.data(), {rows}),
       stream};
+}
+
+PackedMatrix BlockTensors::conv1d(std::size_t layer, std::string_view name) const {
+  const std::string weight = fmt::format("{}.weight", name);
+  const auto listed = std::ranges::find(in_block_, weight, &Listed::first);
+  REFRACT_ASSERT(listed != in_block_.end(), "tensor {} is not listed", weight);
+  const Tensor<float> turned = weights_.read_transposed(
+      fmt::format("{}{}.{}", prefix_, layer, weight), listed->second[0], listed->second[1]);
+  Stream stream;
+  return {turned.cview(), read(layer, fmt::format("{}.bias", name)).cview(), stream};
 }
 
 PackedMatrix BlockTensors::head(const Tensor<float>* table, std::string_view name) const {

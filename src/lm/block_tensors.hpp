@@ -27,6 +27,8 @@ class BlockTensors {
   void add_gain(std::string_view name, std::size_t width);  // name.weight [width]
   void add_norm(std::string_view name, std::size_t width);  // and name.bias
   void add_linear(std::string_view name, std::size_t out, std::size_t in, bool has_bias);
+  // A product stored as [in, out] (GPT-2's Conv1D), with a bias.
+  void add_conv1d(std::string_view name, std::size_t in, std::size_t out);
   void add_beside(std::string name, Shape shape);
 
   // DataError when a tensor is missing or has another shape or dtype, or when a block has one that
@@ -39,6 +41,7 @@ class BlockTensors {
   // Products of one input, one below the other, with their biases where they have them.
   [[nodiscard]] PackedMatrix stacked(std::size_t layer,
                                      const std::vector<std::string>& names) const;
+  [[nodiscard]] PackedMatrix conv1d(std::size_t layer, std::string_view name) const;
   // The unembedding: `table` where it is tied, else the tensor of that name.
   [[nodiscard]] PackedMatrix head(const Tensor<float>* table, std::string_view name) const;
 

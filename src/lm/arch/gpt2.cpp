@@ -4,13 +4,13 @@
 //   x += gelu_new(LN(x; ln_2) W1 + b1) W2 + b2
 //   logits = LN(x; ln_f) wte^T
 // "Conv1D" weights are stored [in, out] and turned when loading.
-#include <algorithm>
-#include <array>
-#include <charconv>
+#include <fmt/format.h>
+
 #include <cmath>
 #include <utility>
 
 #include "lm/arch_table.hpp"
+#include "lm/block_tensors.hpp"
 #include "lm/layer_norm_decoder.hpp"
 #include "refract/base/error.hpp"
 
@@ -41,127 +41,38 @@ Hyper read_hyper(const ModelConfig& config, const ModelInfo& info) {
           .tied = config.flag("tie_word_embeddings", true)};
 }
 
-// Tensor names, with whatever prefix this export uses.
-class Reader {
- public:
-  Reader(const ModelWeights& weights, const ModelInfo& info, const Hyper& hyper)
-      : weights_(weights),
-        info_(info),
-        hyper_(hyper),
-        prefix_(weights.contains("transformer.wpe.weight") ? "transformer." : "") {}
+// With whatever prefix this export uses.
+std::string prefix_of(const ModelWeights& weights) {
+  return weights.contains("transformer.wpe.weight") ? "transformer." : "";
+}
 
-  // The tensors of read(), in its order.
-  void check() const {
-    refuse_unknown_block_tensors();
-    const std::size_t d = info_.d_model, inner = hyper_.d_inner;
-    const auto expect = [&](const std::string& name, Shape weight, Shape bias) {
-      weights_.expect(name + ".weight", weight);
-      weights_.expect(name + ".bias", bias);
-    };
-    weights_.expect(token_table_name(), {info_.vocab, d});
-    weights_.expect(prefix_ + "wpe.weight", {info_.max_positions, d});
-    for (std::size_t layer = 0; layer < info_.layers; ++layer) {
-      const std::string block = fmt::format("{}h.{}.", prefix_, layer);
-      expect(block + "ln_1", {d}, {d});
-      expect(block + "ln_2", {d}, {d});
-      expect(block + "attn.c_attn", {d, 3 * d}, {3 * d});
-      expect(block + "attn.c_proj", {d, d}, {d});
-      expect(block + "mlp.c_fc", {d, inner}, {inner});
-      expect(block + "mlp.c_proj", {inner, d}, {d});
-    }
-    expect(prefix_ + "ln_f", {d}, {d});
-    if (!hyper_.tied) weights_.expect("lm_head.weight", {info_.vocab, d});
-  }
+std::string table_name(const ModelWeights& weights, const Hyper& hyper) {
+  return table_or_head(weights, prefix_of(weights) + "wte.weight", "lm_head.weight", hyper.tied);
+}
 
-  LayerNormParts read() const {
-    refuse_unknown_block_tensors();
-    const std::size_t d = info_.d_model;
-    LayerNormParts w;
-    w.inner = hyper_.d_inner;
-    w.eps = hyper_.eps;
-    w.activation = Activation::gelu_tanh;
-    w.wte = weights_.read(token_table_name(), {info_.vocab, d});
-    w.wpe = weights_.read(prefix_ + "wpe.weight", {info_.max_positions, d});
-    for (std::size_t layer = 0; layer < info_.layers; ++layer)
-      w.blocks.push_back(read_block(layer));
-    w.ln_f = read_norm(prefix_ + "ln_f");
-    Stream stream;
-    if (hyper_.tied)
-      w.head.pack(w.wte.cview(), {}, stream);
-    else
-      w.head.pack(weights_.read("lm_head.weight", {info_.vocab, d}).cview(), {}, stream);
-    return w;
-  }
+BlockTensors tensors_of(const ModelWeights& weights, const ModelInfo& info, const Hyper& hyper) {
+  const std::size_t d = info.d_model;
+  const std::string prefix = prefix_of(weights);
+  BlockTensors tensors(weights, info, prefix + "h.", {"attn.bias", "attn.masked_bias"});
+  for (const char* norm : {"ln_1", "ln_2"}) tensors.add_norm(norm, d);
+  tensors.add_conv1d("attn.c_attn", d, 3 * d);
+  tensors.add_conv1d("attn.c_proj", d, d);
+  tensors.add_conv1d("mlp.c_fc", d, hyper.d_inner);
+  tensors.add_conv1d("mlp.c_proj", hyper.d_inner, d);
+  tensors.add_beside(table_name(weights, hyper), {info.vocab, d});
+  tensors.add_beside(prefix + "wpe.weight", {info.max_positions, d});
+  for (const char* part : {"weight", "bias"})
+    tensors.add_beside(fmt::format("{}ln_f.{}", prefix, part), {d});
+  if (!hyper.tied) tensors.add_beside("lm_head.weight", {info.vocab, d});
+  return tensors;
+}
 
- private:
-  // Some exports of tied models hold the table only under the head's name.
-  std::string token_table_name() const {
-    const std::string name = prefix_ + "wte.weight";
-    const bool only_head =
-        hyper_.tied && !weights_.contains(name) && weights_.contains("lm_head.weight");
-    return only_head ? "lm_head.weight" : name;
-  }
-
-  LayerNorm read_norm(const std::string& name) const {
-    return {weights_.read(name + ".weight", {info_.d_model}),
-            weights_.read(name + ".bias", {info_.d_model})};
-  }
-
-  PackedMatrix read_conv1d(const std::string& name, std::size_t in, std::size_t out) const {
-    Stream stream;
-    return {weights_.read_transposed(name + ".weight", in, out).cview(),
-            weights_.read(name + ".bias", {out}).cview(), stream};
-  }
-
-  LayerNormBlock read_block(std::size_t layer) const {
-    const std::size_t d = info_.d_model;
-    const std::string block = fmt::format("{}h.{}.", prefix_, layer);
-    return {.ln_1 = read_norm(block + "ln_1"),
-            .ln_2 = read_norm(block + "ln_2"),
-            .qkv = read_conv1d(block + "attn.c_attn", d, 3 * d),
-            .attn_out = read_conv1d(block + "attn.c_proj", d, d),
-            .mlp_in = read_conv1d(block + "mlp.c_fc", d, hyper_.d_inner),
-            .mlp_out = read_conv1d(block + "mlp.c_proj", hyper_.d_inner, d),
-            .attention_scale = attention_scale(layer)};
-  }
-
-  float attention_scale(std::size_t layer) const {
-    const double head_width = static_cast<double>(info_.d_model / info_.heads);
-    const double by_head = hyper_.scale_by_head ? 1.0 / std::sqrt(head_width) : 1.0;
-    return static_cast<float>(hyper_.scale_by_layer ? by_head / (static_cast<double>(layer) + 1)
-                                                    : by_head);
-  }
-
-  // A tensor in a block that this file does not use means another architecture or other sizes; only
-  // the causal masks that old exports hold are skipped.
-  void refuse_unknown_block_tensors() const {
-    constexpr std::array<std::string_view, 6> kParts{"ln_1",        "ln_2",     "attn.c_attn",
-                                                     "attn.c_proj", "mlp.c_fc", "mlp.c_proj"};
-    const std::string start = prefix_ + "h.";
-    for (const std::string_view name : weights_.names()) {
-      if (!name.starts_with(start)) continue;
-      const std::string_view rest = name.substr(start.size());
-      std::size_t layer = 0;
-      const auto parsed = std::from_chars(rest.data(), rest.data() + rest.size(), layer);
-      const std::string_view part = rest.substr(
-          std::min(rest.size(), static_cast<std::size_t>(parsed.ptr - rest.data()) + 1));
-      const bool mask = part == "attn.bias" || part == "attn.masked_bias";
-      const bool used = std::ranges::any_of(kParts, [&](std::string_view known) {
-        return part == fmt::format("{}.weight", known) || part == fmt::format("{}.bias", known);
-      });
-      if (parsed.ec == std::errc{} && layer < info_.layers && (mask || used)) continue;
-      throw DataError(
-          "tensor '{}' is not part of a gpt2 model of {} layers. config.json belongs to other "
-          "weights, or the architecture is another one: fetch the model again.",
-          name, info_.layers);
-    }
-  }
-
-  const ModelWeights& weights_;
-  const ModelInfo& info_;
-  const Hyper& hyper_;
-  std::string prefix_;
-};
+float attention_scale(const Hyper& hyper, const ModelInfo& info, std::size_t layer) {
+  const double head_width = static_cast<double>(info.d_model / info.heads);
+  const double by_head = hyper.scale_by_head ? 1.0 / std::sqrt(head_width) : 1.0;
+  return static_cast<float>(hyper.scale_by_layer ? by_head / (static_cast<double>(layer) + 1)
+                                                 : by_head);
+}
 
 }  // namespace
 
@@ -193,14 +104,32 @@ ModelInfo read_info(const ModelConfig& config) {
 void require(HookPoint hook, const ModelInfo& info) { require_of_layer_norm_decoder(hook, info); }
 
 void check_weights(const ModelConfig& config, const ModelWeights& weights, const ModelInfo& info) {
-  const Hyper hyper = read_hyper(config, info);
-  Reader(weights, info, hyper).check();
+  tensors_of(weights, info, read_hyper(config, info)).check();
 }
 
 std::unique_ptr<LanguageModel> load(const ModelConfig& config, const ModelWeights& weights,
                                     ModelInfo info) {
   const Hyper hyper = read_hyper(config, info);
-  LayerNormParts parts = Reader(weights, info, hyper).read();
+  const BlockTensors tensors = tensors_of(weights, info, hyper);
+  tensors.check();
+  const std::string prefix = prefix_of(weights);
+  LayerNormParts parts;
+  parts.inner = hyper.d_inner;
+  parts.eps = hyper.eps;
+  parts.wte = tensors.read_beside(table_name(weights, hyper));
+  parts.wpe = tensors.read_beside(prefix + "wpe.weight");
+  for (std::size_t layer = 0; layer < info.layers; ++layer)
+    parts.blocks.push_back({.ln_1 = tensors.norm(layer, "ln_1"),
+                            .ln_2 = tensors.norm(layer, "ln_2"),
+                            .qkv = tensors.conv1d(layer, "attn.c_attn"),
+                            .attn_out = tensors.conv1d(layer, "attn.c_proj"),
+                            .mlp_in = tensors.conv1d(layer, "mlp.c_fc"),
+                            .mlp_out = tensors.conv1d(layer, "mlp.c_proj"),
+                            .attention_scale = attention_scale(hyper, info, layer),
+                            .window = 0});
+  parts.ln_f = {tensors.read_beside(prefix + "ln_f.weight"),
+                tensors.read_beside(prefix + "ln_f.bias")};
+  parts.head = tensors.head(hyper.tied ? &parts.wte : nullptr, "lm_head.weight");
   return make_layer_norm_decoder(std::move(info), std::move(parts));
 }
 

@@ -1,5 +1,5 @@
-// What the folders of the families may say, and what is refused by name: edits of the small models in
-// tests/data/models.
+// What the folders of the families may say, and what is refused by name: edits of the small models
+// in tests/data/models.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -44,8 +44,8 @@ class FamilyFolder : public ::testing::Test {
     edit(tensors);
     std::vector<StoredTensor> out;
     for (const auto& [name, stored] : tensors)
-      out.push_back(stored_tensor(name, DType::f32, stored.shape,
-                                  std::span<const float>(stored.values)));
+      out.push_back(
+          stored_tensor(name, DType::f32, stored.shape, std::span<const float>(stored.values)));
     write_safetensors(scratch_ / "model.safetensors", out, {});
   }
 
@@ -89,7 +89,8 @@ TEST_F(FamilyFolder, names_the_key_that_it_does_not_know) {
   refuses("llama", {{"partial_rotary_factor", 0.5}}, "partial_rotary_factor is 0.5");
   refuses("llama3", {{"rope_parameters", {{"rope_type", "llama3"}, {"factor", 8.0}}}},
           "rope_parameters.low_freq_factor is absent");
-  refuses("llama3", {{"num_key_value_heads", 3}}, "num_key_value_heads is 3, which does not divide");
+  refuses("llama3", {{"num_key_value_heads", 3}},
+          "num_key_value_heads is 3, which does not divide");
   refuses("qwen3", {{"head_dim", 13}}, "head_dim is 13, expected an even number");
   refuses("qwen2", {{"layer_types", {"sliding_attention"}}}, "layer_types");
   refuses("gemma2", {{"layer_types", {"full_attention", "chunked_attention"}}}, "layer_types");
@@ -111,29 +112,37 @@ TEST_F(FamilyFolder, names_the_tensor_that_is_missing_strange_or_of_another_shap
     const std::string text = refusal(model, json::object(), edit);
     EXPECT_NE(text.find(words), std::string::npos) << text;
   };
-  refuses("llama", [](Tensors& t) { t.erase("model.layers.1.mlp.up_proj.weight"); },
-          "model.layers.1.mlp.up_proj.weight");
-  refuses("llama", [](Tensors& t) { t.erase("lm_head.weight"); }, "lm_head.weight");
-  refuses("llama",
-          [](Tensors& t) { t["model.layers.0.self_attn.q_norm.weight"] = {{8}, std::vector<float>(8)}; },
-          "model.layers.0.self_attn.q_norm.weight' is not part of a llama model");
-  refuses("qwen2", [](Tensors& t) { t.erase("model.layers.0.self_attn.q_proj.bias"); },
-          "model.layers.0.self_attn.q_proj.bias");
-  refuses("gemma3",
-          [](Tensors& t) { t["model.layers.0.self_attn.k_norm.weight"] = {{2}, {1, 1}}; },
-          "model.layers.0.self_attn.k_norm.weight");
-  refuses("gpt_neox",
-          [](Tensors& t) {
-            t["gpt_neox.layers.9.attention.dense.bias"] = {{4}, std::vector<float>(4)};
-          },
-          "gpt_neox.layers.9.attention.dense.bias");
+  refuses(
+      "llama", [](Tensors& t) { t.erase("model.layers.1.mlp.up_proj.weight"); },
+      "model.layers.1.mlp.up_proj.weight");
+  refuses(
+      "llama", [](Tensors& t) { t.erase("lm_head.weight"); }, "lm_head.weight");
+  refuses(
+      "llama",
+      [](Tensors& t) {
+        t["model.layers.0.self_attn.q_norm.weight"] = {{8}, std::vector<float>(8)};
+      },
+      "model.layers.0.self_attn.q_norm.weight' is not part of a llama model");
+  refuses(
+      "qwen2", [](Tensors& t) { t.erase("model.layers.0.self_attn.q_proj.bias"); },
+      "model.layers.0.self_attn.q_proj.bias");
+  refuses(
+      "gemma3",
+      [](Tensors& t) {
+        t["model.layers.0.self_attn.k_norm.weight"] = {{2}, {1, 1}};
+      },
+      "model.layers.0.self_attn.k_norm.weight");
+  refuses(
+      "gpt_neox",
+      [](Tensors& t) {
+        t["gpt_neox.layers.9.attention.dense.bias"] = {{4}, std::vector<float>(4)};
+      },
+      "gpt_neox.layers.9.attention.dense.bias");
 }
 
 // GPT-2's names in a folder that says llama, as of a conversion that went wrong.
 TEST_F(FamilyFolder, refuses_the_weights_of_another_family) {
-  write("gpt_neo", {{"model_type", "llama"},
-                    {"num_hidden_layers", 4},
-                    {"num_attention_heads", 4}});
+  write("gpt_neo", {{"model_type", "llama"}, {"num_hidden_layers", 4}, {"num_attention_heads", 4}});
   EXPECT_THROW(check_language_model(scratch_.path(), {}), DataError);
 }
 
