@@ -2,8 +2,10 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdint>
 #include <tuple>
 #include <vector>
 
@@ -23,13 +25,15 @@ constexpr std::array<SiteName, 6> kSites{{{Site::resid_pre, "hook_resid_pre"},
                                           {Site::ln2_normalized, "ln2.hook_normalized"},
                                           {Site::mlp_out, "hook_mlp_out"}}};
 
+constexpr std::string_view kPrefix = "blocks.";
+
 [[noreturn]] void refuse(std::string_view text) {
   std::vector<std::string_view> words;
   for (const auto& known : kSites) words.push_back(known.word);
   throw ConfigError(
       "hook '{}' is not a hook point. Write blocks.LAYER.SITE with LAYER from 0 and SITE one of "
-      "{}, "
-      "e.g. blocks.4.hook_resid_post.",
+      "{}, e.g. blocks.4.hook_resid_post; LAYER may be -1 for the last or 50% for the one in the "
+      "middle, and last is blocks.-1.hook_resid_post.",
       text, fmt::join(words, ", "));
 }
 
@@ -47,7 +51,6 @@ bool comes_before(HookPoint hook, HookPoint other) {
 }
 
 HookPoint parse_hook_point(std::string_view text) {
-  constexpr std::string_view kPrefix = "blocks.";
   if (!text.starts_with(kPrefix)) refuse(text);
   const std::string_view rest = text.substr(kPrefix.size());
   const std::size_t dot = rest.find('.');
@@ -66,6 +69,32 @@ HookPoint parse_hook_point(std::string_view text) {
     return hook;
   }
   refuse(text);
+}
+
+bool is_relative_hook_point(std::string_view text) {
+  if (text == "last") return true;
+  if (!text.starts_with(kPrefix)) return false;
+  const std::string_view layer = text.substr(kPrefix.size());
+  return layer.starts_with('-') || layer.substr(0, layer.find('.')).ends_with('%');
+}
+
+std::string resolve_hook_point(std::string_view text, std::size_t layers) {
+  if (!is_relative_hook_point(text)) return std::string(text);
+  if (text == "last") text = "blocks.-1.hook_resid_post";
+  const std::string_view rest = text.substr(kPrefix.size());
+  const std::string_view layer = rest.substr(0, rest.find('.'));
+  const auto count = static_cast<std::int64_t>(layers);
+  std::int64_t number = 0;
+  const auto [end, failure] = std::from_chars(layer.data(), layer.data() + layer.size(), number);
+  const bool is_share = layer.ends_with('%');
+  if (failure != std::errc{} || end != layer.data() + layer.size() - (is_share ? 1 : 0) ||
+      (is_share && (number < 0 || number > 100)))
+    refuse(text);
+  const std::int64_t at = is_share ? std::min(count * number / 100, count - 1) : count + number;
+  if (at < 0)
+    throw ConfigError("hook '{}' does not exist: the model has {} layers, the first is blocks.{}.",
+                      text, layers, -count);
+  return fmt::format("{}{}{}", kPrefix, at, rest.substr(layer.size()));
 }
 
 }  // namespace refract

@@ -577,7 +577,9 @@ void describe(Fields& f, RunConfig& c) {
   f.nested("tokens", "contexts", c.tokens);
   f.nested("rows", "which tokens become rows", c.rows);
   f.field("hooks", c.hooks,
-          {.help = "hook points stored, e.g. [blocks.4.hook_resid_post]; layers count from 0"});
+          {.help = "hook points stored, e.g. [blocks.4.hook_resid_post]; layers count from 0, "
+                   "from the end (blocks.-1.hook_resid_post, also last) or by depth "
+                   "(blocks.50%.hook_resid_post)"});
   f.nested("calibration", "measured once before chunk 0 and frozen", c.calibration);
   f.nested("heldout", "documents never trained on: all metrics are measured on them", c.heldout);
   f.nested("extract", "the forward pass", c.extract);
@@ -601,6 +603,26 @@ void describe(Fields& f, RunConfig& c) {
   f.nested("submit", "what a batch job asks for: refract submit", c.submit);
 }
 
+namespace {
+
+// Hook points that are told by the model's depth become names: a run is known by what it does.
+void resolve_hooks(RunConfig& c) {
+  std::vector<std::pair<std::string, std::string*>> hooks;  // with the key that gave it
+  for (std::string& hook : c.hooks) hooks.emplace_back("hooks", &hook);
+  for (std::size_t i = 0; i < c.saes.size(); ++i) {
+    for (std::string& hook : c.saes[i].hooks)
+      hooks.emplace_back(fmt::format("saes.{}.hook", i), &hook);
+    hooks.emplace_back(fmt::format("saes.{}.target_hook", i), &c.saes[i].target_hook);
+  }
+  std::erase_if(hooks, [](const auto& hook) { return !is_relative_hook_point(*hook.second); });
+  if (hooks.empty() || c.model.empty()) return;
+  const std::size_t layers = read_model_info(model_folder(c)).layers;
+  for (const auto& [key, hook] : hooks)
+    at_key(c, key, [&hook = hook, layers] { *hook = resolve_hook_point(*hook, layers); });
+}
+
+}  // namespace
+
 RunConfig load_run_config(const std::string& file, const std::vector<std::string>& overrides,
                           Asks asks) {
   const std::string text = read_configuration_file(file);
@@ -616,6 +638,7 @@ RunConfig load_run_config(const std::string& file, const std::vector<std::string
   };
   RunConfig config = read({});
   config = read(recipe_defaults(config));
+  resolve_hooks(config);
   check(config, asks);
   expand_seeds(config);
   return config;

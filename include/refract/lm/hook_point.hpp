@@ -23,4 +23,12 @@ struct HookPoint {
 [[nodiscard]] HookPoint parse_hook_point(
     std::string_view text);  // ConfigError names the allowed forms
 
+// Whether a spelling depends on how many layers the model has: "last", a layer counted from the end
+// (blocks.-1.hook_resid_post), or one by its depth (blocks.50%.hook_resid_post).
+[[nodiscard]] bool is_relative_hook_point(std::string_view text);
+// The name of what such a spelling means in a model of `layers`: "last" is the last layer's
+// hook_resid_post, -1 the last layer, s% layer floor(layers s / 100), the last for 100%. Any other
+// text is returned as it is. ConfigError for a layer that the model has not.
+[[nodiscard]] std::string resolve_hook_point(std::string_view text, std::size_t layers);
+
 }  // namespace refract

@@ -19,6 +19,22 @@ TEST(HookPoint, prints_and_parses_as_transformer_lens_names_it) {
   EXPECT_EQ(name({3, Site::ln2_normalized}), "blocks.3.ln2.hook_normalized");
 }
 
+TEST(HookPoint, may_be_told_by_the_depth_of_the_model) {
+  EXPECT_EQ(resolve_hook_point("last", 12), "blocks.11.hook_resid_post");
+  EXPECT_EQ(resolve_hook_point("blocks.-1.hook_mlp_out", 12), "blocks.11.hook_mlp_out");
+  EXPECT_EQ(resolve_hook_point("blocks.-12.hook_resid_pre", 12), "blocks.0.hook_resid_pre");
+  EXPECT_EQ(resolve_hook_point("blocks.50%.hook_resid_post", 12), "blocks.6.hook_resid_post");
+  EXPECT_EQ(resolve_hook_point("blocks.0%.ln2.hook_normalized", 12),
+            "blocks.0.ln2.hook_normalized");
+  EXPECT_EQ(resolve_hook_point("blocks.100%.hook_resid_post", 12), "blocks.11.hook_resid_post");
+  EXPECT_EQ(resolve_hook_point("blocks.33%.hook_resid_post", 6), "blocks.1.hook_resid_post");
+  EXPECT_EQ(resolve_hook_point("blocks.4.hook_resid_post", 3), "blocks.4.hook_resid_post");
+  for (const char* text :
+       {"blocks.-13.hook_resid_post", "blocks.-x.hook_resid_post", "blocks.101%.hook_resid_post",
+        "blocks.-5%.hook_resid_post", "blocks.%.hook_resid_post", "blocks.1.5%.hook_resid_post"})
+    EXPECT_THROW((void)parse_hook_point(resolve_hook_point(text, 12)), ConfigError) << text;
+}
+
 // Within a block: gpt2_forward_test.
 TEST(HookPoint, of_an_earlier_layer_comes_before_one_of_a_later) {
   EXPECT_TRUE(comes_before({0, Site::resid_post}, {1, Site::resid_pre}));

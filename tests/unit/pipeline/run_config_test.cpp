@@ -39,6 +39,27 @@ TEST(RunConfig, reads_the_demo_and_prints_what_it_reads_back) {
   EXPECT_EQ(to_yaml(config), to_yaml(run_config_from_text(to_yaml(config), "printed")));
 }
 
+TEST(RunConfig, names_the_layers_that_are_told_by_the_depth_of_the_model) {
+  const RunConfig last = load_run_config(kDemo, {"hooks=[last]", "saes.*.hook=last"});
+  EXPECT_EQ(last.hooks, std::vector<std::string>{"blocks.5.hook_resid_post"});
+  EXPECT_EQ(last.saes.at(1).hooks, last.hooks);
+  EXPECT_EQ(to_yaml(last).find("last]"), std::string::npos);
+
+  const RunConfig middle = load_run_config(
+      kDemo, {"hooks=[blocks.50%.hook_resid_post]", "saes.*.hook=blocks.-3.hook_resid_post"});
+  EXPECT_EQ(middle.hooks, std::vector<std::string>{"blocks.3.hook_resid_post"});
+  EXPECT_EQ(middle.saes.at(0).hooks, middle.hooks);
+
+  try {
+    (void)load_run_config(kDemo, {"hooks=[blocks.-7.hook_resid_post]"});
+    FAIL() << "a layer before the first was taken";
+  } catch (const ConfigError& error) {
+    EXPECT_NE(std::string(error.what()).find("--set hooks: hook 'blocks.-7.hook_resid_post'"),
+              std::string::npos)
+        << error.what();
+  }
+}
+
 TEST(RunConfig, refuses_impossible_combinations_and_names_the_setting) {
   const std::vector<std::pair<std::string, std::string>> cases{
       {"saes.0.k=4096", "saes.0"},
