@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tokenizers/<family>.json: small tokenizers with the pipelines of public families.
+"""Writes tokenizer_files/<family>.json: small tokenizers with the pipelines of public families.
 
 The pipeline (normalizer, pre-tokenizer with the exact patterns, flags of the model, kinds of added tokens,
 post-processor, decoder) is that of the family's own file; the vocabulary is trained here on the demo's text
@@ -276,7 +276,7 @@ def main():
         "gemma": gemma(texts), "llama2": llama2(texts), "tinystories": llama2(texts, "whole"),
         "llama2_metaspace_first": llama2_metaspace(texts, "first", False),
         "llama2_metaspace_always": llama2_metaspace(texts, "always", True, fuse_unk=False)}
-    folder = pathlib.Path(__file__).with_name("tokenizers")
+    folder = pathlib.Path(__file__).with_name("tokenizer_files")
     folder.mkdir(exist_ok=True)
     for name, file in families.items():
         order = Tokenizer.from_str(json.dumps(file)).get_vocab(with_added_tokens=False)

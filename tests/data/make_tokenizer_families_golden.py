@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes tokenizer_families_golden.json: what Hugging Face `tokenizers` makes of tricky texts with the families'
-tokenizers (tokenizers/*.json, make_family_tokenizers.py), of edits of these files, and of gpt2's as vocab.json and merges.txt.
+tokenizers (tokenizer_files/*.json, make_family_tokenizers.py), of edits of these files, and of gpt2's as vocab.json and merges.txt.
 
 Of each family: ids; where the library's spans cover the text, how many bytes each reaches beyond the one before (all of a
 character of which it holds a part); the decoded text where it is another. Of each edit: "refused"; "fails" (it loads, but stops at a text); "accepted", where refract does otherwise; or a digest of the ids of
@@ -71,7 +71,7 @@ def expect_panic(error):
 
 def main():
     folder = pathlib.Path(__file__).parent
-    files = {path.stem: path.read_text(encoding="utf-8") for path in sorted((folder / "tokenizers").glob("*.json"))}
+    files = {path.stem: path.read_text(encoding="utf-8") for path in sorted((folder / "tokenizer_files").glob("*.json"))}
     texts = tokenizer_texts.TEXTS
     families = [family_golden(name, text, texts) for name, text in files.items()]
     parsed = {name: json.loads(text) for name, text in files.items()}

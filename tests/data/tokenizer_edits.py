@@ -1,4 +1,4 @@
-"""Named edits of the families' files (tokenizers/*.json), each a question to the library: are these ids, or is it refused?"""
+"""Named edits of the families' files (tokenizer_files/*.json), each a question to the library: are these ids, or is it refused?"""
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"

@@ -1,7 +1,7 @@
 """The tokenizer against Hugging Face `tokenizers`: ids, spans and decoded bytes of many texts.
 
   tokenizer_fuzz.py TOKENIZE_TEXTS SOURCE [--count N] [--seed S] [--long] [--edits] [--family NAME ...]
-      The families' tokenizers (tests/data/tokenizers): tricky texts, every short string over representatives of the
+      The families' tokenizers (tests/data/tokenizer_files): tricky texts, every short string over representatives of the
       classes of characters, N random texts each, N/4 random sequences of ids to decode. --long: longer strings.
       --edits: also each edit of their files that both sides take (tests/data/tokenizer_edits.py).
   tokenizer_fuzz.py TOKENIZE_TEXTS SOURCE --tokenizer FILE ... [--count N] [--seed S] [--long]
@@ -242,7 +242,7 @@ def compare_tokenizers(arguments):
 
 
 def compare_families(arguments):
-    folder = pathlib.Path(arguments.source) / "tests/data/tokenizers"
+    folder = pathlib.Path(arguments.source) / "tests/data/tokenizer_files"
     files = {path.stem: path for path in sorted(folder.glob("*.json")) if not arguments.family or path.stem in arguments.family}
     texts = {name: path.read_text(encoding="utf-8") for name, path in files.items()}
     assert files, f"no such family: {arguments.family}"

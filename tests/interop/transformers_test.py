@@ -15,7 +15,7 @@ LAYER = 2  # blocks.2.hook_resid_post, the hook of configs/demo.yaml
 CONTEXTS = 12
 WIDTH = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "max_position_embeddings": 512}
 GROUPED = WIDTH | {"num_key_value_heads": 2, "head_dim": 24, "intermediate_size": 96}
-# Of each family what its tokenizer is called in tests/data/tokenizers, and a configuration of which every part bites.
+# Of each family what its tokenizer is called in tests/data/tokenizer_files, and a configuration of which every part bites.
 FAMILIES = {
     "llama": ("llama3", transformers.LlamaConfig, GROUPED | {
         "head_dim": 16, "rope_parameters": {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0,
@@ -31,7 +31,7 @@ FAMILIES = {
 def write_model(source, folder, family):
     """A seeded model of the family, as transformers saves it, with its tokenizer."""
     tokenizer, config, settings = FAMILIES[family]
-    file = os.path.join(source, "tests/data/tokenizers", tokenizer + ".json")
+    file = os.path.join(source, "tests/data/tokenizer_files", tokenizer + ".json")
     transformers.set_seed(1)
     with open(file) as tokens:  # not 0: that is padding for some, whose embedding is 0
         bos = [token["id"] for token in json.load(tokens)["added_tokens"] if token["special"] and token["id"] > 0][0]

@@ -29,7 +29,7 @@ inline const json& golden() {
 }
 
 inline fs::path file_of(const std::string& family) {
-  return data() / "tokenizers" / (family + ".json");
+  return data() / "tokenizer_files" / (family + ".json");
 }
 
 // A file after an edit: "text" replaces one stretch of it, "patch" is RFC 6902's.
