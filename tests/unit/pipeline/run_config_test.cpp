@@ -40,18 +40,20 @@ TEST(RunConfig, reads_the_demo_and_prints_what_it_reads_back) {
 }
 
 TEST(RunConfig, names_the_layers_that_are_told_by_the_depth_of_the_model) {
-  const RunConfig last = load_run_config(kDemo, {"hooks=[last]", "saes.*.hook=last"});
+  // Of its depth, so of a folder that is there.
+  const std::string model = std::string("model=file:") + REFRACT_SOURCE_DIR + "/configs/demo/model";
+  const RunConfig last = load_run_config(kDemo, {model, "hooks=[last]", "saes.*.hook=last"});
   EXPECT_EQ(last.hooks, std::vector<std::string>{"blocks.5.hook_resid_post"});
   EXPECT_EQ(last.saes.at(1).hooks, last.hooks);
   EXPECT_EQ(to_yaml(last).find("last]"), std::string::npos);
 
-  const RunConfig middle = load_run_config(
-      kDemo, {"hooks=[blocks.50%.hook_resid_post]", "saes.*.hook=blocks.-3.hook_resid_post"});
+  const RunConfig middle = load_run_config(kDemo, {model, "hooks=[blocks.50%.hook_resid_post]",
+                                                   "saes.*.hook=blocks.-3.hook_resid_post"});
   EXPECT_EQ(middle.hooks, std::vector<std::string>{"blocks.3.hook_resid_post"});
   EXPECT_EQ(middle.saes.at(0).hooks, middle.hooks);
 
   try {
-    (void)load_run_config(kDemo, {"hooks=[blocks.-7.hook_resid_post]"});
+    (void)load_run_config(kDemo, {model, "hooks=[blocks.-7.hook_resid_post]"});
     FAIL() << "a layer before the first was taken";
   } catch (const ConfigError& error) {
     EXPECT_NE(std::string(error.what()).find("--set hooks: hook 'blocks.-7.hook_resid_post'"),
