@@ -4,12 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <mutex>
 #include <utility>
 
 #include "lm/activation_name.hpp"
+#include "lm/block_decoder.hpp"
 #include "lm/block_tensors.hpp"
-#include "lm/packed_tokens.hpp"
 #include "lm/rotary_config.hpp"
 #include "refract/base/dtype.hpp"
 #include "refract/base/error.hpp"
@@ -147,7 +146,6 @@ class Reader {
   BlockTensors tensors_;
 };
 
-// Activations of one call; kept between calls of the same or smaller size.
 struct Activations {
   Activations(std::size_t rows, std::size_t d, const GatedShape& shape)
       : x({rows, d}),
@@ -160,47 +158,26 @@ struct Activations {
   Tensor<float> x, normed, qkv, heads, out, gate_up, inner;
 };
 
-class GatedDecoder final : public LanguageModel {
+class GatedDecoder final : public BlockDecoder<Activations> {
  public:
   GatedDecoder(ModelInfo info, GatedShape shape, Weights weights)
-      : info_(std::move(info)), shape_(std::move(shape)), weights_(std::move(weights)) {
+      : BlockDecoder(std::move(info)), shape_(std::move(shape)), weights_(std::move(weights)) {
     for (const std::vector<double>& frequencies : shape_.rotaries)
-      rotaries_.emplace_back(frequencies, 1.0, info_.max_positions, AngleRounding::none);
+      rotaries_.emplace_back(frequencies, 1.0, this->info().max_positions, AngleRounding::none);
   }
 
-  const ModelInfo& info() const override { return info_; }
-  void require(HookPoint hook) const override { expect_layer(hook, info_); }
-
-  void forward(const PackedTokens& tokens, int last_layer, Tap& tap,
-               Stream& stream) const override {
-    expect_fits(tokens, info_);
-    expect_layer({last_layer, Site::resid_post}, info_);
-    auto activations = take_activations(tokens.ids.size());
-    run_blocks(tokens, last_layer, tap, *activations, stream);
-    return_activations(std::move(activations));
-  }
-
-  void forward_to_unembedding(const PackedTokens& tokens, Tap& tap, TensorView<float> normed,
-                              Stream& stream) const override {
-    expect_fits(tokens, info_);
-    const std::size_t rows = tokens.ids.size();
-    expect_shape(normed, "normed", {{"N", rows}, {"D", info_.d_model}});
-    auto activations = take_activations(rows);
-    run_blocks(tokens, static_cast<int>(info_.layers) - 1, tap, *activations, stream);
-    norm(activations->x.view().rows(0, rows), weights_.final_norm, normed, stream);
-    return_activations(std::move(activations));
-  }
+  void require(HookPoint hook) const override { expect_layer(hook, info()); }
 
   void unembed(TensorView<const float> normed, std::size_t first_row, TensorView<float> logits,
                Stream& stream) const override {
-    expect_shape(logits, "logits", {{"n", normed.axis(0)}, {"V", info_.vocab}});
+    expect_shape(logits, "logits", {{"n", normed.axis(0)}, {"V", info().vocab}});
     gemm_nt(normed, weights_.head, logits, first_row, stream);
     if (shape_.logit_cap > 0) soft_cap(logits, static_cast<float>(shape_.logit_cap), stream);
   }
 
  private:
   void run_blocks(const PackedTokens& tokens, int last_layer, Tap& tap, Activations& a,
-                  Stream& stream) const {
+                  Stream& stream) const override {
     const std::size_t rows = tokens.ids.size();
     const auto x = a.x.view().rows(0, rows), normed = a.normed.view().rows(0, rows),
                qkv = a.qkv.view().rows(0, rows), heads = a.heads.view().rows(0, rows),
@@ -262,23 +239,17 @@ class GatedDecoder final : public LanguageModel {
     rms_norm(x, gain.cview(), static_cast<float>(shape_.eps), y, stream);
   }
 
-  // Calls are const and may run side by side; each takes the spare activations or makes its own.
-  std::unique_ptr<Activations> take_activations(std::size_t rows) const {
-    const std::lock_guard lock(spare_mutex_);
-    if (spare_ && spare_->x.axis(0) >= rows) return std::move(spare_);
-    return std::make_unique<Activations>(rows, info_.d_model, shape_);
+  void final_norm(TensorView<const float> x, TensorView<float> normed,
+                  Stream& stream) const override {
+    norm(x, weights_.final_norm, normed, stream);
   }
-  void return_activations(std::unique_ptr<Activations> activations) const {
-    const std::lock_guard lock(spare_mutex_);
-    spare_ = std::move(activations);
+  std::unique_ptr<Activations> new_activations(std::size_t rows) const override {
+    return std::make_unique<Activations>(rows, info().d_model, shape_);
   }
 
-  ModelInfo info_;
   GatedShape shape_;
   Weights weights_;
   std::vector<RotaryTables> rotaries_;
-  mutable std::mutex spare_mutex_;
-  mutable std::unique_ptr<Activations> spare_;
 };
 
 }  // namespace

@@ -2,12 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <mutex>
 #include <optional>
 #include <utility>
 
 #include "lm/activation_name.hpp"
-#include "lm/packed_tokens.hpp"
+#include "lm/block_decoder.hpp"
 #include "refract/base/error.hpp"
 #include "refract/ops/add.hpp"
 #include "refract/ops/attention.hpp"
@@ -20,7 +19,6 @@
 namespace refract {
 namespace {
 
-// Activations of one call; kept between calls of the same or smaller size.
 struct Activations {
   Activations(std::size_t rows, std::size_t d, std::size_t inner_width, bool side_by_side)
       : x({rows, d}),
@@ -33,46 +31,26 @@ struct Activations {
   Tensor<float> x, normed, qkv, heads, out, mlp_out, inner;
 };
 
-class LayerNormDecoder final : public LanguageModel {
+class LayerNormDecoder final : public BlockDecoder<Activations> {
  public:
   LayerNormDecoder(ModelInfo info, LayerNormParts parts)
-      : info_(std::move(info)), parts_(std::move(parts)) {
+      : BlockDecoder(std::move(info)), parts_(std::move(parts)) {
     if (!parts_.rotary_frequencies.empty())
-      rotary_.emplace(parts_.rotary_frequencies, 1.0, info_.max_positions, AngleRounding::none);
+      rotary_.emplace(parts_.rotary_frequencies, 1.0, this->info().max_positions,
+                      AngleRounding::none);
   }
 
-  const ModelInfo& info() const override { return info_; }
-  void require(HookPoint hook) const override { require_of_layer_norm_decoder(hook, info_); }
-
-  void forward(const PackedTokens& tokens, int last_layer, Tap& tap,
-               Stream& stream) const override {
-    expect_fits(tokens, info_);
-    expect_layer({last_layer, Site::resid_post}, info_);
-    auto activations = take_activations(tokens.ids.size());
-    run_blocks(tokens, last_layer, tap, *activations, stream);
-    return_activations(std::move(activations));
-  }
-
-  void forward_to_unembedding(const PackedTokens& tokens, Tap& tap, TensorView<float> normed,
-                              Stream& stream) const override {
-    expect_fits(tokens, info_);
-    const std::size_t rows = tokens.ids.size();
-    expect_shape(normed, "normed", {{"N", rows}, {"D", info_.d_model}});
-    auto activations = take_activations(rows);
-    run_blocks(tokens, static_cast<int>(info_.layers) - 1, tap, *activations, stream);
-    normalise(activations->x.view().rows(0, rows), parts_.ln_f, normed, stream);
-    return_activations(std::move(activations));
-  }
+  void require(HookPoint hook) const override { require_of_layer_norm_decoder(hook, info()); }
 
   void unembed(TensorView<const float> normed, std::size_t first_row, TensorView<float> logits,
                Stream& stream) const override {
-    expect_shape(logits, "logits", {{"n", normed.axis(0)}, {"V", info_.vocab}});
+    expect_shape(logits, "logits", {{"n", normed.axis(0)}, {"V", info().vocab}});
     gemm_nt(normed, parts_.head, logits, first_row, stream);
   }
 
  private:
   void run_blocks(const PackedTokens& tokens, int last_layer, Tap& tap, Activations& a,
-                  Stream& stream) const {
+                  Stream& stream) const override {
     const auto x = a.x.view().rows(0, tokens.ids.size());
     if (parts_.wpe.size() > 0)
       embed(tokens.ids, tokens.positions, parts_.wte.cview(), parts_.wpe.cview(), x, stream);
@@ -133,14 +111,14 @@ class LayerNormDecoder final : public LanguageModel {
   void attend(const PackedTokens& tokens, const LayerNormBlock& block,
               TensorView<const float> normed, Activations& a, TensorView<float> out,
               Stream& stream) const {
-    const std::size_t rows = tokens.ids.size(), head_width = info_.d_model / info_.heads;
+    const std::size_t rows = tokens.ids.size(), head_width = info().d_model / info().heads;
     const auto qkv = a.qkv.view().rows(0, rows), heads = a.heads.view().rows(0, rows);
     gemm_nt(normed, block.qkv, qkv, 0, stream);
     // Keys follow queries, so one call turns both.
-    if (rotary_) rotate(qkv, tokens.positions, {0, 2 * info_.heads, head_width}, *rotary_, stream);
+    if (rotary_) rotate(qkv, tokens.positions, {0, 2 * info().heads, head_width}, *rotary_, stream);
     causal_attention(qkv, tokens.segment_starts,
-                     {.heads = info_.heads,
-                      .kv_heads = info_.heads,
+                     {.heads = info().heads,
+                      .kv_heads = info().heads,
                       .head_width = head_width,
                       .scale = block.attention_scale,
                       .window = block.window},
@@ -164,22 +142,16 @@ class LayerNormDecoder final : public LanguageModel {
     layer_norm(x, norm.weight.cview(), norm.bias.cview(), parts_.eps, y, stream);
   }
 
-  // Calls are const and may run side by side; each takes the spare activations or makes its own.
-  std::unique_ptr<Activations> take_activations(std::size_t rows) const {
-    const std::lock_guard lock(spare_mutex_);
-    if (spare_ && spare_->x.axis(0) >= rows) return std::move(spare_);
-    return std::make_unique<Activations>(rows, info_.d_model, parts_.inner, parts_.side_by_side);
+  void final_norm(TensorView<const float> x, TensorView<float> normed,
+                  Stream& stream) const override {
+    normalise(x, parts_.ln_f, normed, stream);
   }
-  void return_activations(std::unique_ptr<Activations> activations) const {
-    const std::lock_guard lock(spare_mutex_);
-    spare_ = std::move(activations);
+  std::unique_ptr<Activations> new_activations(std::size_t rows) const override {
+    return std::make_unique<Activations>(rows, info().d_model, parts_.inner, parts_.side_by_side);
   }
 
-  ModelInfo info_;
   LayerNormParts parts_;
   std::optional<RotaryTables> rotary_;
-  mutable std::mutex spare_mutex_;
-  mutable std::unique_ptr<Activations> spare_;
 };
 
 }  // namespace

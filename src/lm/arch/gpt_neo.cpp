@@ -107,15 +107,16 @@ void check_weights(const ModelConfig& config, const ModelWeights& weights, const
 
 std::unique_ptr<LanguageModel> load(const ModelConfig& config, const ModelWeights& weights,
                                     ModelInfo info) {
-  check_weights(config, weights, info);
-  const BlockTensors tensors = tensors_of(config, weights, info);
-  const std::string prefix = prefix_of(weights);
   const std::vector<std::string> kinds = attention_kinds(config, info);
+  const Activation activation = read_activation(config, "activation_function", "gelu_new");
+  const BlockTensors tensors = tensors_of(config, weights, info);
+  tensors.check();
+  const std::string prefix = prefix_of(weights);
   const std::size_t window = config.size("window_size", 256);
   LayerNormParts parts;
   parts.inner = inner_width(config, info);
   parts.eps = static_cast<float>(config.number("layer_norm_epsilon", 1e-5));
-  parts.activation = read_activation(config, "activation_function", "gelu_new");
+  parts.activation = activation;
   parts.wte = tensors.read_beside(table_name(config, weights));
   parts.wpe = tensors.read_beside(prefix + "wpe.weight");
   for (std::size_t layer = 0; layer < info.layers; ++layer)

@@ -119,14 +119,15 @@ void check_weights(const ModelConfig& config, const ModelWeights& weights, const
 
 std::unique_ptr<LanguageModel> load(const ModelConfig& config, const ModelWeights& weights,
                                     ModelInfo info) {
-  check_weights(config, weights, info);
+  const Activation activation = read_activation(config, "hidden_act", "gelu");
   const Hyper hyper = read_hyper(config, info);
   const BlockTensors tensors = tensors_of(weights, info, hyper);
+  tensors.check();
   const std::string prefix = prefix_of(weights);
   LayerNormParts parts;
   parts.inner = hyper.inner;
   parts.eps = static_cast<float>(config.number("layer_norm_eps", 1e-5));
-  parts.activation = read_activation(config, "hidden_act", "gelu");
+  parts.activation = activation;
   parts.side_by_side = !info.has_resid_mid;
   const auto section = rotary_section(config);
   const double outer = config.number("rotary_emb_base", 10000);
