@@ -1,6 +1,4 @@
-#include <fmt/ranges.h>
-
-#include "refract/base/error.hpp"
+#include "tokenizer/component_table.hpp"
 #include "tokenizer/json_block.hpp"
 #include "tokenizer/normalizer.hpp"
 
@@ -24,17 +22,8 @@ void append(const JsonBlock& block, Normalizers& out) {
     for (const JsonBlock& part : block.blocks("normalizers")) append(part, out);
     return;
   }
-  std::vector<std::string_view> known{"Sequence"};
-  for (const Row& row : kRows) {
-    known.push_back(row.type);
-    if (row.type != type) continue;
-    if (auto normalizer = row.make(block)) out.push_back(std::move(normalizer));
-    return;
-  }
-  throw DataError(
-      "{} is '{}', known: {}. Use a model whose tokenizer has one of these, or add a row to "
-      "src/tokenizer/normalizer_table.cpp",
-      block.path_of("type"), type, fmt::join(known, ", "));
+  if (auto normalizer = row_of(kRows, block, "src/tokenizer/normalizer_table.cpp").make(block))
+    out.push_back(std::move(normalizer));
 }
 
 }  // namespace

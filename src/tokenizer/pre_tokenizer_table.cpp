@@ -1,8 +1,7 @@
-#include <fmt/ranges.h>
-
 #include <algorithm>
 
 #include "refract/base/error.hpp"
+#include "tokenizer/component_table.hpp"
 #include "tokenizer/json_block.hpp"
 #include "tokenizer/pre_tokenizer.hpp"
 
@@ -34,18 +33,9 @@ void PreTokenizers::append(const JsonBlock& block) {
   if (spelling_ == Spelling::bytes)
     throw DataError("{} is '{}' behind a ByteLevel: only the last pre-tokenizer may be one",
                     block.path_of("type"), type);
-  std::vector<std::string_view> known{"Sequence"};
-  for (const Row& row : kRows) {
-    known.push_back(row.type);
-    if (row.type != type) continue;
-    if (auto part = row.make(block)) parts_.push_back(std::move(part));
-    if (type == "ByteLevel") spelling_ = Spelling::bytes;
-    return;
-  }
-  throw DataError(
-      "{} is '{}', known: {}. Use a model whose tokenizer has one of these, or add a row to "
-      "src/tokenizer/pre_tokenizer_table.cpp",
-      block.path_of("type"), type, fmt::join(known, ", "));
+  const Row& row = row_of(kRows, block, "src/tokenizer/pre_tokenizer_table.cpp");
+  if (auto part = row.make(block)) parts_.push_back(std::move(part));
+  if (type == "ByteLevel") spelling_ = Spelling::bytes;
 }
 
 // Hands each word of one part to the next part, as a piece of its own.
