@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "ops/backend.hpp"
+#include "ops/expect_heads.hpp"
 #include "ops/workers.hpp"
-#include "refract/base/error.hpp"
 #include "refract/tensor/dot.hpp"
 
 namespace refract {
@@ -38,9 +38,7 @@ void rms_norm_heads(TensorView<float> x, HeadColumns heads, TensorView<const flo
                     float eps, Stream& stream) {
   expect_cpu(stream, "rms_norm_heads");
   expect_shape(weight, "weight", {{"Dh", heads.width}});
-  REFRACT_ASSERT(heads.first + heads.heads * heads.width <= x.axis(1),
-                 "{} heads of {} from column {} on are not in rows of {}", heads.heads, heads.width,
-                 heads.first, x.axis(1));
+  expect_heads(x, heads);
   for_each_row(x.axis(0), [&](std::size_t i) {
     float* head = x.row(i).data() + heads.first;
     for (std::size_t h = 0; h < heads.heads; ++h, head += heads.width)

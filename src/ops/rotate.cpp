@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "ops/backend.hpp"
+#include "ops/expect_heads.hpp"
 #include "ops/workers.hpp"
 #include "refract/base/error.hpp"
 
@@ -44,9 +45,7 @@ void rotate(TensorView<float> x, std::span<const std::uint32_t> positions, HeadC
   expect_shape(x, "x", {{"N", positions.size()}, {"C", x.axis(1)}});
   REFRACT_ASSERT(2 * half <= heads.width, "{} dimensions to turn in heads of {}", 2 * half,
                  heads.width);
-  REFRACT_ASSERT(heads.first + heads.heads * heads.width <= x.axis(1),
-                 "{} heads of {} from column {} on are not in rows of {}", heads.heads, heads.width,
-                 heads.first, x.axis(1));
+  expect_heads(x, heads);
   for_each_row(positions.size(), [&](std::size_t i) {
     const float* cos = tables.cos().row(positions[i]).data();
     const float* sin = tables.sin().row(positions[i]).data();
